@@ -87,7 +87,7 @@ pub enum StartError {
     #[error(transparent)]
     ForeignLog(#[from] ForeignLog),
     #[error(
-        "the database was made by a newer Dermaga (it has migration {version}, unknown here). Start that version or restore a backup"
+        "the database was made by a newer Dermaga (it has migration {version}, which this one does not work with). Start that version or restore a backup"
     )]
     DatabaseNewer { version: i64 },
     #[error("the database's schema cannot be brought up to date: {0}")]
@@ -369,7 +369,7 @@ pub async fn open_database_as_is(config: &Config) -> Result<Db, StartError> {
         .await
         .map_err(StartError::database(db.engine_name()))?
     {
-        Schema::Current => {
+        Schema::Current | Schema::Expanded(_) => {
             // A copy may have begun since; it marks the database before it makes tables.
             in_use::refuse_half_filled(&db).await?;
             Ok(db)

@@ -24,6 +24,7 @@ mod push;
 mod rollout;
 mod site;
 mod transfer;
+mod two_releases;
 mod webhooks;
 
 use std::{
@@ -33,7 +34,12 @@ use std::{
 
 /// `dermaga` in a folder, with nothing of this process's settings in its environment.
 fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dermaga"));
+    command_of(Path::new(env!("CARGO_BIN_EXE_dermaga")), folder)
+}
+
+/// The same for another build of it.
+fn command_of(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("DERMAGA_") || name == "DATABASE_URL" || name == "KUBECONFIG" {

@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{command, dermaga, stderr, stdout};
+use super::{command, command_of, dermaga, stderr, stdout};
 
 pub(super) const KEY: &str = "SB-Mid-server-crash";
 
@@ -250,8 +250,21 @@ impl Server {
         Self::spawn(site, &site.listen, log.into())
     }
 
+    /// Starts another build of the command at an address of its own.
+    pub(super) fn start_program(site: &Site, program: &Path, listen: &str) -> Self {
+        Self::spawn_command(
+            command_of(program, site.path()),
+            site,
+            (listen, Stdio::null()),
+        )
+    }
+
     fn spawn(site: &Site, listen: &str, log: Stdio) -> Self {
-        let mut process = command(site.path())
+        Self::spawn_command(command(site.path()), site, (listen, log))
+    }
+
+    fn spawn_command(mut command: Command, site: &Site, (listen, log): (&str, Stdio)) -> Self {
+        let mut process = command
             .args(["serve", "--provisioner", site.provisioner])
             .args(["--listen", listen])
             .envs(site.environment.iter().cloned())

@@ -11,6 +11,7 @@ mod filter;
 mod ids;
 mod in_use;
 mod lease;
+mod migrations;
 mod notify;
 mod online_copy;
 mod page;
@@ -23,12 +24,11 @@ mod uncommitted;
 mod wal;
 mod writer;
 
-use std::{cmp::Ordering, path::Path, str::FromStr, time::Duration};
+use std::{path::Path, str::FromStr, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use sqlx::{
     Connection as _, PgPool, SqlitePool,
-    migrate::{MigrateError, Migrator},
     postgres::PgPoolOptions,
     sqlite::{
         SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
@@ -45,6 +45,7 @@ pub use filter::{Filter, Value};
 pub use ids::new_id;
 pub use in_use::{Held, NotHeld, file_of, url_of};
 pub use lease::{Lease, LeasedQueue, LeasedTable, Term};
+pub use migrations::{Schema, newest_migration};
 pub use notify::{Heard, Listener, notify};
 pub use page::{
     List, Page, Part, Place, Row, Span, Walked, count_where, fetch_first, fetch_page, fetch_span,
@@ -61,9 +62,6 @@ use writer::Sees;
 pub use writer::Writer;
 
 use crate::private_file;
-
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
 /// Longest wait for a free connection before a request is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -100,16 +98,6 @@ pub enum Db {
 pub struct Server {
     pool: PgPool,
     recording: Recording,
-}
-
-/// Result of [`Db::schema`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Schema {
-    /// Schema with missing migrations, or an empty database.
-    Older,
-    Current,
-    /// Schema of a later binary, with its last migration.
-    Newer(i64),
 }
 
 impl Db {
@@ -231,45 +219,6 @@ impl Db {
         conn.commit().await
     }
 
-    /// Brings the schema up to this binary's version. Safe when several servers start at once.
-    ///
-    /// # Errors
-    /// When a migration fails, or the database is newer than this binary.
-    pub async fn migrate(&self) -> Result<(), MigrateError> {
-        match self {
-            Self::Sqlite { writer, .. } => Box::pin(SQLITE_MIGRATIONS.run(writer.pool())).await,
-            Self::Postgres(server) => Box::pin(POSTGRES_MIGRATIONS.run(&server.pool)).await,
-        }
-    }
-
-    /// Compares the schema with the newest migration that this binary knows.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn schema(&self) -> sqlx::Result<Schema> {
-        let found = self.last_migration().await?;
-        Ok(match found.cmp(&newest_migration()) {
-            Ordering::Less => Schema::Older,
-            Ordering::Equal => Schema::Current,
-            Ordering::Greater => Schema::Newer(found),
-        })
-    }
-
-    /// Returns the number of the last migration of this database; 0 for one without any.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn last_migration(&self) -> sqlx::Result<i64> {
-        let mut conn = self.read().await?;
-        let sql = "SELECT max(version) FROM _sqlx_migrations WHERE success";
-        match crate::fetch_one!(&mut conn, (Option<i64>,), sql) {
-            Ok((version,)) => Ok(version.unwrap_or_default()),
-            // The table is made by the first migration.
-            Err(sqlx::Error::Database(_)) => Ok(0),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Starts a transaction that will write.
     ///
     /// # Errors
@@ -354,14 +303,6 @@ impl Db {
     }
 }
 
-/// Returns the number of the newest migration that this binary knows, the same for both engines.
-pub fn newest_migration() -> i64 {
-    let all = SQLITE_MIGRATIONS.iter();
-    all.map(|migration| migration.version)
-        .max()
-        .unwrap_or_default()
-}
-
 fn is_in_memory(path: &Path) -> bool {
     let name = path.to_string_lossy();
     name.is_empty() || name == ":memory:" || name.starts_with("file:")
@@ -430,19 +371,4 @@ pub fn is_passing(error: &sqlx::Error) -> bool {
 pub fn is_deadlock(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|cause| cause.code());
     code.as_deref() == Some("40P01")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_engines_have_the_same_migrations() {
-        let names = |migrator: &Migrator| -> Vec<(i64, String)> {
-            let all = migrator.iter();
-            all.map(|one| (one.version, one.description.to_string()))
-                .collect()
-        };
-        assert_eq!(names(&SQLITE_MIGRATIONS), names(&POSTGRES_MIGRATIONS));
-    }
 }

@@ -83,7 +83,7 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
     };
     let engine = db.engine_name();
     let wrong = match db.schema().await {
-        Ok(Schema::Current) => None,
+        Ok(Schema::Current | Schema::Expanded(_)) => None,
         Ok(Schema::Older) if config.migrate => Some(part.warning(
             format!("the schema of the {engine} database is older than this program"),
             "The next start brings it up to date, and so does `dermaga migrate`. Make a backup before.",

@@ -1,0 +1,203 @@
+//! A server of the release before beside one of this release, on one PostgreSQL. `.ci/rolling` builds the first and
+//! names it.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use chrono::{Months, TimeDelta};
+use dermaga_shop::db::{Clock, Db};
+use dermaga_tests::plugins_folder;
+use reqwest::multipart::Form;
+use serde_json::{Value, json};
+
+use super::site::{Patient, Server, Site, free_address};
+
+const PREVIOUS: &str = "DERMAGA_TEST_PREVIOUS";
+const RICH: i64 = 9_000_000;
+/// Age of the subscriptions when they are renewed, in months.
+const PERIODS: u32 = 12;
+const COUPON: &str = "coupon-credit-topup";
+
+/// Both servers, asked by the same person.
+struct Both {
+    before: Patient,
+    now: Patient,
+}
+
+impl Both {
+    fn signed_in(&self, session: &Value) -> Self {
+        Self {
+            before: self.before.signed_in(session),
+            now: self.now.signed_in(session),
+        }
+    }
+
+    /// The server of the release before and this one, then the other way round.
+    fn turns(&self) -> [(&Patient, &Patient); 2] {
+        [(&self.before, &self.now), (&self.now, &self.before)]
+    }
+}
+
+/// A customer with credit, from one of the servers.
+async fn customer(both: &Both, from: &Patient, email: &str) -> Both {
+    let account =
+        json!({ "email": email, "password": "kata sandi yang panjang", "name": "Pelanggan" });
+    let session = from.post("/api/auth/register", "register", &account).await;
+    let customer = both.signed_in(&session);
+    let code = json!({ "couponCode": "RICH" });
+    let path = "/api/wallet/redeem-coupon";
+    from.signed_in(&session).post(path, "rich", &code).await;
+    customer
+}
+
+/// Buys from each server, and finds what was bought at the other one, delivered.
+async fn purchases(both: &Both, plan: &str) -> Vec<Both> {
+    let order = json!({ "planId": plan });
+    let mut customers = Vec::new();
+    for (number, (at, _)) in both.turns().into_iter().enumerate() {
+        let customer = customer(both, at, &format!("c{number}@example.com")).await;
+        let (buyer, looker) = customer.turns()[number];
+        let bought = buyer.post("/api/subscriptions", "buy", &order).await;
+        let id = bought["subscription"]["id"].as_str().unwrap();
+        looker
+            .until(&format!("/api/subscriptions/{id}"), "/status", "ACTIVE")
+            .await;
+        let instance = bought["instanceId"].as_str().unwrap();
+        looker
+            .until(&format!("/api/instances/{instance}"), "/status", "WRITTEN")
+            .await;
+        customers.push(customer);
+    }
+    customers
+}
+
+async fn periods(db: &Db) -> i64 {
+    let mut conn = db.read().await.unwrap();
+    let sql = "SELECT count(*) FROM subscription_periods";
+    let (periods,) = dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap();
+    periods
+}
+
+/// Lets a year pass, and renews one period of each subscription by a run of either server.
+async fn renewals(admin: &Both, db: &Db) {
+    let mut expected = periods(db).await;
+    let bought = expected;
+    let anchor = Clock::system().now() - Months::new(PERIODS) - TimeDelta::days(1);
+    let mut conn = db.begin().await.unwrap();
+    let sql = "UPDATE subscriptions SET anchor_at = $1, period_start = $1, period_end = $2, delivered_at = $1";
+    dermaga_shop::execute!(conn, sql, anchor, anchor + Months::new(1)).unwrap();
+    conn.commit().await.unwrap();
+    for (at, _) in admin.turns() {
+        expected += bought;
+        let path = "/api/admin/billing/process-renewals";
+        for attempt in 0..300 {
+            if periods(db).await >= expected {
+                break;
+            }
+            at.post(path, &format!("run-{expected}-{attempt}"), &json!({}))
+                .await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        assert!(periods(db).await >= expected, "it does not renew");
+    }
+}
+
+/// Returns the coupons' plugin as its next version.
+fn next_version() -> Vec<u8> {
+    let (version, next) = (b"0.1.0", b"0.1.9");
+    let mut component = fs::read(plugins_folder().join(format!("{COUPON}.wasm"))).unwrap();
+    let mut found = 0;
+    for at in 1..component.len() - version.len() {
+        // An @ before the version means that it is the contract's.
+        if component[at..].starts_with(version) && component[at - 1] != b'@' {
+            component[at..at + next.len()].copy_from_slice(next);
+            found += 1;
+        }
+    }
+    assert!(found > 0, "the plugin does not say its version");
+    component
+}
+
+/// Activates a plugin version at this server; the other one calls it.
+async fn activation(both: &Both, admin: &Both) {
+    let uploaded = admin.now.upload(next_version(), "wait=60").await.unwrap();
+    assert_eq!(uploaded.status().as_u16(), 201);
+    let staged: Value = uploaded.json().await.unwrap();
+    let digest = staged["data"]["digest"].clone();
+    let path = format!("/api/admin/plugins/{COUPON}");
+    let body = json!({ "digest": digest });
+    let activate = format!("{path}/activate");
+    admin.now.post(&activate, "activate", &body).await;
+    let word = digest.as_str().unwrap();
+    admin.before.until(&path, "/active", word).await;
+    customer(both, &both.before, "later@example.com").await;
+}
+
+/// Asks at one server, answers at the other.
+async fn ticket(customer: &Both, admin: &Both) {
+    for (number, ((asks, reads), (_, answers))) in
+        customer.turns().into_iter().zip(admin.turns()).enumerate()
+    {
+        let form = Form::new()
+            .text("subject", "My domain shows another page")
+            .text("description", "It has done so since yesterday evening.");
+        let made = asks.form("/api/tickets", form).await.unwrap();
+        assert_eq!(made.status().as_u16(), 201);
+        let made: Value = made.json().await.unwrap();
+        let id = made["data"]["id"].as_str().unwrap();
+        let message = format!("Please try again now, for time {number}.");
+        let form = Form::new().text("message", message.clone());
+        let path = format!("/api/admin/tickets/{id}/messages");
+        let answered = answers.form(&path, form).await.unwrap();
+        assert_eq!(answered.status().as_u16(), 201);
+        for reader in [asks, reads] {
+            let seen = reader.get(&format!("/api/tickets/{id}")).await;
+            assert!(seen.to_string().contains(&message), "{seen:#}");
+        }
+    }
+}
+
+/// The release before starts and sells; this one starts beside it and brings the schema up to date; both work, and the
+/// first one starts once more on what is newer than itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a binary of the release before: .ci/rolling builds one"]
+async fn two_releases_work_beside_each_other() {
+    let previous = PathBuf::from(std::env::var_os(PREVIOUS).expect(PREVIOUS));
+    let Some(mut site) = Site::new(true).await else {
+        return;
+    };
+    site.set("DERMAGA_REQUEST_TIMEOUT", "30s");
+    let (before, now) = (free_address(), free_address());
+    let first = Server::start_program(&site, &previous, &before);
+    let second = Server::start_at(&site, &now);
+    let patient = Patient::new(&site);
+    let both = Both {
+        before: patient.at(&before),
+        now: patient.at(&now),
+    };
+    let admin = both.now.administrator(&site).await;
+    let admin = Both {
+        before: admin.at(&before),
+        now: admin,
+    };
+    let rich = json!({ "code": "RICH", "plugin": COUPON, "parameters": { "amount": RICH } });
+    let path = "/api/admin/coupons";
+    admin.before.post(path, "rich", &rich).await;
+    let plans = both.now.get("/api/catalog/services/postgresql/plans").await;
+    let mut plans = plans.as_array().unwrap().iter();
+    let plan = plans.find(|plan| plan["slug"] == "basic").unwrap();
+    let db = site.database().await;
+    let customers = purchases(&both, plan["id"].as_str().unwrap()).await;
+    renewals(&admin, &db).await;
+    activation(&both, &admin).await;
+    ticket(&customers[0], &admin).await;
+
+    drop(first);
+    let again = free_address();
+    let first = Server::start_program(&site, &previous, &again);
+    let moved = customers[0].before.at(&again);
+    let seen = moved.get("/api/subscriptions").await;
+    assert_eq!(seen.as_array().map(Vec::len), Some(1), "{seen:#}");
+    drop((first, second));
+    db.close().await;
+    site.books();
+}
