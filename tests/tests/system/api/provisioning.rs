@@ -31,13 +31,18 @@ pub(crate) async fn client(path: &Path) -> Client {
     Client::try_from(config).unwrap()
 }
 
-/// Opens a shop on a cluster, with no more rights there than it needs where
+/// Returns the access of a server to a cluster, with no more rights there than it needs where
 /// `DERMAGA_TEST_SERVER_KUBECONFIG` names such an account.
-pub(crate) async fn shop_on(path: &Path) -> Option<Shop> {
+pub(crate) fn access_of_server(path: &Path) -> PathBuf {
     let of_server = std::env::var_os("DERMAGA_TEST_SERVER_KUBECONFIG").map(PathBuf::from);
     let is_test_cluster = std::env::var_os("DERMAGA_TEST_KUBECONFIG").is_some_and(|it| it == path);
     let of_server = of_server.filter(|_| is_test_cluster);
-    let path = of_server.unwrap_or_else(|| path.to_owned());
+    of_server.unwrap_or_else(|| path.to_owned())
+}
+
+/// Opens a shop on a cluster.
+pub(crate) async fn shop_on(path: &Path) -> Option<Shop> {
+    let path = access_of_server(path);
     Shop::open_with(Engine::Sqlite, |config| {
         config.provisioning.provisioner = Choice::Kubernetes;
         config.provisioning.kubeconfig = Some(path);

@@ -13,7 +13,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::provisioning::{client, kubeconfig};
+use super::provisioning::{access_of_server, client, kubeconfig};
 
 /// A customer's Uptime Kuma in the smaller plan, on the cluster.
 struct Bought {
@@ -84,9 +84,10 @@ impl Bought {
 async fn an_upgrade_whose_volume_does_not_grow_is_undone_in_its_minutes() {
     let Some(path) = kubeconfig() else { return };
     let cluster = client(&path).await;
+    let of_server = access_of_server(&path);
     let shop = crate::settings::shop(&[
         ("DERMAGA_PROVISIONER", "kubernetes"),
-        ("KUBECONFIG", path.to_str().unwrap()),
+        ("KUBECONFIG", of_server.to_str().unwrap()),
         ("DERMAGA_ROLLOUT_MINUTES", "2"),
     ])
     .await;
@@ -173,7 +174,7 @@ async fn an_upgrade_is_refused_where_its_volume_cannot_grow() {
         .unwrap();
     let shop = Shop::open_with(dermaga_tests::Engine::Sqlite, |config| {
         config.provisioning.provisioner = Choice::Kubernetes;
-        config.provisioning.kubeconfig = Some(path);
+        config.provisioning.kubeconfig = Some(access_of_server(&path));
         config.provisioning.classes.storage = Some(name.clone());
     })
     .await
