@@ -93,6 +93,8 @@ impl Shop {
         let mut config = Config::in_folder(data.path()).expect("the defaults are good");
         config.http.listen = ([127, 0, 0, 1], 0).into();
         config.provisioning.provisioner = Choice::Directory;
+        // Tests that run at the same time share the nodes of a cluster.
+        config.provisioning.capacity.check = false;
         // All customers of a test have the same address.
         config.accounts.registrations_per_hour = 10_000;
         config.rates = config.rates.raised();

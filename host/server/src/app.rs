@@ -177,6 +177,10 @@ impl App {
             self.state.subscriptions.clone(),
             cancel.clone(),
         ));
+        workers.spawn(provisioning::capacity::watch(
+            self.state.instances.clone(),
+            cancel.clone(),
+        ));
         workers.spawn(catalog::waitlist::watch(
             self.state.catalog.clone(),
             cancel.clone(),

@@ -92,6 +92,8 @@ codes! {
     TooManyOpenTopUps = "TOO_MANY_OPEN_TOP_UPS" => 409,
     /// The plan is sold out.
     QuotaExhausted = "QUOTA_EXHAUSTED" => 409,
+    /// No node of the cluster has room for the plan at the moment.
+    ClusterFull = "CLUSTER_FULL" => 409,
     /// The plan or its service is not on sale.
     PlanUnavailable = "PLAN_UNAVAILABLE" => 409,
     /// The customer holds as many instances of the plan as one may.

@@ -158,6 +158,7 @@ impl TestDatabase {
             patience: Duration::from_secs(3600),
             health_kept: TimeDelta::days(30),
             rollout: Duration::from_secs(600),
+            capacity: provisioning::capacity::Settings::default(),
         };
         let (db, clock) = (self.db.clone(), self.clock.clone());
         let vault = Arc::new(Vault::new(&[MasterKey::generate()]));

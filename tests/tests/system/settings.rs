@@ -29,6 +29,8 @@ fn configuration(data_dir: &Path, settings: &[(&str, &str)]) -> Config {
         ("DERMAGA_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
         ("DERMAGA_DATA_DIR".to_owned(), display(data_dir)),
         ("DERMAGA_PROVISIONER".to_owned(), "directory".to_owned()),
+        // Tests that run at the same time share the nodes of a cluster.
+        ("DERMAGA_CAPACITY_CHECK".to_owned(), "false".to_owned()),
         ("DERMAGA_PLUGINS_DIR".to_owned(), display(plugins_folder())),
         (
             "DERMAGA_TEMPLATES_DIR".to_owned(),

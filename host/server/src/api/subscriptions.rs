@@ -31,7 +31,7 @@ use crate::{
 
 failure_responses!(Pricing: NotFound, PlanUnavailable, PluginRefusedInput, CouponNotFound, CouponNotActive, CouponUsedUp,
     CouponAlreadyUsed, CouponBudgetSpent, CouponNotApplicable, CouponRefused, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
-failure_responses!(Buying: NotFound, PlanUnavailable, PluginRefusedInput, InsufficientCredit, QuotaExhausted,
+failure_responses!(Buying: NotFound, PlanUnavailable, PluginRefusedInput, InsufficientCredit, QuotaExhausted, ClusterFull,
     InstanceLimitReached, QuoteChanged, QuoteUsed, Conflict, CouponNotFound, CouponNotActive, CouponUsedUp, CouponAlreadyUsed,
     CouponBudgetSpent, CouponNotApplicable, CouponRefused, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended,
     NotDeliverable);

@@ -20,7 +20,7 @@ use crate::{
 failure_responses!(PricingUpgrade: NotFound, InvalidState, PlanUnavailable, PluginRefusedInput, PluginFailed,
     PluginUnavailable, PluginBusy, PluginSuspended, NotDeliverable);
 failure_responses!(Upgrading: NotFound, InvalidState, PlanUnavailable, PluginRefusedInput, InsufficientCredit,
-    QuotaExhausted, InstanceLimitReached, QuoteChanged, Conflict, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended,
+    QuotaExhausted, ClusterFull, InstanceLimitReached, QuoteChanged, Conflict, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended,
     NotDeliverable);
 
 /// The routes of this domain.

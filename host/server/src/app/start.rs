@@ -225,6 +225,7 @@ impl App {
             Arc::clone(&plugins),
             templates,
             config.catalog,
+            instances.plan_room(),
         );
         let wallets = Wallets::new(db.clone(), clock.clone(), config.wallet.clone());
         let sandbox = Sandbox::asked_for(&config.payments, &clock);

@@ -232,6 +232,12 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_REQUEST_PERCENT" "request_percent" (None):
         "Processor time and memory that containers request, in hundredths of their limits, from 1 to 100: less than 100 sells nodes more than once. Without it, as their plugins ask."
         => |c, text| c.provisioning.classes.pods.request_percent = Some(parse::number(text, &(1..=100))?);
+    "DERMAGA_CAPACITY_CHECK" "capacity.check" (Some("true")):
+        "Whether plans are sold only while a node of the cluster has room for their pods, by requests. Turn it off where nodes are added as pods wait for them."
+        => |c, text| c.provisioning.capacity.check = parse::boolean(text)?;
+    "DERMAGA_CAPACITY_HEADROOM" "capacity.headroom" (Some("10")):
+        "Percent of each node's allocatable processor and memory that is not sold, from 0 to 90: for updates, and for instances that their owners stopped."
+        => |c, text| c.provisioning.capacity.headroom = parse::number(text, &(0..=90))?;
 
     "MIDTRANS_SERVER_KEY" "midtrans.server_key" (None, secret):
         "Midtrans' server key. Without it customers cannot top up (503 `PAYMENTS_NOT_CONFIGURED`), unless the sandbox is on."

@@ -89,6 +89,8 @@ impl Site {
         let mut site = Self::new(on_postgres).await?;
         let of_server = named("DERMAGA_TEST_SERVER_KUBECONFIG").unwrap_or(admin);
         site.environment.push(("KUBECONFIG", of_server));
+        // Tests that run at the same time share its nodes.
+        site.set("DERMAGA_CAPACITY_CHECK", "false");
         site.provisioner = "kubernetes";
         Some(site)
     }

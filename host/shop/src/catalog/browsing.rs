@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use super::{
-    Catalog, Category, PlanView, Service, ServiceFilter, ServicePluginView, ServiceView, store,
+    Catalog, Category, PlanView, Service, ServiceFilter, ServicePluginView, ServiceView,
+    Unavailable, store,
 };
 use crate::{
     Error, Result,
     db::{Conn, Db, Page, Part},
     ids::ServiceId,
-    plugins::{self, Registry},
+    plugins,
 };
 
 /// Lists all categories in their order.
@@ -31,7 +32,7 @@ pub async fn sold_services(
 ) -> Result<Page<ServiceView>> {
     let mut conn = catalog.db.read().await?;
     let Page { items, total } = store::services(&mut conn, filter, part).await?;
-    let items = with_plans(&mut conn, &catalog.plugins, items).await?;
+    let items = with_plans(&mut conn, catalog, items).await?;
     Ok(Page { items, total })
 }
 
@@ -64,13 +65,13 @@ pub async fn sold_service(catalog: &Catalog, slug: &str) -> Result<ServiceView> 
     let row = store::service_by_slug(&mut conn, slug)
         .await?
         .ok_or_else(|| Error::not_found("service"))?;
-    let mut views = with_plans(&mut conn, &catalog.plugins, vec![row]).await?;
+    let mut views = with_plans(&mut conn, catalog, vec![row]).await?;
     views.pop().ok_or_else(|| Error::not_found("service"))
 }
 
 async fn with_plans(
     conn: &mut Conn,
-    registry: &Registry,
+    catalog: &Catalog,
     services: Vec<Service>,
 ) -> Result<Vec<ServiceView>> {
     let ids: Vec<ServiceId> = services.iter().map(|service| service.id).collect();
@@ -81,15 +82,20 @@ async fn with_plans(
     let mut views = Vec::with_capacity(services.len());
     for service in services {
         let plans = plans.remove(&service.id).unwrap_or_default();
-        views.push(view(registry, plans, service).await);
+        views.push(view(catalog, plans, service).await);
     }
     Ok(views)
 }
 
-async fn view(registry: &Registry, mut plans: Vec<PlanView>, service: Service) -> ServiceView {
-    let plugin = registry.active(&service.plugin_id).ok();
+async fn view(catalog: &Catalog, mut plans: Vec<PlanView>, service: Service) -> ServiceView {
+    let plugin = catalog.plugins.active(&service.plugin_id).ok();
     for plan in &mut plans {
-        plan.is_available &= plugin.is_some();
+        if plugin.is_none() {
+            plan.withhold(Unavailable::PluginUnavailable);
+        }
+        if catalog.room.is_full(plan.id) {
+            plan.withhold(Unavailable::ClusterFull);
+        }
     }
     // A plugin that cannot say what it makes must not hide what is sold.
     let description = match &plugin {

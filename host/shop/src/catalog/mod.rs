@@ -7,13 +7,14 @@ mod image_ages;
 mod loading;
 mod model;
 mod quota;
+mod room;
 mod settings;
 mod store;
 mod templates;
 mod terms;
 pub mod waitlist;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use dermaga_toolkit::template::Template;
@@ -33,12 +34,13 @@ pub use image_ages::{ImageView, watch_images};
 pub use loading::RefusedTemplate;
 pub use model::{
     Category, Plan, PlanView, ResourcesView, Service, ServiceFilter, ServicePluginView,
-    ServiceView, Sizes, Tier,
+    ServiceView, Sizes, Tier, Unavailable,
 };
 pub use quota::{
     MOST_PLANS, MOST_QUOTA, NewQuota, QuotaFilter, QuotaHealth, QuotaOverview, QuotaStatistics,
     QuotaView, quota, quota_overview, quota_statistics, quotas, set_quotas,
 };
+pub use room::PlanRoom;
 pub use settings::Settings;
 pub use templates::{
     CatalogReload, Examined, FieldChange, KeptField, Templates, examine, load_at_start, reload,
@@ -62,6 +64,8 @@ pub struct Catalog {
     /// Templates as they were read last.
     pub templates: Arc<Templates>,
     pub(crate) settings: Settings,
+    /// Room of the cluster for further instances.
+    pub(crate) room: PlanRoom,
 }
 
 impl Catalog {
@@ -72,6 +76,7 @@ impl Catalog {
         plugins: Arc<Registry>,
         templates: Arc<Templates>,
         settings: Settings,
+        room: PlanRoom,
     ) -> Self {
         Self {
             db,
@@ -79,6 +84,7 @@ impl Catalog {
             plugins,
             templates,
             settings,
+            room,
         }
     }
 }
@@ -167,6 +173,22 @@ pub async fn offer(conn: &mut Conn, plan_id: PlanId) -> Result<Offer> {
         return Err(Error::new(Code::PlanUnavailable, message));
     }
     Ok(Offer { service, plan })
+}
+
+/// Returns all plans that are sold, with their services.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn offers(conn: &mut Conn) -> Result<Vec<Offer>> {
+    let services = store::all_services(conn).await?.into_iter();
+    let sold = services.filter(|service| service.active);
+    let services: HashMap<ServiceId, Service> = sold.map(|service| (service.id, service)).collect();
+    let plans = store::all_plans(conn).await?.into_iter();
+    let offers = plans.filter(|plan| plan.active).filter_map(|plan| {
+        let service = services.get(&plan.service_id)?.clone();
+        Some(Offer { service, plan })
+    });
+    Ok(offers.collect())
 }
 
 /// Returns a plan, sold or not.

@@ -164,6 +164,20 @@ impl Plan {
     }
 }
 
+text_enum! {
+    /// Reason why a plan cannot be bought, by the code that buying it answers.
+    pub enum Unavailable {
+        /// It is not on sale.
+        PlanUnavailable = "PLAN_UNAVAILABLE",
+        /// It is sold out.
+        QuotaExhausted = "QUOTA_EXHAUSTED",
+        /// No version of its plugin runs.
+        PluginUnavailable = "PLUGIN_UNAVAILABLE",
+        /// No node of the cluster has room for it.
+        ClusterFull = "CLUSTER_FULL",
+    }
+}
+
 /// Total resources of a plan.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -192,15 +206,32 @@ pub struct PlanView {
     pub features: Vec<String>,
     pub max_instances_per_user: i64,
     pub available_quota: i64,
-    /// True when it can be bought now: active, quota left, and a version of its plugin running.
+    /// True when it can be bought now: active, quota left, a version of its plugin running, and room in
+    /// the cluster.
     pub is_available: bool,
+    /// Reason why it cannot be bought now; absent when it can.
+    pub unavailable_reason: Option<Unavailable>,
+}
+
+impl PlanView {
+    /// Marks a plan as one that cannot be bought. The first reason stays.
+    pub(super) fn withhold(&mut self, reason: Unavailable) {
+        self.is_available = false;
+        self.unavailable_reason.get_or_insert(reason);
+    }
 }
 
 impl From<Plan> for PlanView {
     fn from(plan: Plan) -> Self {
+        let unavailable_reason = match plan.available_quota() {
+            _ if !plan.active => Some(Unavailable::PlanUnavailable),
+            ..=0 => Some(Unavailable::QuotaExhausted),
+            _ => None,
+        };
         Self {
             available_quota: plan.available_quota(),
-            is_available: plan.active && plan.available_quota() > 0,
+            is_available: unavailable_reason.is_none(),
+            unavailable_reason,
             terms: plan.term_views(),
             storage_price: plan.storage_price,
             id: plan.id,

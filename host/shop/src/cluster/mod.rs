@@ -5,6 +5,7 @@
 
 mod access;
 mod additions;
+mod capacity;
 mod claims;
 mod client;
 mod diagnosis;
@@ -39,6 +40,7 @@ mod namespace_tests;
 #[cfg(test)]
 mod tests;
 
+pub use capacity::{Capacity, Layout, pods_of};
 pub use claims::ClaimRef;
 pub use client::{Cluster, PROBE_TIMEOUT};
 pub use diagnosis::{Obstacle, ObstacleKind, diagnose};

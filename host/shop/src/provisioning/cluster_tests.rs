@@ -1,16 +1,23 @@
 //! The reconciler on a real cluster, where `DERMAGA_TEST_KUBECONFIG` names a disposable one.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
-use kube::{Api, Client, api::DeleteParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, ListParams, PostParams},
+};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::{
     Desired, Instance, Status, store,
     test_shop::{ControlPlane, GOOD_IMAGE, Shop, in_cluster},
 };
-use crate::test_cluster::named_by;
+use crate::{
+    cluster::{Cluster, Load},
+    test_cluster::named_by,
+};
 
 /// Returns true when the namespace of an instance is gone, with all that was in it.
 async fn is_gone(client: &Client, instance: &Instance) -> bool {
@@ -195,4 +202,63 @@ async fn a_wish_to_apply_again_reaches_the_server_that_works() {
     server.handle.wake();
     shop.is(&instance, Status::Terminated).await;
     server.stop().await;
+}
+
+/// Returns the processors that are left, as many pods of one each.
+async fn free_processors(cluster: &Cluster) -> u64 {
+    let capacity = cluster.capacity(0).await.unwrap().unwrap();
+    let one = Load {
+        cpu_millis: 1000,
+        memory_bytes: 1 << 20,
+    };
+    capacity.without(&HashSet::new()).count(&[one], 1000)
+}
+
+/// The node is filled, on a control plane that no other test uses meanwhile.
+#[tokio::test]
+async fn the_room_of_a_real_node_goes_with_its_pods_and_comes_back() {
+    let Some(plane) = ControlPlane::take().await else {
+        return;
+    };
+    let (provisioner, client) = in_cluster(&plane.kubeconfig()).await;
+    let cluster = provisioner.cluster().unwrap();
+    let free = free_processors(cluster).await;
+    assert!(free > 1, "the control plane has a node that is ready");
+
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
+    let amounts = json!({"cpu": free.to_string(), "memory": "1Mi"});
+    let resources = json!({"requests": amounts, "limits": amounts});
+    let container = json!({"name": "app", "image": GOOD_IMAGE, "resources": resources});
+    let name = "capacity-filler";
+    let filler = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
+    });
+    let filler = serde_json::from_value(filler).unwrap();
+    pods.create(&PostParams::default(), &filler).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // What an earlier test left may still be going away.
+    while free_processors(cluster).await > free / 2 {
+        assert!(Instant::now() < deadline, "the pod takes nothing");
+        sleep(Duration::from_millis(100)).await;
+    }
+    pods.delete(name, &DeleteParams::default().grace_period(0))
+        .await
+        .unwrap();
+    while free_processors(cluster).await < free {
+        assert!(Instant::now() < deadline, "the room does not come back");
+        sleep(Duration::from_millis(100)).await;
+    }
+
+    let nodes: Api<Node> = Api::all(client);
+    let found = nodes.list(&ListParams::default()).await.unwrap();
+    for node in &found.items {
+        nodes.cordon(&node.name_any()).await.unwrap();
+    }
+    let closed = free_processors(cluster).await;
+    for node in &found.items {
+        nodes.uncordon(&node.name_any()).await.unwrap();
+    }
+    assert_eq!(closed, 0);
+    assert!(free_processors(cluster).await >= free);
 }

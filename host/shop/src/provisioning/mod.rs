@@ -6,6 +6,7 @@
 //! again.
 
 mod attention;
+pub mod capacity;
 mod cluster_events;
 mod cluster_watcher;
 mod contest;
@@ -76,6 +77,7 @@ use chrono::TimeDelta;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+pub use capacity::check_room;
 pub use data_loss::accept_data_loss;
 pub use delivery::{
     Undeliverable, is_undeliverable, ran_since, try_again, undeliverable, was_delivered,
@@ -98,6 +100,7 @@ pub use worker::{Handle, ProvisionerStatus, Worker};
 
 use crate::{
     Code, Error, Result,
+    catalog::PlanRoom,
     cluster::ClusterError,
     crypto::{self, Vault},
     db::{Clock, Conn, Db, broken_unique, new_id},
@@ -129,6 +132,7 @@ pub struct Settings {
     pub health_kept: TimeDelta,
     /// Longest time that a change may take to be rolled out; then it is undone.
     pub rollout: Duration,
+    pub capacity: capacity::Settings,
 }
 
 /// Namespace of the ingress controller that most clusters have.
@@ -155,6 +159,14 @@ pub struct Instances {
     pub handle: Handle,
     /// Reads of credentials by customer: each is recorded for good.
     looks: Arc<Throttle<UserId>>,
+    room: capacity::Room,
+}
+
+impl Instances {
+    /// Returns the room of the cluster for further instances, for the catalogue.
+    pub fn plan_room(&self) -> PlanRoom {
+        self.room.plans.clone()
+    }
 }
 
 /// Reads of credentials that a customer has in an hour.
@@ -203,6 +215,7 @@ pub async fn prepare(
     let looks = Throttle::new(LOOKS, TimeDelta::hours(1), "reads of credentials");
     let instances = Instances {
         looks: Arc::new(looks),
+        room: capacity::Room::new(settings.capacity),
         db,
         clock,
         vault,

@@ -17,11 +17,12 @@ use crate::{
     Code, Error, Result,
     alerts::{self, AlertKind},
     catalog::Offer,
+    cluster::{Load, pods_of},
     ids::SubscriptionId,
     plugins::{self, Asking, Decision},
 };
 
-/// Renders and gates a new instance of an offer.
+/// Renders and gates a new instance of an offer, and returns the requests of its pods.
 ///
 /// # Errors
 /// `NOT_DELIVERABLE` when the plugin or the gate says no; `PLUGIN_*` when the plugin fails.
@@ -30,14 +31,14 @@ pub async fn rehearse_purchase(
     new: NewInstance,
     offer: &Offer,
     asking: Asking,
-) -> Result<()> {
+) -> Result<Vec<Load>> {
     let secrets = without_values(new.secrets.iter().map(|spec| spec.name.clone()));
     let instance = draft(&instances.clock, new);
-    rehearse(instances, &instance, &secrets, offer, asking).await?;
-    Ok(())
+    let objects = rehearse(instances, &instance, &secrets, offer, asking).await?;
+    Ok(pods_of(&objects))
 }
 
-/// Renders and gates a subscription's instance in another plan.
+/// Renders and gates a subscription's instance in another plan, and returns the requests of its pods.
 ///
 /// # Errors
 /// As [`rehearse_purchase`]; `INVALID_STATE` when there is no instance, it is stopped, or another
@@ -48,7 +49,7 @@ pub async fn rehearse_change(
     subscription_id: SubscriptionId,
     to: &Offer,
     asking: Asking,
-) -> Result<()> {
+) -> Result<Vec<Load>> {
     let mut conn = instances.db.read().await?;
     let seen = store::of_subscription(&mut conn, subscription_id).await?;
     let seen = seen.ok_or_else(super::no_instance)?;
@@ -64,7 +65,8 @@ pub async fn rehearse_change(
         ..seen
     };
     let objects = rehearse(instances, &instance, &secrets, to, asking).await?;
-    check_growth(instances, &instance, &objects).await
+    check_growth(instances, &instance, &objects).await?;
+    Ok(pods_of(&objects))
 }
 
 /// Refuses objects that need a larger volume where the storage class does not let it grow. A cluster

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result, calendar, catalog,
+    cluster::Load,
     coupons::{self, DECISION_ATTEMPTS},
     db::{Clock, Conn, Uncommitted, new_id},
     ids::{QuoteId, SubscriptionId, TransactionId, UserId},
@@ -85,7 +86,8 @@ pub async fn validate(shop: &Subscriptions, order: &Order) -> Result<Priced> {
     if balance.total()? < due {
         return Err(wallet::insufficient(due, balance)?);
     }
-    rehearse(shop, order, &priced, Asking::Preview).await?;
+    let pods = rehearse(shop, order, &priced, Asking::Preview).await?;
+    check_room(shop, order, &priced, &pods).await?;
     Ok(priced)
 }
 
@@ -108,7 +110,7 @@ pub async fn buy(
 /// when one changed.
 ///
 /// # Errors
-/// As for a quote; and `INSUFFICIENT_CREDIT`, `QUOTA_EXHAUSTED`, `INSTANCE_LIMIT_REACHED`,
+/// As for a quote; and `INSUFFICIENT_CREDIT`, `QUOTA_EXHAUSTED`, `CLUSTER_FULL`, `INSTANCE_LIMIT_REACHED`,
 /// `COUPON_*`, `QUOTE_CHANGED`, `QUOTE_USED`, `NOT_DELIVERABLE`.
 pub(super) async fn sell(
     shop: &Subscriptions,
@@ -121,8 +123,9 @@ pub(super) async fn sell(
             check_quote(shop, order, quote_id, &priced).await?;
         }
         catalog::check_quota(&shop.db, &shop.clock, order.user_id, &priced.offer).await?;
-        rehearse(shop, order, &priced, Asking::Act).await?;
-        if let Some(purchase) = settle(shop, order, quote_id, &priced).await? {
+        let pods = rehearse(shop, order, &priced, Asking::Act).await?;
+        check_room(shop, order, &priced, &pods).await?;
+        if let Some(purchase) = settle(shop, order, quote_id, (&priced, &pods)).await? {
             let provisioning = shop.instances.handle.clone();
             return Ok(purchase.and_then(move || provisioning.wake()));
         }
@@ -135,7 +138,7 @@ async fn settle(
     shop: &Subscriptions,
     order: &Order,
     quote_id: Option<QuoteId>,
-    priced: &Priced,
+    (priced, pods): (&Priced, &[Load]),
 ) -> Result<Option<Uncommitted<PurchaseView>>> {
     let clock = &shop.clock;
     let mut conn = shop.db.begin_together().await?;
@@ -188,6 +191,9 @@ async fn settle(
         (&subscription, payment.transaction.id),
     )
     .await?;
+    // Others who buy this plan wait for its row until the commit, and see this instance then.
+    let buyer = (order.user_id, Some(subscription.id));
+    provisioning::check_room(&mut conn, &shop.instances, &priced.offer, buyer, pods).await?;
     Ok(Some(Uncommitted::new(conn, view)))
 }
 
@@ -328,13 +334,26 @@ fn new_instance(
     }
 }
 
-/// Checks the objects of the order at the gate, so that nothing is charged for a refused one.
+/// Refuses an order that the cluster has no room for, before anything is locked.
+async fn check_room(
+    shop: &Subscriptions,
+    order: &Order,
+    priced: &Priced,
+    pods: &[Load],
+) -> Result<()> {
+    let mut conn = shop.db.read().await?;
+    let buyer = (order.user_id, None);
+    provisioning::check_room(&mut conn, &shop.instances, &priced.offer, buyer, pods).await
+}
+
+/// Checks the objects of the order at the gate, so that nothing is charged for a refused one. Returns the
+/// requests of its pods.
 async fn rehearse(
     shop: &Subscriptions,
     order: &Order,
     priced: &Priced,
     asking: Asking,
-) -> Result<()> {
+) -> Result<Vec<Load>> {
     let new = new_instance(shop, order.user_id, priced, SubscriptionId::MIN);
     provisioning::rehearse_purchase(&shop.instances, new, &priced.offer, asking).await
 }

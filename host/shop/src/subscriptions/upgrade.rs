@@ -95,7 +95,7 @@ pub enum Charging {
 /// Returns the price of an upgrade now.
 ///
 /// # Errors
-/// Every refusal of [`upgrade`] but those of quota and credit.
+/// Every refusal of [`upgrade`] but those of quota, room and credit.
 pub async fn quote(
     shop: &Subscriptions,
     user_id: UserId,
@@ -147,7 +147,7 @@ pub async fn upgrade(
 /// # Errors
 /// `VALIDATION_FAILED` when the plan is not a higher one of the same service, `INVALID_STATE` when
 /// the subscription is not active or another change is under way, `QUOTE_CHANGED` when it costs
-/// more than was agreed to, and every refusal of plan, plugin, quota, limit and credit.
+/// more than was agreed to, and every refusal of plan, plugin, quota, room, limit and credit.
 async fn carry_out(
     shop: &Subscriptions,
     user_id: UserId,
@@ -158,6 +158,7 @@ async fn carry_out(
     let proposal = propose(shop, (user_id, Asking::Act), id, plan_id).await?;
     let gift = gift(&proposal, charging)?;
     catalog::check_quota(&shop.db, &shop.clock, user_id, &proposal.to).await?;
+    check_room(&mut shop.db.read().await?, shop, (user_id, id), &proposal).await?;
     let (clock, provisioning) = (&shop.clock, shop.instances.handle.clone());
     let mut conn = shop.db.begin().await?;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
@@ -196,6 +197,7 @@ async fn carry_out(
     };
     // At the end, since everybody who buys this plan wants the same row.
     catalog::take_quota(&mut conn, clock, user_id, &proposal.to).await?;
+    check_room(&mut conn, shop, (user_id, id), &proposal).await?;
     Ok(Uncommitted::new(conn, view).and_then(move || provisioning.wake()))
 }
 
@@ -233,6 +235,18 @@ fn change(id: PlanChangeId, proposal: &Proposal, generation: i64, payment: &Paym
         give_back: Rupiah::ZERO,
         refunded_until: None,
     }
+}
+
+/// Refuses a plan that the cluster has no room for in the place of the present one.
+async fn check_room(
+    conn: &mut Conn,
+    shop: &Subscriptions,
+    (user_id, id): (UserId, SubscriptionId),
+    proposal: &Proposal,
+) -> Result<()> {
+    let whose = (user_id, Some(id));
+    let Proposal { to, pods, .. } = proposal;
+    provisioning::check_room(conn, &shop.instances, to, whose, pods).await
 }
 
 /// Counting is safe because the customer's wallet is locked while it matters.

@@ -9,6 +9,7 @@ pub(crate) mod backtest;
 pub(crate) mod billing;
 pub(crate) mod bodies;
 mod bought;
+pub(crate) mod capacity;
 pub(crate) mod catalogue;
 pub(crate) mod categories;
 pub(crate) mod clock;

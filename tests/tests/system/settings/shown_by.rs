@@ -134,6 +134,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &["DERMAGA_PROVISIONER", "KUBECONFIG"],
     ),
     (
+        CAPACITY,
+        "room_is_asked_for_and_kept_free_as_the_settings_say",
+        &["DERMAGA_CAPACITY_CHECK", "DERMAGA_CAPACITY_HEADROOM"],
+    ),
+    (
         INSTANCES,
         "manifests_carry_what_the_operator_decided",
         &[
@@ -420,6 +425,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
+const CAPACITY: &str = "tests/tests/system/api/capacity.rs";
 const CLI: &str = "host/server/tests/process/cli.rs";
 const ROLLOUT: &str = "host/server/tests/process/rollout.rs";
 

@@ -105,6 +105,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("payments/store.rs debts", "debts", PAGE),
     ("payments/store.rs list", "payments", PAGE),
     ("plugins/store.rs decisions", "decisions", PAGE),
+    ("provisioning/capacity/store.rs moving", "instances", FEW),
     (
         "provisioning/delivery/store.rs undeliverable",
         "instances",

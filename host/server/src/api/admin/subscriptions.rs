@@ -37,9 +37,9 @@ failure_responses!(Refunding: NotFound, InvalidState, RefundTooLarge);
 failure_responses!(Editing: NotFound, InvalidState);
 failure_responses!(Ending: NotFound, InvalidState, Conflict);
 failure_responses!(ChangingPlan: NotFound, InvalidState, PlanUnavailable, PluginRefusedInput, InsufficientCredit,
-    QuotaExhausted, InstanceLimitReached, QuoteChanged, Conflict, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended,
+    QuotaExhausted, ClusterFull, InstanceLimitReached, QuoteChanged, Conflict, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended,
     NotDeliverable);
-failure_responses!(Granting: NotFound, PlanUnavailable, PluginRefusedInput, InsufficientCredit, QuotaExhausted,
+failure_responses!(Granting: NotFound, PlanUnavailable, PluginRefusedInput, InsufficientCredit, QuotaExhausted, ClusterFull,
     InstanceLimitReached, QuoteChanged, Conflict, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended, NotDeliverable);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {

@@ -1,5 +1,8 @@
 //! Customers who wait for plans that are sold out.
 //!
+//! A plan that no node of the cluster has room for is as good as sold out: customers wait for it, too, and no
+//! place of it is held before there is room.
+//!
 //! A place that comes free is held for the first who waits and may have one more: it stays in use, so that no
 //! other customer can take it, until it is bought, given up or over. While such customers wait, a place that
 //! is free and not held yet goes to no other customer either. All changes are made under the lock of the
@@ -91,7 +94,10 @@ pub async fn join(catalog: &Catalog, user_id: UserId, plan_id: PlanId) -> Result
         return Err(super::limit_reached(&offer));
     }
     // A place that is free for a moment belongs to those who wait.
-    if offer.plan.available_quota() > 0 && !store::has_waiting(&mut conn, plan_id).await? {
+    if offer.plan.available_quota() > 0
+        && !catalog.room.is_full(plan_id)
+        && !store::has_waiting(&mut conn, plan_id).await?
+    {
         return Err(not_sold_out(&offer));
     }
     store::insert(&mut conn, id, plan_id, user_id, clock.now()).await?;
@@ -194,6 +200,19 @@ pub(super) async fn is_held(
     Ok(store::is_held(conn, plan_id, user_id, clock.now()).await?)
 }
 
+/// Lists the plans of the places that are held now, each as often as it has such places, but those held for
+/// one customer.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn held_for_others(
+    conn: &mut Conn,
+    clock: &Clock,
+    user_id: UserId,
+) -> Result<Vec<PlanId>> {
+    Ok(store::held_for_others(conn, user_id, clock.now()).await?)
+}
+
 /// Ends what is over in the queue of a plan, and holds free places for those who wait, in the
 /// caller's transaction, which has the lock of the plan's row.
 ///
@@ -211,9 +230,11 @@ pub(super) async fn settle(conn: &mut Conn, catalog: &Catalog, plan_id: PlanId) 
     }
     while let Some(entry) = store::next(conn, plan_id).await? {
         let (now, hold) = (clock.now(), catalog.settings.waitlist_hold);
-        if !store::take_place(conn, plan_id, now).await? {
+        // A customer who hears of a place must be able to buy it.
+        if catalog.room.is_full(plan_id) || !store::take_place(conn, plan_id, now).await? {
             break;
         }
+        catalog.room.take(plan_id);
         store::hold(conn, entry.id, now + hold).await?;
         tell(conn, clock, &entry, (now + hold, hold)).await?;
     }

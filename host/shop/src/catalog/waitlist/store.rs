@@ -135,6 +135,17 @@ pub(super) async fn is_held(
     Ok(found)
 }
 
+/// Plans of the places that are held for other customers.
+pub(super) async fn held_for_others(
+    conn: &mut Conn,
+    user_id: UserId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<PlanId>> {
+    let sql = "SELECT plan_id FROM waitlist WHERE held_until > $1 AND user_id <> $2";
+    let rows = fetch_all!(conn, (PlanId,), sql, now, user_id)?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
 /// Ends the entry for which a place is held: the place is the customer's.
 pub(super) async fn take_held(
     conn: &mut Conn,

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     catalog::{self, Offer, Plan, SoldTerm, Tier},
+    cluster::Load,
     db::Conn,
     ids::{PlanId, SubscriptionId, UserId},
     money::Rupiah,
@@ -44,6 +45,8 @@ pub(super) struct Proposal {
     /// Moment of pricing: the time that it pays for begins here.
     pub(super) moment: DateTime<Utc>,
     pub(super) decisions: [Decision; 2],
+    /// Requests of the pods in the new plan.
+    pub(super) pods: Vec<Load>,
     /// The period as it was priced by.
     period: Option<PeriodRow>,
 }
@@ -115,6 +118,7 @@ pub(super) async fn propose(
         old,
         new,
         decision: allowed,
+        pods,
     } = permit(shop, current, (&from, &to), (user_id, asking)).await?;
     let config = current.config.0.clone();
     let basis = basis(shop, row, from.tier, asking).await?;
@@ -154,6 +158,7 @@ pub(super) async fn propose(
         renewal: basis.renewal,
         moment,
         decisions: [allowed, decided.decision],
+        pods,
         period: basis.period,
     })
 }
@@ -166,6 +171,8 @@ pub(super) struct Permitted {
     pub(super) old: contract::Plan,
     pub(super) new: contract::Plan,
     pub(super) decision: Decision,
+    /// Requests of the pods in the new plan.
+    pub(super) pods: Vec<Load>,
 }
 
 /// Asks the plugin that the instance is pinned to, and the gate, for a change of plan.
@@ -203,13 +210,14 @@ pub(super) async fn permit(
         config,
     };
     pricing::check_config(shop, &plugin, check, user_id).await?;
-    provisioning::rehearse_change(&shop.instances, current.id, to, asking).await?;
+    let pods = provisioning::rehearse_change(&shop.instances, current.id, to, asking).await?;
     Ok(Permitted {
         plugin,
         settings,
         old,
         new,
         decision,
+        pods,
     })
 }
 
