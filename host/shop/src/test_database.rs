@@ -151,6 +151,7 @@ impl TestDatabase {
             provisioner: Choice::Directory,
             kubeconfig: None,
             folder: self.folder.path().join("manifests"),
+            secret_store: None,
             classes: Classes::default(),
             ingress_namespace: None,
             parallel: 1,

@@ -163,6 +163,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_MANIFESTS_DIR" "manifests_dir" (None):
         "Where the `directory` provisioner writes. Without it, `manifests` in the data folder."
         => |c, text| c.manifests_dir = Some(text.into());
+    "DERMAGA_SECRET_STORE" "secret_store" (None):
+        "Name of the ClusterSecretStore (External Secrets Operator) from which the cluster that applies that folder makes instances' Secrets. Without it, they are made by hand."
+        => |c, text| c.provisioning.secret_store = Some(parse::object_name(text)?);
     "DERMAGA_RESYNC_SECONDS" "resync_seconds" (Some("300")):
         "How often an instance that is as it shall be is compared with the cluster, from 5 to 86400."
         => |c, text| c.provisioning.resync = seconds(parse::number(text, &(5..=DAY))?);

@@ -2,7 +2,8 @@
 //!
 //! `ROOT/<namespace>/NN-kind-name.yaml` prepares the customer's namespace,
 //! `ROOT/<namespace>/<instance>/NN-kind-name.yaml` is the instance, and `NN` is the order to apply.
-//! Values of Secret objects are never written: see docs/decisions/0004-secrets-in-a-directory.md.
+//! Values of Secret objects are never written: see docs/decisions/0004-secrets-in-a-directory.md. Where the
+//! operator names a secret store, an `ExternalSecret` is written in the place of each.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +13,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::{CLAIMED, ObjectRef, Tenant, VOLUME_CLAIM, as_large};
 
@@ -20,6 +21,8 @@ use crate::cluster::{CLAIMED, ObjectRef, Tenant, VOLUME_CLAIM, as_large};
 #[derive(Debug, Clone)]
 pub struct Directory {
     root: PathBuf,
+    /// Name of the `ClusterSecretStore` that Secrets are made from.
+    secret_store: Option<String>,
     /// Passes of one customer's instances write the same files of their namespace.
     turn: Arc<Mutex<()>>,
 }
@@ -43,9 +46,17 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Direct
 }
 
 impl Directory {
-    pub fn new(root: PathBuf) -> Self {
+    pub fn new(root: PathBuf, secret_store: Option<String>) -> Self {
         let turn = Arc::default();
-        Self { root, turn }
+        Self {
+            root,
+            secret_store,
+            turn,
+        }
+    }
+
+    pub fn secret_store(&self) -> Option<&str> {
+        self.secret_store.as_deref()
     }
 
     fn turn(&self) -> MutexGuard<'_, ()> {
@@ -72,8 +83,42 @@ impl Directory {
         write_all(&namespace, &tenant.manifests())?;
         drop(turn);
         let folder = namespace.join(instance);
-        write_all(&folder, objects)?;
+        let objects: Vec<Value> = objects
+            .iter()
+            .map(|object| self.external(object).unwrap_or_else(|| object.clone()))
+            .collect();
+        write_all(&folder, &objects)?;
         Ok(folder)
+    }
+
+    /// Returns the object from which the External Secrets Operator makes a Secret, with the values that the
+    /// store has under the Secret's name; nothing for other objects, for one without keys, and without a
+    /// store.
+    fn external(&self, object: &Value) -> Option<Value> {
+        let store = self.secret_store()?;
+        if object.get("kind")? != "Secret" {
+            return None;
+        }
+        let metadata = object.get("metadata")?;
+        let name = metadata.get("name")?;
+        let keys = object.get("data")?.as_object()?.keys();
+        let data: Vec<Value> = keys
+            .map(|key| json!({"secretKey": key, "remoteRef": {"key": name, "property": key}}))
+            .collect();
+        let spec = json!({
+            "secretStoreRef": {"kind": "ClusterSecretStore", "name": store},
+            "refreshInterval": "1h",
+            "target": {"name": name, "creationPolicy": "Owner"},
+            "data": data,
+        });
+        (!data.is_empty()).then(|| {
+            json!({
+                "apiVersion": "external-secrets.io/v1",
+                "kind": "ExternalSecret",
+                "metadata": metadata,
+                "spec": spec,
+            })
+        })
     }
 
     /// Removes an instance's folder, and the namespace's when no instance lives there any more.
@@ -219,7 +264,7 @@ mod tests {
     #[test]
     fn a_claim_is_never_written_smaller() {
         let root = tempfile::tempdir().unwrap();
-        let directory = Directory::new(root.path().to_owned());
+        let directory = Directory::new(root.path().to_owned(), None);
         let claim = |size: &str| {
             json!({
                 "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
@@ -237,7 +282,7 @@ mod tests {
     #[test]
     fn files_follow_what_is_rendered_and_go_with_the_instance() {
         let root = tempfile::tempdir().unwrap();
-        let directory = Directory::new(root.path().to_owned());
+        let directory = Directory::new(root.path().to_owned(), None);
         let first = [
             object("Secret", "n8n-a-secrets"),
             object("ConfigMap", "n8n-a"),
@@ -274,7 +319,7 @@ mod tests {
     #[test]
     fn a_secret_is_named_but_never_written() {
         let root = tempfile::tempdir().unwrap();
-        let directory = Directory::new(root.path().to_owned());
+        let directory = Directory::new(root.path().to_owned(), None);
         let folder = directory
             .write(&tenant(), "n8n-a", &[object("Secret", "n8n-a-secrets")])
             .unwrap();
@@ -288,9 +333,43 @@ mod tests {
     }
 
     #[test]
+    fn with_a_store_the_secret_is_made_from_it() {
+        let root = tempfile::tempdir().unwrap();
+        let by_hand = Directory::new(root.path().to_owned(), None);
+        let from_store = Directory::new(root.path().to_owned(), Some("vault".to_owned()));
+        let mut empty = object("Secret", "n8n-a-more");
+        empty["data"] = json!({});
+        let objects = [
+            object("Secret", "n8n-a-secrets"),
+            empty,
+            object("ConfigMap", "n8n-a"),
+        ];
+        by_hand.write(&tenant(), "n8n-a", &objects).unwrap();
+        let folder = from_store.write(&tenant(), "n8n-a", &objects).unwrap();
+        let name = "00-externalsecret-n8n-a-secrets.yaml";
+        let written = [name, "01-secret-n8n-a-more.yaml", "02-configmap-n8n-a.yaml"];
+        assert_eq!(files(&folder), written);
+        let text = fs::read_to_string(folder.join(name)).unwrap();
+        assert!(!text.contains("c2VjcmV0"), "{text}");
+        let parsed: Value = serde_norway::from_str(&text).unwrap();
+        let expected = json!({
+            "apiVersion": "external-secrets.io/v1",
+            "kind": "ExternalSecret",
+            "metadata": {"name": "n8n-a-secrets"},
+            "spec": {
+                "secretStoreRef": {"kind": "ClusterSecretStore", "name": "vault"},
+                "refreshInterval": "1h",
+                "target": {"name": "n8n-a-secrets", "creationPolicy": "Owner"},
+                "data": [{"secretKey": "key", "remoteRef": {"key": "n8n-a-secrets", "property": "key"}}],
+            },
+        });
+        assert_eq!(parsed, expected);
+    }
+
+    #[test]
     fn instances_of_one_customer_are_written_at_once() {
         let root = tempfile::tempdir().unwrap();
-        let directory = Directory::new(root.path().to_owned());
+        let directory = Directory::new(root.path().to_owned(), None);
         std::thread::scope(|scope| {
             for pass in 0..8 {
                 let directory = &directory;
@@ -311,7 +390,7 @@ mod tests {
     fn a_folder_that_cannot_be_written_is_named() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("user-a"), "in the way").unwrap();
-        let error = Directory::new(root.path().to_owned())
+        let error = Directory::new(root.path().to_owned(), None)
             .write(&tenant(), "n8n-a", &[])
             .unwrap_err();
         assert!(error.to_string().contains("user-a"), "{error}");

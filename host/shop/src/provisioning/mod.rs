@@ -118,6 +118,8 @@ pub struct Settings {
     pub kubeconfig: Option<PathBuf>,
     /// Folder of the directory provisioner.
     pub folder: PathBuf,
+    /// Name of the `ClusterSecretStore` that the Secrets of that folder are made from.
+    pub secret_store: Option<String>,
     pub classes: Classes,
     /// Namespace of the ingress controller's or the gateway's pods, which may reach the customers';
     /// `None` follows the way in.
@@ -189,10 +191,12 @@ pub async fn prepare(
         provisioner: choice,
         kubeconfig,
         folder,
+        secret_store,
         ..
     } = settings;
     let lives_in_cluster = lives_in_cluster(&db, &folder).await;
-    let provisioner = Provisioner::select(choice, kubeconfig, folder, lives_in_cluster).await?;
+    let directory = directory::Directory::new(folder, secret_store);
+    let provisioner = Provisioner::select(choice, kubeconfig, directory, lives_in_cluster).await?;
     tracing::info!(
         provisioner = provisioner.name(),
         place = provisioner.place(),

@@ -72,8 +72,9 @@ pub enum Observed {
     /// Nothing changed since its status was decided.
     Unchanged,
     Live(LiveObjects),
-    /// Files in a folder; their further state is unknown.
-    Written,
+    /// Files in a folder, whose further state is unknown, and the store that Secrets are made from where one
+    /// is named.
+    Written(Option<String>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -104,24 +105,23 @@ impl Provisioner {
     pub async fn select(
         choice: Choice,
         kubeconfig: Option<PathBuf>,
-        folder: PathBuf,
+        directory: Directory,
         lives_in_cluster: bool,
     ) -> Result<Self, ClusterError> {
-        let directory = || Self::Directory(Directory::new(folder));
         if choice == Choice::Directory {
-            return Ok(directory());
+            return Ok(Self::Directory(directory));
         }
         let cluster = match Cluster::connect(kubeconfig.as_deref()).await {
             Ok(cluster) => cluster,
             Err(error) if choice == Choice::Kubernetes => return Err(error),
-            Err(_) => return Ok(directory()),
+            Err(_) => return Ok(Self::Directory(directory)),
         };
         if choice == Choice::Auto
             && let Err(error) = cluster.probe().await
         {
             tracing::warn!(cluster.url = cluster.url(), lives_in_cluster, %error, "provisioner.cluster_away_at_start");
             if !lives_in_cluster {
-                return Ok(directory());
+                return Ok(Self::Directory(directory));
             }
         }
         Ok(Self::Kubernetes(Kubernetes::new(cluster)))
@@ -192,6 +192,7 @@ impl Provisioner {
         match self {
             Self::Kubernetes(kubernetes) => Ok(kubernetes.apply(release).await?),
             Self::Directory(directory) => {
+                let store = directory.secret_store().map(str::to_owned);
                 let directory = directory.clone();
                 let (tenant, instance) = (release.tenant.clone(), release.instance.to_owned());
                 let objects = release.objects.to_vec();
@@ -199,7 +200,7 @@ impl Provisioner {
                     directory.write(&tenant, &instance, &objects)
                 });
                 written.await??;
-                Ok(Outcome::of(Observed::Written))
+                Ok(Outcome::of(Observed::Written(store)))
             }
         }
     }

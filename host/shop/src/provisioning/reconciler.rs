@@ -266,7 +266,9 @@ impl<S: Services> Reconciler<S> {
     ) -> Result<NewStatus> {
         let sweep = match observed {
             Observed::Unchanged => return Ok(decider.unchanged()),
-            Observed::Written => return Ok(decider.written()),
+            Observed::Written(store) => {
+                return Ok(decider.written(&rendering.subject.secrets, store));
+            }
             Observed::Live(sweep) => sweep,
         };
         let manifests = replicas(decider.seen, rendering);

@@ -229,11 +229,23 @@ impl StatusDecider<'_> {
         self.applied(self.seen.status, self.seen.message.clone(), self.resync)
     }
 
-    pub(super) fn written(&self) -> NewStatus {
+    /// Status of an instance in a folder, where values of secrets are never written: the Secret is made by
+    /// hand, or from a store.
+    pub(super) fn written(&self, secrets: &[String], store: Option<String>) -> NewStatus {
         if self.seen.desired == Desired::Stopped {
             return self.applied(Status::Stopped, WRITTEN_STOPPED, self.resync);
         }
-        self.applied(Status::Written, WRITTEN, self.resync)
+        let secret = self.seen.secret_object();
+        let message = match store {
+            _ if secrets.is_empty() => WRITTEN.to_owned(),
+            None => format!(
+                "Its manifests are written and wait to be applied. The Secret {secret} has to be made by hand."
+            ),
+            Some(store) => format!(
+                "Its manifests are written and wait to be applied. The secret store {store} has to hold {secret}."
+            ),
+        };
+        self.applied(Status::Written, message, self.resync)
     }
 
     pub(super) fn stopped(&self, has_pods: bool) -> NewStatus {

@@ -189,7 +189,7 @@ impl Shop {
     }
 
     pub(super) fn in_folder(&self) -> Provisioner {
-        Provisioner::Directory(Directory::new(self.files()))
+        Provisioner::Directory(Directory::new(self.files(), None))
     }
 
     pub(super) fn server(&self, provisioner: Provisioner) -> Server {
@@ -293,7 +293,7 @@ pub(super) async fn in_cluster(kubeconfig: &Path) -> (Provisioner, Client) {
     let provisioner = Provisioner::select(
         Choice::Kubernetes,
         Some(of_server(kubeconfig)),
-        PathBuf::new(),
+        Directory::new(PathBuf::new(), None),
         false,
     )
     .await

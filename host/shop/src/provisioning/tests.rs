@@ -19,10 +19,11 @@ async fn a_folder_holds_what_was_bought_until_it_is_cancelled() {
     server.handle.wake();
     let running = shop.is(&instance, Status::Written).await;
     let folder = shop.files().join(&instance.namespace).join(&instance.name);
-    assert_eq!(
-        running.message,
-        "Its manifests are written and wait to be applied."
+    let expected = format!(
+        "Its manifests are written and wait to be applied. The Secret {}-secrets has to be made by hand.",
+        instance.name
     );
+    assert_eq!(running.message, expected);
     assert!(running.ready_at.is_some() && running.last_ran_at.is_some());
     assert_eq!((running.observed_generation, running.failures), (1, 0));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 4);
@@ -136,7 +137,7 @@ async fn a_fight_is_told_and_left_alone_for_longer_and_longer() {
             now,
             resync: Duration::from_secs(600),
         };
-        let new_status = decider.contested(decider.written(), fields);
+        let new_status = decider.contested(decider.written(&[], None), fields);
         let next = now + new_status.after;
         let mut conn = shop.db.begin().await.unwrap();
         // A change that is seen in the cluster during the pass does not shorten the wait.
@@ -255,7 +256,8 @@ async fn auto_keeps_to_a_cluster_that_is_away_once_instances_live_there() {
     let chosen = async || {
         let lives_in_cluster = lives_in_cluster(&shop.db, &shop.files()).await;
         let kubeconfig = Some(kubeconfig.clone());
-        Provisioner::select(Choice::Auto, kubeconfig, shop.files(), lives_in_cluster)
+        let directory = directory::Directory::new(shop.files(), None);
+        Provisioner::select(Choice::Auto, kubeconfig, directory, lives_in_cluster)
             .await
             .unwrap()
             .name()

@@ -48,6 +48,45 @@ async fn manifests_carry_what_the_operator_decided() {
     assert!(!shop.data_dir().join("manifests").exists());
 }
 
+/// Without a store the status names the Secret that is to be made by hand; with one, the folder asks for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_come_from_the_store_that_is_named() {
+    for store in [None, Some("brankas")] {
+        let settings: Vec<_> = store
+            .map(|store| ("DERMAGA_SECRET_STORE", store))
+            .into_iter()
+            .collect();
+        let shop = shop(&settings).await;
+        let customer = shop.customer("rahasia@example.com").await;
+        let id = buy(&shop, &customer, "n8n", "free").await;
+        let instance = shop.instance_becomes(&customer, &id, "RUNNING").await;
+        let (name, namespace) = (
+            instance["name"].as_str().unwrap(),
+            instance["namespace"].as_str().unwrap(),
+        );
+        let folder = shop.data_dir().join("manifests").join(namespace).join(name);
+        let secret = format!("{name}-secrets");
+        let asked = files(&folder)
+            .into_iter()
+            .find(|file| file.to_string_lossy().contains("-externalsecret-"));
+        let message = instance["message"].as_str().unwrap();
+        let Some(store) = store else {
+            assert!(asked.is_none());
+            let expected = format!("The Secret {secret} has to be made by hand.");
+            assert!(message.ends_with(&expected), "{message}");
+            continue;
+        };
+        let text = fs::read_to_string(asked.unwrap()).unwrap();
+        let object: Value = serde_norway::from_str(&text).unwrap();
+        let spec = &object["spec"];
+        assert_eq!(spec["secretStoreRef"]["name"], store, "{object:#}");
+        assert_eq!(spec["target"]["name"], secret, "{object:#}");
+        assert_eq!(spec["data"][0]["remoteRef"]["key"], secret, "{object:#}");
+        let expected = format!("The secret store {store} has to hold {secret}.");
+        assert!(message.ends_with(&expected), "{message}");
+    }
+}
+
 /// Returns the object in the only file of a folder whose name has this part.
 pub(super) fn of_kind(folder: &Path, kind: &str) -> Value {
     let file = files(folder)

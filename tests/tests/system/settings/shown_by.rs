@@ -184,6 +184,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     ),
     (
         INSTANCES,
+        "secrets_come_from_the_store_that_is_named",
+        &["DERMAGA_SECRET_STORE"],
+    ),
+    (
+        INSTANCES,
         "drift_is_repaired_at_the_next_resync",
         &["DERMAGA_RESYNC_SECONDS"],
     ),
