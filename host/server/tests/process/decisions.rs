@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use super::{dermaga, stderr, stdout};
 
-fn giving(amount: i64, version: &str) -> Vec<u8> {
+/// A coupon type whose version gives this amount.
+pub(super) fn giving(amount: i64, version: &str) -> Vec<u8> {
     let mut fixture = CouponFixture::deciding(Decision::Grant(Grant {
         effect: Effect::Credit(amount),
         reason: "A gift.".to_owned(),

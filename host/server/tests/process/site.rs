@@ -140,6 +140,11 @@ impl Site {
         self.folder.path()
     }
 
+    /// Address of the server that has this site's folder to itself.
+    pub(super) fn listen(&self) -> &str {
+        &self.listen
+    }
+
     /// The servers' database, as its operator reaches it.
     pub(super) async fn database(&self) -> Db {
         let named = self
@@ -410,6 +415,14 @@ impl Patient {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("{path} was never answered");
+    }
+
+    /// Opens a stream, which the caller reads.
+    pub(super) async fn stream(&self, path: &str) -> reqwest::Response {
+        let request = self.http.get(format!("{}{path}", self.base));
+        let opened = request.bearer_auth(&self.token).send().await.unwrap();
+        assert_eq!(opened.status().as_u16(), 200, "{path}");
+        opened
     }
 
     /// Sends a request once, with an id that the log has; returns the status and the answer.
