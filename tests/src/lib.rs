@@ -14,6 +14,7 @@ pub mod entries;
 pub mod explain;
 mod journal;
 mod mail_server;
+pub mod pgbouncer;
 pub mod postgres;
 mod shop;
 pub mod wire;

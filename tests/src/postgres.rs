@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::OnceLock,
@@ -24,10 +25,10 @@ set -eu
 bin=$1 dir=$2 port=$3
 as() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
 cd "$dir"
-[ "$(id -u)" != 0 ] || chown postgres "$dir"
+[ "$(id -u)" != 0 ] || chown -R postgres "$dir"
 as "$bin/initdb" -D "$dir/data" -U dermaga -A trust --no-sync -E UTF8 >"$dir/initdb.log" 2>&1
 as "$bin/postgres" -D "$dir/data" -p "$port" -h 127.0.0.1 -k "" -c fsync="$4" -c max_connections=400 \
-  -c shared_buffers=64MB >"$dir/postgres.log" 2>&1 &
+  -c shared_buffers=64MB -c ssl="$5" -c ssl_cert_file="$dir/server.crt" -c ssl_key_file="$dir/server.key" >"$dir/postgres.log" 2>&1 &
 trap 'kill -INT "$(head -n 1 "$dir/data/postmaster.pid")" 2>/dev/null; wait; rm -rf "$dir"' EXIT
 echo started
 cat >/dev/null
@@ -50,7 +51,7 @@ pub struct Postgres {
 pub fn shared() -> Result<&'static Postgres, &'static str> {
     static SERVER: OnceLock<Result<Postgres, String>> = OnceLock::new();
     SERVER
-        .get_or_init(|| start(false))
+        .get_or_init(|| start(false, None))
         .as_ref()
         .map_err(String::as_str)
 }
@@ -60,14 +61,33 @@ pub fn shared() -> Result<&'static Postgres, &'static str> {
 /// # Errors
 /// The reason why it could not start.
 pub fn durable() -> Result<Postgres, String> {
-    start(true)
+    start(true, None)
 }
 
-fn start(durable: bool) -> Result<Postgres, String> {
+/// Starts another server, which encrypts connections with this certificate and key.
+///
+/// # Errors
+/// The reason why it could not start.
+pub fn with_certificate(certificate: &Path, key: &Path) -> Result<Postgres, String> {
+    start(false, Some((certificate, key)))
+}
+
+/// Copies a certificate and its key into a server's folder, where its user alone reads them.
+fn copy_certificate((certificate, key): (&Path, &Path), dir: &Path) -> std::io::Result<()> {
+    let kept = dir.join("server.key");
+    fs::copy(certificate, dir.join("server.crt"))?;
+    fs::copy(key, &kept)?;
+    fs::set_permissions(kept, fs::Permissions::from_mode(0o600))
+}
+
+fn start(durable: bool, tls: Option<(&Path, &Path)>) -> Result<Postgres, String> {
     let bin =
         installed().ok_or("PostgreSQL is not installed (Debian: apt-get install postgresql)")?;
     let dir = std::env::temp_dir().join(format!("dermaga-postgres-{}", unique()));
     fs::create_dir(&dir).map_err(|error| error.to_string())?;
+    if let Some(files) = tls {
+        copy_certificate(files, &dir).map_err(|error| error.to_string())?;
+    }
     let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|socket| socket.local_addr())
         .map_err(|e| e.to_string())?
@@ -78,6 +98,7 @@ fn start(durable: bool) -> Result<Postgres, String> {
         .arg(&dir)
         .arg(port.to_string())
         .arg(if durable { "on" } else { "off" })
+        .arg(if tls.is_some() { "on" } else { "off" })
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -36,7 +36,7 @@ impl TestDatabase {
     pub(crate) async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("shop.db").display());
-        let db = Db::connect_with(&url, 4).await.unwrap();
+        let db = Db::connect(&url).await.unwrap();
         db.migrate().await.unwrap();
         let mut database = Self {
             db,

@@ -191,6 +191,7 @@ impl App {
         db.optimize()
             .await
             .map_err(StartError::database(db.engine_name()))?;
+        tell_database(&db);
         idempotency::release_left_behind(&db, &clock)
             .await
             .map_err(StartError::failed("releasing what the last run left"))?;
@@ -295,6 +296,20 @@ impl App {
     }
 }
 
+/// Says how the database is used.
+fn tell_database(db: &Db) {
+    let engine = db.engine_name();
+    if db.keeps_sessions() {
+        tracing::info!(database.engine = engine, "database.open");
+    } else {
+        tracing::info!(
+            database.engine = engine,
+            "database.behind_pooler: connections are lent for a transaction, so that statements are not kept, each read \
+             is a transaction, and versions of plugins that other servers activate are found by polling"
+        );
+    }
+}
+
 /// A wrong key would seal new secrets, and be noticed when the first instance cannot be changed.
 async fn check_master_key(db: &Db, vault: &Vault) -> Result<(), StartError> {
     let mut conn = db
@@ -391,7 +406,7 @@ pub async fn connect(config: &Config) -> Result<Db, StartError> {
     } else {
         "postgres"
     };
-    Db::connect_with(&url, config.database_connections)
+    Db::connect_with(&url, &config.database)
         .await
         .map_err(StartError::database(engine))
 }

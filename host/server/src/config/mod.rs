@@ -60,7 +60,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `None`: a SQLite file in the data folder.
     pub database_url: Option<Secret>,
-    pub database_connections: u32,
+    pub database: db::Settings,
     pub migrate: bool,
 
     /// The first signs. Empty: made in the data folder.

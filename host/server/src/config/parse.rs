@@ -3,7 +3,11 @@
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use dermaga_shop::{
-    accounts::MIN_SECRET_BYTES, crypto::Secret, plugins::signatures::PublicKey, wallet::Typeface,
+    accounts::MIN_SECRET_BYTES,
+    crypto::Secret,
+    db::{Pooler, Tls},
+    plugins::signatures::PublicKey,
+    wallet::Typeface,
 };
 
 /// A whole number within bounds; `_` may group its digits.
@@ -83,6 +87,32 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String
         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         format!("must be one of: {}", words.join(", "))
     })
+}
+
+/// A protection of connections to the database.
+pub(super) fn database_tls(text: &str) -> Result<Tls, String> {
+    word(
+        text,
+        &[
+            ("disable", Tls::Disable),
+            ("prefer", Tls::Prefer),
+            ("require", Tls::Require),
+            ("verify-ca", Tls::VerifyCa),
+            ("verify-full", Tls::VerifyFull),
+        ],
+    )
+}
+
+/// A program between the servers and the database.
+pub(super) fn pooler(text: &str) -> Result<Pooler, String> {
+    word(
+        text,
+        &[
+            ("auto", Pooler::Auto),
+            ("none", Pooler::None),
+            ("transaction", Pooler::Transaction),
+        ],
+    )
 }
 
 /// An address on the web.

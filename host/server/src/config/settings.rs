@@ -51,7 +51,25 @@ pub const SETTINGS: &[Setting] = settings! {
         => |c, text| c.database_url = Some(parse::database_url(text)?);
     "DERMAGA_DATABASE_CONNECTIONS" "database_connections" (Some("20")):
         "Connections to PostgreSQL that this server keeps open at most, from 2 to 500; requests beyond wait for one. SQLite does not need it."
-        => |c, text| c.database_connections = parse::number(text, &(2..=500))?;
+        => |c, text| c.database.connections = parse::number(text, &(2..=500))?;
+    "DERMAGA_DATABASE_ACQUIRE_TIMEOUT" "database_acquire_timeout" (Some("10s")):
+        "How long a request waits for one of the connections to PostgreSQL, from 1s to 1m, before it is answered with 503."
+        => |c, text| c.database.acquire = parse::duration(text, &(seconds(1)..=seconds(60)))?;
+    "DERMAGA_DATABASE_IDLE_TIMEOUT" "database_idle_timeout" (Some("10m")):
+        "How long a connection to PostgreSQL is kept open without use, from 1s to 1d."
+        => |c, text| c.database.idle = parse::duration(text, &(seconds(1)..=seconds(DAY)))?;
+    "DERMAGA_DATABASE_STATEMENT_TIMEOUT" "database_statement_timeout" (Some("5m")):
+        "How long a statement may take in PostgreSQL before it is ended, from 1s to 1d. Migrations may take longer. A wait for what a frozen server has locked lasts a minute."
+        => |c, text| c.database.statement = parse::duration(text, &(seconds(1)..=seconds(DAY)))?;
+    "DERMAGA_DATABASE_TLS" "database_tls" (None):
+        "Protection of connections to PostgreSQL: `disable`, `prefer`, `require`, `verify-ca` or `verify-full`. Without it, `sslmode` of DATABASE_URL, else `verify-full` with DERMAGA_DATABASE_CA_FILE and `prefer` without."
+        => |c, text| c.database.tls = Some(parse::database_tls(text)?);
+    "DERMAGA_DATABASE_CA_FILE" "database_ca_file" (None):
+        "File of certificates (PEM) of authorities that may have signed PostgreSQL's certificate, beside those of the system."
+        => |c, text| { drop(Authorities::read(text)?); c.database.ca_file = Some(text.into()) };
+    "DERMAGA_DATABASE_POOLER" "database_pooler" (Some("auto")):
+        "Pooler between the servers and PostgreSQL: `none`, also for one that keeps a connection for each session; `transaction` for one that lends a connection for a transaction, such as PgBouncer in that mode; `auto` finds out at start, and takes each pooler for one that lends."
+        => |c, text| c.database.pooler = parse::pooler(text)?;
     "DERMAGA_MIGRATE" "migrate" (Some("true")):
         "Whether the server brings the database's schema up to date when it starts. If not, run `dermaga migrate`."
         => |c, text| c.migrate = parse::boolean(text)?;

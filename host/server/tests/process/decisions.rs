@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{dermaga, stderr, stdout};
 
-/// A coupon type whose version gives this amount.
+/// Component of a coupon type that credits this amount.
 pub(super) fn giving(amount: i64, version: &str) -> Vec<u8> {
     let mut fixture = CouponFixture::deciding(Decision::Grant(Grant {
         effect: Effect::Credit(amount),

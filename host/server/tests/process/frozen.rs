@@ -27,16 +27,24 @@ const TAKING_OVER: Duration = Duration::from_secs(240);
 /// Time in which a server that continues ends what it had begun.
 const CONTINUING: Duration = Duration::from_secs(10);
 
+/// Begins a transaction that PostgreSQL does not end however long it waits.
+async fn long(db: &Db) -> Conn {
+    let mut conn = db.begin().await.unwrap();
+    let sql = "SET LOCAL idle_in_transaction_session_timeout = 0";
+    dermaga_shop::execute!(conn, sql).unwrap();
+    conn
+}
+
 /// Keeps every wallet, so that a renewal waits in the middle of its transaction.
 async fn keep_wallets(db: &Db) -> Conn {
-    let mut conn = db.begin().await.unwrap();
+    let mut conn = long(db).await;
     dermaga_shop::fetch_all!(conn, (i32,), "SELECT 1 FROM wallets FOR UPDATE").unwrap();
     conn
 }
 
 /// Keeps the secrets of instances, so that a pass waits between its lease and its work.
 async fn keep_secrets(db: &Db) -> Conn {
-    let mut conn = db.begin().await.unwrap();
+    let mut conn = long(db).await;
     let sql = "LOCK TABLE instance_secrets IN ACCESS EXCLUSIVE MODE";
     dermaga_shop::execute!(conn, sql).unwrap();
     conn
@@ -93,7 +101,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, String> {
     found
 }
 
-/// What must not change when the frozen server continues.
+/// State that a frozen server must not change when it continues.
 #[derive(Debug, PartialEq)]
 struct Seen {
     manifests: BTreeMap<PathBuf, String>,

@@ -42,16 +42,16 @@ impl Servers {
     /// Starts all at once on an empty database; `None` when there is no PostgreSQL here.
     pub(super) async fn open(settings: &[(&'static str, &str)]) -> Option<Self> {
         let mut first = Site::new(true).await?;
-        // Requests that take their time on a busy machine are not cut off.
-        first.set("DERMAGA_REQUEST_TIMEOUT", "30s");
         for (name, value) in settings {
-            first.set(name, value);
+            first.set(*name, value);
         }
-        Some(Self::beside(first))
+        Some(Self::of(first))
     }
 
-    /// Starts further servers beside the one of a site, on its database and with its keys.
-    pub(super) fn beside(mut first: Site) -> Self {
+    /// Starts all at once on the database of a site.
+    pub(super) fn of(mut first: Site) -> Self {
+        // Requests that take their time on a busy machine are not cut off.
+        first.set("DERMAGA_REQUEST_TIMEOUT", "30s");
         first.set("JWT_SECRET", &random_hex(32));
         first.set("DERMAGA_MASTER_KEY", &random_hex(32));
         let manifests = first.path().join("manifests").display().to_string();
@@ -85,7 +85,7 @@ impl Servers {
         Patient::new(&self.sites[0])
     }
 
-    /// Stops all, and gives those that are started next another setting.
+    /// Stops all; those that are started next have another setting.
     pub(super) fn stop_and_set(&mut self, name: &'static str, value: &str) {
         self.running.clear();
         for site in &mut self.sites {
@@ -291,8 +291,8 @@ async fn read_until(stream: &mut Response, text: &mut String, part: &str) {
     assert!(read.is_ok(), "`{part}` does not come");
 }
 
-/// What happens at one server is told on a stream of another.
-pub(super) async fn events_arrive_from_elsewhere(admin: &Patient, customer: &[Patient]) {
+/// Shows that a change at one server arrives on a stream of another.
+async fn events_arrive_from_elsewhere(admin: &Patient, customer: &[Patient]) {
     make_coupon(admin, "NEWS", 2_000).await;
     let mut stream = customer[2].stream("/api/events").await;
     let mut text = String::new();
@@ -342,11 +342,8 @@ async fn jobs_run_once(servers: &mut Servers, admin: &Patient, bought: &Bought) 
     two_periods_were_paid(&servers.sites[0], bought.price);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_servers_are_one_shop() {
-    let Some(mut servers) = Servers::open(&[]).await else {
-        return;
-    };
+/// Shows that servers are one shop.
+pub(super) async fn are_one_shop(mut servers: Servers) {
     let admin = servers.stranger().administrator(&servers.sites[0]).await;
     let admins = servers.each(&admin);
     sessions_are_everywhere(&servers).await;
@@ -359,6 +356,13 @@ async fn three_servers_are_one_shop() {
     let turns = (servers.turns(&admin), servers.turns(&customer[0]));
     let bought = buy(&turns.0, &turns.1).await;
     jobs_run_once(&mut servers, &admin, &bought).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_servers_are_one_shop() {
+    if let Some(servers) = Servers::open(&[]).await {
+        Box::pin(are_one_shop(servers)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -147,13 +147,17 @@ impl Site {
 
     /// The servers' database, as its operator reaches it.
     pub(super) async fn database(&self) -> Db {
+        Db::connect(&self.database_url()).await.unwrap()
+    }
+
+    /// URL of the database itself, whatever is before it.
+    pub(super) fn database_url(&self) -> String {
         let named = self
             .environment
             .iter()
             .find(|(name, _)| *name == "DATABASE_URL");
         let file = format!("sqlite://{}/data/dermaga.db", self.path().display());
-        let url = named.map_or(file, |(_, url)| url.clone());
-        Db::connect(&url).await.unwrap()
+        named.map_or(file, |(_, url)| url.clone())
     }
 
     /// Report of `ledger verify`, which must succeed.

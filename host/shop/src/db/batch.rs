@@ -9,7 +9,7 @@ use sqlx::{
     sqlite::SqliteArguments,
 };
 
-use super::conn::Engine;
+use super::{boxed::postgres, conn::Engine};
 
 /// Statements of one connection that wait, and their arguments.
 ///
@@ -56,10 +56,10 @@ impl Waiting {
                 let query = sqlx::query_with::<Sqlite, _>(sql, arguments);
                 query.execute(conn).await.map(drop)
             }
-            Engine::Postgres(conn) => {
+            Engine::Postgres(session) => {
                 let (sql, arguments) = self.into_postgres();
                 let query = sqlx::query_with::<Postgres, _>(sql, arguments);
-                query.execute(conn).await.map(drop)
+                postgres::execute(query, session).await.map(drop)
             }
         }
     }

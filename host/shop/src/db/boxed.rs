@@ -5,45 +5,59 @@
 
 use futures::{FutureExt as _, future::BoxFuture};
 use sqlx::{
-    FromRow, PgConnection, Postgres, Sqlite, SqliteConnection,
+    FromRow, Postgres, Sqlite, SqliteConnection,
     postgres::{PgArguments, PgRow},
     query::{Query, QueryAs},
     sqlite::{SqliteArguments, SqliteRow},
 };
 
+use super::session::Session;
+
+/// Connection to SQLite, for one statement.
+type SqliteSession<'c> = &'c mut SqliteConnection;
+
+/// Returns the connection, and true, as its prepared statements stay on it.
+const fn sqlite_of(session: SqliteSession<'_>) -> (&mut SqliteConnection, bool) {
+    (session, true)
+}
+
 macro_rules! statements {
-    ($engine:ident, $db:ty, $conn:ty, $row:ty, $arguments:ty) => {
+    ($engine:ident, $db:ty, $session:ident, $open:path, $row:ty, $arguments:ty) => {
         #[doc(hidden)]
         pub mod $engine {
             use super::*;
 
             pub fn execute<'c>(
                 query: Query<'c, $db, $arguments>,
-                conn: &'c mut $conn,
+                session: $session<'c>,
             ) -> BoxFuture<'c, sqlx::Result<u64>> {
-                let done = query.execute(conn);
+                let (conn, keeps) = $open(session);
+                let done = query.persistent(keeps).execute(conn);
                 async move { Ok(done.await?.rows_affected()) }.boxed()
             }
 
             pub fn fetch_one<'c, O: Row<$row> + 'c>(
                 query: QueryAs<'c, $db, O, $arguments>,
-                conn: &'c mut $conn,
+                session: $session<'c>,
             ) -> BoxFuture<'c, sqlx::Result<O>> {
-                query.fetch_one(conn).boxed()
+                let (conn, keeps) = $open(session);
+                query.persistent(keeps).fetch_one(conn).boxed()
             }
 
             pub fn fetch_optional<'c, O: Row<$row> + 'c>(
                 query: QueryAs<'c, $db, O, $arguments>,
-                conn: &'c mut $conn,
+                session: $session<'c>,
             ) -> BoxFuture<'c, sqlx::Result<Option<O>>> {
-                query.fetch_optional(conn).boxed()
+                let (conn, keeps) = $open(session);
+                query.persistent(keeps).fetch_optional(conn).boxed()
             }
 
             pub fn fetch_all<'c, O: Row<$row> + 'c>(
                 query: QueryAs<'c, $db, O, $arguments>,
-                conn: &'c mut $conn,
+                session: $session<'c>,
             ) -> BoxFuture<'c, sqlx::Result<Vec<O>>> {
-                query.fetch_all(conn).boxed()
+                let (conn, keeps) = $open(session);
+                query.persistent(keeps).fetch_all(conn).boxed()
             }
         }
     };
@@ -54,5 +68,19 @@ pub trait Row<R: sqlx::Row>: for<'r> FromRow<'r, R> + Send + Unpin {}
 
 impl<R: sqlx::Row, O: for<'r> FromRow<'r, R> + Send + Unpin> Row<R> for O {}
 
-statements!(sqlite, Sqlite, SqliteConnection, SqliteRow, SqliteArguments);
-statements!(postgres, Postgres, PgConnection, PgRow, PgArguments);
+statements!(
+    sqlite,
+    Sqlite,
+    SqliteSession,
+    sqlite_of,
+    SqliteRow,
+    SqliteArguments
+);
+statements!(
+    postgres,
+    Postgres,
+    Session,
+    Session::open,
+    PgRow,
+    PgArguments
+);

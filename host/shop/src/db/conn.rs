@@ -3,10 +3,11 @@
 use std::mem;
 
 use futures::{FutureExt as _, future::BoxFuture};
-use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
+use sqlx::{Postgres, Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
 
 use super::{
     batch::{Batch, Waiting},
+    session::Session,
     statements::Recorder,
     writer::Turn,
 };
@@ -18,6 +19,8 @@ pub struct Conn {
     inner: Inner,
     waiting: Waiting,
     recorder: Option<Recorder>,
+    /// False where a prepared statement must not outlive its transaction.
+    keeps_statements: bool,
 }
 
 #[derive(Debug)]
@@ -33,27 +36,28 @@ pub(super) enum Inner {
 #[derive(Debug)]
 pub enum Engine<'c> {
     Sqlite(&'c mut SqliteConnection),
-    Postgres(&'c mut PgConnection),
+    Postgres(Session<'c>),
 }
 
 impl Inner {
-    fn engine(&mut self) -> Engine<'_> {
+    fn engine(&mut self, keeps_statements: bool) -> Engine<'_> {
         match self {
             Self::SqliteRead(conn) => Engine::Sqlite(conn),
             Self::SqliteTurn(turn) => Engine::Sqlite(turn.connection()),
             Self::SqliteSnapshot(tx) => Engine::Sqlite(tx),
-            Self::PostgresRead(conn) => Engine::Postgres(conn),
-            Self::PostgresTx(tx) => Engine::Postgres(tx),
+            Self::PostgresRead(conn) => Engine::Postgres(Session::new(conn, keeps_statements)),
+            Self::PostgresTx(tx) => Engine::Postgres(Session::new(tx, keeps_statements)),
         }
     }
 }
 
 impl Conn {
-    pub(super) fn new(inner: Inner, recorder: Option<Recorder>) -> Self {
+    pub(super) fn new(inner: Inner, recorder: Option<Recorder>, keeps_statements: bool) -> Self {
         Self {
             inner,
             waiting: Waiting::default(),
             recorder,
+            keeps_statements,
         }
     }
 
@@ -71,7 +75,7 @@ impl Conn {
         self.note(file, line, sql);
         async {
             self.send_waiting().await?;
-            Ok(self.inner.engine())
+            Ok(self.inner.engine(self.keeps_statements))
         }
     }
 
@@ -92,7 +96,8 @@ impl Conn {
 
     #[doc(hidden)]
     pub fn take_waiting(&mut self) -> (Engine<'_>, Waiting) {
-        (self.inner.engine(), mem::take(&mut self.waiting))
+        let waiting = mem::take(&mut self.waiting);
+        (self.inner.engine(self.keeps_statements), waiting)
     }
 
     #[doc(hidden)]

@@ -45,7 +45,7 @@ impl Db {
         }
         match self {
             Self::Sqlite { writer, .. } => Box::pin(SQLITE.run(writer.pool())).await,
-            Self::Postgres(server) => Box::pin(POSTGRES.run(&server.pool)).await,
+            Self::Postgres(server) => Box::pin(server.migrate(&POSTGRES)).await,
         }
     }
 

@@ -16,6 +16,9 @@ mod notify;
 mod online_copy;
 mod page;
 mod probe;
+mod server;
+mod session;
+mod settings;
 mod statements;
 mod steadiness;
 mod text_enum;
@@ -28,8 +31,7 @@ use std::{path::Path, str::FromStr, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use sqlx::{
-    Connection as _, PgPool, SqlitePool,
-    postgres::PgPoolOptions,
+    SqlitePool,
     sqlite::{
         SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
     },
@@ -51,6 +53,10 @@ pub use page::{
     List, Page, Part, Place, Row, Span, Walked, count_where, fetch_first, fetch_page, fetch_span,
     fetch_where, find_where,
 };
+pub use server::Server;
+#[doc(hidden)]
+pub use session::Session;
+pub use settings::{Pooler, Settings, Tls};
 #[doc(hidden)]
 pub use statements::Recorder;
 use statements::Recording;
@@ -63,14 +69,8 @@ pub use writer::Writer;
 
 use crate::private_file;
 
-/// Longest wait for a free connection before a request is answered 503.
+/// Longest wait for a free connection of SQLite before a request is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Ends a transaction of PostgreSQL in which nothing was asked for a minute: its server is frozen, and
-/// what it has locked would hold up all others.
-const END_ABANDONED: &str = "SET idle_in_transaction_session_timeout = '60s'";
-/// Idle time after which a connection to PostgreSQL is tested before use. Testing each time would
-/// double the round trips of a short read.
-const TESTED_AFTER: Duration = Duration::from_secs(1);
 /// Longest wait of SQLite for another process's lock; shorter than [`ACQUIRE_TIMEOUT`], which the
 /// writers queued behind it wait for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -78,8 +78,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const LOG_SIZE_LIMIT: &str = "16777216";
 /// Statement of [`Db::optimize`]: all tables, each analysed in part.
 const OPTIMIZE: &str = "PRAGMA optimize = 0x10002";
-/// Default number of connections to PostgreSQL.
-const CONNECTIONS: u32 = 20;
 
 /// A database of either engine. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -93,60 +91,29 @@ pub enum Db {
     Postgres(Server),
 }
 
-/// A PostgreSQL server and its recorder.
-#[derive(Debug, Clone)]
-pub struct Server {
-    pool: PgPool,
-    recording: Recording,
-}
-
 impl Db {
     /// Connects to `sqlite://path` or `postgres://...`. A SQLite file is made when it is missing.
     ///
     /// # Errors
     /// When the URL is neither, or the engine cannot be reached.
     pub async fn connect(url: &str) -> sqlx::Result<Self> {
-        Self::connect_with(url, CONNECTIONS).await
+        Self::connect_with(url, &Settings::default()).await
     }
 
-    /// Connects as [`connect`](Self::connect), with at most this many connections to PostgreSQL.
+    /// Connects as [`connect`](Self::connect), to PostgreSQL with these settings.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub async fn connect_with(url: &str, connections: u32) -> sqlx::Result<Self> {
+    pub async fn connect_with(url: &str, settings: &Settings) -> sqlx::Result<Self> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            Box::pin(Self::connect_postgres(url, connections)).await
+            let server = Box::pin(Server::connect(url, settings)).await?;
+            Ok(Self::Postgres(server))
         } else if url.starts_with("sqlite:") {
             Box::pin(Self::connect_sqlite(url)).await
         } else {
             let message = "the URL must begin with sqlite:// or postgres://";
             Err(sqlx::Error::Configuration(message.into()))
         }
-    }
-
-    async fn connect_postgres(url: &str, connections: u32) -> sqlx::Result<Self> {
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-            .after_connect(|conn, _| {
-                Box::pin(async move {
-                    sqlx::query(END_ABANDONED).execute(conn).await?;
-                    Ok(())
-                })
-            })
-            .before_acquire(|conn, meta| {
-                Box::pin(async move {
-                    if meta.idle_for >= TESTED_AFTER {
-                        conn.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect(url)
-            .await?;
-        let recording = Recording::default();
-        Ok(Self::Postgres(Server { pool, recording }))
     }
 
     async fn connect_sqlite(url: &str) -> sqlx::Result<Self> {
@@ -242,9 +209,22 @@ impl Db {
     async fn begin_seeing(&self, sees: Sees) -> sqlx::Result<Conn> {
         let inner = match self {
             Self::Sqlite { writer, .. } => conn::Inner::SqliteTurn(writer.begin(sees).await?),
-            Self::Postgres(server) => conn::Inner::PostgresTx(server.pool.begin().await?),
+            Self::Postgres(server) => conn::Inner::PostgresTx(server.begin().await?),
         };
-        Ok(Conn::new(inner, self.recorder()))
+        Ok(self.conn(inner))
+    }
+
+    fn conn(&self, inner: conn::Inner) -> Conn {
+        Conn::new(inner, self.recorder(), self.keeps_sessions())
+    }
+
+    /// Returns true unless connections are lent by a pooler for one transaction each, so that nothing
+    /// can be left on them, and nothing listened to.
+    pub fn keeps_sessions(&self) -> bool {
+        match self {
+            Self::Sqlite { .. } => true,
+            Self::Postgres(server) => server.keeps_sessions(),
+        }
     }
 
     /// Returns a connection for reading: each statement sees everything committed before it.
@@ -255,9 +235,9 @@ impl Db {
         let opened = async {
             let inner = match self {
                 Self::Sqlite { reader, .. } => conn::Inner::SqliteRead(reader.acquire().await?),
-                Self::Postgres(server) => conn::Inner::PostgresRead(server.pool.acquire().await?),
+                Self::Postgres(server) => server.read().await?,
             };
-            Ok(Conn::new(inner, self.recorder()))
+            Ok(self.conn(inner))
         };
         opened.boxed()
     }
@@ -268,17 +248,12 @@ impl Db {
     /// When no connection becomes free in time.
     pub fn snapshot(&self) -> BoxFuture<'_, sqlx::Result<Conn>> {
         let opened = async {
-            // It locks no row, and its reader may be slow.
-            const POSTGRES: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-                                    SET LOCAL idle_in_transaction_session_timeout = 0";
             let inner = match self {
                 // In WAL mode a transaction keeps the snapshot of its first read.
                 Self::Sqlite { reader, .. } => conn::Inner::SqliteSnapshot(reader.begin().await?),
-                Self::Postgres(server) => {
-                    conn::Inner::PostgresTx(server.pool.begin_with(POSTGRES).await?)
-                }
+                Self::Postgres(server) => conn::Inner::PostgresTx(server.snapshot().await?),
             };
-            Ok(Conn::new(inner, self.recorder()))
+            Ok(self.conn(inner))
         };
         opened.boxed()
     }

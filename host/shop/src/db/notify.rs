@@ -31,7 +31,8 @@ pub enum Heard {
 }
 
 impl Db {
-    /// Listens to a channel; `None` on SQLite.
+    /// Listens to a channel; `None` where nothing can be heard: on SQLite, and behind a pooler that lends
+    /// a connection for one transaction.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -39,6 +40,9 @@ impl Db {
         let Self::Postgres(server) = self else {
             return Ok(None);
         };
+        if !server.keeps_sessions() {
+            return Ok(None);
+        }
         let mut listener = PgListener::connect_with(&server.pool).await?;
         listener.listen(channel).await?;
         Ok(Some(Listener(listener)))

@@ -64,9 +64,9 @@ async fn the_pool_of_postgresql_is_as_large_as_set() {
         environment: environment.into(),
         ..Sources::default()
     };
-    let set = config::load(sources).unwrap().config.database_connections;
+    let set = config::load(sources).unwrap().config.database.connections;
     let Some(shop) =
-        Shop::open_with(Engine::Postgres, |config| config.database_connections = set).await
+        Shop::open_with(Engine::Postgres, |config| config.database.connections = set).await
     else {
         return;
     };

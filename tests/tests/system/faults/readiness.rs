@@ -35,7 +35,7 @@ async fn a_database_that_only_reads_is_found() {
 /// A probe ends long before a connection would be had.
 #[tokio::test]
 async fn readiness_is_answered_while_no_connection_is_free() {
-    let open = Shop::open_with(Engine::Postgres, |config| config.database_connections = 2);
+    let open = Shop::open_with(Engine::Postgres, |config| config.database.connections = 2);
     let Some(shop) = open.await else {
         return;
     };

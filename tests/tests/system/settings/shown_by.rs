@@ -320,6 +320,25 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &["DERMAGA_DATABASE_CONNECTIONS"],
     ),
     (
+        DATABASE,
+        "connections_are_waited_for_kept_and_used_as_long_as_set",
+        &[
+            "DERMAGA_DATABASE_ACQUIRE_TIMEOUT",
+            "DERMAGA_DATABASE_IDLE_TIMEOUT",
+            "DERMAGA_DATABASE_STATEMENT_TIMEOUT",
+        ],
+    ),
+    (
+        DATABASE,
+        "a_certificate_of_another_authority_is_refused",
+        &["DERMAGA_DATABASE_TLS", "DERMAGA_DATABASE_CA_FILE"],
+    ),
+    (
+        DATABASE,
+        "a_pooler_is_taken_for_what_is_set",
+        &["DERMAGA_DATABASE_POOLER"],
+    ),
+    (
         PLUGINS,
         "a_request_that_takes_too_long_is_answered",
         &["DERMAGA_REQUEST_TIMEOUT"],
@@ -433,6 +452,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
 const CAPACITY: &str = "tests/tests/system/api/capacity.rs";
 const CLI: &str = "host/server/tests/process/cli.rs";
 const ROLLOUT: &str = "host/server/tests/process/rollout.rs";
+const DATABASE: &str = "host/server/tests/process/database.rs";
 
 const LIFE: &str = "tests/tests/system/api/plugin_lifecycle.rs";
 const SUSPENSIONS: &str = "tests/tests/system/api/plugin_suspensions.rs";

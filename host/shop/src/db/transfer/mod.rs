@@ -27,6 +27,10 @@ pub enum TransferError {
         "the schema of the SQLite database is not this program's: run `dermaga migrate` on it first"
     )]
     SourceSchema,
+    #[error(
+        "the address of the PostgreSQL database is a pooler's, which keeps no session. Give that of PostgreSQL itself"
+    )]
+    Pooler,
     #[error("another `dermaga migrate` is filling the PostgreSQL database")]
     NotAlone,
     #[error(
@@ -95,10 +99,14 @@ impl Transfer {
         if source.schema().await? != Schema::Current {
             return Err(TransferError::SourceSchema);
         }
+        if !server.keeps_sessions() {
+            return Err(TransferError::Pooler);
+        }
         let rest = source.begin().await?;
         let origin = progress::origin(reader).await?;
         let alone = alone(&server.pool).await?;
-        let is_marked = match progress::find(&server.pool).await? {
+        let begun = progress::find(&mut server.pool.acquire().await?).await?;
+        let is_marked = match begun {
             Some(begun) if begun.origin != origin => return Err(TransferError::OtherSource),
             Some(begun) => {
                 if let Some(at) = begun.finished_at {
@@ -222,7 +230,9 @@ impl Db {
         let Self::Postgres(server) = self else {
             return Ok(false);
         };
-        let begun = progress::find(&server.pool).await?;
+        let mut tx = server.begin().await?;
+        let begun = progress::find(&mut tx).await?;
+        tx.rollback().await?;
         Ok(begun.is_some_and(|begun| begun.finished_at.is_none()))
     }
 }

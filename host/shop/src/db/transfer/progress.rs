@@ -1,7 +1,7 @@
 //! Record in the target of how far a copy has come.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool, SqlitePool};
+use sqlx::{PgConnection, PgPool, Postgres, SqlitePool};
 
 use super::{TransferError, plan::Table};
 
@@ -27,15 +27,17 @@ pub(super) async fn origin(source: &SqlitePool) -> sqlx::Result<String> {
     sqlx::query_scalar(sql).fetch_one(source).await
 }
 
-/// Returns the copy that was begun in a database.
-pub(super) async fn find(target: &PgPool) -> sqlx::Result<Option<Progress>> {
+/// Returns the copy that was begun in a database, which each start asks for, also behind a pooler.
+pub(super) async fn find(target: &mut PgConnection) -> sqlx::Result<Option<Progress>> {
     let sql = "SELECT to_regclass('dermaga_transfer') IS NOT NULL";
-    let is_begun: bool = sqlx::query_scalar(sql).fetch_one(target).await?;
+    let is_begun = sqlx::query_scalar::<Postgres, bool>(sql).persistent(false);
+    let is_begun = is_begun.fetch_one(&mut *target).await?;
     if !is_begun {
         return Ok(None);
     }
     let sql = "SELECT origin, finished_at FROM dermaga_transfer";
-    sqlx::query_as(sql).fetch_optional(target).await
+    let found = sqlx::query_as::<Postgres, Progress>(sql).persistent(false);
+    found.fetch_optional(target).await
 }
 
 /// Returns true for a database with tables, none of which says that they are a shop's.
