@@ -21,6 +21,7 @@ pub mod given;
 pub mod health;
 mod kubernetes;
 pub mod lifecycle;
+mod lost_lease;
 mod marks;
 pub mod model;
 mod passes;

@@ -319,7 +319,7 @@ impl<S: Services> Reconciler<S> {
     }
 
     /// Removes everything of the instance, and the namespace when it was the last one in it.
-    async fn remove(
+    pub(super) async fn remove(
         &self,
         decider: &StatusDecider<'_>,
     ) -> Result<Result<NewStatus, ProvisionError>> {
@@ -414,8 +414,8 @@ impl<S: Services> Reconciler<S> {
         }
         let Some(generation) = store::finish(&mut conn, lease, seen, new_status, now, next).await?
         else {
-            tracing::warn!(instance.id = %seen.id, "instance.lease_lost");
             conn.rollback().await?;
+            Box::pin(self.make_good(seen)).await?;
             return Ok(false);
         };
         let is_current = generation == seen.generation;

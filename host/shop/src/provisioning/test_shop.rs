@@ -196,8 +196,9 @@ impl Shop {
         self.server_as(provisioner, Identity::passing(&self.clock))
     }
 
-    pub(super) fn server_as(&self, provisioner: Provisioner, identity: Identity) -> Server {
-        let reconciler = Reconciler {
+    /// Returns what a server does its passes with, without the server.
+    pub(super) fn reconciler(&self, provisioner: Provisioner) -> Reconciler<Scripted> {
+        Reconciler {
             db: self.db.clone(),
             clock: self.clock.clone(),
             vault: Arc::clone(&self.vault),
@@ -209,7 +210,11 @@ impl Shop {
             patience: self.patience,
             rollout: Duration::from_secs(600),
             turns: super::tenancy::Turns::default(),
-        };
+        }
+    }
+
+    pub(super) fn server_as(&self, provisioner: Provisioner, identity: Identity) -> Server {
+        let reconciler = self.reconciler(provisioner);
         let (handle, worker) = Worker::new(reconciler, 4, Arc::new(identity));
         let cancel = CancellationToken::new();
         Server {

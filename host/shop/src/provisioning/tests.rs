@@ -338,6 +338,42 @@ async fn what_a_stopped_server_left_is_taken_over_when_its_lease_ends() {
     server.stop().await;
 }
 
+/// A pass that lost its lease asks for another one, which writes over what it wrote late; what it wrote of an
+/// instance that is gone by then is removed.
+#[tokio::test]
+async fn what_a_pass_without_its_lease_wrote_is_made_good() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let instance = shop.buy().await;
+    let server = shop.server(shop.in_folder());
+    shop.is(&instance, Status::Written).await;
+    server.stop().await;
+    let late = shop.reconciler(shop.in_folder());
+    let lost = crate::db::Lease {
+        id: instance.id.into(),
+        holder: crate::db::new_id(&shop.clock),
+        until: shop.clock.now(),
+    };
+    late.pass(&lost).await.unwrap();
+    let asked = shop.now(&instance).await;
+    assert!(asked.reapply_asked_at.is_some());
+    assert!(asked.next_attempt_at <= shop.clock.now());
+    assert_eq!(asked.status, Status::Written, "it changed nothing itself");
+
+    let server = shop.server(shop.in_folder());
+    shop.until(&instance, |now| now.reapply_asked_at.is_none())
+        .await;
+    shop.cancel(&instance).await;
+    server.handle.wake();
+    let gone = shop.is(&instance, Status::Terminated).await;
+    server.stop().await;
+    let folder = shop.files().join(&instance.namespace).join(&instance.name);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("00-configmap-late.yaml"), "late").unwrap();
+    late.make_good(&asked).await.unwrap();
+    assert!(!folder.exists());
+    assert_eq!(shop.now(&instance).await.status, gone.status);
+}
+
 /// A server that was killed continues at once when it starts again, and leaves alone what another
 /// one of the same data folder works on.
 #[tokio::test]
