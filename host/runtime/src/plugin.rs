@@ -167,7 +167,7 @@ impl Plugin {
         if self.inner.world.version < Version::V0_2 && !settings.is_empty() {
             return Ok(Answer::Problems(vec![unheard(self.inner.world.version)]));
         }
-        let key = canonical_json(&Value::Object(settings.clone()));
+        let key = settings_key(settings);
         if let Some(known) = self.described().get(&key) {
             return Ok(Answer::Ok(Arc::clone(known)));
         }
@@ -188,6 +188,11 @@ impl Plugin {
         }
         described.insert(key, Arc::clone(&description));
         Ok(Answer::Ok(description))
+    }
+
+    /// Returns the description under these settings, if [`Plugin::describe`] made it before. Does not block.
+    pub fn remembered(&self, settings: &Settings) -> Option<Arc<ServiceDescription>> {
+        self.described().get(&settings_key(settings)).cloned()
     }
 
     fn described(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<ServiceDescription>>> {
@@ -222,6 +227,11 @@ impl Plugin {
         let Lane { guest, exports } = self.lanes.here();
         exports.call_json(guest, function, input)
     }
+}
+
+/// Returns the key under which the description of a service with these settings is remembered.
+fn settings_key(settings: &Settings) -> String {
+    canonical_json(&Value::Object(settings.clone()))
 }
 
 /// Returns the problem of settings that an old contract version cannot take.
