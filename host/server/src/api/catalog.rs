@@ -1,7 +1,11 @@
-//! `/catalog`: what is sold, for everyone.
+//! `/catalog`: what is sold, for everyone. Answers are kept until it changes.
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use dermaga_shop::catalog::{self, Category, PlanView, ServiceFilter, ServiceView};
+use futures::FutureExt as _;
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -10,7 +14,8 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::AppState,
     http::{
-        Envelope, PageQuery, Paged, Params, Reply, Segment, Success, failure_responses, routes,
+        Asked, Envelope, PageQuery, Paged, Params, Reply, Segment, Success, failure_responses,
+        routes,
     },
 };
 
@@ -31,7 +36,11 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// Lists all categories in their order.
 #[utoipa::path(get, path = "/catalog/categories", tag = "catalogue",
     responses((status = 200, description = "All categories", body = Envelope<Vec<Category>>)))]
-async fn categories(State(state): State<AppState>) -> Reply<Vec<Category>> {
+async fn categories(State(state): State<AppState>, asked: Asked) -> Response {
+    kept(&state, &asked, || all_categories(&state)).await
+}
+
+async fn all_categories(state: &AppState) -> Reply<Vec<Category>> {
     let categories = catalog::categories(&state.db).await?;
     Ok(Success::ok("The categories.", categories))
 }
@@ -41,9 +50,11 @@ async fn categories(State(state): State<AppState>) -> Reply<Vec<Category>> {
     responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>)))]
 async fn services(
     State(state): State<AppState>,
+    asked: Asked,
     Params(page): Params<PageQuery>,
-) -> Reply<Vec<ServiceView>> {
-    list(&state, &ServiceFilter::default(), page).await
+) -> Response {
+    let filter = ServiceFilter::default();
+    kept(&state, &asked, || list(&state, filter, page)).await
 }
 
 /// The services of one category and of those below it.
@@ -52,8 +63,17 @@ async fn services(
     responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>), Missing))]
 async fn services_of_category(
     State(state): State<AppState>,
+    asked: Asked,
     Segment(slug): Segment<String>,
     Params(page): Params<PageQuery>,
+) -> Response {
+    kept(&state, &asked, || list_of_category(&state, slug, page)).await
+}
+
+async fn list_of_category(
+    state: &AppState,
+    slug: String,
+    page: PageQuery,
 ) -> Reply<Vec<ServiceView>> {
     let found = catalog::sold_services_of(&state.catalog, slug, page.part()).await?;
     Ok(Success::page("The services.", page, found))
@@ -65,8 +85,13 @@ async fn services_of_category(
     responses((status = 200, description = "The service", body = Envelope<ServiceView>), Missing))]
 async fn service(
     State(state): State<AppState>,
+    asked: Asked,
     Segment(slug): Segment<String>,
-) -> Reply<ServiceView> {
+) -> Response {
+    kept(&state, &asked, || one(&state, slug)).await
+}
+
+async fn one(state: &AppState, slug: String) -> Reply<ServiceView> {
     let view = catalog::sold_service(&state.catalog, &slug).await?;
     Ok(Success::ok("The service.", view))
 }
@@ -77,8 +102,13 @@ async fn service(
     responses((status = 200, description = "Plans, cheapest first", body = Envelope<Vec<PlanView>>), Missing))]
 async fn plans(
     State(state): State<AppState>,
+    asked: Asked,
     Segment(slug): Segment<String>,
-) -> Reply<Vec<PlanView>> {
+) -> Response {
+    kept(&state, &asked, || plans_of_one(&state, slug)).await
+}
+
+async fn plans_of_one(state: &AppState, slug: String) -> Reply<Vec<PlanView>> {
     let view = catalog::sold_service(&state.catalog, &slug).await?;
     Ok(Success::ok("The plans.", view.plans))
 }
@@ -105,14 +135,15 @@ struct SearchQuery {
     responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>)))]
 async fn search(
     State(state): State<AppState>,
+    asked: Asked,
     Paged(page, query): Paged<SearchQuery>,
-) -> Reply<Vec<ServiceView>> {
+) -> Response {
     let filter = ServiceFilter {
         category: query.category,
         featured: query.featured,
         words: query.q,
     };
-    list(&state, &filter, page).await
+    kept(&state, &asked, || list(&state, filter, page)).await
 }
 
 /// The services put forward.
@@ -120,24 +151,31 @@ async fn search(
     responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>)))]
 async fn featured(
     State(state): State<AppState>,
+    asked: Asked,
     Params(page): Params<PageQuery>,
-) -> Reply<Vec<ServiceView>> {
-    list(
-        &state,
-        &ServiceFilter {
-            featured: Some(true),
-            ..ServiceFilter::default()
-        },
-        page,
-    )
-    .await
+) -> Response {
+    let filter = ServiceFilter {
+        featured: Some(true),
+        ..ServiceFilter::default()
+    };
+    kept(&state, &asked, || list(&state, filter, page)).await
 }
 
-async fn list(
-    state: &AppState,
-    filter: &ServiceFilter,
-    page: PageQuery,
-) -> Reply<Vec<ServiceView>> {
-    let found = catalog::sold_services(&state.catalog, filter, page.part()).await?;
+async fn list(state: &AppState, filter: ServiceFilter, page: PageQuery) -> Reply<Vec<ServiceView>> {
+    let found = catalog::sold_services(&state.catalog, &filter, page.part()).await?;
     Ok(Success::page("The services.", page, found))
+}
+
+/// Answers with what is kept for this request, or as `make` does.
+async fn kept<'a, F>(
+    state: &'a AppState,
+    asked: &Asked,
+    make: impl FnOnce() -> F + Send,
+) -> Response
+where
+    F: Future<Output: IntoResponse> + Send + 'a,
+{
+    let make = || make().map(IntoResponse::into_response).boxed();
+    let generation = state.db.catalogue();
+    state.kept_answers.answer(asked, generation, make).await
 }

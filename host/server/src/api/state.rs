@@ -25,7 +25,7 @@ use dermaga_shop::{
 
 use crate::{
     config::Config,
-    http::{Departure, Streams},
+    http::{Departure, KeptAnswers, Streams},
     sandbox::Sandbox,
 };
 
@@ -86,4 +86,6 @@ pub struct Shared {
     pub rates: Arc<Rates>,
     /// Refusals kept under an Idempotency-Key, by customer.
     pub(crate) kept_refusals: Arc<Throttle<UserId>>,
+    /// Answers of the public catalogue.
+    pub(crate) kept_answers: Arc<KeptAnswers>,
 }

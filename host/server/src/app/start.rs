@@ -286,6 +286,7 @@ impl App {
             departure: Departure::default(),
             rates: Arc::new(rates),
             kept_refusals: Arc::new(idempotency::refusals()),
+            kept_answers: Arc::default(),
         });
         Ok(Self {
             state,

@@ -15,7 +15,7 @@ use tower_http::{
 use super::answer_headers::FOR_ALL;
 
 /// Smallest answer that is compressed: less fits into one packet as it is.
-const LEAST_BYTES: u64 = 1_024;
+pub(super) const LEAST_BYTES: u64 = 1_024;
 
 type IsForAll = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
 
@@ -26,6 +26,18 @@ pub fn compression() -> CompressionLayer<And<SizeAbove, IsForAll>> {
         // Answers are made for each request, so that speed counts more than the last bytes.
         .quality(CompressionLevel::Fastest)
         .compress_when(is_worth_it)
+}
+
+/// Returns true for a request whose answer the layer compresses for certain: its header names gzip, and neither
+/// ranks nor refuses anything.
+pub(super) fn reads_gzip(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let only = lines.next().and_then(|line| line.to_str().ok());
+    let Some(line) = only.filter(|_| lines.next().is_none()) else {
+        return false;
+    };
+    let is_gzip = |name: &str| name.trim().eq_ignore_ascii_case("gzip");
+    !line.contains([';', '*']) && line.split(',').any(is_gzip)
 }
 
 /// Returns true for texts that everybody may keep.

@@ -58,7 +58,7 @@ pub async fn answer_conditionally(request: Request, next: Next) -> Response {
 
 /// Returns the tag of a body. A weak one: the moment of the answer is no part of it, and answers of one tag
 /// may be compressed or not.
-fn tag(body: &Bytes) -> String {
+pub(super) fn tag(body: &Bytes) -> String {
     let without_moment = body
         .windows(TIMESTAMP.len())
         .rposition(|part| part == TIMESTAMP)
@@ -69,7 +69,7 @@ fn tag(body: &Bytes) -> String {
 }
 
 /// Returns true when a list of tags contains this one, by the weak comparison.
-fn names(list: &HeaderValue, tag: &str) -> bool {
+pub(super) fn names(list: &HeaderValue, tag: &str) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let tag = opaque(tag);
     let list = list.to_str().unwrap_or_default();
@@ -78,7 +78,7 @@ fn names(list: &HeaderValue, tag: &str) -> bool {
 }
 
 /// Removes what describes a body that is not sent.
-fn forget_body(headers: &mut HeaderMap) {
+pub(super) fn forget_body(headers: &mut HeaderMap) {
     for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
         headers.remove(name);
     }

@@ -7,6 +7,7 @@ use sqlx::{Postgres, Sqlite, SqliteConnection, Transaction, pool::PoolConnection
 
 use super::{
     batch::{Batch, Waiting},
+    generation::{Generation, Raising},
     session::Session,
     statements::Recorder,
     writer::Turn,
@@ -21,6 +22,7 @@ pub struct Conn {
     recorder: Option<Recorder>,
     /// False where a prepared statement must not outlive its transaction.
     keeps_statements: bool,
+    raising: Raising,
 }
 
 #[derive(Debug)]
@@ -52,12 +54,18 @@ impl Inner {
 }
 
 impl Conn {
-    pub(super) fn new(inner: Inner, recorder: Option<Recorder>, keeps_statements: bool) -> Self {
+    pub(super) fn new(
+        inner: Inner,
+        recorder: Option<Recorder>,
+        keeps_statements: bool,
+        catalogue: Generation,
+    ) -> Self {
         Self {
             inner,
             waiting: Waiting::default(),
             recorder,
             keeps_statements,
+            raising: Raising::new(catalogue),
         }
     }
 
@@ -79,7 +87,8 @@ impl Conn {
         }
     }
 
-    fn note(&self, file: &'static str, line: u32, sql: &str) {
+    fn note(&mut self, file: &'static str, line: u32, sql: &str) {
+        self.raising.note(sql);
         if let Some(recorder) = &self.recorder {
             recorder.note(file, line, sql);
         }
@@ -133,12 +142,16 @@ impl Conn {
     pub fn commit(mut self) -> BoxFuture<'static, sqlx::Result<()>> {
         let committed = async move {
             self.send_waiting().await?;
-            match self.inner {
+            self.raising.begin_commit();
+            let done = match self.inner {
                 Inner::SqliteTurn(turn) => turn.commit().await,
                 Inner::SqliteSnapshot(tx) => tx.commit().await,
                 Inner::PostgresTx(tx) => tx.commit().await,
                 Inner::SqliteRead(_) | Inner::PostgresRead(_) => Ok(()),
-            }
+            };
+            // Before the caller answers, so that the next read sees what it says.
+            drop(self.raising);
+            done
         };
         committed.boxed()
     }

@@ -8,6 +8,7 @@ mod boxed;
 mod clock;
 mod conn;
 mod filter;
+mod generation;
 mod ids;
 mod in_use;
 mod lease;
@@ -44,6 +45,7 @@ pub use boxed::{postgres, sqlite};
 pub use clock::Clock;
 pub use conn::{Conn, Engine};
 pub use filter::{Filter, Value};
+pub use generation::{Edition, Generation};
 pub use ids::new_id;
 pub use in_use::{Held, NotHeld, file_of, url_of};
 pub use lease::{Lease, LeasedQueue, LeasedTable, Term};
@@ -87,6 +89,7 @@ pub enum Db {
         writer: Writer,
         reader: SqlitePool,
         recording: Recording,
+        catalogue: Generation,
     },
     Postgres(Server),
 }
@@ -138,11 +141,11 @@ impl Db {
             .test_before_acquire(false);
         let writer = Writer::connect(pool.clone(), options.clone(), ACQUIRE_TIMEOUT).await?;
         let reader = pool.max_connections(8).connect_with(options).await?;
-        let recording = Recording::default();
         Ok(Self::Sqlite {
             writer,
             reader,
-            recording,
+            recording: Recording::default(),
+            catalogue: Generation::default(),
         })
     }
 
@@ -161,6 +164,13 @@ impl Db {
             Self::Sqlite { recording, .. } | Self::Postgres(Server { recording, .. }) => {
                 recording.recorder()
             }
+        }
+    }
+
+    /// Returns the generation of the public catalogue on this server.
+    pub const fn catalogue(&self) -> &Generation {
+        match self {
+            Self::Sqlite { catalogue, .. } | Self::Postgres(Server { catalogue, .. }) => catalogue,
         }
     }
 
@@ -215,7 +225,12 @@ impl Db {
     }
 
     fn conn(&self, inner: conn::Inner) -> Conn {
-        Conn::new(inner, self.recorder(), self.keeps_sessions())
+        Conn::new(
+            inner,
+            self.recorder(),
+            self.keeps_sessions(),
+            self.catalogue().clone(),
+        )
     }
 
     /// Returns true unless connections are lent by a pooler for one transaction each, so that nothing

@@ -18,6 +18,7 @@ use sqlx::{
 
 use super::{
     conn::Inner,
+    generation::Generation,
     settings::{Pooler, Settings},
     statements::Recording,
 };
@@ -47,11 +48,12 @@ const MIGRATIONS: &str = "CREATE TABLE IF NOT EXISTS _sqlx_migrations (
 /// Name of the lock of a server that migrates, an arbitrary number.
 const MIGRATING: i64 = 0x0064_6572_6d61_6d69;
 
-/// A PostgreSQL server and its recorder.
+/// A PostgreSQL server, its recorder, and the generation of the catalogue.
 #[derive(Debug, Clone)]
 pub struct Server {
     pub(super) pool: PgPool,
     pub(super) recording: Recording,
+    pub(super) catalogue: Generation,
     /// Absent where a connection is one session's.
     lent: Option<Arc<Lent>>,
 }
@@ -139,6 +141,7 @@ impl Server {
         Self {
             pool,
             recording: Recording::default(),
+            catalogue: Generation::default(),
             lent,
         }
     }

@@ -160,7 +160,7 @@ impl Registry {
             }
             found.push((plugin_id, loaded));
         }
-        self.active.store(Arc::new(next));
+        self.show(next);
         Ok(found)
     }
 
@@ -212,8 +212,14 @@ impl Registry {
                 }
             }
         }
-        self.active.store(Arc::new(next));
+        self.show(next);
         self.resolve_loaded(&recovered).await
+    }
+
+    /// Swaps the picture. The catalogue says which versions run.
+    fn show(&self, next: Active) {
+        self.active.store(Arc::new(next));
+        self.db.catalogue().raise();
     }
 
     /// Loads a version that became active; a failure raises an alert for administrators.

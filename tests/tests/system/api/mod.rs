@@ -28,6 +28,7 @@ pub(crate) mod health;
 pub(crate) mod idempotency;
 pub(crate) mod jobs;
 pub(crate) mod k8s;
+pub(crate) mod kept_answers;
 pub(crate) mod languages;
 pub(crate) mod lifecycle;
 pub(crate) mod mails;
