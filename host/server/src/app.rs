@@ -33,7 +33,7 @@ use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    api::{self, AppState, RouteKinds},
+    api::{self, AppState, Meters, RouteKinds},
     config::Config,
     http::{self, AnswerHeaders},
     sandbox::Sandbox,
@@ -84,6 +84,7 @@ fn routes(state: &AppState) -> (Router<AppState>, Arc<RouteKinds>) {
 /// Wraps the router in the middleware stack, outermost last.
 fn surround(routes: Router<AppState>, kinds: Arc<RouteKinds>, state: AppState) -> Router {
     let limited = (state.clone(), kinds);
+    let observed = (state.clone(), Arc::<Meters>::default());
     let headers = AnswerHeaders::of(state.config.notifications.shop_url.as_deref());
     let cors = http::cors(&state.config.http.origins);
     routes
@@ -98,7 +99,7 @@ fn surround(routes: Router<AppState>, kinds: Arc<RouteKinds>, state: AppState) -
         .layer(CatchPanicLayer::custom(api::catch_panics))
         .layer(option_layer(cors))
         .layer(middleware::map_response(http::hide_from_others))
-        .layer(middleware::from_fn_with_state(state.clone(), api::observe))
+        .layer(middleware::from_fn_with_state(observed, api::observe))
         .layer(middleware::from_fn_with_state(headers, http::set_headers))
         .layer(http::compression())
         .with_state(state)

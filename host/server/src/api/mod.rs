@@ -39,7 +39,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use auth::{Admin, Customer, PeerAddress, SentFrom};
 pub use health::routes as health_routes;
 pub use idempotency::{IdempotencyKey, Keyed, Once};
-pub use observe::{catch_panics, observe, time_out};
+pub use observe::{Meters, catch_panics, observe, time_out};
 pub use payments::alias_routes;
 pub use rate_limits::{RouteKinds, limit_rate};
 pub use state::{AppState, Shared};

@@ -1,7 +1,7 @@
 //! Counts every request in the class of its route and caller, says so in the standard headers, and refuses
 //! those beyond the limit.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -16,7 +16,11 @@ use dermaga_shop::{
 };
 use utoipa::openapi::OpenApi;
 
-use super::{AppState, PeerAddress, auth::identify, unread_query::operations};
+use super::{
+    AppState, PeerAddress,
+    auth::identify,
+    unread_query::{Operations, operations},
+};
 use crate::{http::Refusal, sandbox::SANDBOX_PATH};
 
 /// Headers of `draft-ietf-httpapi-ratelimit-headers`.
@@ -30,7 +34,7 @@ const PROBES: &[&str] = &["/healthz", "/readyz", "/metrics"];
 
 /// Operations whose caller is counted by account, by the document.
 #[derive(Debug)]
-pub struct RouteKinds(HashSet<(Method, String)>);
+pub struct RouteKinds(Operations);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -44,11 +48,11 @@ enum Kind {
 impl RouteKinds {
     /// Collects the operations that need a token.
     pub fn of(document: &OpenApi) -> Arc<Self> {
-        let mut signed_in = HashSet::new();
+        let mut signed_in = Operations::default();
         for (path, item) in &document.paths.paths {
             for (method, operation) in operations(item) {
                 if operation.security.is_some() {
-                    signed_in.insert((method, path.clone()));
+                    signed_in.add(method, path);
                 }
             }
         }
@@ -56,16 +60,11 @@ impl RouteKinds {
     }
 
     fn kind(&self, method: &Method, path: &str) -> Kind {
-        let method = if method == Method::HEAD {
-            &Method::GET
-        } else {
-            method
-        };
         if PROBES.contains(&path) || path.starts_with(SANDBOX_PATH) {
             Kind::Uncounted
         } else if path.starts_with(WEBHOOK_PATH) || path.starts_with(MAIL_PATH) {
             Kind::Webhook
-        } else if self.0.contains(&(method.clone(), path.to_owned())) {
+        } else if self.0.has(method, path) {
             Kind::SignedIn
         } else {
             Kind::Open
@@ -82,18 +81,16 @@ pub async fn limit_rate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let path = request.extensions().get::<MatchedPath>();
-    let path = path
-        .map(|path| path.as_str().to_owned())
-        .unwrap_or_default();
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let path = path.as_ref().map_or("", MatchedPath::as_str);
     let PeerAddress(address) = PeerAddress::of(request.extensions(), request.headers(), &state);
-    let (class, party) = match kinds.kind(request.method(), &path) {
+    let (class, party) = match kinds.kind(request.method(), path) {
         Kind::Uncounted => return next.run(request).await,
         Kind::Webhook => (Class::Webhooks, Party::at(address)),
         Kind::Open => (Class::Catalogue, Party::at(address)),
         Kind::SignedIn => {
             let (headers, method) = (request.headers(), request.method());
-            match identify(&state, headers, method, &path).await {
+            match identify(&state, headers, method, path).await {
                 Ok(identity) => {
                     request.extensions_mut().insert(identity);
                     let class = match identity.role {
@@ -133,7 +130,7 @@ fn describe(quota: Quota, headers: &mut HeaderMap) {
     let policy = format!("\"{class}\";q={limit};w={window}");
     let left = format!("\"{class}\";r={remaining};t={resets_in}");
     for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
-        if let Ok(value) = HeaderValue::from_str(&value) {
+        if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }
     }

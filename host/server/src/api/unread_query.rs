@@ -4,7 +4,7 @@
 //! `POST /api/admin/catalog/reload?dryRun=true` would apply what was to be looked at. The document
 //! says which operations have parameters in their query; those refuse unknown ones themselves.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     extract::{FromRequestParts, MatchedPath, Request, State},
@@ -22,30 +22,41 @@ use crate::http::{NoFilter, Params};
 
 /// Operations that read their query, or must take any.
 #[derive(Debug)]
-pub struct QueryReaders(HashSet<(Method, String)>);
+pub struct QueryReaders(Operations);
 
-impl QueryReaders {
-    /// Collects the operations whose query has parameters in the document, and those of the notice
-    /// URL, to which gateways and proxies add what they like.
-    pub fn of(document: &OpenApi) -> Arc<Self> {
-        let mut readers = HashSet::new();
-        for (path, item) in &document.paths.paths {
-            for (method, operation) in operations(item) {
-                if path == WEBHOOK_PATH || has_query(operation) {
-                    readers.insert((method, path.clone()));
-                }
-            }
-        }
-        Arc::new(Self(readers))
+/// Set of operations, by the pattern of their route. `HEAD` is as `GET`.
+#[derive(Debug, Default)]
+pub(super) struct Operations(HashMap<String, Vec<Method>>);
+
+impl Operations {
+    pub(super) fn add(&mut self, method: Method, path: &str) {
+        self.0.entry(path.to_owned()).or_default().push(method);
     }
 
-    fn reads(&self, method: &Method, path: &str) -> bool {
+    pub(super) fn has(&self, method: &Method, path: &str) -> bool {
         let method = if method == Method::HEAD {
             &Method::GET
         } else {
             method
         };
-        self.0.contains(&(method.clone(), path.to_owned()))
+        let methods = self.0.get(path);
+        methods.is_some_and(|methods| methods.contains(method))
+    }
+}
+
+impl QueryReaders {
+    /// Collects the operations whose query has parameters in the document, and those of the notice
+    /// URL, to which gateways and proxies add what they like.
+    pub fn of(document: &OpenApi) -> Arc<Self> {
+        let mut readers = Operations::default();
+        for (path, item) in &document.paths.paths {
+            for (method, operation) in operations(item) {
+                if path == WEBHOOK_PATH || has_query(operation) {
+                    readers.add(method, path);
+                }
+            }
+        }
+        Arc::new(Self(readers))
     }
 }
 
@@ -76,7 +87,7 @@ pub async fn refuse_unread_query(
     request: Request,
     next: Next,
 ) -> Response {
-    if request.uri().query().is_none() || readers.reads(request.method(), path.as_str()) {
+    if request.uri().query().is_none() || readers.0.has(request.method(), path.as_str()) {
         return next.run(request).await;
     }
     let (mut parts, body) = request.into_parts();
