@@ -29,7 +29,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use tower::util::option_layer;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
@@ -81,28 +81,36 @@ fn routes(state: &AppState) -> (Router<AppState>, Arc<RouteKinds>) {
     (routes, RouteKinds::of(&document))
 }
 
-/// Wraps the router in the middleware stack, outermost last.
+/// Wraps the router in the middleware stacks, whose outermost layer comes first.
 fn surround(routes: Router<AppState>, kinds: Arc<RouteKinds>, state: AppState) -> Router {
     let limited = (state.clone(), kinds);
     let observed = (state.clone(), Arc::<Meters>::default());
     let headers = AnswerHeaders::of(state.config.notifications.shop_url.as_deref());
-    let cors = http::cors(&state.config.http.origins);
-    routes
+    let around_answers = ServiceBuilder::new()
+        .layer(http::compression())
+        .layer(middleware::from_fn_with_state(headers, http::set_headers))
+        .layer(middleware::from_fn_with_state(observed, api::observe))
+        .layer(http::Share);
+    let around_routes = ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(state.clone(), api::time_out))
+        .layer(middleware::from_fn(http::drain_body))
+        .layer(middleware::from_fn(http::answer_conditionally))
+        .layer(middleware::from_fn_with_state(limited, api::limit_rate))
+        .layer(middleware::from_fn(http::refuse_encoded))
+        .layer(DefaultBodyLimit::max(http::BODY_LIMIT_BYTES))
+        .layer(http::Share);
+    let routes = routes
         .fallback(http::route_not_found)
         .method_not_allowed_fallback(http::method_not_allowed)
-        .layer(DefaultBodyLimit::max(http::BODY_LIMIT_BYTES))
-        .layer(middleware::from_fn(http::refuse_encoded))
-        .layer(middleware::from_fn_with_state(limited, api::limit_rate))
-        .layer(middleware::from_fn(http::answer_conditionally))
-        .layer(middleware::from_fn(http::drain_body))
-        .layer(middleware::from_fn_with_state(state.clone(), api::time_out))
-        .layer(CatchPanicLayer::custom(api::catch_panics))
-        .layer(option_layer(cors))
-        .layer(middleware::map_response(http::hide_from_others))
-        .layer(middleware::from_fn_with_state(observed, api::observe))
-        .layer(middleware::from_fn_with_state(headers, http::set_headers))
-        .layer(http::compression())
-        .with_state(state)
+        .layer(around_routes)
+        .layer(CatchPanicLayer::custom(api::catch_panics));
+    let routes = match http::cors(&state.config.http.origins) {
+        Some(cors) => routes
+            .layer(cors)
+            .layer(middleware::map_response(http::hide_from_others)),
+        None => routes,
+    };
+    routes.layer(around_answers).with_state(state)
 }
 
 /// Starts the workers that requests need until the door is closed. All others end at once when the

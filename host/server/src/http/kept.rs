@@ -15,7 +15,7 @@ use std::{
 use axum::{
     body::{Body, Bytes, HttpBody as _, to_bytes},
     extract::FromRequestParts,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -102,7 +102,7 @@ struct Beginning {
 /// Parts of a request that decide which answer it gets, and in which form.
 #[derive(Debug)]
 pub struct Asked {
-    /// Absent for requests whose answers are not kept.
+    /// Absent for requests whose address is too long to keep their answers.
     key: Option<Key>,
     /// Tags that the client has.
     known: Vec<HeaderValue>,
@@ -114,9 +114,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let address = parts.uri.path_and_query().map_or("/", |all| all.as_str());
-        // An answer to HEAD has its own tag, the one of no body.
-        let is_kept = parts.method == Method::GET && address.len() <= LONGEST_ADDRESS;
-        let key = is_kept.then(|| Key {
+        // An answer to HEAD is the one to GET, whose body is left out by the server around all layers.
+        let key = (address.len() <= LONGEST_ADDRESS).then(|| Key {
             language: language::current(),
             address: address.to_owned(),
         });

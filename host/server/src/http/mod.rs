@@ -30,6 +30,7 @@ mod responses;
 mod routes;
 mod serve;
 mod settings;
+mod share;
 mod sse;
 mod watched;
 mod when;
@@ -57,6 +58,7 @@ pub(crate) use routes::routes;
 pub use routes::{Erased, erased};
 pub use serve::serve;
 pub use settings::Settings;
+pub use share::{Share, Shared};
 pub use sse::{Sent, StreamPlace, Streams, events, last_event_id};
 pub use when::{When, range};
 
