@@ -139,8 +139,8 @@ mod tests {
     use super::*;
     use crate::test_database::TestDatabase;
 
-    /// Newest migration of the time before this rule.
-    const BEFORE: i64 = 62;
+    /// Newest migration of the time before the first release.
+    const BEFORE: i64 = 64;
 
     /// Clauses that take away what servers of the release before use.
     const TAKES_AWAY: &[&str] = &[

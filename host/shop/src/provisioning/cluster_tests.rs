@@ -37,7 +37,7 @@ async fn an_instance_becomes_ready_is_repaired_and_leaves_nothing() {
     let instance = shop.buy().await;
     let running = shop.is(&instance, Status::Running).await;
     assert_eq!(running.message, "Ready.");
-    assert!(running.ready_at.is_some());
+    assert!(running.delivered_at.is_some() && running.ready_at.is_some());
 
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &instance.namespace);
     maps.delete(&instance.name, &DeleteParams::default())

@@ -16,7 +16,7 @@ use crate::{Code, execute};
 async fn unproven(shop: &Shop) -> Instance {
     let instance = shop.buy().await;
     let mut conn = shop.db.begin().await.unwrap();
-    let sql = "UPDATE instances SET ready_at = $1, observed_generation = generation";
+    let sql = "UPDATE instances SET delivered_at = $1, observed_generation = generation";
     execute!(conn, sql, shop.clock.now()).unwrap();
     let sql = "UPDATE subscriptions SET period_end = $1";
     execute!(conn, sql, shop.clock.now() + TimeDelta::days(30)).unwrap();

@@ -298,6 +298,7 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         failures: 0,
         failure_cause: None,
         next_attempt_at: now,
+        delivered_at: None,
         ready_at: None,
         refusal: None,
         final_generation: None,

@@ -153,7 +153,9 @@ pub struct Instance {
     /// Cause of those failures.
     pub failure_cause: Option<Cause>,
     pub next_attempt_at: DateTime<Utc>,
-    /// Time of the first delivery: ready, or written.
+    /// Time of the first delivery: seen to run, or written.
+    pub delivered_at: Option<DateTime<Utc>>,
+    /// Time at which it was first seen to run; what is only written never was.
     pub ready_at: Option<DateTime<Utc>>,
     /// The refusals in a row of its generation.
     pub refusal: Option<Json<Refusal>>,
@@ -199,7 +201,13 @@ impl Status {
     /// Returns true for an instance that its customer has: it runs, in whole or in part, or its
     /// manifests are written.
     pub const fn is_delivered(self) -> bool {
-        matches!(self, Self::Running | Self::Written | Self::Degraded)
+        self.is_seen_to_run() || matches!(self, Self::Written)
+    }
+
+    /// Returns true for an instance that is seen to run, in whole or in part. Nothing is known of
+    /// what is written into a folder.
+    pub const fn is_seen_to_run(self) -> bool {
+        matches!(self, Self::Running | Self::Degraded)
     }
 }
 

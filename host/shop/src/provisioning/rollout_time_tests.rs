@@ -47,7 +47,7 @@ fn changing() -> Instance {
         base_domain: None,
     };
     Instance {
-        ready_at: Some(at(-80_000)),
+        delivered_at: Some(at(-80_000)),
         status: Status::Running,
         unproven_generation: Some(1),
         ..super::draft(&clock, new)

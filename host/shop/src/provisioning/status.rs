@@ -164,7 +164,7 @@ impl StatusDecider<'_> {
     pub(super) fn within(&self, limit: Duration, new_status: NewStatus) -> NewStatus {
         let is_judged = self.seen.unproven_generation.is_some()
             && self.seen.desired == Desired::Running
-            && self.seen.ready_at.is_some()
+            && self.seen.delivered_at.is_some()
             && !new_status.is_proven();
         if !is_judged {
             return new_status;
@@ -196,7 +196,8 @@ impl StatusDecider<'_> {
 
     /// Status while not ready yet. A first start that takes long is a fault, whatever keeps it.
     fn starting(&self, obstacle: Option<Obstacle>, message: String) -> NewStatus {
-        let is_late = self.seen.ready_at.is_none() && self.now - self.seen.created_at > SLOW_AFTER;
+        let is_late =
+            self.seen.delivered_at.is_none() && self.now - self.seen.created_at > SLOW_AFTER;
         let (message, detail) = match obstacle {
             Some(Obstacle {
                 message, detail, ..
@@ -401,7 +402,7 @@ impl StatusDecider<'_> {
 
     /// Explains to a customer the effect of a cluster that does not answer.
     fn while_away(&self) -> &'static str {
-        match (self.seen.desired, self.seen.ready_at) {
+        match (self.seen.desired, self.seen.delivered_at) {
             (Desired::Terminated, _) => {
                 "The cluster does not answer. Your service is removed as soon as it is back."
             }
@@ -435,7 +436,7 @@ impl StatusDecider<'_> {
 
     /// Status of a fault, while earlier objects may still run. `detail` is for administrators.
     fn broken(&self, cause: Cause, message: &str, detail: String) -> NewStatus {
-        let status = match (self.seen.desired, self.seen.ready_at) {
+        let status = match (self.seen.desired, self.seen.delivered_at) {
             (Desired::Terminated, _) => Status::Terminating,
             (_, Some(_)) => Status::Degraded,
             (_, None) => Status::Failed,

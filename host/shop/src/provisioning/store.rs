@@ -116,7 +116,7 @@ pub(super) async fn change_plan(
 ) -> sqlx::Result<Option<Instance>> {
     // Volumes may have grown for the plan that it leaves, and never shrink.
     let sql = "UPDATE instances SET plan_id = $1, message = $2, failures = 0, generation = generation + 1, \
-               unproven_generation = CASE WHEN $5 AND ready_at IS NOT NULL THEN generation + 1 \
+               unproven_generation = CASE WHEN $5 AND delivered_at IS NOT NULL THEN generation + 1 \
                  WHEN $5 THEN unproven_generation END, \
                rollout_since = NULL, rollout_held_since = NULL, undone = $6, \
                kept_storage_gib = CASE WHEN storage_gib > kept_storage_gib THEN storage_gib ELSE kept_storage_gib END, \
@@ -124,7 +124,7 @@ pub(super) async fn change_plan(
                  FROM service_plans p WHERE p.id = $1), \
                next_attempt_at = $3, updated_at = $3 \
                WHERE subscription_id = $4 AND desired <> 'TERMINATED' \
-               AND (NOT $5 OR unproven_generation IS NULL OR ready_at IS NULL) RETURNING *";
+               AND (NOT $5 OR unproven_generation IS NULL OR delivered_at IS NULL) RETURNING *";
     fetch_optional!(
         conn,
         Instance,
@@ -279,7 +279,8 @@ pub(super) async fn finish(
     let is_news = is_news(seen, new_status);
     let is_delivered = new_status.is_applied && new_status.status.is_delivered();
     let ran_at = is_delivered.then_some(now);
-    let ready_at = ran_at.filter(|_| seen.ready_at.is_none());
+    let delivered_at = ran_at.filter(|_| seen.delivered_at.is_none());
+    let ready_at = ran_at.filter(|_| new_status.status.is_seen_to_run());
     let final_generation = new_status.is_final(now).then_some(seen.generation);
     let Contest {
         corrections,
@@ -303,7 +304,8 @@ pub(super) async fn finish(
          applied = $8, observed_generation = $9, \
          updated_at = CASE WHEN generation = $4 THEN $10 ELSE updated_at END, \
          manifests_decision_id = coalesce($11, manifests_decision_id), \
-         ready_at = CASE WHEN desired = 'TERMINATED' THEN ready_at ELSE coalesce(ready_at, $12) END, \
+         delivered_at = CASE WHEN desired = 'TERMINATED' THEN delivered_at ELSE coalesce(delivered_at, $12) END, \
+         ready_at = CASE WHEN desired = 'TERMINATED' THEN ready_at ELSE coalesce(ready_at, $29) END, \
          next_attempt_at = CASE WHEN next_attempt_at = $3 OR (generation = $4 AND $18 > $14) THEN $13 \
            ELSE next_attempt_at END, \
          refusal = $15, final_generation = $16, last_ran_at = coalesce($17, last_ran_at), \
@@ -336,7 +338,7 @@ pub(super) async fn finish(
         observed,
         if is_news { now } else { seen.updated_at },
         decision_id,
-        ready_at,
+        delivered_at,
         next,
         now,
         new_status.refusal.as_ref().map(Json),
@@ -353,6 +355,7 @@ pub(super) async fn finish(
         rollout.held_since,
         Json(seen.sizes),
         seen.reapply_asked_at.filter(|_| new_status.is_applied),
+        ready_at,
     )?;
     Ok(finished.map(|(generation,)| generation))
 }

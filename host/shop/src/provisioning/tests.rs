@@ -24,7 +24,8 @@ async fn a_folder_holds_what_was_bought_until_it_is_cancelled() {
         instance.name
     );
     assert_eq!(running.message, expected);
-    assert!(running.ready_at.is_some() && running.last_ran_at.is_some());
+    assert!(running.delivered_at.is_some() && running.last_ran_at.is_some());
+    assert_eq!(running.ready_at, None, "nothing tells whether it runs");
     assert_eq!((running.observed_generation, running.failures), (1, 0));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 4);
     let mut conn = shop.db.read().await.unwrap();

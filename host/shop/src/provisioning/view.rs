@@ -39,7 +39,8 @@ pub struct InstanceView {
     /// Reason of the condition, in a sentence.
     #[serde(serialize_with = "crate::language::in_words")]
     pub message: String,
-    /// Time of delivery: ready for the first time, or its manifests written.
+    /// Time at which it was ready for the first time. Absent where its manifests are written into a
+    /// folder, since nothing tells what becomes of them.
     pub ready_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,

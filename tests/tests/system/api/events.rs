@@ -148,8 +148,9 @@ async fn a_stream_has_ones_own_changes(shop: Shop) {
         assert_eq!((ready.name.as_str(), ready.data), ("ready", json!({})));
     }
     let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    put(&shop, user_id(&customer).await, "1").await;
     let read = own
-        .until(|event| event.data["change"] == "INSTANCE_READY")
+        .until(|event| event.data["change"] == "QUOTA_FREE")
         .await;
     let of = |kind: &str| -> Vec<(&str, &str)> {
         let found = read.iter().filter(|event| event.name == kind);

@@ -76,9 +76,8 @@ mod acts {
         assert_eq!(received[0]["facts"]["amount"], 50_000);
         assert_eq!(received[0]["readAt"], Value::Null);
 
-        buy(shop, &customer, ("n8n", "free"), None).await;
-        let ready = told(&customer, "INSTANCE_READY").await;
-        assert_eq!(ready.len(), 1, "{ready:#?}");
+        let bought = buy(shop, &customer, ("n8n", "free"), None).await;
+        written_is_not_ready(shop, &customer, &bought).await;
 
         let token = json!({ "name": "pipa", "scope": "READ" });
         let token = customer.post("/api/user/api-tokens", token).await.data(201);
@@ -97,7 +96,11 @@ mod acts {
         let customer = customer.with_token(session["accessToken"].as_str().unwrap());
         assert_eq!(told(&customer, "PASSWORD_CHANGED").await.len(), 1);
         let (unread, all) = read_inbox(&customer, "").await;
-        assert_eq!((unread, all.len()), (4, 4), "{all:#?}");
+        assert_eq!(
+            (unread, all.len()),
+            (3, 3),
+            "nothing is called ready: {all:#?}"
+        );
         assert_eq!(all[0]["kind"], "PASSWORD_CHANGED", "the newest is first");
 
         let all = "/api/auth/logout-all";
@@ -123,6 +126,29 @@ mod acts {
         let of_all: Vec<_> = ended.iter().map(|one| &one["facts"]["all"]).collect();
         assert_eq!(of_all, [&json!(false), &json!(true)], "{ended:#?}");
     }
+}
+
+/// Expects that an instance whose manifests are in a folder counts as delivered, and is not called
+/// ready.
+async fn written_is_not_ready(shop: &Shop, customer: &Client, bought: &Value) {
+    let path = format!("/api/subscriptions/{}", id_of(bought));
+    let mut tries = 0;
+    while customer.get(&path).await.data(200)["deliveredAt"].is_null() {
+        tries += 1;
+        assert!(tries < 200, "the delivery is not noted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let path = format!("/api/instances/{}", bought["instanceId"].as_str().unwrap());
+    let written = customer.get(&path).await.data(200);
+    assert_eq!(
+        (&written["status"], &written["readyAt"]),
+        (&json!("WRITTEN"), &Value::Null),
+        "{written:#}"
+    );
+    let sql = "SELECT count(*) FROM outbox WHERE topic = 'INSTANCE_READY'";
+    let mut conn = shop.state().db.read().await.unwrap();
+    let (told,): (i64,) = dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap();
+    assert_eq!(told, 0, "its customer is told that it is ready");
 }
 
 both_engines!(

@@ -15,7 +15,7 @@ use crate::{
 macro_rules! undeliverable {
     () => {
         "SELECT subscription_id, user_id, message FROM instances WHERE final_generation IS NOT NULL
-         AND final_generation = generation AND ready_at IS NULL AND desired = 'RUNNING'"
+         AND final_generation = generation AND delivered_at IS NULL AND desired = 'RUNNING'"
     };
 }
 
@@ -36,7 +36,7 @@ pub(super) async fn was_delivered(
     conn: &mut Conn,
     subscription_id: SubscriptionId,
 ) -> sqlx::Result<bool> {
-    let sql = "SELECT id FROM instances WHERE subscription_id = $1 AND ready_at IS NOT NULL";
+    let sql = "SELECT id FROM instances WHERE subscription_id = $1 AND delivered_at IS NOT NULL";
     let delivered: Option<(Uuid,)> = fetch_optional!(conn, (Uuid,), sql, subscription_id)?;
     Ok(delivered.is_some())
 }

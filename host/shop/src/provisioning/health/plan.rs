@@ -81,7 +81,7 @@ impl Plan {
             now,
         } = situation;
         let steady = patience.min(STEADY);
-        let patience = if seen.ready_at.is_none() {
+        let patience = if seen.delivered_at.is_none() {
             patience.max(FIRST_START)
         } else {
             patience
@@ -101,7 +101,7 @@ impl Plan {
         let mut plan = Self {
             look_in,
             used,
-            was_ready: seen.ready_at.is_some(),
+            was_ready: seen.delivered_at.is_some(),
             act: None,
             gives_up: false,
             course,
@@ -147,7 +147,7 @@ impl Plan {
             gives_up: false,
             look_in: None,
             used: Used::at(now, &[]),
-            was_ready: seen.ready_at.is_some(),
+            was_ready: seen.delivered_at.is_some(),
         }
     }
 

@@ -102,7 +102,7 @@ impl Story {
         );
         instance.created_at = at(-86_400);
         instance.updated_at = at(-86_400);
-        instance.ready_at = Some(at(-80_000));
+        instance.delivered_at = Some(at(-80_000));
         instance.observed_generation = 1;
         instance.status = Status::Running;
         let last = decider(&instance, at(0)).unchanged();
@@ -324,7 +324,7 @@ fn a_missing_image_an_outage_and_a_stop_are_never_healed() {
 #[test]
 fn a_first_start_is_given_ten_minutes() {
     let mut story = Story::new();
-    story.instance.ready_at = None;
+    story.instance.delivered_at = None;
     let first = (1..200).find(|turn| story.sees(at(turn * 10), &crashing()).is_some());
     assert_eq!(first, Some(61));
 }

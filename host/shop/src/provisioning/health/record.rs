@@ -42,7 +42,7 @@ pub(in crate::provisioning) async fn load(
         _ => Vec::new(),
     };
     // A change that is not proven has its own time, and its undoing is what mends it.
-    let is_unproven = seen.unproven_generation.is_some() && seen.ready_at.is_some();
+    let is_unproven = seen.unproven_generation.is_some() && seen.delivered_at.is_some();
     let is_new = seen.generation != seen.observed_generation || is_unproven;
     Ok(Plan::of(Situation {
         seen,

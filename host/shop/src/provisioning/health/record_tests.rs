@@ -25,7 +25,7 @@ use crate::{
 async fn running(shop: &Shop) -> Instance {
     Instance {
         status: Status::Running,
-        ready_at: Some(shop.clock.now()),
+        delivered_at: Some(shop.clock.now()),
         observed_generation: 1,
         ..shop.buy().await
     }

@@ -58,7 +58,7 @@ pub(super) struct SpanRow {
     pub(super) id: HealthSpanId,
     pub(super) instance_id: InstanceId,
     pub(super) name: String,
-    /// Time of the first delivery; what was before is setting up, and counts for nothing.
+    /// Time at which it was first ready; what was before is setting up, and counts for nothing.
     pub(super) ready_at: Option<DateTime<Utc>>,
     pub(super) state: InstanceHealth,
     pub(super) is_new_state: bool,

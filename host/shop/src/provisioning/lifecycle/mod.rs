@@ -92,7 +92,7 @@ impl Life {
     fn of(instance: &Instance) -> Self {
         match (instance.desired, instance.halt) {
             (Desired::Terminated, _) => Self::Terminated,
-            (Desired::Running, _) if instance.ready_at.is_none() => Self::SettingUp,
+            (Desired::Running, _) if instance.delivered_at.is_none() => Self::SettingUp,
             (Desired::Running, _) => Self::Running,
             (Desired::Stopped, Some(Halt::Owner)) => Self::Stopped,
             (Desired::Stopped, Some(Halt::OwnerAndUnpaid)) => Self::StoppedAndSuspended,
@@ -224,7 +224,7 @@ pub(super) fn check_is_wanted(instance: &Instance) -> Result<()> {
 /// # Errors
 /// `INVALID_STATE` with the reason.
 pub(super) fn check_is_proven(seen: &Instance) -> Result<()> {
-    if seen.unproven_generation.is_none() || seen.ready_at.is_none() {
+    if seen.unproven_generation.is_none() || seen.delivered_at.is_none() {
         return Ok(());
     }
     let message = "Another change of this service is being made. Wait until it is done.";

@@ -40,12 +40,14 @@ pub(crate) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
     let clock = &shop.clock;
     let mut conn = shop.db.begin().await?;
     for delivered in found {
-        let store::Delivered { id, ready_at, .. } = delivered;
-        if !store::note_delivery(&mut conn, id, ready_at).await? {
+        let store::Delivered {
+            id, delivered_at, ..
+        } = delivered;
+        if !store::note_delivery(&mut conn, id, delivered_at).await? {
             continue;
         }
         // A moment that a wrong clock wrote down may lie ahead.
-        let wait = ready_at.min(clock.now()) - delivered.period_start;
+        let wait = delivered_at.min(clock.now()) - delivered.period_start;
         if delivered.period_number == 1 && wait > SETTING_UP {
             let (anchor_at, end) = moved(
                 clock.zone(),
@@ -56,7 +58,10 @@ pub(crate) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
             store::move_first_period(&mut conn, id, anchor_at, end, clock.now()).await?;
             tracing::info!(subscription.id = %id, wait_s = wait.num_seconds(), "subscription.first_period_moved");
         }
-        tell(&mut conn, clock, &delivered).await?;
+        // Nothing tells whether what was written into a folder runs.
+        if delivered.ready_at.is_some() {
+            tell(&mut conn, clock, &delivered).await?;
+        }
         let subject = undo::subject(&delivered.service, &delivered.plan);
         alerts::resolve(&mut conn, clock, AlertKind::PurchaseUndone, &subject).await?;
     }

@@ -12,7 +12,8 @@ use crate::{
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Delivered {
     pub(super) id: SubscriptionId,
-    pub(super) ready_at: DateTime<Utc>,
+    pub(super) delivered_at: DateTime<Utc>,
+    pub(super) ready_at: Option<DateTime<Utc>>,
     pub(super) anchor_at: DateTime<Utc>,
     pub(super) anchor_months: i64,
     pub(super) period_number: i64,
@@ -29,11 +30,11 @@ pub(super) struct Delivered {
 }
 
 pub(super) async fn delivered(conn: &mut Conn) -> sqlx::Result<Vec<Delivered>> {
-    let sql = "SELECT s.id, i.ready_at, s.anchor_at, s.anchor_months, s.period_number, s.period_start, s.period_end, v.slug AS service,
+    let sql = "SELECT s.id, i.delivered_at, i.ready_at, s.anchor_at, s.anchor_months, s.period_number, s.period_start, s.period_end, v.slug AS service,
                  p.slug AS plan, s.user_id, i.id AS instance_id, v.name AS service_name, p.name AS plan_name
                FROM subscriptions s JOIN instances i ON i.subscription_id = s.id
                JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
-               WHERE s.delivered_at IS NULL AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND i.ready_at IS NOT NULL";
+               WHERE s.delivered_at IS NULL AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND i.delivered_at IS NOT NULL";
     fetch_all!(conn, Delivered, sql)
 }
 
@@ -41,10 +42,10 @@ pub(super) async fn delivered(conn: &mut Conn) -> sqlx::Result<Vec<Delivered>> {
 pub(super) async fn note_delivery(
     conn: &mut Conn,
     id: SubscriptionId,
-    ready_at: DateTime<Utc>,
+    delivered_at: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE subscriptions SET delivered_at = $2 WHERE id = $1 AND delivered_at IS NULL";
-    Ok(execute!(conn, sql, id, ready_at)? == 1)
+    Ok(execute!(conn, sql, id, delivered_at)? == 1)
 }
 
 pub(super) async fn move_first_period(

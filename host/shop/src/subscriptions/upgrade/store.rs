@@ -137,7 +137,7 @@ pub(in crate::subscriptions) async fn progress(
                c.period_number, c.paid_cash, c.paid_bonus, c.transaction_id, c.kept_cash, c.kept_bonus,
                c.give_back, c.refunded_until, i.user_id, i.message,
                i.generation AS instance_generation, i.observed_generation, i.final_generation,
-               (i.unproven_generation IS NOT NULL AND i.ready_at IS NOT NULL) AS is_rolling,
+               (i.unproven_generation IS NOT NULL AND i.delivered_at IS NOT NULL) AS is_rolling,
                (i.desired = 'STOPPED' AND
                  (SELECT s.period_end FROM subscriptions s WHERE s.id = c.subscription_id) <= $1) AS has_lapsed
                FROM plan_changes c JOIN instances i ON i.subscription_id = c.subscription_id
