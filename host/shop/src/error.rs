@@ -158,6 +158,22 @@ codes! {
     Unavailable = "UNAVAILABLE" => 503,
 }
 
+impl Code {
+    /// Returns true for a refusal that lasts while the request stays the same: it asks for what is not
+    /// there, or collides with what is. All others end by what other acts or time change: credit
+    /// comes, a place is freed, a price or a state changes, a server is back.
+    pub const fn lasts(self) -> bool {
+        matches!(
+            self,
+            Self::NotFound
+                | Self::CouponNotFound
+                | Self::Conflict
+                | Self::EmailTaken
+                | Self::QuoteUsed
+        )
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -102,7 +102,7 @@ impl Once {
     /// Runs `act` and answers with its result, or repeats the answer kept under the key. The act
     /// and its answer are committed together; `act` is never polled when there is an answer.
     ///
-    /// Refusals that the same request would meet again are answers too (see `is_final`).
+    /// Refusals that last are answers too (see `is_final`); after any other the key is free again.
     ///
     /// # Errors
     /// What `act` fails with; `IDEMPOTENCY_MISMATCH`, `IN_PROGRESS`.
@@ -173,11 +173,11 @@ fn may_be_kept(state: &AppState, user_id: UserId) -> bool {
         .is_ok()
 }
 
-/// Returns true when a refusal is the request's answer for good: the act was tried, and the
-/// obstacle is neither the request's form (which the client may mend) nor a passing state (busy,
-/// away, changed by another request at the same moment).
+/// Returns true when a refusal is the request's answer for good: the obstacle is neither the
+/// request's form, which the client may mend, nor a state that changes, as credit or a quota. A
+/// refusal moved nothing, so that the same request may act later under the same key.
 fn is_final(error: &Error) -> bool {
-    matches!(error.code.status(), 402 | 404 | 409) && error.retry_after.is_none()
+    error.code.lasts() && error.retry_after.is_none()
 }
 
 /// The answer as bytes, which are what is sent and what is kept.
@@ -230,7 +230,8 @@ impl IntoParams for IdempotencyKey {
             .pattern(Some("^[!-~]+$"))
             .build();
         let description = "Names this intention, for example a UUID. The same request with the same key is answered as the \
-            first one was, for 24 hours, and acts once; another request with the same key is refused.";
+            first one was, for 24 hours, and acts once; another request with the same key is refused. A refusal that can pass \
+            (too little credit, sold out, another price) leaves the key free: send the same request with it again.";
         let parameter = ParameterBuilder::new()
             .name(KEY_HEADER)
             .parameter_in(ParameterIn::Header)
@@ -303,17 +304,22 @@ mod tests {
     }
 
     #[test]
-    fn keeps_refusals_that_will_not_pass_by_themselves() {
+    fn keeps_refusals_that_last() {
         let kept = |code| is_final(&Error::new(code, "No."));
         for code in [
-            Code::InsufficientCredit,
-            Code::CouponUsedUp,
             Code::NotFound,
-            Code::QuotaExhausted,
+            Code::CouponNotFound,
+            Code::Conflict,
+            Code::QuoteUsed,
         ] {
             assert!(kept(code), "{code}");
         }
         for code in [
+            Code::InsufficientCredit,
+            Code::QuotaExhausted,
+            Code::QuoteChanged,
+            Code::CouponUsedUp,
+            Code::InvalidState,
             Code::ValidationFailed,
             Code::PluginRefusedInput,
             Code::TooManyRequests,

@@ -60,7 +60,9 @@ both_engines!(
         a_coupon_is_created_once,
         twenty_duplicates_at_once,
         hanging_up_and_trying_again,
-        refusals,
+        a_refusal_that_can_pass_leaves_the_key_free,
+        an_upgrade_that_was_too_dear_is_made_under_the_same_key,
+        a_refusal_that_lasts_is_repeated,
         a_corrected_request_is_served_under_the_key_of_the_invalid_one,
         a_day_later,
         a_restart,
@@ -219,8 +221,9 @@ async fn hanging_up_and_trying_again(shop: Shop) {
     shop.books_balance().await;
 }
 
-/// Mistakes that the client can correct do not use up a key; refusals of attempts do.
-async fn refusals(shop: Shop) {
+/// Mistakes that the client can correct do not use up a key, nor do refusals that other acts lift:
+/// the same request is carried out once its obstacle is gone.
+async fn a_refusal_that_can_pass_leaves_the_key_free(shop: Shop) {
     let customer = shop.customer("tolak@example.com").await;
     let plan = shop.plan("n8n", "basic").await;
     let keyed = customer.with_key("beli");
@@ -238,13 +241,49 @@ async fn refusals(shop: Shop) {
     short.fails(402, "INSUFFICIENT_CREDIT");
     let code = coupon(&shop.admin().await, "ISI", 60_000).await;
     customer.post(REDEEM, code).await.data(201);
-    assert_replayed(&keyed.post(SUBSCRIBE, order.clone()).await, &short);
-    customer
-        .with_key("beli-lagi")
-        .post(SUBSCRIBE, order)
-        .await
-        .data(201);
+    shop.leave_quota(&plan, 0).await;
+    let sold_out = keyed.post(SUBSCRIBE, order.clone()).await;
+    sold_out.fails(409, "QUOTA_EXHAUSTED");
+    shop.leave_quota(&plan, 5).await;
+    let bought = keyed.post(SUBSCRIBE, order.clone()).await;
+    assert_eq!(bought.status, 201, "{}", bought.text);
+    assert_replayed(&keyed.post(SUBSCRIBE, order).await, &bought);
+    assert_eq!(
+        (balance(&customer).await, subscriptions(&customer).await),
+        (10_000, 1)
+    );
     shop.books_balance().await;
+}
+
+/// What was too dear for the wallet is made after a top-up, by the same request with the same key.
+async fn an_upgrade_that_was_too_dear_is_made_under_the_same_key(shop: Shop) {
+    let customer = shop.customer_with_credit("naik@example.com", 50_000).await;
+    let order = json!({ "planId": shop.plan("n8n", "basic").await });
+    let bought = customer.post(SUBSCRIBE, order).await.data(201);
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
+    let id = bought["subscription"]["id"].as_str().unwrap();
+    let path = format!("{SUBSCRIBE}/{id}/upgrade");
+    let wanted = json!({ "planId": shop.plan("n8n", "pro").await });
+    let keyed = customer.with_key("naik");
+    let short = keyed.put(&path, wanted.clone()).await;
+    short.fails(402, "INSUFFICIENT_CREDIT");
+    let code = coupon(&shop.admin().await, "NAIK", 500_000).await;
+    customer.post(REDEEM, code).await.data(201);
+    let done = keyed.put(&path, wanted.clone()).await;
+    assert_eq!(done.status, 200, "{}", done.text);
+    assert_replayed(&keyed.put(&path, wanted).await, &done);
+    shop.books_balance().await;
+}
+
+/// A request for what is not there is answered as it was, also when the same comes again.
+async fn a_refusal_that_lasts_is_repeated(shop: Shop) {
+    let customer = shop.customer("tetap@example.com").await;
+    let keyed = customer.with_key("tidak-ada");
+    let unknown = json!({ "planId": uuid::Uuid::nil() });
+    let first = keyed.post(SUBSCRIBE, unknown.clone()).await;
+    first.fails(404, "NOT_FOUND");
+    assert_replayed(&keyed.post(SUBSCRIBE, unknown).await, &first);
 }
 
 /// A request that is invalid, for its form or for what a domain finds in it, leaves the key to the
