@@ -13,7 +13,7 @@ use serde_json::Value;
 
 pub use fixed::{FIXED, refuse_fixed};
 pub use wording::{Fault, Format, faults};
-pub use wording::{LIST_FOR_OBJECT, UNKNOWN, of_format};
+pub use wording::{LIST_FOR_OBJECT, UNKNOWN, of_format, unknown_among};
 
 use crate::{Code, Error, Result};
 

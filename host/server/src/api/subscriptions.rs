@@ -183,7 +183,8 @@ async fn create(
         let purchase = checkout::buy(&state.subscriptions, &order, quote_id).await?;
         Ok(purchase.map(|purchase| {
             let name = &purchase.subscription.service_name;
-            let message = format!("{name} is being set up. {}", charged(purchase.charged));
+            let begun = format!("{name} is being set up.");
+            let message = format!("{begun} {}", charged(purchase.charged));
             Success::created(message, purchase)
         }))
     };

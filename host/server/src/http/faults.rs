@@ -144,7 +144,7 @@ impl Shape {
         match names.filter(|names| is_own && !names.is_empty()) {
             Some(names) => {
                 let names: Vec<&str> = names.keys().map(String::as_str).collect();
-                format!("{}; there are: {}", fault.message, names.join(", "))
+                schema::unknown_among(&names)
             }
             None => fault.message,
         }

@@ -118,13 +118,16 @@ const SQL: &[&str] = &[
     "SELECT", "INSERT", "UPDATE", "DELETE", "WHERE", "ORDER BY", "FROM", "PRAGMA",
 ];
 
+/// Fields and variables whose texts clients read, whatever they look like.
+const TARGETS: &[&str] = &["description"];
+
 /// Literals that look like sentences and are none of a client's.
 const NO_SENTENCES: &[&str] = &[
     "cannot parse integer",
     // It would be recognised in every sentence that begins so.
     "The {error}.",
     "How long a discount lasts: a number of months, or for ever. Of a longer term it reduces as many months.",
-    "Names this intention, for example a UUID. The same request with the same key is answered as the first one was, for 24 hours, and acts once; another request with the same key is refused.",
+    "Names this intention, for example a UUID. The same request with the same key is answered as the first one was, for 24 hours, and acts once; another request with the same key is refused. A refusal that can pass (too little credit, sold out, another price) leaves the key free: send the same request with it again.",
 ];
 
 /// Sentences that the code puts together of several literals.
@@ -161,6 +164,16 @@ fn is_sentence(text: &str) -> bool {
     let begins = text
         .starts_with(|c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || "{`".contains(c));
     begins && text.contains(' ') && text.ends_with(['.', '!', '?'])
+}
+
+/// Returns true for a sentence with a gap at its end, which holds a reason or another sentence.
+fn is_sentence_with_more(text: &str) -> bool {
+    let begins = text.starts_with(|c: char| c.is_ascii_uppercase() || c == '{');
+    let is_small = |word: &&str| {
+        let word = word.trim_end_matches(['.', ',', ':', ';']);
+        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase())
+    };
+    begins && text.ends_with('}') && text.split(' ').filter(is_small).count() >= 3
 }
 
 /// Returns true for a line such as `Gift of the shop`: capital, small letters, a second small word.
@@ -211,7 +224,12 @@ fn needed(literal: &Literal) -> Vec<String> {
     });
     let is_rule = RULES.iter().any(|begin| text.starts_with(begin));
     let is_kind = literal.file.ends_with("schema/wording.rs") && text.contains(' ');
-    if is_read || is_rule || is_kind || is_sentence(text) || is_label(text) {
+    let is_target = |name: &String| TARGETS.contains(&name.as_str());
+    let is_named_so = literal.target.as_ref().is_some_and(is_target);
+    // Lines about a plan: the names of service and plan, and what happened to them.
+    let is_line = is_label(text) || key.starts_with("{} {}, ") || is_named_so;
+    let is_whole = is_sentence(text) || is_sentence_with_more(text);
+    if is_read || is_rule || is_kind || is_line || is_whole {
         vec![key]
     } else {
         Vec::new()
@@ -374,6 +392,40 @@ fn arguments_that_are_words_of_ours_are_said_too() {
         (
             "2 instances can be moved, 0 refused. 1 that was named is not among those to move.",
             "2 instans dapat dipindahkan, 0 ditolak. 1 yang disebut tidak termasuk yang akan dipindahkan.",
+        ),
+        (
+            "N8N is being set up. Rp50.000 was charged.",
+            "N8N sedang disiapkan. Rp50.000 sudah ditagih.",
+        ),
+        (
+            "Uptime Kuma is being set up. Nothing was charged.",
+            "Uptime Kuma sedang disiapkan. Tidak ada yang ditagih.",
+        ),
+        (
+            "is not known here; there are: amount, note",
+            "tidak dikenal di sini; yang ada: amount, note",
+        ),
+        ("N8N Basic, first month", "N8N Basic, bulan pertama"),
+        (
+            "Uptime Kuma Basic, first 12 months",
+            "Uptime Kuma Basic, 12 bulan pertama",
+        ),
+        ("N8N Basic, month 2", "N8N Basic, bulan ke-2"),
+        (
+            "N8N Basic, period 2, 12 months",
+            "N8N Basic, periode ke-2, 12 bulan",
+        ),
+        (
+            "N8N Basic, period 3, storage only",
+            "N8N Basic, periode ke-3, penyimpanan saja",
+        ),
+        (
+            "N8N Pro, from Basic, for the rest of the period",
+            "N8N Pro, dari Basic, untuk sisa periode",
+        ),
+        (
+            "The change of plan could not be made and was undone: Its new pods did not become ready in time.",
+            "Perubahan paket tidak dapat dilakukan dan dibatalkan: Pod barunya tidak siap pada waktunya.",
         ),
         ("3 tickets.", "3 tiket."),
         ("1 Ingress object.", "1 objek Ingress."),

@@ -114,13 +114,15 @@ async fn is_told_so(payments: &Payments, kept: &Kept) -> Result<bool> {
     })
 }
 
+const REFUSED_THOUGH_SIGNED: &str = "A notice with the right signature was refused.";
+
 /// Keeps a notice that cannot be used for an administrator, and has the gateway asked soon.
 async fn refuse(payments: &Payments, kept: &Kept, fault: &str) -> Result<String> {
     let refused = NoticeOutcome::Refused;
     let mut conn = payments.db.begin().await?;
     store::close_notice(&mut conn, kept.id, refused, fault, None).await?;
     if !kept.was_refused {
-        let what = format!("A notice with the right signature was refused. {fault}");
+        let what = format!("{REFUSED_THOUGH_SIGNED} {fault}");
         problem::note(&mut conn, &payments.clock, &kept.payment, &what).await?;
     }
     conn.commit().await?;

@@ -96,6 +96,12 @@ fn of_pattern(error: &ValidationError<'_>, schema: &Value) -> String {
 }
 
 pub const UNKNOWN: &str = "is not known here";
+
+/// Message about an unknown name, with those that are known.
+pub fn unknown_among(names: &[&str]) -> String {
+    format!("is not known here; there are: {}", names.join(", "))
+}
+
 /// Message about a list in the place of an object.
 pub const LIST_FOR_OBJECT: &str = "must be an object, not a list";
 

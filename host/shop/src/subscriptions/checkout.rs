@@ -261,18 +261,15 @@ async fn pay(
     priced: &Priced,
     subscription_id: SubscriptionId,
 ) -> Result<Payment> {
+    let (service, plan) = (&priced.offer.service.name, &priced.offer.plan.name);
+    let description = match priced.term.months {
+        1 => format!("{service} {plan}, first month"),
+        _ => format!("{service} {plan}, first {}", priced.term.in_words()),
+    };
     let new = NewTransaction {
         user_id: wallet.user_id,
         kind: TransactionType::Subscription,
-        description: format!(
-            "{} {}, first {}",
-            priced.offer.service.name,
-            priced.offer.plan.name,
-            match priced.term.months {
-                1 => "month".to_owned(),
-                _ => priced.term.in_words(),
-            }
-        ),
+        description,
         details: priced.details(),
         subscription_id: Some(subscription_id),
         coupon_id: priced.coupon.as_ref().map(|coupon| coupon.coupon.id),

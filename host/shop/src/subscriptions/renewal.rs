@@ -139,12 +139,19 @@ impl Next {
         })
     }
 
-    /// Writes its place among the periods: `month 2`, or `period 2, 12 months`.
-    fn in_words(&self) -> String {
+    /// Writes what is paid, with its place among the periods: `N8N Basic, month 2`, or
+    /// `N8N Basic, period 2, 12 months`.
+    fn description(&self, row: &SubscriptionRow) -> String {
+        let (service, plan, number) = (&row.service_name, &row.plan_name, self.number);
         match self.months {
-            _ if self.kind.is_frozen() => format!("period {}, storage only", self.number),
-            1 => format!("month {}", self.number),
-            _ => format!("period {}, {}", self.number, self.term.in_words()),
+            _ if self.kind.is_frozen() => {
+                format!("{service} {plan}, period {number}, storage only")
+            }
+            1 => format!("{service} {plan}, month {number}"),
+            _ => format!(
+                "{service} {plan}, period {number}, {}",
+                self.term.in_words()
+            ),
         }
     }
 
@@ -254,12 +261,7 @@ pub(super) async fn book(
     let new = NewTransaction {
         user_id: seen.user_id,
         kind: TransactionType::Subscription,
-        description: format!(
-            "{} {}, {}",
-            row.service_name,
-            row.plan_name,
-            next.in_words()
-        ),
+        description: next.description(row),
         details: next.details(),
         subscription_id: Some(seen.id),
         coupon_id: next.coupon.as_ref().and(seen.coupon_id),

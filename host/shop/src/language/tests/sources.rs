@@ -12,6 +12,8 @@ pub(super) struct Literal {
     pub(super) file: String,
     pub(super) text: String,
     pub(super) calls: Vec<(String, usize)>,
+    /// Field or variable that it is written into, by itself or by `format!`.
+    pub(super) target: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -288,6 +290,7 @@ fn within_calls(file: &str, tokens: &[Token]) -> Vec<Literal> {
                 file: file.to_owned(),
                 text: text.clone(),
                 calls: open.clone(),
+                target: target(tokens, place),
             }),
             Token::Sign(sign) => match sign.as_str() {
                 "(" | "[" | "{" => open.push((called(tokens, place), 0)),
@@ -305,6 +308,22 @@ fn within_calls(file: &str, tokens: &[Token]) -> Vec<Literal> {
         }
     }
     literals
+}
+
+/// Returns the name before `: "a text"`, `= "a text"` and `: format!("a text")`.
+fn target(tokens: &[Token], text: usize) -> Option<String> {
+    let before = |back: usize| text.checked_sub(back).and_then(|place| tokens.get(place));
+    let is = |back: usize, sign: &str| before(back).is_some_and(|token| token.is(sign));
+    let is_formatted =
+        is(1, "(") && is(2, "!") && before(3) == Some(&Token::Word("format".to_owned()));
+    let sign = if is_formatted { 4 } else { 1 };
+    if !is(sign, ":") && !is(sign, "=") {
+        return None;
+    }
+    match before(sign + 1) {
+        Some(Token::Word(name)) => Some(name.clone()),
+        _ => None,
+    }
 }
 
 /// Returns the name before a bracket: `Error::new`, `.with`, `format!`; empty for none.

@@ -61,7 +61,8 @@ pub async fn backtest(
     mut progress: impl FnMut(u64),
 ) -> Result<Backtest> {
     if candidate.kind() != Kind::Coupon {
-        let message = format!("{} is not a coupon type", candidate.about().id);
+        let id = &candidate.about().id;
+        let message = format!("must be of a coupon type, and {id} is none");
         return Err(Error::invalid("digest", message));
     }
     let end = time.map(|time| Instant::now() + time);

@@ -431,7 +431,10 @@ async fn note(
     let new = NewTransaction {
         user_id: wallet.user_id,
         kind: TransactionType::Downgrade,
-        description: format!("{} {}, from {}", row.service_name, plan.name, row.plan_name),
+        description: format!(
+            "{} {}, lowered from {}",
+            row.service_name, plan.name, row.plan_name
+        ),
         details,
         subscription_id: Some(row.subscription.id),
         coupon_id: None,
