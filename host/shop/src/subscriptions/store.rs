@@ -252,7 +252,8 @@ pub(super) async fn cancel(
     reason: Option<&str>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<PlanId>> {
-    let sql = "UPDATE subscriptions SET status = 'CANCELLED', auto_renew = FALSE, cancelled_at = $3, cancel_reason = $4,
+    let sql = "UPDATE subscriptions SET status = 'CANCELLED', auto_renew = FALSE, cancelled_at = $3,
+                 cancel_reason = coalesce($4, cancel_reason),
                  storage_price = CASE WHEN freeze_state = 'PENDING' THEN NULL ELSE storage_price END,
                  freeze_state = CASE WHEN freeze_state = 'PENDING' THEN 'NONE' ELSE freeze_state END, updated_at = $3
                WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')

@@ -21,6 +21,7 @@ both_engines!(
     [
         every_end_at_once_is_told_with_its_cause,
         an_end_with_the_period_is_told,
+        a_second_end_without_a_reason_keeps_the_first_reason,
         an_unpaid_end_is_told_once,
         the_notice_of_an_end_is_required
     ]
@@ -88,6 +89,33 @@ async fn an_end_with_the_period_is_told(shop: Shop) {
     let found = told(&customer, KIND).await;
     assert_eq!(found.len(), 1, "{found:#?}");
     assert_eq!(fact(&found[0], "because"), "NOT_RENEWED");
+}
+
+async fn a_second_end_without_a_reason_keeps_the_first_reason(shop: Shop) {
+    let customer = customer_with_cash(&shop, "alasan@example.com", 60_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let path = format!("/api/subscriptions/{}", id_of(&bought));
+    for (body, reason, status) in [
+        (
+            json!({ "at": "period_end", "reason": "Terlalu mahal" }),
+            json!("Terlalu mahal"),
+            "ACTIVE",
+        ),
+        (
+            json!({ "at": "period_end" }),
+            json!("Terlalu mahal"),
+            "ACTIVE",
+        ),
+        (json!({}), json!("Terlalu mahal"), "CANCELLED"),
+    ] {
+        let answer = customer.delete_with(&path, body.clone()).await;
+        let ended = answer.data(200);
+        assert_eq!(
+            (&ended["cancelReason"], &ended["status"]),
+            (&reason, &json!(status)),
+            "{body}"
+        );
+    }
 }
 
 async fn an_unpaid_end_is_told_once(shop: Shop) {
