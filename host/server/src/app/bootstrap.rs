@@ -13,6 +13,8 @@ use dermaga_toolkit::build::{self, BuildError};
 use super::StartError;
 use crate::{config::Config, terminal::BuildProgress};
 
+/// Name of the folder of service templates where no setting names one.
+const TEMPLATES: &str = "service-templates";
 /// Heading of the failure when templates cannot be loaded.
 const LOADING: &str = "the service templates cannot be loaded";
 
@@ -24,7 +26,7 @@ pub fn find_templates(config: &Config) -> Result<Templates, StartError> {
     let folder = folder(
         "DERMAGA_TEMPLATES_DIR",
         config.templates_dir.as_deref(),
-        "service-templates",
+        TEMPLATES,
     )?;
     Ok(Templates::of(folder))
 }
@@ -63,7 +65,26 @@ pub(super) async fn install(
         .map_err(StartError::failed("the plugins cannot be loaded"))?;
     catalog::load_at_start(templates, registry, db, clock)
         .await
-        .map_err(StartError::failed(LOADING))
+        .map_err(StartError::failed(LOADING))?;
+    if templates.current().is_empty() {
+        tracing::warn!("catalog.empty: {}", nothing_to_sell(templates.folder()));
+    }
+    Ok(())
+}
+
+/// Says why a shop sells nothing, and what to do.
+fn nothing_to_sell(folder: Option<&Path>) -> String {
+    let Some(folder) = folder else {
+        return format!(
+            "there is no folder `{TEMPLATES}` beside the program or in the working folder, so that no service is sold. \
+             Make it, or name another with DERMAGA_TEMPLATES_DIR, and start again"
+        );
+    };
+    format!(
+        "no template in {} can be sold. Put one there, or name another folder with DERMAGA_TEMPLATES_DIR; \
+         `dermaga doctor` says what is wrong with those that are there",
+        folder.display()
+    )
 }
 
 /// The folder, and where the plugin crates in it are built to, when there are any.
@@ -119,4 +140,20 @@ fn folder(
         .flatten()
         .map(|place| place.join(name))
         .find(|path| path.is_dir()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shop_without_services_names_the_folder_and_the_setting() {
+        let missing = nothing_to_sell(None);
+        assert!(missing.contains("`service-templates`"), "{missing}");
+        let empty = nothing_to_sell(Some(Path::new("/shop/templates")));
+        assert!(empty.contains("/shop/templates"), "{empty}");
+        for told in [missing, empty] {
+            assert!(told.contains("DERMAGA_TEMPLATES_DIR"), "{told}");
+        }
+    }
 }

@@ -1,6 +1,10 @@
 //! The service templates as last read, and their reload while the shop is open.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use dermaga_toolkit::template::{Folder, RefusedFile, Template, TemplateError};
@@ -39,6 +43,11 @@ impl Templates {
             folder,
             current: ArcSwap::default(),
         }
+    }
+
+    /// Returns the folder that they are read from.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     /// Returns the templates that can be sold, as last read.
