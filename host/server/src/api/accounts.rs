@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    api::{AppState, Customer, PeerAddress, SentFrom},
+    api::{AppState, Customer, PeerAddress, SentFrom, auth::answer_to},
     http::{Body, Envelope, Nothing, Refusal, Reply, Success, failure_responses, routes},
 };
 
@@ -199,6 +199,7 @@ async fn verify_email(
     Body(confirmation): Body<Confirmation>,
 ) -> Reply<Confirmed> {
     let user_id = state.accounts.confirm_email(&confirmation.token).await?;
+    answer_to(&state, user_id).await;
     let given = coupons::apply_confirmation(&state.coupons, user_id).await;
     if given.is_some() {
         state.accounts.bonuses_given(user_id).await?;
@@ -287,10 +288,8 @@ async fn reset_password(
     Body(reset): Body<PasswordReset>,
 ) -> Reply<Nothing> {
     let new = Password::new(reset.new_password);
-    state
-        .accounts
-        .reset_password(&reset.token, new, from)
-        .await?;
+    let changed = state.accounts.reset_password(&reset.token, new, from);
+    answer_to(&state, changed.await?).await;
     let message =
         "The password is changed. Log in with it; all sessions and API tokens have ended.";
     Ok(Success::ok(message, Nothing {}))

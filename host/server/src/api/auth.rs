@@ -94,6 +94,18 @@ pub(super) async fn identify(
     Ok(identity)
 }
 
+/// Lets the answer to a request without a token have the language of the account that it is about,
+/// unless its header names one.
+pub(super) async fn answer_to(state: &AppState, user_id: UserId) {
+    if language::named().is_some() {
+        return;
+    }
+    // The act is done: where the database does not answer any more, that is said in English.
+    if let Ok(Some(language)) = state.accounts.language_of(user_id).await {
+        language::remember(language);
+    }
+}
+
 /// User with the role `ADMINISTRATOR`; everybody else who is signed in gets 403.
 #[derive(Debug, Clone, Copy)]
 pub struct Admin {

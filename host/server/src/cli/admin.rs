@@ -6,6 +6,7 @@ use clap::Subcommand;
 use dermaga_shop::{
     accounts::{self, Email, NewAccount, Password, Role},
     db::Clock,
+    language::Language,
 };
 use zeroize::Zeroizing;
 
@@ -28,6 +29,10 @@ pub(super) enum AdminCommand {
         /// Read the password from the first line of stdin instead of making one.
         #[arg(long)]
         password_stdin: bool,
+        /// Language of mails to the administrator, and of answers to requests that name none: id
+        /// (Indonesian) or en (English).
+        #[arg(long, value_name = "LANGUAGE", default_value_t = Language::OF_ACCOUNTS)]
+        language: Language,
     },
 }
 
@@ -36,6 +41,7 @@ pub(super) async fn run(loaded: Loaded, command: AdminCommand) -> Result<(), Cli
         email,
         name,
         password_stdin,
+        language,
     } = command;
     let wrong = |what: &'static str| {
         move |message: String| CliError::Usage(format!("the {what} {message}"))
@@ -58,7 +64,7 @@ pub(super) async fn run(loaded: Loaded, command: AdminCommand) -> Result<(), Cli
         avatar: None,
         role: Role::Administrator,
     };
-    let user = accounts.create(new).await?;
+    let user = accounts.create_in(language, new).await?;
     print(&format!(
         "Administrator {shown} is made (id {}).\n",
         user.id

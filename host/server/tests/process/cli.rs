@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use dermaga_shop::{db::Db, fetch_all};
 use tempfile::TempDir;
 
 use super::{dermaga, stderr, stdout};
@@ -142,6 +143,77 @@ fn an_administrator_is_made_once_and_the_empty_books_hold() {
         "{}",
         stderr(&replayed)
     );
+}
+
+#[tokio::test]
+async fn an_administrator_has_the_language_that_was_asked_for() {
+    let folder = TempDir::new().unwrap();
+    let migrated = dermaga(folder.path(), &["migrate"], &[]);
+    assert!(migrated.status.success(), "{}", stderr(&migrated));
+    for (email, language) in [
+        ("sari@example.com", None),
+        ("mary@example.com", Some("en")),
+        ("putu@example.com", Some("id")),
+    ] {
+        let mut create = vec!["admin", "create", "--email", email, "--name", "Pengurus"];
+        create.extend(language.iter().flat_map(|named| ["--language", *named]));
+        let made = dermaga(folder.path(), &create, &[]);
+        assert!(made.status.success(), "{}", stderr(&made));
+    }
+    let file = format!("sqlite://{}/data/dermaga.db", folder.path().display());
+    let db = Db::connect(&file).await.unwrap();
+    let sql = "SELECT email, language FROM users ORDER BY email";
+    let found = fetch_all!(db.read().await.unwrap(), (String, String), sql).unwrap();
+    let expected = [
+        ("mary@example.com", "en"),
+        ("putu@example.com", "id"),
+        ("sari@example.com", "id"),
+    ];
+    let expected = expected.map(|(email, language)| (email.to_owned(), language.to_owned()));
+    assert_eq!(found, expected);
+    let mut unknown = vec![
+        "admin",
+        "create",
+        "--email",
+        "ana@example.com",
+        "--name",
+        "Ana",
+    ];
+    unknown.extend(["--language", "de"]);
+    let refused = dermaga(folder.path(), &unknown, &[]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        stderr(&refused).contains("`de` is none of: id, en"),
+        "{}",
+        stderr(&refused)
+    );
+}
+
+/// A shop that can sell nothing says so when it starts, and what to do.
+#[test]
+fn a_start_without_templates_warns_once() {
+    let folder = TempDir::new().unwrap();
+    let (plugins, templates) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let named = |folder: &TempDir| folder.path().to_str().unwrap().to_owned();
+    let (plugins, templates) = (named(&plugins), named(&templates));
+    let environment = [
+        ("DERMAGA_PLUGINS_DIR", plugins.as_str()),
+        ("DERMAGA_TEMPLATES_DIR", templates.as_str()),
+        ("DERMAGA_PROVISIONER", "directory"),
+    ];
+    let demo = ["demo", "--exit", "--listen", "127.0.0.1:0"];
+    // Without plugins its story cannot be told.
+    let output = dermaga(folder.path(), &demo, &environment);
+    assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    let said = stderr(&output);
+    assert_eq!(said.matches("catalog.empty").count(), 1, "{said}");
+    for part in [
+        templates.as_str(),
+        "DERMAGA_TEMPLATES_DIR",
+        "dermaga doctor",
+    ] {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
 }
 
 #[test]

@@ -117,17 +117,33 @@ impl Accounts {
         }
     }
 
-    /// Creates an account with its empty wallet.
+    /// Creates an account with its empty wallet, in the shop's own language.
     ///
     /// # Errors
     /// `EMAIL_TAKEN` when the address has an account.
     pub async fn create(&self, new: NewAccount) -> Result<User> {
+        self.create_in(Language::OF_ACCOUNTS, new).await
+    }
+
+    /// Creates an account with its empty wallet, which is written to in a language.
+    ///
+    /// # Errors
+    /// `EMAIL_TAKEN` when the address has an account.
+    pub async fn create_in(&self, language: Language, new: NewAccount) -> Result<User> {
         let user = self.prepare(new).await?;
         let mut conn = self.db.begin().await?;
-        self.insert(&mut conn, &user, None).await?;
+        self.insert(&mut conn, &user, Some(language)).await?;
         conn.commit().await?;
         tracing::info!(user.id = %user.id, user.role = %user.role, "account.created");
         Ok(user)
+    }
+
+    /// Returns the language that an account is written to in.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn language_of(&self, user_id: UserId) -> Result<Option<Language>> {
+        Ok(store::language(&mut self.db.read().await?, user_id).await?)
     }
 
     /// Creates an account and its first session. Without a language the account has the shop's own.

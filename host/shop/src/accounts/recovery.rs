@@ -65,7 +65,7 @@ impl Accounts {
         token: &str,
         new: Password,
         from: Option<IpAddr>,
-    ) -> Result<()> {
+    ) -> Result<UserId> {
         let now = self.clock.now();
         let attempt = self.throttle.admit_token(from.into(), now)?;
         // Hashing is costly: only for those with a token.
@@ -105,7 +105,7 @@ impl Accounts {
         conn.commit().await?;
         self.standings.forget(user_id);
         tracing::info!(user.id = %user_id, "account.password_reset");
-        Ok(())
+        Ok(user_id)
     }
 }
 

@@ -55,6 +55,12 @@ pub(super) async fn lock(conn: &mut Conn, id: UserId) -> sqlx::Result<Option<Use
     fetch_optional!(conn, User, sql, id)
 }
 
+/// The language that an account is written to in.
+pub(super) async fn language(conn: &mut Conn, id: UserId) -> sqlx::Result<Option<Language>> {
+    let sql = "SELECT language FROM users WHERE id = $1";
+    Ok(fetch_optional!(conn, (Language,), sql, id)?.map(|(language,)| language))
+}
+
 pub(super) async fn by_email(conn: &mut Conn, email: &str) -> sqlx::Result<Option<User>> {
     let sql = "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, email_verified_at, \
         deleted_at, created_at FROM users WHERE email = $1";

@@ -53,6 +53,7 @@ both_engines!(
     [
         a_confirmed_address_gets_its_bonus_once,
         a_bonus_that_was_announced_and_is_not_given_says_why,
+        answers_are_in_the_language_of_the_account,
         tokens_expire_and_answers_tell_nothing
     ]
 );
@@ -180,6 +181,65 @@ async fn a_bonus_that_was_announced_and_is_not_given_says_why(welcome: Welcome) 
     let answer = stranger.post(VERIFY, json!({ "token": token })).await;
     assert_eq!(answer.body["message"], "Your e-mail address is confirmed.");
     assert_eq!(answer.data(200)["welcomeBonuses"], json!([]));
+}
+
+/// A token tells whose address it is: without a header the answer is in the account's language.
+async fn answers_are_in_the_language_of_the_account(welcome: Welcome) {
+    let Welcome { shop, server } = &welcome;
+    let bare = shop.client().in_language(None);
+    for (email, language, confirmed, changed) in [
+        (
+            "bahasa@example.com",
+            "id",
+            "Alamat surel Anda sudah dikonfirmasi.",
+            "Kata sandi sudah diubah.",
+        ),
+        (
+            "english@example.com",
+            "en",
+            "Your e-mail address is confirmed.",
+            "The password is changed.",
+        ),
+    ] {
+        let body = json!({ "email": email, "password": PASSWORD, "name": "Pelanggan" });
+        // English is asked for with a country, since the tests' clients leave out their own `en` here.
+        let header = if language == "en" { "en-GB" } else { "id" };
+        let asked = shop.client().in_language(Some(header));
+        asked.post("/api/auth/register", body).await.data(201);
+        let body = json!({ "token": mailed(server, email, "verify-email?token=").await });
+        let answer = bare.post(VERIFY, body).await;
+        let message = answer.body["message"].as_str().unwrap();
+        assert!(message.starts_with(confirmed), "{message}");
+        assert_eq!(answer.headers["content-language"], language);
+
+        let forgotten = json!({ "email": email });
+        let path = "/api/auth/forgot-password";
+        bare.post(path, forgotten).await.data(200);
+        let token = mailed(server, email, "reset-password?token=").await;
+        let body = json!({ "token": token, "newPassword": "kata sandi yang lain lagi" });
+        let answer = bare.post("/api/auth/reset-password", body).await;
+        let message = answer.body["message"].as_str().unwrap();
+        assert!(message.starts_with(changed), "{message}");
+    }
+}
+
+/// Returns what follows a mark in a mail to an address, once there is one.
+async fn mailed(server: &MailServer, email: &str, mark: &str) -> String {
+    for _ in 0..200 {
+        for mail in server.received() {
+            let text = mail.unfolded();
+            if mail.to == email
+                && let Some((_, rest)) = text.split_once(mark)
+            {
+                let end = |letter: char| {
+                    !letter.is_ascii_alphanumeric() && letter != '-' && letter != '_'
+                };
+                return rest.split(end).next().unwrap().to_owned();
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("no mail to {email} has {mark}");
 }
 
 async fn tokens_expire_and_answers_tell_nothing(welcome: Welcome) {
