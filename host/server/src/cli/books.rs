@@ -96,6 +96,18 @@ fn describe(found: &Verification, zone: Tz) -> String {
     text
 }
 
+/// Reads the id of a decision.
+///
+/// # Errors
+/// What is wanted in its place, and where it is found.
+pub(super) fn decision(text: &str) -> Result<DecisionId, String> {
+    text.parse().map_err(|_| {
+        "is not the id of a decision, which is a UUID; a transaction has it as `priceDecisionId` or \
+         `couponDecisionId` (GET /api/wallet/transactions/TXMP-101), and GET /api/admin/decisions lists all"
+            .to_owned()
+    })
+}
+
 pub(super) async fn replay(loaded: Loaded, decision: DecisionId) -> Result<(), CliError> {
     let registry = app::open_registry(&loaded.config, Clock::system()).await?;
     let replay = plugins::replay(&registry, decision).await?;

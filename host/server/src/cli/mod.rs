@@ -126,8 +126,10 @@ enum Command {
     /// Check configuration, database, clock, plugins, templates, cluster, gateway, mail and
     /// attachments; exits with 1 when one has failed.
     ///
-    /// Each line is OK, WARNING or FAILED and says what to do. It changes nothing, sends no mail, and
-    /// asks the payment gateway only with --ask-gateway: safe beside a running server.
+    /// Each line is OK, WARNING or FAILED and says what to do. Safe beside a running server: a write to
+    /// the database is taken back, probes in the data folder and among the attachments are removed
+    /// again, and what is left is the cache of compiled plugins. It sends no mail, and asks the payment
+    /// gateway only with --ask-gateway.
     Doctor(doctor::DoctorArgs),
     #[command(flatten)]
     Manage(manage::Managing),
@@ -139,7 +141,9 @@ enum Command {
     /// The plugin version that made the decision is called with the recorded input. Exits with 1
     /// when the output differs.
     Replay {
-        /// Id of the decision, as shown on a transaction or in GET /api/admin/decisions.
+        /// Id of the decision: a transaction has it as `priceDecisionId` or `couponDecisionId`, and GET
+        /// /api/admin/decisions lists all.
+        #[arg(value_parser = books::decision)]
         decision: DecisionId,
     },
     /// Ask a candidate coupon version again what was decided, and show who would have won or lost.
@@ -349,7 +353,7 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         }
         Command::Admin(command) => admin::run(global.load(Vec::new())?, command).await,
         Command::Doctor(args) => {
-            let loaded = global.load_logging("error", Vec::new());
+            let loaded = global.load_logging("error", args.flags());
             Box::pin(doctor::doctor(loaded, args)).await
         }
         Command::Manage(manage::Managing::Remotely(asked)) => manage::run(*asked).await,

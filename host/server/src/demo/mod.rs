@@ -3,15 +3,18 @@
 mod samples;
 mod story;
 
+use std::ffi::OsString;
+
 use dermaga_shop::{
     accounts::{self, Email, NewAccount, Password, Role},
     crypto,
     db::Clock,
     wallet::ledger,
 };
+use dermaga_toolkit::build;
 
 use crate::{
-    app::{App, Running, StartError},
+    app::{self, App, Running, StartError},
     client::{Api, ApiError},
     config::Config,
 };
@@ -44,8 +47,9 @@ impl From<ApiError> for DemoError {
 /// The first step that does not go as it should.
 pub async fn run(config: Config, exit: bool) -> Result<(), DemoError> {
     println!(
-        "Starting a shop in {}. The first start builds the plugins.",
-        config.data_dir.display()
+        "Starting a shop in {}.{}",
+        config.data_dir.display(),
+        about_plugins(&config)?
     );
     let rates = config.rates.raised();
     let config = Config { rates, ..config };
@@ -101,13 +105,40 @@ async fn tell(running: &Running) -> Result<(), DemoError> {
         );
     }
     println!("\nGo on yourself");
-    println!("    dermaga ledger verify");
-    println!("    dermaga replay {}", outcome.coupon_decision);
+    let program = program(std::env::args_os().next());
+    println!("    {program} ledger verify");
+    println!("    {program} replay {}", outcome.coupon_decision);
     println!(
         "    curl -H 'Authorization: Bearer {}' {base}/api/wallet/info",
         outcome.customer_token
     );
     Ok(())
+}
+
+/// Says where the plugins come from: components are given, and crates are built.
+fn about_plugins(config: &Config) -> Result<String, StartError> {
+    let Some(folder) = app::find_plugins(config)? else {
+        return Ok(" There is no folder of plugins.".to_owned());
+    };
+    let folder_shown = folder.display();
+    Ok(if build::discover(&folder)?.is_empty() {
+        format!(" Its plugins are given in {folder_shown}.")
+    } else {
+        format!(" The first start builds the plugins in {folder_shown}.")
+    })
+}
+
+/// Returns this program as it was called, as a word of a shell.
+fn program(called: Option<OsString>) -> String {
+    let called = called.map(|called| called.to_string_lossy().into_owned());
+    let called = called.filter(|called| !called.is_empty());
+    let called = called.unwrap_or_else(|| "dermaga".to_owned());
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+".contains(letter);
+    if called.chars().all(is_plain) {
+        called
+    } else {
+        format!("'{}'", called.replace('\'', r"'\''"))
+    }
 }
 
 /// People of this run: their passwords are made now and shown once.
@@ -134,5 +165,23 @@ fn login(email: &str) -> Login {
     Login {
         email: email.to_owned(),
         password: accounts::generate_password().reveal().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_named_as_it_was_called() {
+        for (called, shown) in [
+            (Some("target/release/dermaga"), "target/release/dermaga"),
+            (Some("dermaga"), "dermaga"),
+            (Some("/my shop/dermaga"), "'/my shop/dermaga'"),
+            (Some(""), "dermaga"),
+            (None, "dermaga"),
+        ] {
+            assert_eq!(program(called.map(OsString::from)), shown);
+        }
     }
 }

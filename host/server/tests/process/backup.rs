@@ -213,6 +213,10 @@ async fn a_backup_of_a_shop_at_work_is_a_shop_that_renews() {
     let restore = ["restore", name, "--into", "data"];
     let done = restored.run(&restore);
     assert!(done.status.success(), "{}{}", stdout(&done), stderr(&done));
+    for said in [stdout(&made), stdout(&done)] {
+        let number = said.split(" file").next().unwrap().parse::<usize>();
+        assert_eq!(number, Ok(files - 1), "all but the heads: {said}");
+    }
     let again = restored.run(&restore);
     assert_eq!(again.status.code(), Some(1));
     assert!(

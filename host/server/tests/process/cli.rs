@@ -143,6 +143,18 @@ fn an_administrator_is_made_once_and_the_empty_books_hold() {
         "{}",
         stderr(&replayed)
     );
+    // A transaction's number is at hand, and a decision's id is wanted.
+    let by_number = dermaga(folder.path(), &["replay", "TXMP-103"], &[]);
+    assert_eq!(by_number.status.code(), Some(2));
+    let said = stderr(&by_number);
+    for part in [
+        "id of a decision",
+        "couponDecisionId",
+        "/api/wallet/transactions/",
+        "/api/admin/decisions",
+    ] {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
 }
 
 #[tokio::test]
@@ -205,6 +217,12 @@ fn a_start_without_templates_warns_once() {
     // Without plugins its story cannot be told.
     let output = dermaga(folder.path(), &demo, &environment);
     assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+    let given = format!("Its plugins are given in {plugins}.");
+    let story = stdout(&output);
+    assert!(
+        story.contains(&given) && !story.contains("builds"),
+        "{story}"
+    );
     let said = stderr(&output);
     assert_eq!(said.matches("catalog.empty").count(), 1, "{said}");
     for part in [

@@ -214,7 +214,16 @@ async fn a_gateway_is_asked_when_that_is_wanted() {
     assert_eq!(report.code, Some(0), "nothing is asked by itself");
     let none = [("DERMAGA_PAYMENTS_SANDBOX", "false")];
     let report = patient.with(&none, &[]).await;
-    report.blames("gateway", "WARNING", &["MIDTRANS_SERVER_KEY"]);
+    report.blames(
+        "gateway",
+        "WARNING",
+        &["MIDTRANS_SERVER_KEY", "doctor --dev"],
+    );
+    let report = patient.with(&none, &["--dev"]).await;
+    assert_eq!(report.code, Some(0), "{:#?}", report.findings);
+    let of_gateway = |finding: &&Value| finding["part"] == "gateway";
+    let found = report.findings.iter().find(of_gateway).unwrap();
+    assert_eq!(found["state"], "OK", "it is examined as `serve --dev` runs");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -115,13 +115,15 @@ pub struct NewCoupon {
     #[garde(custom(is_after(self.starts_at)))]
     #[serde(default, deserialize_with = "optional_moment")]
     pub(super) ends_at: Option<DateTime<Utc>>,
+    /// Uses by all customers together; not limited, when absent.
     #[garde(inner(range(min = 1, max = 1_000_000_000_000)))]
     #[schema(minimum = 1, maximum = 1_000_000_000_000_i64)]
     pub(super) max_uses: Option<i64>,
+    /// Uses by one customer; not limited, when absent.
     #[garde(inner(range(min = 1, max = 1_000_000_000_000)))]
     #[schema(minimum = 1, maximum = 1_000_000_000_000_i64)]
     pub(super) max_uses_per_user: Option<i64>,
-    /// Rupiah it may cost in all.
+    /// Rupiah it may cost in all; not limited, when absent.
     #[garde(inner(range(min = 1, max = 1_000_000_000_000)))]
     #[schema(minimum = 1, maximum = 1_000_000_000_000_i64)]
     pub(super) budget: Option<i64>,

@@ -11,6 +11,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::CliError;
 
+/// Folder of what belongs into the data folder.
+pub(super) const DATA: &str = "data";
+
 /// A file of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stored {
@@ -27,6 +30,11 @@ impl Stored {
         let mut parts = path.components();
         let is_inside = parts.all(|part| matches!(part, Component::Normal(_)));
         (is_inside && !self.name.is_empty()).then(|| folder.join(path))
+    }
+
+    /// Returns its path in the data folder; `None` for what a restore does not bring back.
+    pub(super) fn in_data(&self) -> Option<&str> {
+        self.name.strip_prefix(DATA)?.strip_prefix('/')
     }
 
     /// Reads a file and measures it.

@@ -20,8 +20,6 @@ const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
 /// Heads of all chains, a line each.
 pub(super) const HEADS: &str = "heads.txt";
-/// Folder of what belongs into the data folder.
-pub(super) const DATA: &str = "data";
 /// The database in it, on SQLite.
 pub(super) const DATABASE: &str = "data/dermaga.db";
 
@@ -108,9 +106,10 @@ impl Draft {
         Ok(())
     }
 
-    /// Returns the number of files so far.
-    pub(super) fn len(&self) -> usize {
-        self.files.len()
+    /// Returns the number of files so far that a restore brings back.
+    pub(super) fn to_restore(&self) -> usize {
+        let in_data = self.files.iter().filter_map(Stored::in_data);
+        in_data.count()
     }
 
     /// Writes the list, makes everything durable, and shows the backup under its name.

@@ -22,8 +22,8 @@ use dermaga_shop::{
 };
 
 use self::{
-    files::cannot,
-    manifest::{DATA, DATABASE, Draft, HEADS, Manifest},
+    files::{DATA, cannot},
+    manifest::{DATABASE, Draft, HEADS, Manifest},
 };
 use super::{CliError, print};
 use crate::{
@@ -77,7 +77,7 @@ pub(super) async fn backup(loaded: Loaded, args: BackupArgs) -> Result<(), CliEr
             return Err(error);
         }
     };
-    let number = draft.len();
+    let number = draft.to_restore();
     draft.finish(written.manifest.clone())?;
     let mut text = describe(&config, &written, &args.folder, number);
     if written.manifest.engine == "postgres" {
@@ -244,7 +244,7 @@ fn describe(config: &Config, written: &Written, folder: &Path, files: usize) -> 
         manifest, books, ..
     } = written;
     let mut text = format!(
-        "{} in {}: the books of {} with {}.\nHeads of all chains: {}\n",
+        "{} to restore in {}: the books of {} with {}.\nHeads of all chains: {}\n",
         counted(files, "file"),
         folder.display(),
         counted(manifest.wallets, "wallet"),

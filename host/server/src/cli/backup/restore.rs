@@ -16,7 +16,7 @@ use dermaga_shop::{
 use super::{
     super::{CliError, database_url::quoted, print},
     files::{cannot, private_folder, sync_folder, sync_folders},
-    manifest::{Backup, DATA},
+    manifest::Backup,
     postgres,
 };
 use crate::{
@@ -70,8 +70,7 @@ async fn restore_into(backup: &Backup, from: &Path, folder: &Path) -> Result<(),
     sync_folder(folder).map_err(cannot(folder))?;
     let mut number = 0;
     for stored in &backup.manifest.files {
-        let inside = stored.name.strip_prefix(DATA);
-        let Some(name) = inside.and_then(|name| name.strip_prefix('/')) else {
+        let Some(name) = stored.in_data() else {
             continue;
         };
         backup.copy(stored, &folder.join(name))?;

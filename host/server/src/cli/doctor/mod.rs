@@ -1,8 +1,8 @@
 //! `doctor`: what is wrong with a shop, and what to do.
 //!
 //! It reads the configuration that a server on this machine would have, and tries each part by
-//! itself. Nothing is changed: a write to the database is taken back, a file among the attachments
-//! is removed again, no mail is sent.
+//! itself. Nothing is left but compiled plugins in their cache: a write to the database is taken back,
+//! probes in the data folder and among the attachments are removed again, no mail is sent.
 
 mod local;
 mod outside;
@@ -16,12 +16,22 @@ use crate::config::{ConfigError, Loaded};
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
+    /// Examine the shop as `serve --dev` runs it: with a sandbox for payments.
+    #[arg(long)]
+    dev: bool,
     /// Ask the payment gateway, too, if it answers and takes the server key.
     #[arg(long)]
     ask_gateway: bool,
     /// Print the findings as JSON.
     #[arg(long)]
     json: bool,
+}
+
+impl DoctorArgs {
+    pub(super) fn flags(&self) -> Vec<(&'static str, String)> {
+        let sandbox = ("payments.sandbox", "true".to_owned());
+        self.dev.then_some(sandbox).into_iter().collect()
+    }
 }
 
 pub(super) async fn doctor(

@@ -163,8 +163,12 @@ pub(super) async fn gateway(config: &Config, is_asked: bool) -> Finding {
         if settings.sandbox {
             return part.ok("a sandbox that the server plays itself");
         }
-        let todo =
-            "Set MIDTRANS_SERVER_KEY and MIDTRANS_CLIENT_KEY; customers cannot top up before.";
+        let todo = if config.is_production() {
+            "Set MIDTRANS_SERVER_KEY and MIDTRANS_CLIENT_KEY; customers cannot top up before."
+        } else {
+            "Set MIDTRANS_SERVER_KEY and MIDTRANS_CLIENT_KEY; customers cannot top up before. `serve --dev` has a \
+             sandbox in their place, and `doctor --dev` examines a shop that runs so."
+        };
         return part.warning("no keys: the shop takes no payments", todo);
     }
     let kind = if settings.midtrans.is_production {

@@ -163,18 +163,23 @@ pub(super) const GROUP: Group = Group {
                     "First moment, such as 2027-01-31T17:00:00Z.",
                 ),
                 body("ends-at", "endsAt", Kind::Text, "Moment after the last."),
-                body("max-uses", "maxUses", Kind::Number, "Uses, at most."),
+                body(
+                    "max-uses",
+                    "maxUses",
+                    Kind::Number,
+                    "Uses, at most; without it they are not limited.",
+                ),
                 body(
                     "max-uses-per-user",
                     "maxUsesPerUser",
                     Kind::Number,
-                    "Uses of a customer, at most.",
+                    "Uses of a customer, at most; without it they are not limited.",
                 ),
                 body(
                     "budget",
                     "budget",
                     Kind::Money,
-                    "Sum of all grants, at most.",
+                    "Sum of all grants, at most; without it, it is not limited.",
                 ),
                 body(
                     "service",
