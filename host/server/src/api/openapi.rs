@@ -139,6 +139,7 @@ fn write_out_ids(document: &mut OpenApi) {
     let mut value = serde_json::json!(document);
     ids::write_out(&mut value);
     make_bodies_optional(&mut value);
+    let_codes_be_empty(&mut value);
     if let Ok(written_out) = serde_json::from_value(value) {
         *document = written_out;
     }
@@ -159,6 +160,24 @@ fn make_bodies_optional(document: &mut Value) {
             && let Some(body) = body.as_object_mut()
         {
             body.insert("required".to_owned(), false.into());
+        }
+    }
+}
+
+/// Says of bodies with a coupon's code that may be left out that it may be an empty text, too, as forms
+/// send it.
+fn let_codes_be_empty(document: &mut Value) {
+    let schemas = document.pointer_mut("/components/schemas");
+    let schemas = schemas.and_then(Value::as_object_mut);
+    let code = serde_json::json!({ "$ref": "#/components/schemas/CouponCode" });
+    let empty = serde_json::json!({ "type": "string", "maxLength": 0 });
+    for schema in schemas.into_iter().flat_map(|schemas| schemas.values_mut()) {
+        let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+        let properties = properties.into_iter().flat_map(|all| all.values_mut());
+        for parts in properties.filter_map(|property| property.get_mut("oneOf")?.as_array_mut()) {
+            if parts.contains(&code) {
+                parts.push(empty.clone());
+            }
         }
     }
 }

@@ -110,11 +110,11 @@ impl Shape {
         })
     }
 
-    /// Returns true for a field of which a blank text is a value, to be judged by its type.
-    pub(super) fn judges_blank(&self, name: &str) -> bool {
+    /// Returns true for a field of which this blank text is a value, to be judged by its type.
+    pub(super) fn judges_blank(&self, name: &str, blank: &str) -> bool {
         let properties = self.schema.get("properties");
         let property = properties.and_then(|properties| properties.get(name));
-        property.is_some_and(|property| !is_plain_text(&self.schema, property))
+        property.is_some_and(|property| !may_be_blank(&self.schema, property, blank))
     }
 
     /// The faults of a value, named as fields of `root`.
@@ -277,8 +277,8 @@ pub(super) fn refusal(mut details: Vec<Detail>) -> Error {
 
 /// Takes out optional plain texts that hold nothing: "" means absent. A text that must be there and may
 /// be null becomes null. In the place of an id, a list, a number, a date or one of some words, a blank text
-/// stays, to be refused: it would mean all, or none, instead of what the sender has lost. True when there
-/// was one to take out.
+/// stays, to be refused: it would mean all, or none, instead of what the sender has lost. So does one that
+/// is shorter than the document lets a text be. True when there was one to take out.
 pub(super) fn prune(shape: &Shape, value: &mut Value) -> bool {
     prune_by(&shape.schema, &shape.schema, value)
 }
@@ -308,8 +308,8 @@ fn prune_object(root: &Value, schema: &Value, fields: &mut Map<String, Value>) -
         let Some(value) = fields.get_mut(name) else {
             continue;
         };
-        let is_blank = value.as_str().is_some_and(text::is_blank);
-        let is_empty = is_blank && is_plain_text(root, property);
+        let blank = value.as_str().filter(|text| text::is_blank(text));
+        let is_empty = blank.is_some_and(|blank| may_be_blank(root, property, blank));
         if !is_empty {
             pruned |= prune_by(root, property, value);
         } else if !is_required(name) {
@@ -323,8 +323,9 @@ fn prune_object(root: &Value, schema: &Value, fields: &mut Map<String, Value>) -
     pruned
 }
 
-/// Returns true for a schema of texts without a form, or of texts that people type.
-fn is_plain_text(root: &Value, schema: &Value) -> bool {
+/// Returns true for a schema of texts without a form, or of texts that people type, which lets a text be
+/// as short as this blank one.
+fn may_be_blank(root: &Value, schema: &Value, blank: &str) -> bool {
     let schema = resolved(root, schema);
     let is_text = match schema.get("type") {
         Some(Value::String(kind)) => kind == "string",
@@ -335,7 +336,9 @@ fn is_plain_text(root: &Value, schema: &Value) -> bool {
         Some(format) => TYPED.contains(&format),
         None => schema.get("pattern").is_none() && schema.get("enum").is_none(),
     };
-    is_text && is_free
+    let least = schema.get("minLength").and_then(Value::as_u64);
+    let length = u64::try_from(blank.chars().count()).unwrap_or(u64::MAX);
+    is_text && is_free && least.is_none_or(|least| length >= least)
 }
 
 fn is_nullable(schema: &Value) -> bool {

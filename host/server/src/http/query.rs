@@ -77,7 +77,7 @@ impl<F: IntoParams> IntoParams for WithPage<F> {
 fn given(parts: &Parts, shape: &Shape, is_wanted: impl Fn(&str) -> bool) -> String {
     let query = parts.uri.query().unwrap_or_default();
     let pairs = form_urlencoded::parse(query.as_bytes());
-    let holds = |name: &str, value: &str| !text::is_blank(value) || shape.judges_blank(name);
+    let holds = |name: &str, value: &str| !text::is_blank(value) || shape.judges_blank(name, value);
     let wanted = pairs.filter(|(name, value)| is_wanted(name) && holds(name, value));
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(wanted)

@@ -87,7 +87,12 @@ async fn what_is_personal_goes_and_the_books_stay(shop: Shop) {
             .detail("password")
             .is_some()
     );
-    for wrong in [json!({}), json!({ "password": PASSWORD, "x": 1 })] {
+    let empty_code = json!({ "password": PASSWORD, "code": "" });
+    for wrong in [
+        json!({}),
+        json!({ "password": PASSWORD, "x": 1 }),
+        empty_code,
+    ] {
         let refused = customer.delete_with(USER, wrong).await;
         refused.fails(400, "VALIDATION_FAILED");
     }

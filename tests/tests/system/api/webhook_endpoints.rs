@@ -103,6 +103,12 @@ async fn a_webhook_is_its_owners(hooked: Hooked) {
     let listed = owner.get(OWN).await;
     assert!(!listed.text.contains(&secret) && !listed.text.contains("whsec_"));
 
+    // A text that the document wants to have at least a character is not taken as left out.
+    let emptied = json!({ "url": "", "description": "" });
+    let refused = owner.patch(&hook, emptied).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert_eq!(refused.detail("url"), Some("must not be empty"));
+    assert!(refused.detail("description").is_none(), "{}", refused.text);
     let changed =
         json!({ "events": ["QUOTA_FREE", "QUOTA_FREE"], "description": "Buku", "enabled": false });
     let changed = owner.patch(&hook, changed).await.data(200);

@@ -26,6 +26,10 @@ struct Memo {
     #[serde(default)]
     #[schema(pattern = "^x+$")]
     formed: Option<String>,
+    #[garde(inner(length(chars, min = 2)))]
+    #[serde(default)]
+    #[schema(min_length = 2)]
+    longer: Option<String>,
 }
 
 fn of_form(text: &str, (): &()) -> garde::Result {
@@ -57,6 +61,21 @@ async fn an_optional_field_that_holds_nothing_is_absent() {
     assert_eq!((read.id, read.plan), (None, None));
     assert_eq!((read.list, read.word), (None, None));
     assert_eq!((read.count, read.formed), (None, None));
+}
+
+/// A text that the document forbids is refused, whatever it would mean.
+#[tokio::test]
+async fn a_blank_that_is_shorter_than_the_document_allows_is_refused() {
+    for nothing in NOTHING {
+        let refused = memo(format!(r#"{{"longer": {nothing}}}"#)).await;
+        let details = refused.unwrap_err().details;
+        let told: Vec<&str> = details.iter().map(|one| &*one.field).collect();
+        assert_eq!(told, ["longer"], "{nothing}");
+    }
+    let read = memo(r#"{"longer": "  "}"#.to_owned()).await.unwrap();
+    assert_eq!(read.longer, None);
+    let read = memo(r#"{"longer": "ab"}"#.to_owned()).await.unwrap();
+    assert_eq!(read.longer.as_deref(), Some("ab"));
 }
 
 /// It would mean all, or the usual value, where the sender has lost one.
