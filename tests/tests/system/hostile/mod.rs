@@ -2,6 +2,7 @@
 
 pub(crate) mod contracts;
 pub(crate) mod failing_plugins;
+pub(crate) mod manifests;
 pub(crate) mod plugins_and_requests;
 pub(crate) mod refused_templates;
 pub(crate) mod secrets;

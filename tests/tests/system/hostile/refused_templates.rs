@@ -7,7 +7,7 @@ use dermaga_tests::{Answer, Client, Engine, Shop, checkout};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::hostile::plugins_and_requests::TEMPLATE;
+use crate::hostile::manifests::TEMPLATE;
 
 /// Copies a template of the checkout, with changes.
 fn write(folder: &Path, name: &str, changes: &[(&str, &str)]) {
