@@ -35,6 +35,7 @@ pub(crate) mod mails;
 pub(crate) mod metrics;
 pub(crate) mod notifications;
 pub(crate) mod pasted;
+pub(crate) mod payment_asking;
 pub(crate) mod payment_gateway;
 pub(crate) mod payment_refunds;
 pub(crate) mod payments;
