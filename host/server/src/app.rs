@@ -11,6 +11,7 @@ mod jobs;
 #[cfg(test)]
 mod redaction;
 mod start;
+mod start_error;
 #[cfg(test)]
 mod tests;
 
@@ -43,8 +44,9 @@ use crate::{
 pub use bootstrap::{find_plugins, find_templates};
 pub use in_use::PART_RESTORED;
 pub use start::{
-    StartError, connect, open_accounts, open_database, open_database_as_is, open_registry, registry,
+    connect, open_accounts, open_database, open_database_as_is, open_registry, registry,
 };
+pub use start_error::StartError;
 
 /// A server that is ready to run.
 #[derive(Debug)]

@@ -1,0 +1,133 @@
+//! Reasons why a server does not start, in sentences that say what to do.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use dermaga_runtime::RuntimeError;
+use dermaga_shop::{
+    Error,
+    cluster::ClusterError,
+    db::{self, ForeignLog},
+};
+use dermaga_toolkit::build::BuildError;
+use sqlx::migrate::MigrateError;
+
+use crate::config::KeysError;
+
+/// Reason why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot write in the data folder {}: {source}. Give another with DERMAGA_DATA_DIR", path.display())]
+    DataDir { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error("the {engine} database does not answer. Check that it runs, and DATABASE_URL")]
+    DatabaseSilent { engine: &'static str },
+    #[error("the {engine} database cannot be used: {source}. Check DATABASE_URL")]
+    Database {
+        engine: &'static str,
+        source: sqlx::Error,
+    },
+    #[error(
+        "another program has locked the database. Close it, or wait until it is done, and start again"
+    )]
+    DatabaseLocked,
+    #[error(
+        "`dermaga migrate --from` is copying the database. Wait until it is done, and start again"
+    )]
+    BeingCopied,
+    #[error(
+        "cannot open {}, which keeps the database from being copied while it is in use: {source}. Give it to the user \
+         that the server runs as", path.display()
+    )]
+    NotHeld { path: PathBuf, source: io::Error },
+    #[error(
+        "a restore into the data folder was interrupted: {} is there. Empty the folder, and run `dermaga restore` again",
+        mark.display()
+    )]
+    PartRestored { mark: PathBuf },
+    #[error(
+        "the database has a part of a shop only: run `dermaga migrate --from` again, which continues"
+    )]
+    HalfFilled,
+    #[error(transparent)]
+    ForeignLog(#[from] ForeignLog),
+    #[error(
+        "the database was made by a newer Dermaga (it has migration {version}, which this one does not work with). Start that version or restore a backup"
+    )]
+    DatabaseNewer { version: i64 },
+    #[error("the database's schema cannot be brought up to date: {0}")]
+    Migration(MigrateError),
+    #[error("the database's schema is not up to date: run `dermaga migrate` first")]
+    NotMigrated,
+    #[error("{setting} names {}, which is not a folder", path.display())]
+    NoFolder {
+        setting: &'static str,
+        path: PathBuf,
+    },
+    #[error("the plugins cannot be built: {0}")]
+    Build(#[from] BuildError),
+    #[error("the plugin engine does not start: {0}")]
+    Runtime(#[from] RuntimeError),
+    #[error(
+        "Kubernetes cannot be used: {0}. Give KUBECONFIG, or set DERMAGA_PROVISIONER to directory"
+    )]
+    Cluster(#[from] ClusterError),
+    #[error(
+        "the port of {address} is in use; stop the other program or set DERMAGA_LISTEN (port 0 picks a free one)"
+    )]
+    PortInUse { address: SocketAddr },
+    #[error("cannot listen on {address}: {source}. Set DERMAGA_LISTEN")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error(
+        "the master key is another than the one that the {secrets} secrets of instances in the database were sealed \
+         with. Give that one in DERMAGA_MASTER_KEY, alone or after a new one, or as master.key in the data folder"
+    )]
+    MasterKey { secrets: usize },
+    #[error("{doing}: {}", error.message)]
+    Failed {
+        doing: &'static str,
+        #[source]
+        error: Error,
+    },
+}
+
+impl StartError {
+    pub(super) fn database(engine: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| match source {
+            sqlx::Error::PoolTimedOut => Self::DatabaseSilent { engine },
+            source if db::is_passing(&source) => Self::passing(engine, source),
+            sqlx::Error::Configuration(cause) => match cause.downcast::<ForeignLog>() {
+                Ok(foreign) => Self::ForeignLog(*foreign),
+                Err(cause) => Self::Database {
+                    engine,
+                    source: sqlx::Error::Configuration(cause),
+                },
+            },
+            source => Self::Database { engine, source },
+        }
+    }
+
+    fn passing(engine: &'static str, source: sqlx::Error) -> Self {
+        match engine {
+            "sqlite" => Self::DatabaseLocked,
+            _ => Self::Database { engine, source },
+        }
+    }
+
+    pub(super) fn listen(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::PortInUse { address },
+            _ => Self::Listen { address, source },
+        }
+    }
+
+    pub(super) fn failed(doing: &'static str) -> impl FnOnce(Error) -> Self {
+        move |error| {
+            tracing::error!(cause = ?error.source, "start.failed");
+            Self::Failed { doing, error }
+        }
+    }
+}
