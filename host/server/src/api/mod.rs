@@ -16,6 +16,7 @@ mod health;
 mod idempotency;
 mod instances;
 mod lifecycle;
+mod mailed_tokens;
 mod notifications;
 mod observe;
 pub mod openapi;
@@ -49,6 +50,7 @@ pub use unread_query::{QueryReaders, refuse_unread_query};
 pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
     let domains = OpenApiRouter::new()
         .merge(accounts::router())
+        .merge(mailed_tokens::router())
         .merge(api_tokens::router())
         .merge(sessions::router())
         .merge(two_factor::router())
