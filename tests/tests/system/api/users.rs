@@ -1,25 +1,24 @@
 //! Tests of acts of administrators on accounts.
 
-use chrono::TimeDelta;
 use dermaga_tests::{Client, Engine, MailServer, Shop, both_engines};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::mails::sends_to;
 
-const USERS: &str = "/api/admin/users";
-const PASSWORD: &str = "kata sandi yang panjang";
-const WHY: &str = "As asked for by the owner.";
+pub(super) const USERS: &str = "/api/admin/users";
+pub(super) const PASSWORD: &str = "kata sandi yang panjang";
+pub(super) const WHY: &str = "As asked for by the owner.";
 
 /// A shop that sends mails, and its first administrator.
-struct Office {
-    shop: Shop,
+pub(super) struct Office {
+    pub(super) shop: Shop,
     server: MailServer,
-    admin: Client,
+    pub(super) admin: Client,
 }
 
 impl Office {
-    async fn open(engine: Engine) -> Option<Self> {
+    pub(super) async fn open(engine: Engine) -> Option<Self> {
         let server = MailServer::start().await;
         let shop = Shop::open_with(engine, |config| sends_to(config, &server)).await?;
         let admin = shop.admin().await;
@@ -31,20 +30,20 @@ impl Office {
     }
 
     /// Makes an account; returns its id.
-    async fn make(&self, email: &str, role: &str) -> String {
+    pub(super) async fn make(&self, email: &str, role: &str) -> String {
         let body = json!({
             "email": email, "name": "Orang", "role": role, "password": PASSWORD, "reason": WHY,
         });
         id(&self.admin.post(USERS, body).await.data(201))
     }
 
-    async fn set_status(&self, id: &str, status: &str) -> dermaga_tests::Answer {
+    pub(super) async fn set_status(&self, id: &str, status: &str) -> dermaga_tests::Answer {
         let body = json!({ "status": status, "reason": WHY });
         patch(&self.admin, &format!("{USERS}/{id}/status"), body).await
     }
 
     /// Lists what was recorded about an account, the oldest first.
-    async fn acts(&self, id: &str) -> Vec<Value> {
+    pub(super) async fn acts(&self, id: &str) -> Vec<Value> {
         let path = format!("/api/admin/audit?subject=user:{id}");
         let mut found = self.admin.get(&path).await.data(200);
         let found = found.as_array_mut().unwrap();
@@ -53,7 +52,7 @@ impl Office {
     }
 }
 
-fn id(account: &Value) -> String {
+pub(super) fn id(account: &Value) -> String {
     account["id"].as_str().unwrap().to_owned()
 }
 
@@ -83,9 +82,7 @@ both_engines!(
         another_role_ends_what_was_signed_in_before,
         a_disabled_account_opens_nothing,
         a_sign_out_ends_what_was_signed_in_alone,
-        the_last_administrator_stays,
-        an_administrator_looks_and_does_nothing_else,
-        a_look_ends_with_each_of_its_causes
+        the_last_administrator_stays
     ]
 );
 
@@ -361,148 +358,4 @@ async fn the_last_administrator_stays(office: Office) {
     let answer = admin.get(USERS).await;
     answer.fails(401, "UNAUTHENTICATED");
     other.get(USERS).await.data(200);
-}
-
-async fn look(admin: &Client, user: &str) -> dermaga_tests::Answer {
-    let path = format!("{USERS}/{user}/sign-in");
-    admin
-        .post(&path, json!({ "reason": "You asked about your invoice." }))
-        .await
-}
-
-/// An administrator who looks at an account reads it, and neither spends nor changes anything, nor
-/// sees passwords and keys; the owner gets a notification, and sees it among the sessions.
-async fn an_administrator_looks_and_does_nothing_else(office: Office) {
-    let Office { shop, admin, .. } = &office;
-    let customer = shop
-        .customer_with_credit("dilihat@example.com", 100_000)
-        .await;
-    let order = json!({ "planId": shop.plan("n8n", "free").await });
-    let bought = customer
-        .post("/api/subscriptions", order.clone())
-        .await
-        .data(201);
-    let instance = bought["instanceId"].as_str().unwrap();
-    let person = id(&customer.get("/api/user/profile").await.data(200));
-    let answer = look(admin, &person).await.data(201);
-    assert_eq!(answer["userId"], json!(person));
-    assert!(answer.get("refreshToken").is_none());
-    let looking = shop
-        .client()
-        .with_token(answer["accessToken"].as_str().unwrap());
-
-    let profile = looking.get("/api/auth/profile").await.data(200);
-    assert_eq!(profile["email"], "dilihat@example.com");
-    for path in [
-        "/api/user/profile".to_owned(),
-        "/api/wallet/info".to_owned(),
-        "/api/wallet/transactions".to_owned(),
-        "/api/subscriptions".to_owned(),
-        "/api/notifications".to_owned(),
-        format!("/api/instances/{instance}"),
-    ] {
-        assert_eq!(looking.get(&path).await.status, 200, "{path}");
-    }
-    for path in [
-        "/api/user/sessions".to_owned(),
-        "/api/user/api-tokens".to_owned(),
-        "/api/user/two-factor".to_owned(),
-        format!("/api/instances/{instance}/credentials"),
-        USERS.to_owned(),
-    ] {
-        looking.get(&path).await.fails(403, "FORBIDDEN");
-    }
-    let password = json!({ "currentPassword": PASSWORD, "newPassword": "kata sandi yang baru" });
-    for (path, body) in [
-        ("/api/auth/change-password", password),
-        ("/api/auth/logout-all", json!({})),
-        ("/api/subscriptions", order),
-        (
-            "/api/wallet/topup",
-            json!({ "amount": 20_000, "paymentMethod": "QRIS" }),
-        ),
-        ("/api/wallet/redeem-coupon", json!({ "couponCode": "X" })),
-        (
-            "/api/webhooks",
-            json!({ "url": "https://example.com/", "events": [] }),
-        ),
-    ] {
-        looking.post(path, body).await.fails(403, "FORBIDDEN");
-    }
-    let name = json!({ "name": "Lain" });
-    looking
-        .put("/api/user/profile", name)
-        .await
-        .fails(403, "FORBIDDEN");
-
-    let acts = office.acts(&person).await;
-    assert_eq!(
-        (&acts[0]["act"], &acts[0]["reason"]),
-        (
-            &json!("user.looked_at"),
-            &json!("You asked about your invoice.")
-        )
-    );
-    let inbox = loop {
-        let path = "/api/notifications?kind=ACCOUNT_LOOKED_AT";
-        let inbox = customer.get(path).await.data(200)["notifications"].clone();
-        if inbox[0].is_object() {
-            break inbox;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    };
-    let text = inbox[0]["text"].as_str().unwrap();
-    assert!(text.contains("You asked about your invoice."), "{text}");
-    let sessions = customer.get("/api/user/sessions").await.data(200);
-    let sessions = sessions.as_array().unwrap();
-    let look = sessions
-        .iter()
-        .find(|session| session["byAdministrator"] == true);
-    let path = format!("/api/user/sessions/{}", id(look.unwrap()));
-    customer.delete(&path).await.data(200);
-    looking
-        .get("/api/wallet/info")
-        .await
-        .fails(401, "UNAUTHENTICATED");
-}
-
-/// A look ends after fifteen minutes, by its end, and with the administrator; administrators and
-/// disabled accounts are not looked at.
-async fn a_look_ends_with_each_of_its_causes(office: Office) {
-    let Office { shop, admin, .. } = &office;
-    let registered = shop.register("sebentar@example.com").await;
-    let person = id(&registered["user"]);
-    let look_at = async |by: &Client| {
-        let answer = look(by, &person).await.data(201);
-        shop.client()
-            .with_token(answer["accessToken"].as_str().unwrap())
-    };
-    let profile = "/api/auth/profile";
-    let looking = look_at(admin).await;
-    shop.clock().advance(TimeDelta::minutes(15));
-    looking.get(profile).await.fails(401, "TOKEN_EXPIRED");
-
-    let looking = look_at(admin).await;
-    looking.post("/api/auth/logout", json!({})).await.data(200);
-    looking.get(profile).await.fails(401, "UNAUTHENTICATED");
-
-    let second = office.make("dua@example.com", "ADMINISTRATOR").await;
-    let other = shop.sign_in("dua@example.com").await;
-    let looking = look_at(&other).await;
-    office.set_status(&second, "DISABLED").await.data(200);
-    shop.clock().advance(TimeDelta::seconds(10));
-    looking.get(profile).await.fails(401, "UNAUTHENTICATED");
-
-    let looking = look_at(admin).await;
-    office.set_status(&person, "DISABLED").await.data(200);
-    looking.get(profile).await.fails(401, "UNAUTHENTICATED");
-    look(admin, &person).await.fails(409, "INVALID_STATE");
-    look(admin, &second).await.fails(409, "INVALID_STATE");
-    let nobody = uuid::Uuid::nil().to_string();
-    look(admin, &nobody).await.fails(404, "NOT_FOUND");
-    let customer = shop.customer("lain@example.com").await;
-    look(&customer, &person).await.fails(403, "FORBIDDEN");
-    let path = format!("{USERS}/{person}/sign-in");
-    let without = admin.post(&path, json!({})).await;
-    without.fails(400, "VALIDATION_FAILED");
 }
