@@ -110,7 +110,7 @@ impl StartError {
         }
     }
 
-    fn passing(engine: &'static str, source: sqlx::Error) -> Self {
+    pub(super) fn passing(engine: &'static str, source: sqlx::Error) -> Self {
         match engine {
             "sqlite" => Self::DatabaseLocked,
             _ => Self::Database { engine, source },

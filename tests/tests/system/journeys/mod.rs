@@ -19,4 +19,5 @@ pub(crate) mod terms;
 pub(crate) mod thawing;
 pub(crate) mod unpaid;
 pub(crate) mod upgrade;
+pub(crate) mod waiting;
 pub(crate) mod year;

@@ -1,0 +1,191 @@
+//! Tests that money follows delivery: purchases that wait to be set up are not charged.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use dermaga_shop::billing::renew_due;
+use dermaga_tests::{Shop, both_engines};
+use serde_json::{Value, json};
+
+use crate::journeys::{
+    delivery::{balance, block, eventually, failing_at_manifests, pin, seen, text},
+    overdue,
+    upgrade::customer_with_cash,
+};
+
+// The nightly job rests: what a test renews, nothing else has renewed before.
+both_engines!(
+    overdue,
+    [
+        a_first_period_moves_by_the_time_it_waited,
+        nothing_is_charged_for_a_period_in_which_it_never_ran
+    ]
+);
+
+fn moment(value: &Value) -> DateTime<Utc> {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+/// While the first delivery waits, nothing is charged again, and the period is extended by the
+/// wait. A customer can retry at once; administrators find an alert with the path.
+async fn a_first_period_moves_by_the_time_it_waited(shop: Shop) {
+    let customer = customer_with_cash(&shop, "tunggu@example.com", 200_000).await;
+    let in_the_way = block(&shop, &customer).await;
+    let plan = shop.plan("n8n", "basic").await;
+    let bought = customer
+        .post("/api/subscriptions", json!({ "planId": plan }))
+        .await
+        .data(201);
+    let (id, instance) = (
+        text(&bought, "/subscription/id"),
+        text(&bought, "/instanceId"),
+    );
+    let path = format!("/api/instances/{instance}");
+    eventually("it waits", async || {
+        customer.get(&path).await.data(200)["failures"].as_i64() > Some(0)
+    })
+    .await;
+    let admin = shop.admin().await;
+    let alerts = admin
+        .get("/api/admin/alerts?kind=INSTANCE_FAILED&state=OPEN")
+        .await
+        .data(200);
+    assert!(
+        text(&alerts, "/0/message").contains(in_the_way.to_str().unwrap()),
+        "{alerts:#}"
+    );
+    let waiting = customer.get(&path).await.data(200);
+    assert!(
+        !waiting
+            .to_string()
+            .contains(shop.data_dir().to_str().unwrap()),
+        "{waiting:#}"
+    );
+
+    let end = moment(&bought["subscription"]["periodEnd"]);
+    shop.clock().advance(TimeDelta::days(40));
+    assert_eq!(
+        renew_due(&shop.state().subscriptions).await.unwrap().items,
+        0
+    );
+    let held = seen(&shop, id).await;
+    assert_eq!(
+        (&held["status"], moment(&held["heldSince"])),
+        (&json!("ACTIVE"), end)
+    );
+    let customer = shop.sign_in("tunggu@example.com").await;
+    assert_eq!(balance(&customer).await, (json!(150_000), json!(0)));
+    let billing = customer
+        .get(&format!("/api/subscriptions/{id}/billing-info"))
+        .await
+        .data(200);
+    assert_eq!(moment(&billing["heldSince"]), end);
+    let forecast = shop
+        .admin()
+        .await
+        .get("/api/admin/billing/preview")
+        .await
+        .data(200);
+    assert_eq!(
+        (&forecast[0]["forecast"], &forecast[0]["due"]),
+        (&json!("HELD"), &Value::Null),
+        "{forecast:#}"
+    );
+
+    let retry = format!("/api/subscriptions/{id}/retry-provisioning");
+    let stranger = shop.customer("orang@example.com").await;
+    stranger
+        .post(&retry, json!(null))
+        .await
+        .fails(404, "NOT_FOUND");
+    // Directly before, as the shop tries by itself, too, and then there is nothing to retry.
+    std::fs::remove_file(&in_the_way).unwrap();
+    customer.post(&retry, json!(null)).await.data(202);
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
+    eventually("the period moves", async || {
+        seen(&shop, id).await["deliveredAt"].is_string()
+    })
+    .await;
+    customer
+        .post(&retry, json!(null))
+        .await
+        .fails(409, "INVALID_STATE");
+    let moved = seen(&shop, id).await;
+    assert!(
+        moment(&moved["periodEnd"]) >= end + TimeDelta::days(40),
+        "{moved:#}"
+    );
+    assert!(
+        moment(&moved["periodEnd"]) < end + TimeDelta::days(44),
+        "{moved:#}"
+    );
+    assert_eq!(
+        (&moved["heldSince"], &moved["periods"][0]["endsAt"]),
+        (&Value::Null, &moved["periodEnd"])
+    );
+    assert_eq!(
+        renew_due(&shop.state().subscriptions).await.unwrap().items,
+        0
+    );
+    shop.clock()
+        .advance(moment(&moved["periodEnd"]) - shop.clock().now());
+    renew_due(&shop.state().subscriptions).await.unwrap();
+    let renewed = seen(&shop, id).await;
+    assert_eq!(
+        (
+            &renewed["periods"][0]["number"],
+            &renewed["periods"][0]["startsAt"]
+        ),
+        (&json!(2), &moved["periodEnd"])
+    );
+    shop.books_balance().await;
+}
+
+/// A service that ran and then stays down: the month after the one in which it ran is still
+/// charged, further ones are not; charging resumes once it runs again.
+async fn nothing_is_charged_for_a_period_in_which_it_never_ran(shop: Shop) {
+    let customer = customer_with_cash(&shop, "rusak@example.com", 500_000).await;
+    let plan = shop.plan("n8n", "basic").await;
+    let bought = customer
+        .post("/api/subscriptions", json!({ "planId": plan }))
+        .await
+        .data(201);
+    let (id, instance) = (
+        text(&bought, "/subscription/id"),
+        text(&bought, "/instanceId"),
+    );
+    let delivered = shop.instance_becomes(&customer, instance, "RUNNING").await;
+    pin(&shop, instance, &failing_at_manifests(&shop).await).await;
+    shop.instance_becomes(&customer, instance, "FAILED").await;
+    let end = async || moment(&seen(&shop, id).await["periodEnd"]);
+    shop.clock().advance(end().await - shop.clock().now());
+    assert_eq!(
+        renew_due(&shop.state().subscriptions).await.unwrap().items,
+        1,
+        "it ran in the first period"
+    );
+    let held_from = end().await;
+    shop.clock()
+        .advance(held_from - shop.clock().now() + TimeDelta::days(3));
+    for _ in 0..2 {
+        assert_eq!(
+            renew_due(&shop.state().subscriptions).await.unwrap().items,
+            0
+        );
+    }
+    let customer = shop.sign_in("rusak@example.com").await;
+    assert_eq!(balance(&customer).await.0, 400_000);
+    assert_eq!(seen(&shop, id).await["status"], "ACTIVE");
+    // A delivered purchase is not undone, even by a final refusal.
+    pin(&shop, instance, text(&delivered, "/pluginDigest")).await;
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
+    assert_eq!(
+        renew_due(&shop.state().subscriptions).await.unwrap().items,
+        1
+    );
+    let renewed = seen(&shop, id).await;
+    assert!(moment(&renewed["periodStart"]) > held_from, "{renewed:#}");
+    assert_eq!(
+        (balance(&customer).await.0, &renewed["heldSince"]),
+        (json!(350_000), &Value::Null)
+    );
+    shop.books_balance().await;
+}
