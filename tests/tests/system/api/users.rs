@@ -8,7 +8,7 @@ use super::mails::sends_to;
 
 pub(super) const USERS: &str = "/api/admin/users";
 pub(super) const PASSWORD: &str = "kata sandi yang panjang";
-pub(super) const WHY: &str = "As asked for by the owner.";
+const WHY: &str = "As asked for by the owner.";
 
 /// A shop that sends mails, and its first administrator.
 pub(super) struct Office {
