@@ -8,6 +8,7 @@ mod document;
 mod examples;
 mod in_use;
 mod jobs;
+mod measuring;
 #[cfg(test)]
 mod redaction;
 mod start;
@@ -178,6 +179,8 @@ impl App {
         let server = tokio::spawn(server);
         let door = departure.door();
         let mut workers = assistants(&self.state, door);
+        workers.spawn(telemetry::keep_up(cancel.clone()));
+        workers.spawn(measuring::measure(self.state.clone(), cancel.clone()));
         workers.spawn(self.worker.run(cancel.clone()));
         let (db, clock) = (self.state.db.clone(), self.state.clock.clone());
         workers.spawn(payments::watch(

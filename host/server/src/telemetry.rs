@@ -1,9 +1,11 @@
 //! Logs to stderr and metrics for Prometheus.
 
+mod registered;
+
 use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
 use dermaga_shop::workers::{Next, Worker};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -27,6 +29,9 @@ pub enum LogFormat {
 const DURATION_BUCKETS: &[f64] = &[
     0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
+
+/// Upper bounds of fuel: from a price to the limit of a rendering.
+const FUEL_BUCKETS: &[f64] = &[1e4, 1e5, 5e5, 1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8, 2e8];
 
 /// Interval at which recorded durations are sorted into their buckets.
 const SORTED_EVERY: Duration = Duration::from_secs(5);
@@ -56,38 +61,22 @@ pub fn start_logging(settings: &Settings) {
 /// Starts the metrics, once in a process: servers in one process share them.
 pub fn start_metrics() {
     METRICS.get_or_init(|| {
-        let builder = PrometheusBuilder::new();
-        let suffix = Matcher::Suffix("_seconds".to_owned());
-        let recorder = match builder.set_buckets_for_metric(suffix, DURATION_BUCKETS) {
-            Ok(builder) => builder.build_recorder(),
-            Err(_) => PrometheusBuilder::new().build_recorder(),
-        };
+        let recorder = builder().unwrap_or_default().build_recorder();
         let handle = recorder.handle();
         // An error means that this process has a recorder already; its handle belongs to its owner.
         let _ = metrics::set_global_recorder(recorder);
-        metrics::describe_counter!(
-            "http_requests_total",
-            "Requests answered, by method, route and status."
-        );
-        metrics::describe_histogram!(
-            "http_request_duration_seconds",
-            "Time until the answer begins."
-        );
-        describe_workers();
+        registered::describe();
+        metrics::gauge!("dermaga_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         handle
     });
 }
 
-fn describe_workers() {
-    metrics::describe_counter!(
-        "dermaga_worker_runs_total",
-        "Steps that workers took, by worker."
-    );
-    metrics::describe_counter!(
-        "dermaga_worker_failures_total",
-        "Steps that failed or panicked, by worker."
-    );
-    metrics::describe_histogram!("dermaga_worker_run_seconds", "Durations of steps.");
+/// Returns a builder whose histograms have buckets that fit them.
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    let (seconds, fuel) = ("_seconds".to_owned(), "_fuel".to_owned());
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix(seconds), DURATION_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix(fuel), FUEL_BUCKETS)
 }
 
 /// Sorts recorded durations into buckets until the server stops, so that memory does not grow when

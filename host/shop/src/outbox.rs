@@ -3,7 +3,7 @@
 //! A message is there if and only if its cause is, whatever happens to the server in between. The
 //! notifications read it; what they have read is purged when it is old.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     Result,
     db::{Clock, Conn, new_id},
-    execute, fetch_all, text_enum,
+    execute, fetch_all, fetch_one, text_enum,
 };
 
 text_enum! {
@@ -129,6 +129,39 @@ pub struct Message {
     pub subject_id: Uuid,
     pub payload: Json<Value>,
     pub created_at: DateTime<Utc>,
+}
+
+/// Number of entries of a queue that wait, and the time of the oldest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    pub waiting: i64,
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+impl From<(i64, Option<DateTime<Utc>>)> for Backlog {
+    fn from((waiting, oldest): (i64, Option<DateTime<Utc>>)) -> Self {
+        Self { waiting, oldest }
+    }
+}
+
+impl Backlog {
+    /// Shows it as metrics of a queue.
+    pub fn show(self, queue: &'static str, now: DateTime<Utc>) {
+        let age = self.oldest.map_or(TimeDelta::zero(), |oldest| now - oldest);
+        metrics::gauge!("dermaga_queue_waiting", "queue" => queue).set(self.waiting as f64);
+        metrics::gauge!("dermaga_queue_oldest_seconds", "queue" => queue)
+            .set(age.max(TimeDelta::zero()).as_seconds_f64());
+    }
+}
+
+/// Returns the messages that were not read yet, counted.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn backlog(conn: &mut Conn) -> Result<Backlog> {
+    let sql = "SELECT count(*), min(created_at) FROM outbox WHERE handled_at IS NULL";
+    let found = fetch_one!(conn, (i64, Option<DateTime<Utc>>), sql)?;
+    Ok(found.into())
 }
 
 /// Writes what happened to a subject, in the caller's transaction.

@@ -16,7 +16,7 @@ use tower::ServiceExt as _;
 use super::*;
 
 /// A shop with nothing to sell, in a folder of its own.
-async fn shop() -> (tempfile::TempDir, App) {
+pub(super) async fn shop() -> (tempfile::TempDir, App) {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::in_folder(folder.path()).unwrap();
     config.plugins_dir = Some(folder.path().to_owned());

@@ -95,6 +95,20 @@ pub async fn open_subjects(conn: &mut Conn, kind: AlertKind) -> Result<Vec<Strin
     Ok(store::open_subjects(conn, kind).await?)
 }
 
+/// Shows the number of open alerts of each kind as metrics.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn show(conn: &mut Conn) -> Result<()> {
+    let counts = open(conn).await?;
+    for kind in AlertKind::ALL {
+        let counted = counts.iter().find(|(found, _)| found == kind);
+        let count = counted.map_or(0, |(_, count)| *count);
+        metrics::gauge!("dermaga_alerts_open", "kind" => kind.as_str()).set(count as f64);
+    }
+    Ok(())
+}
+
 /// Returns the number of open alerts, by kind.
 ///
 /// # Errors

@@ -5,12 +5,14 @@ use std::{fmt, future::Future, path::Path, sync::Arc, time::Duration};
 use arc_swap::ArcSwapOption;
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::Value;
 use tokio::{sync::OnceCell, time::timeout};
+use tower::layer::layer_fn;
 
-use super::{ClusterError, discovery::Served, known::Known, walls::Walls};
+use super::{ClusterError, discovery::Served, known::Known, measured::Measured, walls::Walls};
 
 /// Time to answer the version, beyond which a cluster counts as away.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -59,7 +61,8 @@ impl Cluster {
         };
         config.connect_timeout = Some(PROBE_TIMEOUT);
         let url = config.cluster_url.to_string().into();
-        let client = Client::try_from(config).map_err(|error| not_configured(&error))?;
+        let client = ClientBuilder::try_from(config).map_err(|error| not_configured(&error))?;
+        let client = client.with_layer(&layer_fn(Measured::new)).build();
         Ok(Self {
             client,
             served: Arc::default(),

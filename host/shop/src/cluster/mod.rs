@@ -18,6 +18,7 @@ mod growth;
 mod inventory;
 mod known;
 mod logs;
+mod measured;
 mod namespace;
 mod network;
 mod object;

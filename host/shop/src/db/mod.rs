@@ -218,8 +218,10 @@ impl Db {
 
     async fn begin_seeing(&self, sees: Sees) -> sqlx::Result<Conn> {
         let inner = match self {
-            Self::Sqlite { writer, .. } => conn::Inner::SqliteTurn(writer.begin(sees).await?),
-            Self::Postgres(server) => conn::Inner::PostgresTx(server.begin().await?),
+            Self::Sqlite { writer, .. } => {
+                conn::Inner::SqliteTurn(counted(writer.begin(sees).await)?)
+            }
+            Self::Postgres(server) => conn::Inner::PostgresTx(counted(server.begin().await)?),
         };
         Ok(self.conn(inner))
     }
@@ -249,8 +251,10 @@ impl Db {
     pub fn read(&self) -> BoxFuture<'_, sqlx::Result<Conn>> {
         let opened = async {
             let inner = match self {
-                Self::Sqlite { reader, .. } => conn::Inner::SqliteRead(reader.acquire().await?),
-                Self::Postgres(server) => server.read().await?,
+                Self::Sqlite { reader, .. } => {
+                    conn::Inner::SqliteRead(counted(reader.acquire().await)?)
+                }
+                Self::Postgres(server) => counted(server.read().await)?,
             };
             Ok(self.conn(inner))
         };
@@ -265,12 +269,27 @@ impl Db {
         let opened = async {
             let inner = match self {
                 // In WAL mode a transaction keeps the snapshot of its first read.
-                Self::Sqlite { reader, .. } => conn::Inner::SqliteSnapshot(reader.begin().await?),
-                Self::Postgres(server) => conn::Inner::PostgresTx(server.snapshot().await?),
+                Self::Sqlite { reader, .. } => {
+                    conn::Inner::SqliteSnapshot(counted(reader.begin().await)?)
+                }
+                Self::Postgres(server) => {
+                    conn::Inner::PostgresTx(counted(server.snapshot().await)?)
+                }
             };
             Ok(self.conn(inner))
         };
         opened.boxed()
+    }
+
+    /// Shows the connections of each pool as metrics.
+    pub fn show(&self) {
+        match self {
+            Self::Sqlite { writer, reader, .. } => {
+                show("writer", writer.pool());
+                show("reader", reader);
+            }
+            Self::Postgres(server) => show("postgres", &server.pool),
+        }
     }
 
     /// `sqlite` or `postgres`.
@@ -291,6 +310,22 @@ impl Db {
             Self::Postgres(server) => server.pool.close().await,
         }
     }
+}
+
+fn show<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) {
+    let most = pool.options().get_max_connections();
+    let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+    let used = pool.size().saturating_sub(idle);
+    metrics::gauge!("dermaga_database_connections_max", "pool" => name).set(f64::from(most));
+    metrics::gauge!("dermaga_database_connections_used", "pool" => name).set(f64::from(used));
+}
+
+/// Counts a wait for a connection that was given up.
+fn counted<T>(opened: sqlx::Result<T>) -> sqlx::Result<T> {
+    if matches!(opened, Err(sqlx::Error::PoolTimedOut)) {
+        metrics::counter!("dermaga_database_waits_given_up_total").increment(1);
+    }
+    opened
 }
 
 fn is_in_memory(path: &Path) -> bool {

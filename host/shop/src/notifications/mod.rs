@@ -30,7 +30,7 @@ use crate::{
     audit::{self, AuditAct, Event, Subject},
     db::{Clock, Conn, Db, Page, Part},
     ids::{DeliveryId, NotificationId, UserId},
-    outbox::Topic,
+    outbox::{Backlog, Topic},
     owners,
     workers::Worker,
 };
@@ -65,6 +65,14 @@ pub async fn purge(db: &Db, clock: &Clock) -> Result<u64> {
         }
         removed += now;
     }
+}
+
+/// Returns the mails that wait to be sent, counted.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn backlog(conn: &mut Conn) -> Result<Backlog> {
+    Ok(deliveries::backlog(conn).await?)
 }
 
 /// Removes what is told to an account that is deleted, and its preferences.

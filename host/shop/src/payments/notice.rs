@@ -28,6 +28,16 @@ struct Kept {
 /// `MALFORMED_REQUEST`, `SIGNATURE_INVALID`, `NOT_FOUND` for an unknown order, `NOTICE_MISMATCH`;
 /// 5xx when it could not be confirmed or applied, so that it is sent again.
 pub async fn receive(payments: &Payments, body: &[u8]) -> Result<String> {
+    let received = take(payments, body).await;
+    let result = match &received {
+        Ok(_) => "TAKEN",
+        Err(error) => error.code.as_str(),
+    };
+    metrics::counter!("dermaga_payment_notices_total", "result" => result).increment(1);
+    received
+}
+
+async fn take(payments: &Payments, body: &[u8]) -> Result<String> {
     let gateway = payments.gateway()?;
     let (text, notice) = read(body)?;
     if !notice.is_signed_with(gateway.server_key()) {

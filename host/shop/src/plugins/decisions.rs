@@ -124,6 +124,7 @@ pub async fn decide<F: Function>(
                 resumed(registry, plugin).await;
             }
             measure(&mut decision, &called.usage);
+            count(&decision);
             decision.logs = serde_json::to_string(&called.logs)?;
             decision.output = Some(canonical_json(&serde_json::to_value(&called.value)?));
             Ok(Decided {
@@ -137,6 +138,7 @@ pub async fn decide<F: Function>(
             }
             decision.logs = serde_json::to_string(&error.logs)?;
             decision.failure = Some(error.code());
+            count(&decision);
             let suspension = if breaker::counts(&error.failure) {
                 permit.failed(registry.clock().now())
             } else {
@@ -208,8 +210,22 @@ async fn record_refusal(registry: &Registry, decision: &Decision) -> bool {
 fn measure(decision: &mut Decision, usage: &dermaga_runtime::Usage) {
     decision.fuel = i64::try_from(usage.fuel).unwrap_or(i64::MAX);
     decision.duration_us = i64::try_from(usage.duration.as_micros()).unwrap_or(i64::MAX);
-    metrics::histogram!("dermaga_plugin_call_seconds", "plugin" => decision.plugin_id.clone(), "function" => decision.function)
-        .record(usage.duration);
+    let labels = [
+        ("plugin", decision.plugin_id.clone()),
+        ("function", decision.function.to_owned()),
+    ];
+    metrics::histogram!("dermaga_plugin_call_seconds", &labels).record(usage.duration);
+    metrics::histogram!("dermaga_plugin_call_fuel", &labels).record(usage.fuel as f64);
+}
+
+/// Counts a call that has ended, by its failure if it has one.
+fn count(decision: &Decision) {
+    let labels = [
+        ("plugin", decision.plugin_id.clone()),
+        ("function", decision.function.to_owned()),
+        ("result", decision.failure.unwrap_or("ANSWERED").to_owned()),
+    ];
+    metrics::counter!("dermaga_plugin_calls_total", &labels).increment(1);
 }
 
 /// A version that failed once too often.
@@ -282,7 +298,6 @@ async fn resumed(registry: &Registry, plugin: &Plugin) {
 }
 
 fn refused(error: &CallError, decision_id: DecisionId) -> Error {
-    metrics::counter!("dermaga_plugin_failures_total", "plugin" => error.plugin.to_string(), "code" => error.code()).increment(1);
     tracing::warn!(
         plugin.id = error.plugin, plugin.version = error.version, plugin.function = error.function,
         code = error.code(), decision.id = %decision_id, %error, "plugin.call_failed"

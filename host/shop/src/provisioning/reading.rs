@@ -14,13 +14,30 @@ use super::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
-    db::{Db, Page, Part},
+    db::{Conn, Db, Page, Part},
     ids::{InstanceId, UserId},
     plugins,
 };
 
 /// Number of events that an instance shows.
 const EVENTS: i64 = 50;
+
+/// Shows the number of instances of each status as metrics.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn show(conn: &mut Conn) -> Result<()> {
+    let counts = store::count_by_status(conn).await?;
+    for status in Status::ALL {
+        let counted = counts.iter().find(|(found, _)| found == status);
+        let count = counted.map_or(0, |(_, count)| *count);
+        // One that is gone is no instance any more, and not counted.
+        if *status != Status::Terminated {
+            metrics::gauge!("dermaga_instances", "status" => status.as_str()).set(count as f64);
+        }
+    }
+    Ok(())
+}
 
 /// Lists a customer's instances, newest first.
 ///

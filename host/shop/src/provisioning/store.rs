@@ -84,6 +84,12 @@ pub(super) async fn secrets_in_use(
     fetch_all!(conn, (InstanceId, String, Vec<u8>), sql)
 }
 
+/// Counts the instances that are there, by status.
+pub(super) async fn count_by_status(conn: &mut Conn) -> sqlx::Result<Vec<(Status, i64)>> {
+    let sql = "SELECT status, count(*) FROM instances WHERE status <> 'TERMINATED' GROUP BY status";
+    fetch_all!(conn, (Status, i64), sql)
+}
+
 pub(super) async fn insert_event(
     conn: &mut Conn,
     id: Uuid,

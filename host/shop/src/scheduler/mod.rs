@@ -173,6 +173,31 @@ impl Scheduler {
         Ok(views)
     }
 
+    /// Shows as metrics when each job last succeeded, and for how long it should have since.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn show(&self) -> Result<()> {
+        let (now, zone) = (self.clock.now(), self.clock.zone());
+        let mut conn = self.db.read().await?;
+        for job in &self.jobs {
+            let success = store::last_success(&mut conn, job.name).await?;
+            let since = match success {
+                Some((scheduled_for, _)) => Some(scheduled_for),
+                None => store::known_since(&mut conn, job.name).await?,
+            };
+            let overdue = since.map_or(TimeDelta::zero(), |since| {
+                job.schedule.overdue(zone, since, now)
+            });
+            let ended = success.map_or(0, |(_, ended)| ended.timestamp());
+            metrics::gauge!("dermaga_job_overdue_seconds", "job" => job.name)
+                .set(overdue.as_seconds_f64());
+            metrics::gauge!("dermaga_job_last_success_timestamp_seconds", "job" => job.name)
+                .set(ended as f64);
+        }
+        Ok(())
+    }
+
     /// Lists the runs of a job, newest first.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use croner::{
     Cron,
@@ -54,6 +54,12 @@ impl Schedule {
     pub fn next(&self, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let Self::Cron(cron) = self else { return None };
         occurrences::next(cron, zone, now)
+    }
+
+    /// Returns the time since it was first due after `since`; zero when it was not yet.
+    pub(super) fn overdue(&self, zone: Tz, since: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
+        let due = self.next(zone, since);
+        due.map_or(TimeDelta::zero(), |due| (now - due).max(TimeDelta::zero()))
     }
 
     /// Returns the text with seconds, as `tokio-cron-scheduler` wants it; `None` when it is off.
@@ -108,6 +114,17 @@ mod tests {
         let two = at("2026-11-23T02:00:00Z");
         assert_eq!(nightly.latest(Tz::UTC, two), Some(two));
         assert_eq!(nightly.next(Tz::UTC, two), Some(at("2026-11-24T02:00:00Z")));
+    }
+
+    #[test]
+    fn a_job_is_overdue_from_the_first_instant_that_was_missed() {
+        let nightly: Schedule = "0 2 * * *".parse().unwrap();
+        let (done, now) = (at("2026-11-20T02:00:00Z"), at("2026-11-23T03:30:00Z"));
+        let missed = nightly.overdue(Tz::UTC, done, now);
+        assert_eq!(missed, TimeDelta::minutes(49 * 60 + 30));
+        let early = nightly.overdue(Tz::UTC, at("2026-11-23T02:00:00Z"), now);
+        assert_eq!(early, TimeDelta::zero());
+        assert_eq!(Schedule::Off.overdue(Tz::UTC, done, now), TimeDelta::zero());
     }
 
     #[test]

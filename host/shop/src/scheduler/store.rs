@@ -151,6 +151,23 @@ const RUN_LIST: List = List {
     order: "ORDER BY started_at DESC, id DESC",
 };
 
+/// Returns the instant for which a job's last run that succeeded was scheduled, and the time of its end.
+pub(super) async fn last_success(
+    conn: &mut Conn,
+    job: &str,
+) -> sqlx::Result<Option<(DateTime<Utc>, DateTime<Utc>)>> {
+    let sql = "SELECT scheduled_for, finished_at FROM job_runs WHERE job = $1 AND status = 'SUCCEEDED' \
+               ORDER BY started_at DESC LIMIT 1";
+    fetch_optional!(conn, (DateTime<Utc>, DateTime<Utc>), sql, job)
+}
+
+/// Returns the time since when a job is known; `None` before its first look.
+pub(super) async fn known_since(conn: &mut Conn, job: &str) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let sql = "SELECT watched_since FROM jobs WHERE name = $1";
+    let row = fetch_optional!(conn, (DateTime<Utc>,), sql, job)?;
+    Ok(row.map(|(since,)| since))
+}
+
 pub(super) async fn run(conn: &mut Conn, id: RunId) -> sqlx::Result<Option<RunRow>> {
     find_where(conn, RUN_LIST.rows, &Filter::of("id = ?", id)).await
 }

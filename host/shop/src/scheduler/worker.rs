@@ -1,6 +1,9 @@
 //! Looks for due runs, and runs them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     task::JoinHandle,
@@ -12,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     HEARTBEAT, Job, Outcome, Scheduler,
     claim::{self, Claim, Due},
+    model::RunStatus,
     progress::{Counted, Progress},
 };
 use crate::{
@@ -141,7 +145,9 @@ impl Scheduler {
         let rule = tokio::spawn((job.rule.0)(progress.clone()));
         let cut_off = self.cut_off.clone();
         self.runs.spawn(async move {
+            let started = Instant::now();
             let ended = supervise(name, &claim, (rule, &progress), cut_off).await;
+            count(name, ended.as_ref(), started.elapsed());
             if let Some(ended) = ended
                 && let Err(error) = claim.finish(ended, progress.counted()).await
             {
@@ -202,6 +208,19 @@ async fn supervise(
             }
         }
     }
+}
+
+/// Counts a run that ended on this server: one that it no longer has is another's to end.
+fn count(name: &'static str, ended: Option<&Result<Outcome, String>>, took: Duration) {
+    let status = match ended {
+        Some(Ok(outcome)) if outcome.errors.is_empty() => RunStatus::Succeeded,
+        Some(Ok(_)) => RunStatus::Partial,
+        Some(Err(_)) => RunStatus::Failed,
+        None => RunStatus::Abandoned,
+    };
+    metrics::counter!("dermaga_job_runs_total", "job" => name, "status" => status.as_str())
+        .increment(1);
+    metrics::histogram!("dermaga_job_run_seconds", "job" => name).record(took);
 }
 
 fn told(

@@ -1,5 +1,6 @@
 //! The float: paid credit of all customers together, which is money the shop owes.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -42,12 +43,36 @@ impl Float {
 /// When the database does not answer.
 pub async fn measure(wallets: &Wallets, conn: &mut Conn) -> Result<Float> {
     let paid = store::admin::totals(conn).await?.paid;
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a metric is a float; up to 9 quadrillion rupiah it is exact"
-    )]
-    metrics::gauge!("dermaga_wallet_float_rupiah").set(paid.get() as f64);
+    metrics::gauge!("dermaga_wallet_float_rupiah").set(figure(paid.get()));
     Ok(Float::new(paid, wallets.settings.float_warning))
+}
+
+/// Shows what customers hold, and how far ledger and seals have come, as metrics.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn show(conn: &mut Conn) -> Result<()> {
+    let books = store::admin::books(conn).await?;
+    metrics::gauge!("dermaga_wallet_float_rupiah").set(figure(books.paid.get()));
+    metrics::gauge!("dermaga_wallet_bonus_rupiah").set(figure(books.bonus.get()));
+    metrics::gauge!("dermaga_ledger_entries").set(figure(books.entries));
+    let last = store::last_seal(conn).await?.map(|seal| seal.sealed_at);
+    metrics::gauge!("dermaga_ledger_last_entry_timestamp_seconds").set(seconds(books.last_entry));
+    metrics::gauge!("dermaga_ledger_last_seal_timestamp_seconds").set(seconds(last));
+    Ok(())
+}
+
+/// Returns the seconds since 1970; zero for what has not been yet.
+fn seconds(moment: Option<DateTime<Utc>>) -> f64 {
+    figure(moment.map_or(0, |moment| moment.timestamp()))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a metric is a float; up to 9 quadrillion it is exact"
+)]
+fn figure(number: i64) -> f64 {
+    number as f64
 }
 
 /// Alerts administrators when the float has reached its warning level, and when that is over.

@@ -30,7 +30,7 @@ use crate::{
     crypto::{Secret, Vault},
     db::{Clock, Conn, Db, Page, Part, new_id},
     ids::{UserId, WebhookDeliveryId, WebhookId},
-    outbox::Topic,
+    outbox::{Backlog, Topic},
     owners,
     throttle::Throttle,
     workers::Worker,
@@ -446,6 +446,14 @@ fn kinds_for(owner: Owner, mut events: Vec<Topic>) -> Result<Json<Vec<Topic>>> {
 pub async fn forget(conn: &mut Conn, user_id: UserId) -> Result<()> {
     store::delete_all(conn, Owner::Customer(user_id)).await?;
     Ok(())
+}
+
+/// Returns the deliveries that wait to be made, counted.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn backlog(conn: &mut Conn) -> Result<Backlog> {
+    Ok(deliveries::backlog(conn).await?)
 }
 
 /// Removes deliveries that are too old to be of use, with their attempts; returns their number. One

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dermaga::config::{self, Sources};
-use dermaga_tests::{Engine, Shop};
+use dermaga_tests::{Engine, Shop, checkout};
 use reqwest::Method;
 use sqlx::{Connection as _, PgConnection};
 
@@ -54,6 +54,44 @@ async fn measurements_are_sorted_without_being_read() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{}", metrics(&shop).await);
+}
+
+/// The first look into the database is taken at the start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_shown_is_documented_and_the_database_is_looked_into() {
+    let shop = Shop::open(Engine::Sqlite).await.unwrap();
+    let last = "dermaga_job_overdue_seconds{";
+    let mut shown = metrics(&shop).await;
+    for _ in 0..100 {
+        if shown.contains(last) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        shown = metrics(&shop).await;
+    }
+    for expected in [
+        last,
+        "dermaga_build_info{version=",
+        "dermaga_database_connections_max{",
+        "dermaga_instances{status=\"FAILED\"}",
+        "dermaga_queue_oldest_seconds{queue=\"mails\"}",
+    ] {
+        assert!(shown.contains(expected), "{expected} is not in {shown}");
+    }
+    let document = std::fs::read_to_string(checkout().join("docs/OPERATIONS.md")).unwrap();
+    let types = shown
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut count = 0;
+    for (name, kind) in types.filter_map(|line| line.split_once(' ')) {
+        let row = format!("| `{name}` | {kind} |");
+        assert!(
+            document.contains(&row),
+            "{row} is not in docs/OPERATIONS.md"
+        );
+        count += 1;
+    }
+    assert!(count > 15, "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

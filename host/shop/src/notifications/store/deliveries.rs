@@ -8,9 +8,9 @@ use super::super::model::{Channel, Delivery, DeliveryState, Language};
 use crate::{
     crypto::Hidden,
     db::{Conn, Filter, Lease, List, Page, Part, fetch_page},
-    execute, fetch_optional,
+    execute, fetch_one, fetch_optional,
     ids::{DeliveryId, NotificationId, UserId},
-    outbox::Topic,
+    outbox::{Backlog, Topic},
 };
 
 /// Values of a delivery to store.
@@ -103,6 +103,13 @@ pub(in crate::notifications) async fn mark(
         &outcome.answer,
         now
     )
+}
+
+/// Mails that were neither sent nor given up.
+pub(in crate::notifications) async fn backlog(conn: &mut Conn) -> sqlx::Result<Backlog> {
+    let sql = "SELECT count(*), min(created_at) FROM notification_deliveries WHERE state IN ('PENDING', 'FAILED')";
+    let found = fetch_one!(conn, (i64, Option<DateTime<Utc>>), sql)?;
+    Ok(found.into())
 }
 
 const DELIVERIES: List = List {

@@ -8,7 +8,11 @@ mod breaker;
 mod text;
 mod wire;
 
-use std::{ops::RangeInclusive, sync::OnceLock, time::Duration};
+use std::{
+    ops::RangeInclusive,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::{Method, Response, StatusCode, header::RETRY_AFTER};
@@ -336,7 +340,9 @@ impl Gateway {
                 let until = self.breaker.open_until(now).unwrap_or(now);
                 return Err(GatewayError::LeftAlone(until));
             }
+            let started = Instant::now();
             let answer = self.ask_once(method.clone(), url, body).await;
+            measure(answer.as_ref().err(), started.elapsed());
             match &answer {
                 Err(error) if error.is_outage() => {
                     tracing::warn!(%error, gateway.url = url, attempt, "gateway.failed");
@@ -395,6 +401,16 @@ impl Gateway {
             code => Ok(Answer { code, text, json }),
         }
     }
+}
+
+/// Counts a request to the gateway. A refusal of what was asked is an answer.
+fn measure(error: Option<&GatewayError>, took: Duration) {
+    let result = match error {
+        None => "ANSWERED",
+        Some(GatewayError::Throttled(_)) => "THROTTLED",
+        Some(_) => "FAILED",
+    };
+    metrics::histogram!("dermaga_gateway_call_seconds", "result" => result).record(took);
 }
 
 /// Seconds that a 429 asks to wait.

@@ -10,6 +10,7 @@ use crate::{
     db::{Conn, Filter, List, Page, Part, Span, Walked, fetch_page, fetch_span, find_where},
     fetch_all, fetch_one,
     ids::UserId,
+    money::Rupiah,
 };
 
 impl WalletOrder {
@@ -59,6 +60,23 @@ pub(in crate::wallet) async fn totals(conn: &mut Conn) -> sqlx::Result<Totals> {
         CAST(coalesce(sum(total_top_up), 0) AS BIGINT) AS top_up,
         CAST(coalesce(sum(total_spent), 0) AS BIGINT) AS spent FROM wallets";
     fetch_one!(conn, Totals, sql)
+}
+
+/// Sums of all wallets that are shown as metrics.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub(in crate::wallet) struct Books {
+    pub(in crate::wallet) paid: Rupiah,
+    pub(in crate::wallet) bonus: Rupiah,
+    pub(in crate::wallet) entries: i64,
+    pub(in crate::wallet) last_entry: Option<DateTime<Utc>>,
+}
+
+pub(in crate::wallet) async fn books(conn: &mut Conn) -> sqlx::Result<Books> {
+    let sql = "SELECT CAST(coalesce(sum(paid_balance), 0) AS BIGINT) AS paid,
+        CAST(coalesce(sum(bonus_balance), 0) AS BIGINT) AS bonus,
+        CAST(coalesce(sum(entries), 0) AS BIGINT) AS entries,
+        max(CASE WHEN entries > 0 AND closed_at IS NULL THEN updated_at END) AS last_entry FROM wallets";
+    fetch_one!(conn, Books, sql)
 }
 
 pub(in crate::wallet) async fn totals_by_type(

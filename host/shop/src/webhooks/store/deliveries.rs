@@ -6,8 +6,9 @@ use uuid::Uuid;
 use super::super::model::{WebhookAttempt, WebhookDelivery, WebhookDeliveryState};
 use crate::{
     db::{Conn, Filter, Lease, List, Page, Part, fetch_page},
-    execute, fetch_all, fetch_optional,
+    execute, fetch_all, fetch_one, fetch_optional,
     ids::{WebhookDeliveryId, WebhookId},
+    outbox::Backlog,
 };
 
 /// Values of a delivery to store.
@@ -61,6 +62,13 @@ pub(in crate::webhooks) async fn due(conn: &mut Conn, lease: &Lease) -> sqlx::Re
                FROM webhook_deliveries d JOIN webhook_endpoints w ON w.id = d.webhook_id \
                WHERE d.id = $1 AND d.lease_holder = $2";
     fetch_optional!(conn, Due, sql, lease.id, lease.holder)
+}
+
+/// Deliveries that were neither made nor given up.
+pub(in crate::webhooks) async fn backlog(conn: &mut Conn) -> sqlx::Result<Backlog> {
+    let sql = "SELECT count(*), min(created_at) FROM webhook_deliveries WHERE state IN ('PENDING', 'FAILED')";
+    let found = fetch_one!(conn, (i64, Option<DateTime<Utc>>), sql)?;
+    Ok(found.into())
 }
 
 /// State of a delivery after an attempt.
