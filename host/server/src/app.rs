@@ -179,7 +179,6 @@ impl App {
         let server = tokio::spawn(server);
         let door = departure.door();
         let mut workers = assistants(&self.state, door);
-        workers.spawn(telemetry::keep_up(cancel.clone()));
         workers.spawn(measuring::measure(self.state.clone(), cancel.clone()));
         workers.spawn(self.worker.run(cancel.clone()));
         let (db, clock) = (self.state.db.clone(), self.state.clock.clone());
@@ -278,5 +277,6 @@ pub async fn run(app: App) -> Result<(), StartError> {
         );
     }
     running.serve_until_stopped().await;
+    telemetry::traces::end().await;
     Ok(())
 }

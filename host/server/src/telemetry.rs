@@ -1,20 +1,28 @@
 //! Logs to stderr and metrics for Prometheus.
 
 mod registered;
+pub mod traces;
 
 use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
 use dermaga_shop::workers::{Next, Worker};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry_sdk::trace::SdkTracer;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::filter_fn, fmt, layer::SubscriberExt as _,
+    registry::LookupSpan, util::SubscriberInitExt as _,
+};
 
-/// Settings of the log.
+/// Settings of log and traces.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Filter of events: a level, or directives such as `info,dermaga=debug`.
     pub log: String,
     pub log_format: LogFormat,
+    /// Address of the collector of traces; none are sent without it.
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Form of a logged event.
@@ -36,26 +44,62 @@ const FUEL_BUCKETS: &[f64] = &[1e4, 1e5, 5e5, 1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8,
 /// Interval at which recorded durations are sorted into their buckets.
 const SORTED_EVERY: Duration = Duration::from_secs(5);
 
-/// Filter for a library that logs its every step; name it in `DERMAGA_LOG` to see them.
-const QUIETER: &str = "tokio_cron_scheduler=warn";
+/// Filter for a library that logs its every step, and for spans of [traces]; name the library in
+/// `DERMAGA_LOG` to see them.
+const QUIETER: &str = "tokio_cron_scheduler=warn,dermaga::traces=off";
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Sends events to stderr. The first call in a process counts.
-pub fn start_logging(settings: &Settings) {
+/// Sends events to stderr, and spans to the collector when there is one and they are wanted. The
+/// first call in a process counts.
+pub fn start_logging(settings: &Settings, is_traced: bool) {
     let filter = EnvFilter::try_new(format!("{QUIETER},{}", settings.log))
         .unwrap_or_else(|_| EnvFilter::new("info"));
-    let events = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // An error means that this process has a subscriber already, as in tests.
-    let _ = match settings.log_format {
-        LogFormat::Text => events.with_ansi(std::io::stderr().is_terminal()).try_init(),
+    let events = fmt::layer::<Registry>().with_writer(std::io::stderr);
+    let events = match settings.log_format {
+        LogFormat::Text => events.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => events
             .json()
             .flatten_event(true)
             .with_current_span(true)
             .with_span_list(false)
-            .try_init(),
+            .boxed(),
     };
+    let endpoint = settings.otlp_endpoint.as_deref().filter(|_| is_traced);
+    let (tracer, failure) = match endpoint.map(traces::tracer).transpose() {
+        Ok(tracer) => (tracer, None),
+        Err(error) => (None, Some(error)),
+    };
+    // An error means that this process has a subscriber already, as in tests.
+    let _ = tracing_subscriber::registry()
+        .with(events.with_filter(filter))
+        .with(tracer.map(spans))
+        .try_init();
+    if let Some(error) = failure {
+        tracing::error!(%error, "traces.not_started");
+    }
+}
+
+/// Returns the layer that hands spans to a tracer.
+fn spans<S>(tracer: SdkTracer) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + 'static,
+{
+    tracing_opentelemetry::layer()
+        .with_tracer(tracer)
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_filter(filter_fn(is_traceable).with_max_level_hint(Level::INFO))
+}
+
+/// Returns true for spans of this program. Events stay in the log, and libraries are left out: the
+/// client that sends spans would make others.
+fn is_traceable(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span()
+        && metadata.target().starts_with("dermaga")
+        && *metadata.level() <= Level::INFO
 }
 
 /// Starts the metrics, once in a process: servers in one process share them.

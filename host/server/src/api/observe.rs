@@ -24,8 +24,11 @@ use metrics::{Counter, Histogram};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::api::AppState;
-use crate::http::{Refusal, context};
+use crate::{
+    api::AppState,
+    http::{Refusal, context},
+    telemetry::traces,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id taken over from a client or proxy.
@@ -100,7 +103,13 @@ pub async fn observe(
     next: Next,
 ) -> Response {
     let id = accepted_id(request.headers()).unwrap_or_else(|| made_id(&state.clock));
+    let is_believed = state.config.http.trusted_proxies > 0;
+    let believed = is_believed.then(|| request.headers());
+    let path = request.extensions().get::<MatchedPath>();
+    let route = path.map_or("unmatched", MatchedPath::as_str);
+    let traced = traces::of_request(known_method(request.method()), route, believed);
     let span = tracing::info_span!(
+        parent: &traced,
         "request",
         request.id = id.to_str().unwrap_or_default(),
         user.id = tracing::field::Empty,
@@ -111,7 +120,9 @@ pub async fn observe(
         response.headers_mut().insert(REQUEST_ID, id);
         response
     };
-    answering.instrument(span).await
+    let response = answering.instrument(span).instrument(traced.clone()).await;
+    traces::answered(&traced, response.status().as_u16());
+    response
 }
 
 /// Answers a request in its context, and reports on it within its span.

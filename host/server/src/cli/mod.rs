@@ -340,7 +340,7 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         Command::Demo(args) => {
             Box::pin(demo::demo(global.load_quietly(args.flags())?, args.exit)).await
         }
-        Command::Serve(args) => Box::pin(serve::serve(global.load(args.flags())?)).await,
+        Command::Serve(args) => Box::pin(serve::serve(global.load_serving(args.flags())?)).await,
         Command::Config { reference: false } => print(&global.load(Vec::new())?.describe()),
         Command::Migrate(args) => {
             Box::pin(transfer::migrate(global.load_quietly(Vec::new())?, args)).await
@@ -392,7 +392,20 @@ impl Global {
     }
 
     /// The configuration in force, with logging started by it.
-    fn load(self, mut flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
+    fn load(self, flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
+        self.load_traced(flags, false)
+    }
+
+    /// As [`Global::load`], with traces started, too.
+    fn load_serving(self, flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
+        self.load_traced(flags, true)
+    }
+
+    fn load_traced(
+        self,
+        mut flags: Vec<(&'static str, String)>,
+        is_traced: bool,
+    ) -> Result<Loaded, ConfigError> {
         flags.extend(
             self.data_dir
                 .map(|folder| ("data_dir", folder.display().to_string())),
@@ -400,7 +413,7 @@ impl Global {
         flags.extend(self.log.map(|filter| ("log", filter)));
         let mut loaded = config::load(Sources::of_process(self.config, flags)?)?;
         loaded.config.runtime.compiler = compiler();
-        telemetry::start_logging(&loaded.config.telemetry);
+        telemetry::start_logging(&loaded.config.telemetry, is_traced);
         for note in loaded.notes() {
             tracing::warn!(note, "config.note");
         }

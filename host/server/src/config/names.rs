@@ -1,11 +1,6 @@
 //! Names of settings: which of a source's names are meant for this program, and which are misspelt.
 
-use super::{
-    error::Problem,
-    load::Source,
-    setting::Setting,
-    settings::{OTHER_VARIABLES, SETTINGS},
-};
+use super::{error::Problem, load::Source, setting::Setting, settings::SETTINGS};
 
 /// Names that begin so are this program's: an unknown one is a misspelt setting.
 const FAMILIES: &[&str] = &[
@@ -23,6 +18,9 @@ const FAMILIES: &[&str] = &[
     "TICKETS_",
     "WALLET_",
 ];
+
+/// Environment variables that begin like settings and are not in the table.
+const OTHER_VARIABLES: &[&str] = &["DERMAGA_CONFIG", "DERMAGA_SERVER", "DERMAGA_API_TOKEN"];
 
 /// The setting of this name in the environment.
 pub(super) fn by_variable(name: &str) -> Option<&'static Setting> {

@@ -23,10 +23,6 @@ use super::{
 };
 use crate::telemetry::LogFormat;
 
-/// Environment variables that begin like settings and are not in the table.
-pub(super) const OTHER_VARIABLES: &[&str] =
-    &["DERMAGA_CONFIG", "DERMAGA_SERVER", "DERMAGA_API_TOKEN"];
-
 const DAY: u64 = 86_400;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -503,4 +499,7 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_LOG_FORMAT" "log_format" (Some("text")):
         "`text` or `json`, one event a line."
         => |c, text| c.telemetry.log_format = parse::word(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?;
+    "OTEL_EXPORTER_OTLP_ENDPOINT" "otlp_endpoint" (None):
+        "Address of an OpenTelemetry collector, such as `http://otel-collector:4318`, to which the server sends traces by OTLP over HTTP (`/v1/traces` is added). Without it, none are made."
+        => |c, text| c.telemetry.otlp_endpoint = Some(parse::url(text)?);
 };

@@ -84,6 +84,7 @@ pub(super) const METRICS: &[Metric] = table![
 
     Gauge "dermaga_alerts_open" ["kind"] "Alerts that are open.";
     Counter "dermaga_alerts_total" ["kind"] "Times that a cause of an alert was noticed on this server.";
+    Counter "dermaga_trace_exports_total" ["result"] "Requests to the collector of traces: TAKEN or FAILED.";
     Gauge "dermaga_database_connections_max" ["pool"] "Connections that a pool may open.";
     Gauge "dermaga_database_connections_used" ["pool"] "Connections of a pool in use.";
     Counter "dermaga_database_waits_given_up_total" [] "Waits for a connection to the database that took too long.";

@@ -162,6 +162,11 @@ async fn each_broken_part_is_named_with_what_to_do() {
     let report = patient.with(&[("SMTP_URL", &smtp)], &[]).await;
     report.blames("mail", "FAILED", &["127.0.0.1", "SMTP_URL", "refused"]);
 
+    let collector = format!("http://{nowhere}");
+    let setting = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let report = patient.with(&[(setting, &collector)], &[]).await;
+    report.blames("traces", "WARNING", &[&collector, setting]);
+
     let file = patient.data.path().join("a-file");
     fs::write(&file, "").unwrap();
     let inside = format!("{}/attachments", file.display());

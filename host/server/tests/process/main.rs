@@ -27,6 +27,7 @@ mod push;
 mod rollout;
 mod servers;
 mod site;
+mod traces;
 mod transfer;
 mod two_releases;
 mod webhooks;

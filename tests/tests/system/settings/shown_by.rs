@@ -447,12 +447,18 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         "logs_are_as_loud_and_as_formatted_as_asked",
         &["DERMAGA_LOG", "DERMAGA_LOG_FORMAT"],
     ),
+    (
+        TRACES,
+        "spans_of_requests_go_to_the_collector",
+        &["OTEL_EXPORTER_OTLP_ENDPOINT"],
+    ),
 ];
 
 const CAPACITY: &str = "tests/tests/system/api/capacity.rs";
 const CLI: &str = "host/server/tests/process/cli.rs";
 const ROLLOUT: &str = "host/server/tests/process/rollout.rs";
 const DATABASE: &str = "host/server/tests/process/database.rs";
+const TRACES: &str = "host/server/tests/process/traces.rs";
 
 const LIFE: &str = "tests/tests/system/api/plugin_lifecycle.rs";
 const SUSPENSIONS: &str = "tests/tests/system/api/plugin_suspensions.rs";

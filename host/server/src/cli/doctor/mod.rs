@@ -69,6 +69,7 @@ async fn examine(loaded: &Loaded, ask_gateway: bool) -> Vec<Finding> {
     findings.push(outside::gateway(config, ask_gateway).await);
     findings.push(outside::mail(config).await);
     findings.push(outside::attachments(config).await);
+    findings.extend(outside::traces(config).await);
     findings
 }
 

@@ -14,7 +14,7 @@ use super::{
     local::told,
     report::{Finding, Part},
 };
-use crate::config::Config;
+use crate::{config::Config, telemetry::traces};
 
 const APPLY_ROLES: &str =
     "`kubectl apply -f deploy/kubernetes/rbac.yaml` makes an account with all of them.";
@@ -228,6 +228,23 @@ pub(super) async fn attachments(config: &Config) -> Finding {
             "Check DERMAGA_ATTACHMENTS: the rights and the room of a folder, or address and key of a bucket, which must put, get and delete.",
         ),
     }
+}
+
+/// Sends an export without a span to the collector, if there is one.
+pub(super) async fn traces(config: &Config) -> Option<Finding> {
+    let (part, endpoint) = (Part::Traces, config.telemetry.otlp_endpoint.as_deref()?);
+    let address = traces::address(endpoint);
+    let failure = match traces::probe(&address).await {
+        Ok(status) if status.is_success() => {
+            return Some(part.ok(format!("{address} takes traces")));
+        }
+        Ok(status) => format!("{address} answers {status}"),
+        Err(error) => format!("{address}: {error}"),
+    };
+    // The shop sells without its traces.
+    let todo =
+        "Check OTEL_EXPORTER_OTLP_ENDPOINT, and that the collector takes OTLP over HTTP there.";
+    Some(part.warning(failure, todo))
 }
 
 fn not_made_yet(folder: &Path) -> Finding {

@@ -48,6 +48,7 @@ pub(super) enum Part {
     Gateway,
     Mail,
     Attachments,
+    Traces,
 }
 
 impl Part {
@@ -62,6 +63,7 @@ impl Part {
             Self::Gateway => "gateway",
             Self::Mail => "mail",
             Self::Attachments => "attachments",
+            Self::Traces => "traces",
         }
     }
 
