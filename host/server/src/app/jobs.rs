@@ -35,6 +35,7 @@ pub(super) fn scheduler(config: &Config, parts: Parts<'_>) -> Scheduler {
     let mut jobs = billing(config, subscriptions);
     jobs.extend(telling(config, subscriptions));
     jobs.extend(upkeep(config, parts.coupons, wallets));
+    jobs.push(proof(config, wallets));
     jobs.push(image_ages(config, parts.catalog));
     jobs.extend(tickets(config, parts.tickets));
     let (db, clock) = (wallets.db.clone(), wallets.clock.clone());
@@ -164,6 +165,25 @@ fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
             }),
         },
     ]
+}
+
+fn proof(config: &Config, wallets: &Wallets) -> Job {
+    let proven = wallets.clone();
+    Job {
+        name: "ledger-verify",
+        summary: "Proves the books, and raises an alert while they are broken.",
+        schedule: config.schedules.ledger_verify.clone(),
+        rule: Rule::new(move |_| {
+            let wallets = proven.clone();
+            async move {
+                let found = wallet::watch_books(&wallets).await?;
+                Ok(Outcome {
+                    items: found.entries,
+                    errors: found.faults,
+                })
+            }
+        }),
+    }
 }
 
 fn image_ages(config: &Config, catalog: &Catalog) -> Job {

@@ -98,8 +98,8 @@ mod tests {
             "dermaga_instances{status=\"FAILED\"} 0\n",
             "dermaga_wallet_float_rupiah 0\n",
             "dermaga_ledger_last_seal_timestamp_seconds 0\n",
-            "dermaga_job_last_success_timestamp_seconds{job=\"ledger-seal\"} 0\n",
-            "dermaga_job_overdue_seconds{job=\"ledger-seal\"} 0\n",
+            "dermaga_job_last_success_timestamp_seconds{job_name=\"ledger-seal\"} 0\n",
+            "dermaga_job_overdue_seconds{job_name=\"ledger-seal\"} 0\n",
             "dermaga_database_connections_max{pool=\"writer\"} 1\n",
         ] {
             assert!(shown.contains(line), "{line} is not in {shown}");

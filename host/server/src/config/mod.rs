@@ -121,6 +121,7 @@ pub struct Schedules {
     pub coupon_statuses: Schedule,
     pub wallet_float: Schedule,
     pub ledger_seal: Schedule,
+    pub ledger_verify: Schedule,
     pub database_statistics: Schedule,
     pub image_ages: Schedule,
     pub health_history: Schedule,

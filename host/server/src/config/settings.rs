@@ -355,6 +355,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "CRON_LEDGER_SEAL" "cron.ledger_seal" (Some("10 0 * * *")):
         "When the ledger is sealed: how far each wallet's chain has come is remembered, so that a lost end is noticed."
         => |c, text| c.schedules.ledger_seal = text.parse()?;
+    "CRON_LEDGER_VERIFY" "cron.ledger_verify" (Some("40 3 * * *")):
+        "When the books are proven, for the alert BOOKS_BROKEN, as `dermaga ledger verify` does."
+        => |c, text| c.schedules.ledger_verify = text.parse()?;
     "CRON_DATABASE_STATISTICS" "cron.database_statistics" (Some("40 4 * * *")):
         "When SQLite looks at the sizes of its tables, by which it chooses indexes; it does so at the start, too. PostgreSQL does it by itself."
         => |c, text| c.schedules.database_statistics = text.parse()?;

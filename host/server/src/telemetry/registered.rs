@@ -68,10 +68,10 @@ pub(super) const METRICS: &[Metric] = table![
     Counter "dermaga_cluster_calls_total" ["verb", "kind", "status"] "Requests to the Kubernetes API; `none` is a status without an answer.";
     Histogram "dermaga_cluster_call_seconds" ["verb", "kind"] "Time until the answer of the Kubernetes API begins.";
 
-    Counter "dermaga_job_runs_total" ["job", "status"] "Runs of jobs that ended on this server; ABANDONED ones were left to another.";
-    Histogram "dermaga_job_run_seconds" ["job"] "Durations of runs of jobs.";
-    Gauge "dermaga_job_last_success_timestamp_seconds" ["job"] "Time of the end of the last run that succeeded; 0 before the first.";
-    Gauge "dermaga_job_overdue_seconds" ["job"] "Time since the first instant of the job's schedule that no run has succeeded for.";
+    Counter "dermaga_job_runs_total" ["job_name", "status"] "Runs of jobs that ended on this server; ABANDONED ones were left to another.";
+    Histogram "dermaga_job_run_seconds" ["job_name"] "Durations of runs of jobs.";
+    Gauge "dermaga_job_last_success_timestamp_seconds" ["job_name"] "Time of the end of the last run that succeeded; 0 before the first.";
+    Gauge "dermaga_job_overdue_seconds" ["job_name"] "Time since the first instant of the job's schedule that no run has succeeded for.";
     Counter "dermaga_worker_runs_total" ["worker"] "Steps that workers took.";
     Counter "dermaga_worker_failures_total" ["worker"] "Steps that failed or panicked.";
     Histogram "dermaga_worker_run_seconds" ["worker"] "Durations of steps.";

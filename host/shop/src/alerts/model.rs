@@ -43,6 +43,8 @@ crate::text_enum! {
         PurchaseUndone = "PURCHASE_UNDONE",
         /// The paid credit of all customers together has reached `WALLET_FLOAT_WARNING`.
         FloatHigh = "FLOAT_HIGH",
+        /// The proof of the ledger found faults.
+        BooksBroken = "BOOKS_BROKEN",
         /// A server's clock was set while it ran, or moments that lie in the future were found.
         ClockJumped = "CLOCK_JUMPED",
     }

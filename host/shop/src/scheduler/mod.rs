@@ -190,9 +190,9 @@ impl Scheduler {
                 job.schedule.overdue(zone, since, now)
             });
             let ended = success.map_or(0, |(_, ended)| ended.timestamp());
-            metrics::gauge!("dermaga_job_overdue_seconds", "job" => job.name)
+            metrics::gauge!("dermaga_job_overdue_seconds", "job_name" => job.name)
                 .set(overdue.as_seconds_f64());
-            metrics::gauge!("dermaga_job_last_success_timestamp_seconds", "job" => job.name)
+            metrics::gauge!("dermaga_job_last_success_timestamp_seconds", "job_name" => job.name)
                 .set(ended as f64);
         }
         Ok(())

@@ -218,9 +218,9 @@ fn count(name: &'static str, ended: Option<&Result<Outcome, String>>, took: Dura
         Some(Err(_)) => RunStatus::Failed,
         None => RunStatus::Abandoned,
     };
-    metrics::counter!("dermaga_job_runs_total", "job" => name, "status" => status.as_str())
+    metrics::counter!("dermaga_job_runs_total", "job_name" => name, "status" => status.as_str())
         .increment(1);
-    metrics::histogram!("dermaga_job_run_seconds", "job" => name).record(took);
+    metrics::histogram!("dermaga_job_run_seconds", "job_name" => name).record(took);
 }
 
 fn told(

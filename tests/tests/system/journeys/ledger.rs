@@ -10,6 +10,7 @@ both_engines!(
         posted_rows_are_append_only,
         the_database_is_the_last_fence,
         tampering_is_found,
+        broken_books_raise_an_alert_until_they_hold,
         a_lost_end_is_found_by_the_seal
     ]
 );
@@ -157,6 +158,33 @@ async fn tampering_is_found(shop: Shop) {
             .iter()
             .any(|fault| fault.contains("no matching entry"))
     );
+}
+
+/// The nightly proof tells administrators until the books hold again.
+async fn broken_books_raise_an_alert_until_they_hold(shop: Shop) {
+    let admin = shop.admin().await;
+    shop.customer_with_credit("malam@example.com", 50_000).await;
+    let proven = async || {
+        let run = "/api/admin/jobs/ledger-verify/run";
+        let run = admin.post(run, json!({})).await.data(200);
+        let open = "/api/admin/alerts?kind=BOOKS_BROKEN&state=OPEN";
+        let open = admin.get(open).await.data(200);
+        (run["status"].clone(), open.as_array().unwrap().len())
+    };
+    assert_eq!(proven().await, (json!("SUCCEEDED"), 0));
+    shop.sql("UPDATE wallets SET bonus_balance = bonus_balance + 1")
+        .await
+        .unwrap();
+    assert_eq!(proven().await, (json!("PARTIAL"), 1));
+    assert_eq!(
+        proven().await,
+        (json!("PARTIAL"), 1),
+        "one cause, one alert"
+    );
+    shop.sql("UPDATE wallets SET bonus_balance = bonus_balance - 1")
+        .await
+        .unwrap();
+    assert_eq!(proven().await, (json!("SUCCEEDED"), 0));
 }
 
 /// The seal finds tampering that a chain cannot show: its end cut off together with the

@@ -277,6 +277,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
             "CRON_COUPON_STATUSES",
             "CRON_WALLET_FLOAT",
             "CRON_LEDGER_SEAL",
+            "CRON_LEDGER_VERIFY",
             "CRON_DATABASE_STATISTICS",
             "CRON_IMAGE_AGES",
             "CRON_HEALTH_HISTORY",
