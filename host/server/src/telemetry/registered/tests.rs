@@ -6,6 +6,9 @@ use std::{
     path::Path,
 };
 
+use dermaga_shop::alerts::AlertKind;
+use serde_json::Value;
+
 use super::*;
 
 /// Reads a file of the checkout.
@@ -139,4 +142,127 @@ fn the_table_of_the_document_is_current() {
         .lines()
         .filter(|line| line.starts_with("| `dermaga_") || line.starts_with("| `http_"));
     assert_eq!(listed.count(), METRICS.len(), "it lists others, too");
+}
+
+/// Metrics in dashboard and rules that others record: Prometheus itself, and the blackbox exporter.
+const OTHERS: &[&str] = &["up", "probe_ssl_earliest_cert_expiry"];
+/// Words of queries that are no metrics.
+const WORDS: &[&str] = &[
+    "and",
+    "by",
+    "histogram_quantile",
+    "increase",
+    "max",
+    "rate",
+    "sum",
+    "time",
+    "topk",
+];
+
+/// Collects the queries of a dashboard or of rules.
+fn queries(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value.as_str() {
+                    Some(query) if key == "expr" => found.push(query.to_owned()),
+                    _ => queries(value, found),
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| queries(value, found)),
+        _ => {}
+    }
+}
+
+/// Returns the metrics of a query, each with its conditions: label and wanted words.
+fn asked(query: &str) -> Vec<(String, Vec<(String, String)>)> {
+    let mut rest = query;
+    let mut found = Vec::new();
+    while let Some(at) = rest.find(|c: char| c.is_ascii_alphabetic()) {
+        rest = &rest[at..];
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
+        rest = after;
+        if word == "by" {
+            // The labels to add up by are no metrics.
+            rest = &rest[rest.find(')').unwrap()..];
+        } else if !WORDS.contains(&word) {
+            let mut conditions = Vec::new();
+            if let Some(inside) = rest.strip_prefix('{') {
+                let (inside, after) = inside.split_once('}').unwrap();
+                rest = after;
+                for condition in inside.split(',') {
+                    let (label, words) = condition.split_at(condition.find(['=', '!']).unwrap());
+                    let words = words.trim_matches(['=', '!', '~', '"']);
+                    conditions.push((label.to_owned(), words.to_owned()));
+                }
+            }
+            found.push((word.to_owned(), conditions));
+        }
+        if let Some(range) = rest.strip_prefix('[') {
+            rest = &range[range.find(']').unwrap()..];
+        }
+    }
+    found
+}
+
+/// Returns the metric that has the series of this name.
+fn metric_of(series: &str) -> Option<&'static Metric> {
+    METRICS.iter().find(|metric| {
+        let part = series.strip_prefix(metric.name);
+        match metric.kind {
+            Kind::Histogram => matches!(part, Some("_bucket" | "_sum" | "_count")),
+            Kind::Counter | Kind::Gauge => part == Some(""),
+        }
+    })
+}
+
+#[test]
+fn dashboard_and_alerts_ask_for_what_is_recorded() {
+    let yaml = |path| serde_norway::from_str::<Value>(&read(path)).unwrap();
+    let rules = yaml("deploy/monitoring/rules.yaml");
+    let component = yaml("deploy/components/prometheus-rule/rule.yaml");
+    assert_eq!(component["spec"], rules, "the operator has other rules");
+    let dashboard = read("deploy/monitoring/dashboard.json");
+    let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
+    let mut found = Vec::new();
+    for source in [&rules, &dashboard] {
+        let before = found.len();
+        queries(source, &mut found);
+        assert!(found.len() > before + 20, "{source:#}");
+    }
+    for query in &found {
+        let series = asked(query);
+        assert!(!series.is_empty(), "{query}");
+        for (name, conditions) in series {
+            if OTHERS.contains(&&*name) {
+                continue;
+            }
+            let metric = metric_of(&name);
+            let metric = metric.unwrap_or_else(|| panic!("nothing records {name}: {query}"));
+            for (label, words) in conditions {
+                assert!(metric.labels.contains(&&*label), "{label} in {query}");
+                if metric.name == "dermaga_alerts_open" {
+                    for kind in words.split('|') {
+                        kind.parse::<AlertKind>().unwrap();
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn queries_are_read_as_prometheus_reads_them() {
+    let query = "histogram_quantile(0.95, sum by (le, verb) (rate(a_bucket{verb!=\"watch\",kind=~\"x|y\"}[5m]))) > 2 * b";
+    let condition = |label: &str, words: &str| (label.to_owned(), words.to_owned());
+    let expected = [
+        (
+            "a_bucket".to_owned(),
+            vec![condition("verb", "watch"), condition("kind", "x|y")],
+        ),
+        ("b".to_owned(), Vec::new()),
+    ];
+    assert_eq!(asked(query), expected);
 }
