@@ -5,7 +5,10 @@ pub mod traces;
 
 use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
-use dermaga_shop::workers::{Next, Worker};
+use dermaga_shop::{
+    traces::TARGET,
+    workers::{Next, Worker},
+};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry_sdk::trace::SdkTracer;
 use tokio_util::sync::CancellationToken;
@@ -44,16 +47,15 @@ const FUEL_BUCKETS: &[f64] = &[1e4, 1e5, 5e5, 1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8,
 /// Interval at which recorded durations are sorted into their buckets.
 const SORTED_EVERY: Duration = Duration::from_secs(5);
 
-/// Filter for a library that logs its every step, and for spans of [traces]; name the library in
-/// `DERMAGA_LOG` to see them.
-const QUIETER: &str = "tokio_cron_scheduler=warn,dermaga::traces=off";
+/// Filter for a library that logs its every step; name it in `DERMAGA_LOG` to see them.
+const QUIETER: &str = "tokio_cron_scheduler=warn";
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Sends events to stderr, and spans to the collector when there is one and they are wanted. The
 /// first call in a process counts.
 pub fn start_logging(settings: &Settings, is_traced: bool) {
-    let filter = EnvFilter::try_new(format!("{QUIETER},{}", settings.log))
+    let filter = EnvFilter::try_new(format!("{QUIETER},{TARGET}=off,{}", settings.log))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let events = fmt::layer::<Registry>().with_writer(std::io::stderr);
     let events = match settings.log_format {

@@ -42,6 +42,7 @@ pub mod text;
 pub mod throttle;
 pub mod tickets;
 pub mod timekeeping;
+pub mod traces;
 pub mod users;
 pub mod wallet;
 pub mod webhooks;

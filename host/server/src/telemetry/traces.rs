@@ -11,6 +11,7 @@ use std::{
 };
 
 use axum::http::HeaderMap;
+use dermaga_shop::traces::TARGET;
 use opentelemetry::{
     propagation::TextMapPropagator as _,
     trace::{TraceContextExt as _, TracerProvider as _},
@@ -27,8 +28,6 @@ use tokio::runtime::Handle;
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// Target of spans that are for traces alone; the log has none of them.
-const TARGET: &str = "dermaga::traces";
 /// Name of the service, unless `OTEL_SERVICE_NAME` has another.
 const SERVICE: &str = "dermaga";
 /// Longest time in which the collector takes spans.

@@ -9,6 +9,9 @@ use futures::{FutureExt as _, future::BoxFuture};
 use http::{Method, Request, Response};
 use kube::client::Body;
 use tower::Service;
+use tracing::Instrument as _;
+
+use crate::traces::TARGET;
 
 /// A client's service whose requests are measured.
 #[derive(Debug, Clone)]
@@ -24,6 +27,7 @@ impl<S, B> Service<Request<Body>> for Measured<S>
 where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Future: Send + 'static,
+    S::Error: 'static,
     B: 'static,
 {
     type Response = Response<B>;
@@ -36,16 +40,22 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let mut call = Call::of(&request);
+        let span = tracing::info_span!(
+            target: TARGET,
+            "kubernetes",
+            otel.name = format!("{} {}", call.verb, call.kind),
+            otel.kind = "client",
+        );
         let answer = self.0.call(request);
-        async move {
+        let measured = async move {
             let answer = answer.await;
             if let Ok(response) = &answer {
                 call.status = response.status().as_u16().to_string();
             }
             drop(call);
             answer
-        }
-        .boxed()
+        };
+        measured.instrument(span).boxed()
     }
 }
 

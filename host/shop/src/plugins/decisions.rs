@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::{CallError, Called, LoadError, Plugin, canonical_json, contract::Function};
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tracing::Instrument as _;
 
 use super::{
     Registry, breaker, json_diff,
@@ -15,6 +16,7 @@ use crate::{
     alerts::{self, AlertKind},
     db::{Conn, new_id},
     ids::{CouponId, DecisionId, UserId},
+    traces::TARGET,
 };
 
 /// Decisions of the same function about one customer within an hour after which refusals are not
@@ -100,7 +102,15 @@ pub async fn decide<F: Function>(
 ) -> Result<Decided<F::Output>> {
     let canonical = canonical_json(&serde_json::to_value(&input)?);
     let permit = registry.permit(plugin, F::NAME)?;
-    let called = call::<F>(plugin, input).await?;
+    let span = tracing::info_span!(
+        target: TARGET,
+        "plugin",
+        otel.name = format!("{} {}", plugin.about().id, F::NAME),
+        plugin.id = plugin.about().id,
+        plugin.version = plugin.about().version,
+        plugin.function = F::NAME,
+    );
+    let called = call::<F>(plugin, input).instrument(span).await?;
     let mut decision = Decision {
         id: new_id(registry.clock()),
         digest: plugin.digest().to_string(),

@@ -7,6 +7,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     cluster_watcher::ClusterWatcher,
@@ -21,6 +22,7 @@ use crate::{
     cluster::Cluster,
     db::{Lease, Term},
     identity::Identity,
+    traces::TARGET,
 };
 
 /// Interval between queries for due instances; commits here wake the worker at once.
@@ -205,7 +207,13 @@ impl<S: Services> Worker<S> {
         for lease in leases {
             let reconciler = Arc::clone(&self.reconciler);
             self.passes.start(lease, async move |lease: Lease| {
-                if let Err(error) = reconciler.pass(&lease).await {
+                let span = tracing::info_span!(
+                    target: TARGET,
+                    parent: None,
+                    "reconcile",
+                    instance.id = %lease.id
+                );
+                if let Err(error) = reconciler.pass(&lease).instrument(span).await {
                     tracing::warn!(instance.id = %lease.id, %error, "instance.pass_not_written");
                 }
             });

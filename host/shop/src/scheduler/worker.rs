@@ -11,6 +11,7 @@ use tokio::{
 };
 use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{
     HEARTBEAT, Job, Outcome, Scheduler,
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{
     Result, timekeeping,
+    traces::TARGET,
     workers::{Next, Worker},
 };
 
@@ -142,7 +144,8 @@ impl Scheduler {
         let name = job.name;
         // A task of its own, so that a panic ends this run and nothing else.
         let progress = Progress::default();
-        let rule = tokio::spawn((job.rule.0)(progress.clone()));
+        let span = tracing::info_span!(target: TARGET, parent: None, "job", otel.name = name);
+        let rule = tokio::spawn((job.rule.0)(progress.clone()).instrument(span));
         let cut_off = self.cut_off.clone();
         self.runs.spawn(async move {
             let started = Instant::now();

@@ -18,6 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::{Method, Response, StatusCode, header::RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::Instrument as _;
 
 use self::breaker::Breaker;
 pub(super) use self::wire::{Callbacks, PAGE_MINUTES, Status};
@@ -27,6 +28,7 @@ use crate::{
     crypto::{self, Hidden, Secret},
     db::Clock,
     money::Rupiah,
+    traces::TARGET,
 };
 
 /// Times one question is asked at the most.
@@ -341,7 +343,10 @@ impl Gateway {
                 return Err(GatewayError::LeftAlone(until));
             }
             let started = Instant::now();
-            let answer = self.ask_once(method.clone(), url, body).await;
+            let kind = "client";
+            let span = tracing::info_span!(target: TARGET, "gateway", otel.kind = kind, attempt);
+            let asked = self.ask_once(method.clone(), url, body);
+            let answer = asked.instrument(span).await;
             measure(answer.as_ref().err(), started.elapsed());
             match &answer {
                 Err(error) if error.is_outage() => {
