@@ -91,7 +91,7 @@ pub async fn probe(address: &str) -> reqwest::Result<StatusCode> {
     let answer = client()?
         .post(address)
         .header(CONTENT_TYPE, "application/x-protobuf")
-        .body(Vec::new())
+        .body(Vec::<u8>::new())
         .send()
         .await?;
     Ok(answer.status())
