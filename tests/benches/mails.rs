@@ -44,15 +44,20 @@ fn main() {
 }
 
 async fn measure(engine: Engine) {
-    let url = match engine {
+    // It ends with this function.
+    let database = match engine {
         Engine::Sqlite => None,
         Engine::Postgres => match postgres::durable() {
-            Ok(server) => Some(Secret::new(server.new_database().await)),
+            Ok(server) => Some(server),
             Err(why) => {
                 println!("PostgreSQL is left out: {why}");
                 return;
             }
         },
+    };
+    let url = match &database {
+        Some(server) => Some(Secret::new(server.new_database().await)),
+        None => None,
     };
     let server = MailServer::start().await;
     server.keep_nothing();

@@ -104,11 +104,11 @@ async fn measure(kubeconfig: PathBuf, sizes: Sizes) {
     bare::delete(&bare::client(&kubeconfig).await, &namespaces).await;
 }
 
-/// Returns a plan that anybody may buy as often as they like, with pods so small that nodes have room.
+/// Returns a plan that anybody may buy as often as they like, with the smallest pods that its plugin takes.
 async fn plan(shop: &Shop) -> PlanId {
     let plan: PlanId = shop.plan("postgresql", "basic").await.parse().unwrap();
     let mut conn = shop.state().db.begin().await.unwrap();
-    let sql = "UPDATE service_plans SET cpu_millis = 10, memory_mib = 64, storage_gib = 1, total_quota = 1000000,
+    let sql = "UPDATE service_plans SET cpu_millis = 10, memory_mib = 256, storage_gib = 1, total_quota = 1000000,
                  max_instances_per_user = 1000000 WHERE id = $1";
     dermaga_shop::execute!(conn, sql, plan).unwrap();
     conn.commit().await.unwrap();

@@ -389,7 +389,7 @@ pub const SETTINGS: &[Setting] = settings! {
     "SMTP_URL" "mail.smtp_url" (None, secret):
         "Server that takes the shop's mails: `smtp://user:password@host:587` asks for STARTTLS, `smtps://` for TLS from the first byte, `smtp://host?tls=none` for neither. Without it, notifications are in inboxes only."
         => |c, text| c.notifications.smtp = Some(SmtpUrl::parse(text)?);
-    "SMTP_CONNECTIONS" "mail.smtp_connections" (Some("4")):
+    "SMTP_CONNECTIONS" "mail.smtp_connections" (Some("8")):
         "Connections to the mail server at the same time, from 1 to 100."
         => |c, text| c.notifications.connections = parse::number(text, &(1..=100))?;
     "SMTP_CA_FILE" "mail.smtp_ca_file" (None):
