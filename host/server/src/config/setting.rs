@@ -1,6 +1,16 @@
 //! One setting, and the form of the table of all of them.
 
+use std::time::Duration;
+
 use super::Config;
+
+pub(super) const DAY: u64 = 86_400;
+pub(super) const KIB: usize = 1024;
+pub(super) const MIB: usize = 1024 * KIB;
+
+pub(super) const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
 
 /// Setting: its names, its default, its meaning, and the parser of its value.
 pub struct Setting {

@@ -19,17 +19,9 @@ use dermaga_shop::{
 
 use super::{
     Config, Environment, cluster, midtrans, parse,
-    setting::{Setting, settings},
+    setting::{DAY, KIB, MIB, Setting, seconds, settings},
 };
 use crate::telemetry::LogFormat;
-
-const DAY: u64 = 86_400;
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
-
-const fn seconds(count: u64) -> Duration {
-    Duration::from_secs(count)
-}
 
 /// Every setting there is, in the order they are documented.
 pub const SETTINGS: &[Setting] = settings! {
