@@ -105,7 +105,7 @@ impl Transfer {
         let rest = source.begin().await?;
         let origin = progress::origin(reader).await?;
         let alone = alone(&server.pool).await?;
-        let begun = progress::find(&mut server.pool.acquire().await?).await?;
+        let begun = progress::find(&mut *server.pool.acquire().await?).await?;
         let is_marked = match begun {
             Some(begun) if begun.origin != origin => return Err(TransferError::OtherSource),
             Some(begun) => {
