@@ -72,7 +72,8 @@ async fn serve_routes(client: &Client) {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let name = format!("httproutes.{GROUP}");
     if definitions.get_opt(&name).await.unwrap().is_none() {
-        let created = definitions.create(&PostParams::default(), &definition());
+        let (params, definition) = (PostParams::default(), definition());
+        let created = definitions.create(&params, &definition);
         created.await.unwrap();
     }
     let deadline = Instant::now() + Duration::from_secs(30);
