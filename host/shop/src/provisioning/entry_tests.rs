@@ -178,8 +178,8 @@ async fn a_route_leads_to_an_instance_in_the_place_of_its_ingress() {
 
     // By now nothing is under way that would look at it anyway.
     sleep(Duration::from_secs(2)).await;
-    let deleted = routes.delete(&instance.name, &DeleteParams::default());
-    deleted.await.unwrap();
+    let params = DeleteParams::default();
+    routes.delete(&instance.name, &params).await.unwrap();
     comes_back(&routes, &instance.name, &route).await;
     server.stop().await;
 
