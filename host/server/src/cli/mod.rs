@@ -351,24 +351,33 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         Command::Restore(args) => {
             Box::pin(backup::restore(global.load_quietly(Vec::new())?, args)).await
         }
-        Command::Admin(command) => admin::run(global.load(Vec::new())?, command).await,
+        Command::Admin(command) => Box::pin(admin::run(global.load(Vec::new())?, command)).await,
         Command::Doctor(args) => {
             let loaded = global.load_logging("error", args.flags());
             Box::pin(doctor::doctor(loaded, args)).await
         }
         Command::Manage(manage::Managing::Remotely(asked)) => manage::run(*asked).await,
         Command::Manage(manage::Managing::Locally(command)) => {
-            instance::run(global.load(Vec::new())?, command).await
+            Box::pin(instance::run(global.load(Vec::new())?, command)).await
         }
         Command::Ledger(LedgerCommand::Verify { json }) => {
-            books::verify(global.load(Vec::new())?, json).await
+            Box::pin(books::verify(global.load(Vec::new())?, json)).await
         }
         Command::Ledger(LedgerCommand::Export { output, format }) => {
             let format = format.unwrap_or_else(|| EntryFormat::of(output.as_deref()));
-            books::export(global.load_quietly(Vec::new())?, output, format.into()).await
+            Box::pin(books::export(
+                global.load_quietly(Vec::new())?,
+                output,
+                format.into(),
+            ))
+            .await
         }
-        Command::Backtest(args) => backtest::backtest(global.load(Vec::new())?, args).await,
-        Command::Replay { decision } => books::replay(global.load(Vec::new())?, decision).await,
+        Command::Backtest(args) => {
+            Box::pin(backtest::backtest(global.load(Vec::new())?, args)).await
+        }
+        Command::Replay { decision } => {
+            Box::pin(books::replay(global.load(Vec::new())?, decision)).await
+        }
     }
 }
 

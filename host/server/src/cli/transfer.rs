@@ -31,7 +31,7 @@ pub(super) async fn migrate(loaded: Loaded, args: MigrateArgs) -> Result<(), Cli
             let to = target(&loaded.config, to)?;
             Box::pin(transfer(&from, &to)).await
         }
-        _ => serve::migrate(loaded).await,
+        _ => Box::pin(serve::migrate(loaded)).await,
     }
 }
 

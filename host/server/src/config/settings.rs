@@ -18,7 +18,7 @@ use dermaga_shop::{
 };
 
 use super::{
-    Config, Environment, cluster, midtrans, parse,
+    Environment, cluster, midtrans, parse,
     setting::{DAY, KIB, MIB, Setting, seconds, settings},
 };
 use crate::telemetry::LogFormat;

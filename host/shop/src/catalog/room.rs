@@ -47,7 +47,7 @@ mod tests {
         room.set(HashMap::from([(plan, 1)]));
         assert!(!room.is_full(plan));
         room.take(plan);
-        assert!(room.clone().is_full(plan));
+        assert!(room.is_full(plan));
         assert!(!room.is_full(PlanId::from_u128(2)));
         room.set(HashMap::new());
         assert!(!room.is_full(plan));

@@ -404,7 +404,10 @@ mod tests {
             tainted("NoExecute"),
         ];
         for node in closed {
-            assert!(!room(&[node.clone()], &[]).place(&[load(1, 1)]), "{node}");
+            assert!(
+                !room(std::slice::from_ref(&node), &[]).place(&[load(1, 1)]),
+                "{node}"
+            );
         }
         assert!(room(&[tainted("PreferNoSchedule")], &[]).place(&[load(1, 1)]));
     }
