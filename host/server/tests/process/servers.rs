@@ -43,7 +43,7 @@ impl Servers {
     pub(super) async fn open(settings: &[(&'static str, &str)]) -> Option<Self> {
         let mut first = Site::new(true).await?;
         for (name, value) in settings {
-            first.set(*name, value);
+            first.set(name, value);
         }
         Some(Self::of(first))
     }

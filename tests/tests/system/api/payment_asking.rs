@@ -7,7 +7,7 @@ use dermaga_tests::{Engine, both_engines};
 use futures::{StreamExt, stream};
 use serde_json::json;
 
-use crate::api::payments::{Till, eventually};
+use crate::api::payments::{Till, TopUp, eventually};
 
 both_engines!(
     Till,
