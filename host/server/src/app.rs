@@ -148,10 +148,7 @@ impl App {
     /// # Errors
     /// As [`App::from_config`], and when the address cannot be listened on.
     pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
-        Box::pin(Self::from_config(config, clock))
-            .await?
-            .serve()
-            .await
+        Self::from_config(config, clock).await?.serve().await
     }
 
     /// Listens, and starts the workers.

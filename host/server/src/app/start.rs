@@ -46,6 +46,11 @@ impl App {
     /// # Errors
     /// The first thing that does not work, in a sentence that says what to do.
     pub async fn from_config(config: Config, clock: Clock) -> Result<Self, StartError> {
+        // Its state is large.
+        Box::pin(Self::prepare(config, clock)).await
+    }
+
+    async fn prepare(config: Config, clock: Clock) -> Result<Self, StartError> {
         let clock = clock.in_zone(config.billing_timezone);
         if let Some(setting) = config.clock {
             let system = clock.now() - clock.offset().unwrap_or_default();

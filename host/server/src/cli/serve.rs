@@ -51,7 +51,7 @@ impl ServeArgs {
 
 pub(super) async fn serve(loaded: Loaded) -> Result<(), CliError> {
     let clock = clock(&loaded.config);
-    let app = Box::pin(App::from_config(loaded.config, clock)).await?;
+    let app = App::from_config(loaded.config, clock).await?;
     Ok(app::run(app).await?)
 }
 

@@ -53,7 +53,7 @@ pub async fn run(config: Config, exit: bool) -> Result<(), DemoError> {
     );
     let rates = config.rates.raised();
     let config = Config { rates, ..config };
-    let running = Box::pin(App::from_config(config, Clock::system()))
+    let running = App::from_config(config, Clock::system())
         .await?
         .serve()
         .await?;
