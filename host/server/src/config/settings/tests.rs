@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::config::Config;
 
 #[test]
 fn every_name_is_there_once_and_every_default_fits_its_rule() {
