@@ -32,6 +32,7 @@ const RIGHTS: &[(&str, &str, &str)] = &[
     ("list", "gateway.networking.k8s.io", "httproutes"),
     ("create", "rbac.authorization.k8s.io", "rolebindings"),
     ("list", "", "nodes"),
+    ("watch", "", "nodes"),
 ];
 
 /// Annotations by which a cluster marks its default class of each kind.

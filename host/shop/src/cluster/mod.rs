@@ -30,6 +30,7 @@ mod rollout;
 mod stuck_pods;
 mod survey;
 mod telling;
+mod toleration;
 mod usage;
 mod walls;
 mod watch;
@@ -41,7 +42,7 @@ mod namespace_tests;
 #[cfg(test)]
 mod tests;
 
-pub use capacity::{Capacity, Layout, pods_of};
+pub use capacity::{Capacity, Layout, NodeRule, ROOM_LAG, pods_of};
 pub use claims::ClaimRef;
 pub use client::{Cluster, PROBE_TIMEOUT};
 pub use diagnosis::{Obstacle, ObstacleKind, diagnose};
@@ -64,5 +65,6 @@ pub use recreation::{SilentWorkload, hangs};
 pub use rollout::Rollout;
 pub use survey::{NAMESPACE, Sighting, Survey};
 pub use telling::Told;
+pub use toleration::Toleration;
 pub use usage::{Load, PodUsage};
 pub use walls::{PolicyRef, WallChange};

@@ -20,7 +20,7 @@ const METRICS: &str = "/apis/metrics.k8s.io/v1beta1";
 const METRICS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Processor and memory.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Load {
     /// Thousandths of a processor.

@@ -220,7 +220,7 @@ pub async fn prepare(
     let looks = Throttle::new(LOOKS, TimeDelta::hours(1), "reads of credentials");
     let instances = Instances {
         looks: Arc::new(looks),
-        room: capacity::Room::new(settings.capacity),
+        room: capacity::Room::new(settings.capacity, &handle.classes().pods),
         db,
         clock,
         vault,

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use dermaga_runtime::gate::{cpu_millis, storage_bytes};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+pub use crate::cluster::Toleration;
 
 /// Decisions of the operator about the pods of every instance.
 #[derive(Debug, Clone, Default)]
@@ -19,35 +21,6 @@ pub struct Pods {
     pub pull_secret: Option<String>,
     /// Requests of processor time and memory, in hundredths of the limits; `None` leaves the plugin's.
     pub request_percent: Option<u8>,
-}
-
-/// Taint of nodes that pods tolerate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Toleration {
-    pub key: String,
-    /// `None` tolerates every value.
-    pub value: Option<String>,
-    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`; `None` tolerates all of them.
-    pub effect: Option<&'static str>,
-}
-
-impl Toleration {
-    fn manifest(&self) -> Value {
-        let mut fields = Map::from_iter([("key".to_owned(), json!(self.key))]);
-        let operator = if self.value.is_some() {
-            "Equal"
-        } else {
-            "Exists"
-        };
-        fields.insert("operator".to_owned(), json!(operator));
-        if let Some(value) = &self.value {
-            fields.insert("value".to_owned(), json!(value));
-        }
-        if let Some(effect) = self.effect {
-            fields.insert("effect".to_owned(), json!(effect));
-        }
-        Value::Object(fields)
-    }
 }
 
 /// Place from which images are taken instead of another one; both are whole parts of a reference.

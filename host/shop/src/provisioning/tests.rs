@@ -9,7 +9,11 @@ use super::{
     test_shop::{DIGEST, GOOD_IMAGE, Shop, in_cluster},
     *,
 };
-use crate::{db::Term, execute, fetch_all};
+use crate::{
+    cluster::{Load, pods_of},
+    db::Term,
+    execute, fetch_all,
+};
 
 #[tokio::test]
 async fn a_folder_holds_what_was_bought_until_it_is_cancelled() {
@@ -109,6 +113,22 @@ async fn images_the_template_does_not_name_are_refused_by_the_gate() {
             .exists()
     );
     server.stop().await;
+}
+
+/// The room that an order needs is that of the pods as they are applied, not as the plugin renders them.
+#[tokio::test]
+async fn pods_need_the_room_that_the_operator_lets_them_request() {
+    let mut shop = Shop::open(GOOD_IMAGE).await;
+    let instance = shop.buy().await;
+    let load = |cpu_millis, memory_bytes| Load {
+        cpu_millis,
+        memory_bytes,
+    };
+    let needed = pods_of(&shop.rendered(&instance, 2).await);
+    assert_eq!(needed, [load(100, 64 << 20)]);
+    shop.classes.pods.request_percent = Some(25);
+    let needed = pods_of(&shop.rendered(&instance, 2).await);
+    assert_eq!(needed, [load(25, 16 << 20)]);
 }
 
 /// Another controller's changes are corrected later and later, and the alert names who changes

@@ -1,9 +1,9 @@
 //! Room in the cluster for what is sold: an order is refused when no node has room for its pods.
 //!
-//! Each server lists nodes and pods every few seconds, and keeps what it saw; no request of a customer asks
-//! the cluster. Whatever was bought since, or is not delivered yet, is read from the database
-//! and added, as are the places that are held for customers who wait. Without a cluster, and while it cannot
-//! be asked, nothing is refused.
+//! Each server watches nodes and pods, and keeps the sums; no request of a customer asks the cluster.
+//! Whatever was bought or delivered a moment ago, or is not delivered yet, is read from the database
+//! and added, as are the places that are held for customers who wait. Without a cluster, and while a watch of
+//! it is broken, nothing is refused.
 //!
 //! The bound: the room is checked in the transaction of the purchase, under the lock of the plan's row, which
 //! sees every purchase of this plan, and of others as far as they are committed. So of any number of buyers
@@ -17,29 +17,34 @@ mod needs;
 mod store;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
-use chrono::{DateTime, Utc};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::needs::Needs;
-use super::Instances;
+use super::{Instances, Pods};
 use crate::{
     Code, Error, Result,
     catalog::{self, Offer, PlanRoom, Sizes, waitlist},
-    cluster::{Capacity, Layout, Load},
-    db::{Clock, Conn},
+    cluster::{Capacity, Layout, Load, NodeRule, ROOM_LAG},
+    db::Conn,
     ids::{PlanId, SubscriptionId, UserId},
     workers::{Next, Worker},
 };
 
-/// Interval between two looks at the cluster.
+/// Requests of the pods of an instance, by plan.
+type ByPlan = BTreeMap<PlanId, Arc<[Load]>>;
+
+/// Interval between two looks at what changed.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// Time for the first lists, after which it is logged that the room is not known.
+const FIRST_LISTS: Duration = Duration::from_secs(30);
 /// Seconds after which a refused order may be sent again: room comes when something ends.
 const RETRY_AFTER: u64 = 60;
 /// Most instances of a plan that are counted to fit: more do not change what is shown.
@@ -54,43 +59,32 @@ pub struct Settings {
     pub headroom: u64,
 }
 
-/// Room of the cluster, as this server saw it last.
+/// Room of the cluster, as this server knows it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Room {
     settings: Settings,
-    /// Empty until the cluster answers, and while it does not.
-    seen: Arc<ArcSwapOption<Seen>>,
+    capacity: Capacity,
+    /// Empty until the plans were rendered.
+    needs: Arc<ArcSwapOption<ByPlan>>,
     pub(super) plans: PlanRoom,
 }
 
 impl Room {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, pods: &Pods) -> Self {
+        let rule = NodeRule {
+            headroom: settings.headroom,
+            selector: pods.node_selector.clone(),
+            tolerations: pods.tolerations.clone(),
+        };
         Self {
             settings,
+            capacity: Capacity::new(rule),
             ..Self::default()
         }
     }
-
-    /// Forgets what was seen, because the cluster does not say any more.
-    fn forget(&self, reason: &str) {
-        self.plans.set(HashMap::new());
-        if self.seen.swap(None).is_some() {
-            tracing::warn!(reason, "capacity.unknown");
-        }
-    }
 }
 
-/// One look at the cluster.
-#[derive(Debug)]
-struct Seen {
-    /// Time before the cluster was asked: what was delivered since may not be in it.
-    at: DateTime<Utc>,
-    capacity: Capacity,
-    /// Requests of the pods of an instance, by plan.
-    needs: HashMap<PlanId, Arc<[Load]>>,
-}
-
-/// An instance whose pods are not all in what was seen.
+/// An instance whose pods the watches may not show yet, or in another size.
 #[derive(Debug, sqlx::FromRow)]
 struct Moving {
     subscription_id: SubscriptionId,
@@ -100,40 +94,53 @@ struct Moving {
     sizes: Sizes,
 }
 
-impl Seen {
-    /// Returns the room that is left for one customer's order, with all that others have ordered. The
-    /// instance of the order itself is left out.
-    async fn layout(
-        &self,
+/// Pods that count beside those of the cluster, or in their place.
+#[derive(Debug, Hash)]
+struct Expected {
+    /// Names of the instances whose pods in the cluster do not count.
+    names: Vec<String>,
+    /// Requests of the pods of each order and of each place that is held.
+    pods: Vec<Arc<[Load]>>,
+}
+
+impl Expected {
+    /// Reads what others have ordered, for one customer's order. The instance of the order itself does not
+    /// count.
+    async fn of(
         conn: &mut Conn,
-        clock: &Clock,
+        instances: &Instances,
+        needs: &ByPlan,
         (user_id, own): (UserId, Option<SubscriptionId>),
-    ) -> Result<Layout> {
+    ) -> Result<Self> {
         let own_instance = match own {
             Some(id) => super::store::of_subscription(conn, id).await?,
             None => None,
         };
-        let moving = store::moving(conn, self.at).await?;
-        let names = moving.iter().map(|one| one.name.as_str());
-        let own_name = own_instance.iter().map(|own| own.name.as_str());
-        let names: HashSet<&str> = names.chain(own_name).collect();
-        let mut layout = self.capacity.without(&names);
+        let clock = &instances.clock;
+        let moving = store::moving(conn, clock.now() - ROOM_LAG).await?;
+        let held = waitlist::held_for_others(conn, clock, user_id).await?;
+        let percent = instances.handle.classes().pods.request_percent;
+        let mut pods = Vec::with_capacity(moving.len());
         for one in moving.iter().filter(|one| Some(one.subscription_id) != own) {
-            layout.place(&self.pods(one));
+            pods.push(match needs.get(&one.plan_id) {
+                Some(pods) => Arc::clone(pods),
+                None => needs::whole(one.sizes, percent),
+            });
         }
-        for plan_id in waitlist::held_for_others(conn, clock, user_id).await? {
-            if let Some(pods) = self.needs.get(&plan_id) {
-                layout.place(pods);
-            }
-        }
-        Ok(layout)
+        pods.extend(held.iter().filter_map(|id| needs.get(id).cloned()));
+        let mut names: Vec<_> = moving.into_iter().map(|one| one.name).collect();
+        names.extend(own_instance.map(|own| own.name));
+        Ok(Self { names, pods })
     }
 
-    fn pods(&self, one: &Moving) -> Arc<[Load]> {
-        match self.needs.get(&one.plan_id) {
-            Some(pods) => Arc::clone(pods),
-            None => needs::whole(one.sizes),
+    /// Returns the room that is left; `None` while the room of the cluster is not known.
+    fn layout(&self, capacity: &Capacity) -> Option<Layout> {
+        let names: HashSet<&str> = self.names.iter().map(String::as_str).collect();
+        let mut layout = capacity.without(&names)?;
+        for pods in &self.pods {
+            layout.place(pods);
         }
+        Some(layout)
     }
 }
 
@@ -146,14 +153,18 @@ pub async fn check_room(
     conn: &mut Conn,
     instances: &Instances,
     offer: &Offer,
-    (user_id, own): (UserId, Option<SubscriptionId>),
+    whose: (UserId, Option<SubscriptionId>),
     pods: &[Load],
 ) -> Result<()> {
-    let Some(seen) = instances.room.seen.load_full() else {
+    let Room {
+        capacity, needs, ..
+    } = &instances.room;
+    let (Ok(_), Some(needs)) = (capacity.revision(), needs.load_full()) else {
         return Ok(());
     };
-    let mut layout = seen.layout(conn, &instances.clock, (user_id, own)).await?;
-    if layout.place(pods) {
+    let expected = Expected::of(conn, instances, &needs, whose).await?;
+    let layout = expected.layout(capacity);
+    if layout.is_none_or(|mut layout| layout.place(pods)) {
         return Ok(());
     }
     let (service, plan) = (&offer.service.name, &offer.plan.name);
@@ -163,52 +174,92 @@ pub async fn check_room(
     Err(Error::new(Code::ClusterFull, message).retry_after(RETRY_AFTER))
 }
 
-/// Looks at the cluster, until cancelled.
+/// Keeps the room of the cluster, and what the catalogue shows of it, up to date until cancelled.
 pub async fn watch(instances: Instances, cancel: CancellationToken) {
-    if !instances.room.settings.check || instances.handle.cluster().is_err() {
+    let room = &instances.room;
+    let Ok(cluster) = instances.handle.cluster() else {
+        return;
+    };
+    if !room.settings.check {
         return;
     }
-    let known = Mutex::new(Needs::default());
+    let known = Mutex::new(Known::default());
     let step = || async {
         let mut known = known.lock().await;
         look(&instances, &mut known).await?;
         Ok(Next::AfterRest)
     };
-    Worker::new("capacity", INTERVAL).run(cancel, step).await;
+    let looking = async {
+        // The first look finds nothing before it, and the next one comes a rest later.
+        let _ = timeout(FIRST_LISTS, room.capacity.listed()).await;
+        let worker = Worker::new("capacity", INTERVAL);
+        worker.run(cancel.clone(), step).await;
+    };
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        () = looking => {}
+        () = cluster.follow_room(&room.capacity) => {}
+    }
 }
 
-/// Looks at the cluster once.
-async fn look(instances: &Instances, known: &mut Needs) -> Result<()> {
-    let (room, clock) = (&instances.room, &instances.clock);
-    let at = clock.now();
-    let capacity = match instances
-        .handle
-        .cluster()?
-        .capacity(room.settings.headroom)
-        .await
-    {
-        Ok(Some(capacity)) => capacity,
-        Ok(None) => {
-            room.forget("the cluster shows no nodes");
-            return Ok(());
+/// What the last look found.
+#[derive(Debug, Default)]
+struct Known {
+    needs: Needs,
+    /// Numbers of the plans, with the hash of all that they come from.
+    counted: Option<(u64, HashMap<PlanId, u64>)>,
+    is_logged: bool,
+}
+
+impl Known {
+    /// Forgets what was counted, because the room is not known any more.
+    fn forget(&mut self, room: &Room, reason: &str) {
+        room.plans.set(HashMap::new());
+        self.counted = None;
+        if !self.is_logged {
+            tracing::warn!(reason, "capacity.unknown");
+            self.is_logged = true;
         }
-        Err(error) => {
-            room.forget(&error.to_string());
+    }
+}
+
+/// Counts what is left for each plan, if something changed that it depends on.
+async fn look(instances: &Instances, known: &mut Known) -> Result<()> {
+    let room = &instances.room;
+    let revision = match room.capacity.revision() {
+        Ok(revision) => revision,
+        Err(reason) => {
+            known.forget(room, &reason);
             return Ok(());
         }
     };
     let offers = catalog::offers(&mut instances.db.read().await?).await?;
-    let needs = known.of(instances, &offers).await;
-    let seen = Seen {
-        at,
-        capacity,
-        needs,
-    };
+    let needs = Arc::new(known.needs.of(instances, &offers).await);
+    room.needs.store(Some(Arc::clone(&needs)));
     let mut conn = instances.db.read().await?;
-    let layout = seen.layout(&mut conn, clock, (UserId::MIN, None)).await?;
-    let left = seen.needs.iter();
-    let left = left.map(|(plan_id, pods)| (*plan_id, layout.count(pods, MOST_COUNTED)));
-    room.plans.set(left.collect());
-    room.seen.store(Some(Arc::new(seen)));
+    let expected = Expected::of(&mut conn, instances, &needs, (UserId::MIN, None)).await?;
+    drop(conn);
+    let mut hasher = DefaultHasher::new();
+    (revision, &*needs, &expected).hash(&mut hasher);
+    let origin = hasher.finish();
+    let counted = known.counted.take().filter(|(of, _)| *of == origin);
+    let numbers = match counted {
+        Some((_, numbers)) => numbers,
+        None => match expected.layout(&room.capacity) {
+            Some(layout) => counts(&layout, &needs),
+            // A watch broke meanwhile: the next look says so.
+            None => return Ok(()),
+        },
+    };
+    // Set each time: a place that was taken in a transaction that failed is free again.
+    room.plans.set(numbers.clone());
+    known.counted = Some((origin, numbers));
+    known.is_logged = false;
     Ok(())
+}
+
+/// Counts how many instances of each plan fit, each plan by itself.
+fn counts(layout: &Layout, needs: &ByPlan) -> HashMap<PlanId, u64> {
+    let count = |pods: &Arc<[Load]>| layout.count(pods, MOST_COUNTED);
+    needs.iter().map(|(id, pods)| (*id, count(pods))).collect()
 }

@@ -9,6 +9,7 @@ use std::{
 use dermaga_runtime::Plugin;
 use serde_json::json;
 
+use super::ByPlan;
 use crate::{
     Code, Result,
     catalog::{Offer, Sizes},
@@ -34,12 +35,8 @@ struct Kept {
 
 impl Needs {
     /// Returns the requests of an instance of each offer, with the configuration that says nothing.
-    pub(super) async fn of(
-        &mut self,
-        instances: &Instances,
-        offers: &[Offer],
-    ) -> HashMap<PlanId, Arc<[Load]>> {
-        let mut needs = HashMap::with_capacity(offers.len());
+    pub(super) async fn of(&mut self, instances: &Instances, offers: &[Offer]) -> ByPlan {
+        let mut needs = ByPlan::new();
         for offer in offers {
             let pods = self.of_offer(instances, offer).await;
             needs.insert(offer.plan.id, pods);
@@ -50,8 +47,10 @@ impl Needs {
 
     async fn of_offer(&mut self, instances: &Instances, offer: &Offer) -> Arc<[Load]> {
         let plan = &offer.plan;
+        let percent = instances.handle.classes().pods.request_percent;
+        let whole = || whole(plan.sizes(), percent);
         let Ok(plugin) = instances.plugins.active(&offer.service.plugin_id) else {
-            return whole(plan.sizes());
+            return whole();
         };
         let origin = origin(&plugin, offer);
         let kept = self.0.get(&plan.id);
@@ -62,12 +61,12 @@ impl Needs {
             Ok(pods) => pods.into(),
             // Asked again with the next look.
             Err(error) if matches!(error.code, Code::PluginBusy | Code::PluginSuspended) => {
-                return whole(plan.sizes());
+                return whole();
             }
             // Kept like an answer: the same question would fail again, and count against the plugin.
             Err(error) => {
                 tracing::info!(plan.id = %plan.id, %error, "capacity.plan_not_rendered");
-                whole(plan.sizes())
+                whole()
             }
         };
         let kept = Kept {
@@ -116,13 +115,18 @@ async fn rendered(instances: &Instances, plugin: &Plugin, offer: &Offer) -> Resu
     rehearse_purchase(instances, new, offer, Asking::Preview).await
 }
 
-/// Returns the requests of a plan that could not be rendered: all of it, in as many pods as it may have.
-pub(super) fn whole(sizes: Sizes) -> Arc<[Load]> {
+/// Returns the requests of a plan that could not be rendered: all of it, or the percentage of it that the
+/// operator lets pods request, in as many pods as it may have.
+pub(super) fn whole(sizes: Sizes, percent: Option<u8>) -> Arc<[Load]> {
     let count = u64::try_from(sizes.replicas).unwrap_or_default().max(1);
     let part = |amount: i64| u64::try_from(amount).unwrap_or_default().div_ceil(count);
+    let share = |amount: u64| match percent {
+        Some(percent) => (amount.saturating_mul(percent.into()) / 100).max(1),
+        None => amount,
+    };
     let one = Load {
-        cpu_millis: part(sizes.cpu_millis),
-        memory_bytes: part(sizes.memory_mib).saturating_mul(MIB),
+        cpu_millis: share(part(sizes.cpu_millis)),
+        memory_bytes: share(part(sizes.memory_mib).saturating_mul(MIB)),
     };
     vec![one; usize::try_from(count).unwrap_or(1)].into()
 }
@@ -143,8 +147,10 @@ mod tests {
             cpu_millis,
             memory_bytes: memory_mib * MIB,
         };
-        assert_eq!(*whole(sizes(1)), [load(500, 1024)]);
-        assert_eq!(*whole(sizes(3)), [load(167, 342); 3]);
-        assert_eq!(*whole(sizes(0)), [load(500, 1024)]);
+        assert_eq!(*whole(sizes(1), None), [load(500, 1024)]);
+        assert_eq!(*whole(sizes(3), None), [load(167, 342); 3]);
+        assert_eq!(*whole(sizes(0), None), [load(500, 1024)]);
+        assert_eq!(*whole(sizes(2), Some(50)), [load(125, 256); 2]);
+        assert_eq!(*whole(sizes(1), Some(100)), [load(500, 1024)]);
     }
 }
