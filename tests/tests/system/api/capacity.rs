@@ -1,26 +1,16 @@
 //! Tests of plans that the cluster has no room for, on a pretended API server whose nodes and pods a test
 //! decides: nodes of a real cluster are shared by all tests.
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
-    time::{Duration, Instant},
-};
+mod nodes;
 
-use axum::{
-    Json, Router,
-    extract::State,
-    http::{StatusCode, Uri},
-    response::{IntoResponse as _, Response},
-};
-use dermaga_shop::provisioning::{Choice, capacity::Settings};
+use std::time::{Duration, Instant};
+
+use dermaga_shop::provisioning::{Choice, Pods, Toleration, capacity::Settings};
 use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::task::JoinHandle;
 
+use self::nodes::Nodes;
 use super::waitlist::{buy, entry, join};
 use crate::settings;
 
@@ -31,119 +21,11 @@ both_engines!(
         buyers_at_once_get_no_more_than_fits,
         those_who_wait_get_the_room_that_comes_free,
         an_upgrade_needs_room_for_the_difference,
-        a_cluster_that_is_away_refuses_nothing
+        a_cluster_that_is_away_refuses_nothing,
+        a_cluster_that_comes_back_is_looked_at_again,
+        nothing_is_listed_again_while_a_watch_works
     ]
 );
-
-#[derive(Debug, Default)]
-struct Objects {
-    nodes: Vec<Value>,
-    pods: Vec<Value>,
-    is_away: bool,
-    /// Number of lists of nodes that were asked for.
-    asked: usize,
-}
-
-/// An API server that lists nodes and pods, and is away for everything else.
-struct Nodes {
-    address: SocketAddr,
-    objects: Arc<Mutex<Objects>>,
-    serving: JoinHandle<()>,
-    folder: TempDir,
-}
-
-impl Drop for Nodes {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
-
-async fn answer(State(objects): State<Arc<Mutex<Objects>>>, uri: Uri) -> Response {
-    let mut objects = objects.lock().unwrap();
-    let items = match uri.path() {
-        "/api/v1/nodes" => {
-            objects.asked += 1;
-            &objects.nodes
-        }
-        "/api/v1/pods" => &objects.pods,
-        _ => return away(),
-    };
-    if objects.is_away {
-        return away();
-    }
-    Json(json!({ "kind": "List", "apiVersion": "v1", "metadata": {}, "items": items }))
-        .into_response()
-}
-
-fn away() -> Response {
-    let status = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": "the server is not ready", "reason": "ServiceUnavailable", "code": 503,
-    });
-    (StatusCode::SERVICE_UNAVAILABLE, Json(status)).into_response()
-}
-
-impl Nodes {
-    /// Starts with one node of so much processor, and a pod of others that takes all of it.
-    async fn full(cpu_millis: u32) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let objects = Arc::new(Mutex::new(Objects::default()));
-        let router = Router::new()
-            .fallback(answer)
-            .with_state(Arc::clone(&objects));
-        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let nodes = Self {
-            address,
-            objects,
-            serving,
-            folder: TempDir::new().unwrap(),
-        };
-        nodes.resize(cpu_millis);
-        nodes.take(cpu_millis);
-        nodes
-    }
-
-    fn objects(&self) -> MutexGuard<'_, Objects> {
-        self.objects.lock().unwrap()
-    }
-
-    fn resize(&self, cpu_millis: u32) {
-        let node = json!({
-            "metadata": { "name": "satu" },
-            "spec": {},
-            "status": {
-                "allocatable": { "cpu": format!("{cpu_millis}m"), "memory": "64Gi", "pods": "110" },
-                "conditions": [{ "type": "Ready", "status": "True" }],
-            },
-        });
-        self.objects().nodes = vec![node];
-    }
-
-    /// Sets what the pods of others ask for.
-    fn take(&self, cpu_millis: u32) {
-        let amounts = json!({ "cpu": format!("{cpu_millis}m"), "memory": "1Mi" });
-        let pod = json!({
-            "metadata": { "namespace": "lain", "name": "lain" },
-            "spec": { "nodeName": "satu", "containers": [{ "resources": { "requests": amounts } }] },
-            "status": { "phase": "Running" },
-        });
-        self.objects().pods = vec![pod];
-    }
-
-    fn kubeconfig(&self) -> PathBuf {
-        let path = self.folder.path().join("kubeconfig");
-        let server = format!("http://{}", self.address);
-        let text = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "a",
-            "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }],
-            "users": [{ "name": "a", "user": { "token": "t" } }],
-            "clusters": [{ "name": "a", "cluster": { "server": server } }],
-        });
-        std::fs::write(&path, text.to_string()).unwrap();
-        path
-    }
-}
 
 /// A shop whose cluster has one node of a whole processor, which is full.
 struct Scene {
@@ -153,11 +35,17 @@ struct Scene {
 
 impl Scene {
     async fn open(engine: Engine) -> Option<Self> {
+        Self::open_with(engine, Pods::default()).await
+    }
+
+    /// Opens a shop whose operator decided this about the pods of customers.
+    async fn open_with(engine: Engine, pods: Pods) -> Option<Self> {
         let nodes = Nodes::full(1000).await;
         let path = nodes.kubeconfig();
         let shop = Shop::open_with(engine, |config| {
             config.provisioning.provisioner = Choice::Kubernetes;
             config.provisioning.kubeconfig = Some(path);
+            config.provisioning.classes.pods = pods;
             config.provisioning.capacity = Settings {
                 check: true,
                 headroom: 0,
@@ -325,6 +213,73 @@ async fn a_cluster_that_is_away_refuses_nothing(scene: Scene) {
     buy(&customer, &plan).await.data(201);
 }
 
+async fn a_cluster_that_comes_back_is_looked_at_again(scene: Scene) {
+    scene.nodes.objects().is_away = true;
+    scene.becomes("basic", &Value::Null).await;
+    scene.nodes.objects().is_away = false;
+    scene.becomes("basic", &json!("CLUSTER_FULL")).await;
+    // Its changes are followed again, too.
+    scene.nodes.take(0);
+    scene.becomes("basic", &Value::Null).await;
+}
+
+/// A large cluster at rest costs nothing: after the first lists only changes are read.
+async fn nothing_is_listed_again_while_a_watch_works(scene: Scene) {
+    let lists = || {
+        let objects = scene.nodes.objects();
+        (objects.asked, objects.asked_for_pods)
+    };
+    assert_eq!(lists(), (1, 1));
+    scene.nodes.take(0);
+    scene.becomes("basic", &Value::Null).await;
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    scene.nodes.take(1000);
+    scene.becomes("basic", &json!("CLUSTER_FULL")).await;
+    assert_eq!(lists(), (1, 1));
+}
+
+/// Pods that the operator sends to nodes of their own, and lets request half of their limits, have the room
+/// of these nodes, and need half.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn room_is_that_of_the_nodes_that_the_operator_chose() {
+    let pods = Pods {
+        node_selector: [("pool".to_owned(), "customers".to_owned())].into(),
+        tolerations: vec![Toleration {
+            key: "pool".to_owned(),
+            value: Some("customers".to_owned()),
+            effect: None,
+        }],
+        request_percent: Some(50),
+        ..Pods::default()
+    };
+    let scene = Scene::open_with(Engine::Sqlite, pods).await.unwrap();
+    let nodes = &scene.nodes;
+    nodes.take(0);
+    // The one node is not among those that were chosen.
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    scene.becomes("basic", &json!("CLUSTER_FULL")).await;
+    let labels = json!({ "pool": "customers" });
+    let taint = |key: &str| json!([{ "key": key, "value": "customers", "effect": "NoSchedule" }]);
+    nodes.set_apart(&labels, &taint("pool"));
+    scene.becomes("basic", &Value::Null).await;
+    nodes.set_apart(&labels, &taint("gpu"));
+    scene.becomes("basic", &json!("CLUSTER_FULL")).await;
+    nodes.set_apart(&labels, &Value::Null);
+    // Half of 500m is needed, and not all of it.
+    nodes.take(800);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    scene.becomes("basic", &json!("CLUSTER_FULL")).await;
+    nodes.take(700);
+    scene.becomes("basic", &Value::Null).await;
+    let customer = scene
+        .shop
+        .customer_with_credit("setengah@example.com", 50_000)
+        .await;
+    let plan = scene.plan("basic").await;
+    buy(&customer, &plan).await.data(201);
+    buy(&customer, &plan).await.fails(409, "CLUSTER_FULL");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn room_is_asked_for_and_kept_free_as_the_settings_say() {
     let nodes = Nodes::full(1000).await;
@@ -346,10 +301,12 @@ async fn room_is_asked_for_and_kept_free_as_the_settings_say() {
     let checked = settings::shop(&given("true", "60")).await;
     becomes(&checked, "basic", &json!("CLUSTER_FULL")).await;
     becomes(&checked, "free", &Value::Null).await;
-    let roomy = settings::shop(&given("true", "50")).await;
     let seen = nodes.objects().asked;
-    while nodes.objects().asked < seen + 4 {
+    let roomy = settings::shop(&given("true", "50")).await;
+    while nodes.objects().asked == seen {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    // Two looks at what it listed.
+    tokio::time::sleep(Duration::from_secs(11)).await;
     becomes(&roomy, "basic", &Value::Null).await;
 }
