@@ -69,8 +69,8 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Returns the catalogue in this database.
-    pub const fn new(
+    /// Returns the catalogue in this database, which says when the room for a plan is used up.
+    pub fn new(
         db: Db,
         clock: Clock,
         plugins: Arc<Registry>,
@@ -78,6 +78,7 @@ impl Catalog {
         settings: Settings,
         room: PlanRoom,
     ) -> Self {
+        room.shown_by(db.catalogue());
         Self {
             db,
             clock,
