@@ -454,7 +454,9 @@ fn name_taken(error: sqlx::Error, name: &str) -> Error {
         Some("instances_name_key") => Error::new(
             Code::Conflict,
             format!("The name {name} is already taken. Try again."),
-        ),
+        )
+        // Another try draws another name.
+        .retry_after(1),
         _ => error.into(),
     }
 }

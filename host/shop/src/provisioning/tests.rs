@@ -473,3 +473,16 @@ async fn failures_of_a_cluster_that_was_away_are_forgotten() {
     let back = shop.now(&instance).await;
     assert_eq!((back.failures, back.next_attempt_at), (0, now));
 }
+
+/// Names are drawn, so that the refusal of one is no answer for good to a purchase.
+#[tokio::test]
+async fn a_name_that_is_taken_is_no_reason_not_to_try_again() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let (first, second) = (shop.buy().await, shop.buy().await);
+    let mut conn = shop.db.begin().await.unwrap();
+    let sql = "UPDATE instances SET name = $1 WHERE id = $2";
+    let taken = execute!(conn, sql, &first.name, second.id).unwrap_err();
+    let refused = name_taken(taken, &first.name);
+    let told = (refused.code, refused.retry_after);
+    assert_eq!(told, (Code::Conflict, Some(1)), "{refused}");
+}
