@@ -7,9 +7,12 @@ use super::{Entry, READ_TIMEOUT, rules};
 const GROUP: &str = "gateway.networking.k8s.io";
 /// Longest time that a plugin may ask for, in seconds.
 const LONGEST: u64 = 86_400;
+/// Most hosts, and most rules, that one route may have.
+const MOST: usize = 16;
 
 /// Returns the routes that lead where a gated Ingress does: one for all hosts that lead to the same
-/// places. The instance's objects tell the numbers of the ports that it names.
+/// places, as far as one can hold them. The instance's objects tell the numbers of the ports that it
+/// names.
 pub(super) fn of_ingress(ingress: &Value, objects: &[Value], entry: &Entry) -> Vec<Value> {
     let mut groups: Vec<(Vec<&Value>, &Value)> = Vec::new();
     for rule in rules(ingress) {
@@ -22,17 +25,22 @@ pub(super) fn of_ingress(ingress: &Value, objects: &[Value], entry: &Entry) -> V
         }
     }
     let timeout = timeout(ingress, entry);
-    let routes = groups.iter().enumerate().map(|(position, (hosts, paths))| {
+    let mut routes = Vec::new();
+    for (hosts, paths) in groups {
         let paths = paths.as_array().into_iter().flatten();
-        let rules: Vec<_> = paths.map(|path| rule(path, objects, timeout)).collect();
-        json!({
-            "apiVersion": format!("{GROUP}/v1"),
-            "kind": "HTTPRoute",
-            "metadata": metadata(ingress, position, entry),
-            "spec": {"parentRefs": [parent(entry)], "hostnames": hosts, "rules": rules},
-        })
-    });
-    routes.collect()
+        let rules: Vec<Value> = paths.map(|path| rule(path, objects, timeout)).collect();
+        for hosts in hosts.chunks(MOST) {
+            for rules in rules.chunks(MOST) {
+                routes.push(json!({
+                    "apiVersion": format!("{GROUP}/v1"),
+                    "kind": "HTTPRoute",
+                    "metadata": metadata(ingress, routes.len(), entry),
+                    "spec": {"parentRefs": [parent(entry)], "hostnames": hosts, "rules": rules},
+                }));
+            }
+        }
+    }
+    routes
 }
 
 /// Returns the metadata of a route: the Ingress's without its annotations, which are meant for its
@@ -234,5 +242,23 @@ mod tests {
             (json!("n8n-a.1"), json!(["b.example"])),
         ];
         assert_eq!(told, expected);
+    }
+    #[test]
+    fn what_one_route_cannot_hold_is_in_several() {
+        let named = json!({"name": "http"});
+        let paths: Vec<_> = (0..20)
+            .map(|number| path(&format!("/{number}"), "Prefix", &named))
+            .collect();
+        let rules = json!([{"host": "a.example", "http": {"paths": paths}}]);
+        let routes = of_ingress(&ingress(&rules), &[service()], &entry());
+        let told: Vec<_> = routes
+            .iter()
+            .map(|route| {
+                let rules = route["spec"]["rules"].as_array().unwrap();
+                assert_eq!(route["spec"]["hostnames"], json!(["a.example"]));
+                (route["metadata"]["name"].clone(), rules.len())
+            })
+            .collect();
+        assert_eq!(told, [(json!("n8n-a"), 16), (json!("n8n-a.1"), 4)]);
     }
 }
