@@ -47,7 +47,10 @@ fn command_of(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
-        if name.starts_with("DERMAGA_") || name == "DATABASE_URL" || name == "KUBECONFIG" {
+        let is_setting = ["DERMAGA_", "OTEL_"]
+            .iter()
+            .any(|family| name.starts_with(family));
+        if is_setting || name == "DATABASE_URL" || name == "KUBECONFIG" {
             command.env_remove(name);
         }
     }

@@ -45,7 +45,7 @@ impl Collector {
 
     /// Waits for a part of an export; texts and ids are in it as they are.
     async fn takes(&self, part: &[u8]) {
-        for _ in 0..200 {
+        for _ in 0..1_200 {
             if self.has(part) {
                 return;
             }

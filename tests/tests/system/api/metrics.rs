@@ -62,7 +62,7 @@ async fn what_is_shown_is_documented_and_the_database_is_looked_into() {
     let shop = Shop::open(Engine::Sqlite).await.unwrap();
     let last = "dermaga_job_overdue_seconds{";
     let mut shown = metrics(&shop).await;
-    for _ in 0..100 {
+    for _ in 0..1_200 {
         if shown.contains(last) {
             break;
         }

@@ -135,7 +135,7 @@ async fn written_is_not_ready(shop: &Shop, customer: &Client, bought: &Value) {
     let mut tries = 0;
     while customer.get(&path).await.data(200)["deliveredAt"].is_null() {
         tries += 1;
-        assert!(tries < 200, "the delivery is not noted");
+        assert!(tries < 1_200, "the delivery is not noted");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let path = format!("/api/instances/{}", bought["instanceId"].as_str().unwrap());
