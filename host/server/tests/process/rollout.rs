@@ -35,6 +35,8 @@ const WATCHED: i64 = 10;
 /// Longest wait of an instance. On an idle machine it is below 5 seconds; a lease that was left would make it a minute,
 /// and a busy machine must not make it look like that.
 const LONGEST_WAIT: Duration = Duration::from_secs(45);
+/// Time after which nothing is waited for any more.
+const NEVER: Duration = Duration::from_secs(180);
 
 /// A plain balancer: one server after the other, without those that are not ready. What was accepted is not sent
 /// again.
@@ -117,7 +119,9 @@ impl Balancer {
         path: &str,
         request: impl Fn(&reqwest::Client, String) -> reqwest::RequestBuilder,
     ) -> Value {
+        let asked = Instant::now();
         loop {
+            assert!(asked.elapsed() < NEVER, "{path} reaches no server");
             let ready = self.ready();
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);
             if ready.is_empty() {
@@ -212,6 +216,7 @@ async fn longest_round(db: Db, balancer: Arc<Balancer>) -> Duration {
             if left == 0 {
                 break;
             }
+            assert!(asked.elapsed() < NEVER, "{left} instances have no pass");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         longest = longest.max(asked.elapsed());

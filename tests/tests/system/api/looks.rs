@@ -1,5 +1,7 @@
 //! Tests of looks of administrators at the accounts of customers.
 
+use std::time::{Duration, Instant};
+
 use chrono::TimeDelta;
 use dermaga_tests::{Client, both_engines};
 use serde_json::json;
@@ -94,13 +96,15 @@ async fn an_administrator_looks_and_does_nothing_else(office: Office) {
             &json!("You asked about your invoice.")
         )
     );
+    let deadline = Instant::now() + Duration::from_secs(90);
     let inbox = loop {
         let path = "/api/notifications?kind=ACCOUNT_LOOKED_AT";
         let inbox = customer.get(path).await.data(200)["notifications"].clone();
         if inbox[0].is_object() {
             break inbox;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        assert!(Instant::now() < deadline, "the account is told nothing");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     };
     let text = inbox[0]["text"].as_str().unwrap();
     assert!(text.contains("You asked about your invoice."), "{text}");
