@@ -115,14 +115,18 @@ fn last(applied: &[(i64, String)]) -> i64 {
 }
 
 /// Returns the first migration of a database that its binary cannot work beside: an unknown one that
-/// takes away what the binary uses, or one that should be known.
+/// takes away what the binary uses, one that should be known, or one without all that are known.
 fn in_the_way(known: &Migrator, applied: &[(i64, String)]) -> Option<i64> {
     let newest = newest_of(known);
     let mut unknown = applied
         .iter()
         .filter(|(version, _)| !known.version_exists(*version));
+    let is_there = |version: i64| applied.iter().any(|(applied, _)| *applied == version);
+    // A later binary would have applied them first, and may have built on them.
+    let has_all = known.iter().all(|migration| is_there(migration.version));
     let found = unknown.find(|(version, description)| {
-        *version < newest || contracts(description, *version).is_some_and(|since| since > newest)
+        let takes_away = contracts(description, *version).is_some_and(|since| since > newest);
+        *version < newest || !has_all || takes_away
     });
     found.map(|(version, _)| *version)
 }
@@ -290,5 +294,20 @@ mod tests {
         apply(&database, 3, "of another history").await;
         assert_eq!(database.db.schema().await.unwrap(), Schema::Newer(3));
         assert!(database.db.migrate().await.is_err());
+    }
+
+    /// So is one beside which a known one is missing.
+    #[tokio::test]
+    async fn a_later_migration_without_all_that_are_known_is_refused() {
+        let database = TestDatabase::open().await;
+        let (db, newest) = (&database.db, newest_migration());
+        let mut conn = db.begin().await.unwrap();
+        let sql = "DELETE FROM _sqlx_migrations WHERE version = $1";
+        crate::execute!(conn, sql, newest).unwrap();
+        conn.commit().await.unwrap();
+        assert_eq!(db.schema().await.unwrap(), Schema::Older);
+        apply(&database, newest + 1, "one more column").await;
+        assert_eq!(db.schema().await.unwrap(), Schema::Newer(newest + 1));
+        assert!(db.migrate().await.is_err());
     }
 }
