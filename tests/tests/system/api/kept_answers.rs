@@ -14,6 +14,7 @@ both_engines!(
     Shop,
     [
         a_kept_answer_says_what_a_made_one_says,
+        what_a_head_keeps_a_get_reads,
         every_change_shows_at_once,
         what_another_server_changes_shows_soon
     ]
@@ -81,6 +82,22 @@ async fn a_kept_answer_says_what_a_made_one_says(shop: Shop) {
             }
         }
     }
+}
+
+/// An answer that HEAD made is kept with its body.
+async fn what_a_head_keeps_a_get_reads(shop: Shop) {
+    let ask = async |method: Method| {
+        let request = shop.client().request(method, "/api/catalog/services");
+        let request = request.header("accept-encoding", "identity");
+        shop.client().send(request).await
+    };
+    shop.state().db.catalogue().raise();
+    let (head, get) = (ask(Method::HEAD).await, ask(Method::GET).await);
+    assert_eq!((head.status, head.text.as_str()), (200, ""));
+    assert_ne!(head.headers["content-length"], "0");
+    assert_eq!(get.status, 200, "{}", get.text);
+    assert!(get.body["data"].is_array(), "{}", get.text);
+    assert_eq!(head.headers["etag"], get.headers["etag"]);
 }
 
 async fn set_quota(admin: &Client, plan: &Value, total: i64) {
