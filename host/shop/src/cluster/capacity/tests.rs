@@ -125,7 +125,10 @@ fn nodes_that_take_no_pods_have_no_room() {
         tainted("NoExecute"),
     ];
     for node in closed {
-        assert!(!room(&[node.clone()], &[]).place(&[load(1, 1)]), "{node}");
+        assert!(
+            !room(std::slice::from_ref(&node), &[]).place(&[load(1, 1)]),
+            "{node}"
+        );
     }
     assert!(room(&[tainted("PreferNoSchedule")], &[]).place(&[load(1, 1)]));
 }
