@@ -15,7 +15,7 @@ use super::{
     test_shop::{ControlPlane, GOOD_IMAGE, Shop, in_cluster},
 };
 use crate::{
-    cluster::{Cluster, Load},
+    cluster::{Capacity, Load, NodeRule},
     test_cluster::named_by,
 };
 
@@ -205,13 +205,26 @@ async fn a_wish_to_apply_again_reaches_the_server_that_works() {
 }
 
 /// Returns the processors that are left, as many pods of one each.
-async fn free_processors(cluster: &Cluster) -> u64 {
-    let capacity = cluster.capacity(0).await.unwrap().unwrap();
+fn free_processors(capacity: &Capacity) -> u64 {
     let one = Load {
         cpu_millis: 1000,
         memory_bytes: 1 << 20,
     };
-    capacity.without(&HashSet::new()).count(&[one], 1000)
+    let layout = capacity.without(&HashSet::new());
+    layout.expect("the room is known").count(&[one], 1000)
+}
+
+/// Waits until this many processors are left.
+async fn until_free(capacity: &Capacity, is_expected: impl Fn(u64) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let free = free_processors(capacity);
+        if is_expected(free) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{free} are left");
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// The node is filled, on a control plane that no other test uses meanwhile.
@@ -221,8 +234,14 @@ async fn the_room_of_a_real_node_goes_with_its_pods_and_comes_back() {
         return;
     };
     let (provisioner, client) = in_cluster(&plane.kubeconfig()).await;
-    let cluster = provisioner.cluster().unwrap();
-    let free = free_processors(cluster).await;
+    let (cluster, capacity) = (
+        provisioner.cluster().unwrap().clone(),
+        Capacity::new(NodeRule::default()),
+    );
+    let seen = capacity.clone();
+    let following = tokio::spawn(async move { cluster.follow_room(&seen).await });
+    capacity.listed().await;
+    let free = free_processors(&capacity);
     assert!(free > 1, "the control plane has a node that is ready");
 
     let pods: Api<Pod> = Api::namespaced(client.clone(), "default");
@@ -236,29 +255,22 @@ async fn the_room_of_a_real_node_goes_with_its_pods_and_comes_back() {
     });
     let filler = serde_json::from_value(filler).unwrap();
     pods.create(&PostParams::default(), &filler).await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
     // What an earlier test left may still be going away.
-    while free_processors(cluster).await > free / 2 {
-        assert!(Instant::now() < deadline, "the pod takes nothing");
-        sleep(Duration::from_millis(100)).await;
-    }
+    until_free(&capacity, |left| left <= free / 2).await;
     pods.delete(name, &DeleteParams::default().grace_period(0))
         .await
         .unwrap();
-    while free_processors(cluster).await < free {
-        assert!(Instant::now() < deadline, "the room does not come back");
-        sleep(Duration::from_millis(100)).await;
-    }
+    until_free(&capacity, |left| left >= free).await;
 
     let nodes: Api<Node> = Api::all(client);
     let found = nodes.list(&ListParams::default()).await.unwrap();
     for node in &found.items {
         nodes.cordon(&node.name_any()).await.unwrap();
     }
-    let closed = free_processors(cluster).await;
+    until_free(&capacity, |left| left == 0).await;
     for node in &found.items {
         nodes.uncordon(&node.name_any()).await.unwrap();
     }
-    assert_eq!(closed, 0);
-    assert!(free_processors(cluster).await >= free);
+    until_free(&capacity, |left| left >= free).await;
+    following.abort();
 }
