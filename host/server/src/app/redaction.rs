@@ -6,10 +6,11 @@ use super::document::{sources, type_name};
 const SECRET: [&str; 5] = ["password", "secret", "token", "challenge", "recovery"];
 
 /// Fields that are called so and hold something else.
-const NO_SECRETS: [(&str, &str); 10] = [
+const NO_SECRETS: [(&str, &str); 11] = [
     // Names of Secret objects.
     ("IngressTlsView", "secret"),
     ("Moved", "new_secrets"),
+    ("Pods", "pull_secret"),
     ("UpdateView", "new_secrets"),
     // Hashes of random tokens, and what the vault sealed.
     ("Attempt", "secret"),

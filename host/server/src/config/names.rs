@@ -92,6 +92,7 @@ mod tests {
         "SHOP_NAME",
         "SHOP_URL",
         "RECEIPT_FONT",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
     ];
 
     #[test]
