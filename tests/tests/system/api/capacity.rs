@@ -167,7 +167,7 @@ async fn those_who_wait_get_the_room_that_comes_free(scene: Scene) {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     // Two looks later, one place is held and no more.
-    tokio::time::sleep(Duration::from_secs(11)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(entry(&second).await["heldUntil"], Value::Null);
     let stranger = shop.customer("lain@example.com").await;
     buy(&stranger, &plan).await.fails(409, "CLUSTER_FULL");
@@ -232,7 +232,7 @@ async fn nothing_is_listed_again_while_a_watch_works(scene: Scene) {
     assert_eq!(lists(), (1, 1));
     scene.nodes.take(0);
     scene.becomes("basic", &Value::Null).await;
-    tokio::time::sleep(Duration::from_secs(11)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     scene.nodes.take(1000);
     scene.becomes("basic", &json!("CLUSTER_FULL")).await;
     assert_eq!(lists(), (1, 1));
@@ -256,7 +256,7 @@ async fn room_is_that_of_the_nodes_that_the_operator_chose() {
     let nodes = &scene.nodes;
     nodes.take(0);
     // The one node is not among those that were chosen.
-    tokio::time::sleep(Duration::from_secs(11)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     scene.becomes("basic", &json!("CLUSTER_FULL")).await;
     let labels = json!({ "pool": "customers" });
     let taint = |key: &str| json!([{ "key": key, "value": "customers", "effect": "NoSchedule" }]);
@@ -267,7 +267,7 @@ async fn room_is_that_of_the_nodes_that_the_operator_chose() {
     nodes.set_apart(&labels, &Value::Null);
     // Half of 500m is needed, and not all of it.
     nodes.take(800);
-    tokio::time::sleep(Duration::from_secs(11)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     scene.becomes("basic", &json!("CLUSTER_FULL")).await;
     nodes.take(700);
     scene.becomes("basic", &Value::Null).await;
@@ -307,6 +307,6 @@ async fn room_is_asked_for_and_kept_free_as_the_settings_say() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     // Two looks at what it listed.
-    tokio::time::sleep(Duration::from_secs(11)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     becomes(&roomy, "basic", &Value::Null).await;
 }

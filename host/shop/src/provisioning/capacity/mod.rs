@@ -42,7 +42,7 @@ use crate::{
 type ByPlan = BTreeMap<PlanId, Arc<[Load]>>;
 
 /// Interval between two looks at what changed.
-const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(2);
 /// Time for the first lists, after which it is logged that the room is not known.
 const FIRST_LISTS: Duration = Duration::from_secs(30);
 /// Seconds after which a refused order may be sent again: room comes when something ends.
