@@ -37,8 +37,15 @@ impl Cluster {
         let gateways: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), namespace, &resource);
         let object = format!("Gateway/{name}");
-        // A cluster that does not know the kind answers that it is not there.
-        let live = self.call(&object, gateways.get_opt(name)).await?;
+        let found = async {
+            match gateways.get(name).await {
+                Ok(live) => Ok(Some(live)),
+                // A cluster that does not know the kind answers 404 without a reason.
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let live = self.call(&object, found).await?;
         Ok(live.map_or(FoundGateway::Absent, |live| examine(&live.data, section)))
     }
 }
