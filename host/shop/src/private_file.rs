@@ -37,10 +37,16 @@ pub fn create(path: &Path) -> io::Result<File> {
 /// Creates a file that a library will open by its name, or restricts the one that is there.
 ///
 /// # Errors
-/// When it cannot be opened. A file of another user is left as it is.
+/// When it cannot be opened, or is no regular file: a folder or a device keeps its mode. A file of another
+/// user is left as it is.
 pub(crate) fn ensure(path: &Path) -> io::Result<()> {
     match create_new(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Asked before it is opened, since a pipe would wait for its writer.
+            if !path.metadata()?.is_file() {
+                let message = format!("{} is not a file", path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
             let file = File::open(path)?;
             if let Err(error) = restrict(&file) {
                 tracing::warn!(path = %path.display(), %error, "file.not_restricted");
@@ -97,5 +103,16 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(path("created")).unwrap(), "");
         assert_eq!(fs::read_to_string(path("ensured")).unwrap(), "open to all");
+    }
+
+    #[test]
+    fn what_is_no_file_keeps_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o755)).unwrap();
+        let error = ensure(&inner).unwrap_err();
+        assert!(error.to_string().ends_with("is not a file"), "{error}");
+        assert_eq!(mode(&inner), 0o755);
     }
 }

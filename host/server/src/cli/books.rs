@@ -55,12 +55,31 @@ pub(super) async fn export(
         return Ok(());
     };
     let cannot = |error: io::Error| CliError::Failed(format!("{}: {error}", path.display()));
+    if path.symlink_metadata().is_ok() {
+        let message = "is there already. Name another file, or remove that one";
+        return Err(CliError::Failed(format!("{} {message}", path.display())));
+    }
     let partial = path.with_added_extension("partial");
-    let file = private_file::create(&partial).map_err(cannot)?;
-    let written = wallet::export(&db, format, BufWriter::new(&file)).await?;
+    let file = private_file::create_new(&partial).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => CliError::Failed(format!(
+            "{} is there: an export was interrupted, or is under way. Remove it if none is",
+            partial.display()
+        )),
+        _ => cannot(error),
+    })?;
+    let written = async {
+        let written = wallet::export(&db, format, BufWriter::new(&file)).await?;
+        file.sync_all().map_err(cannot)?;
+        fs::rename(&partial, &path).map_err(cannot)?;
+        Ok::<_, CliError>(written)
+    };
+    let written = written.await;
     db.close().await;
-    file.sync_all().map_err(cannot)?;
-    fs::rename(&partial, &path).map_err(cannot)?;
+    if written.is_err() {
+        // A part of the books is of no use.
+        let _ = fs::remove_file(&partial);
+    }
+    let written = written?;
     print(&format!(
         "{written} entries written to {}\n",
         path.display()

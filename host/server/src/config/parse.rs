@@ -181,11 +181,21 @@ pub(super) fn public_keys(text: &str) -> Result<Vec<PublicKey>, String> {
 }
 
 pub(super) fn database_url(text: &str) -> Result<Secret, String> {
-    let known = ["sqlite:", "postgres://", "postgresql://"];
-    if known.iter().any(|scheme| text.starts_with(scheme)) {
+    let is_server = ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
+    if is_server {
         return Ok(Secret::new(text));
     }
-    Err("must begin with sqlite:// or postgres://".into())
+    let Some(rest) = text.strip_prefix("sqlite:") else {
+        return Err("must begin with sqlite:// or postgres://".into());
+    };
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let (file, _) = rest.split_once('?').unwrap_or((rest, ""));
+    if file.is_empty() || file == ":memory:" || rest.contains("mode=memory") {
+        return Err("must name a file: a database in memory is forgotten".into());
+    }
+    Ok(Secret::new(text))
 }
 
 /// A DNS name of at most 200 characters, so that instances' host names fit below it.
@@ -238,6 +248,28 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_is_a_server_or_a_file() {
+        for url in [
+            "postgres://a@b/c",
+            "sqlite://kept.db",
+            "sqlite:kept.db",
+            "sqlite:///a/b.db?mode=rwc",
+        ] {
+            assert_eq!(database_url(url).unwrap().reveal(), url);
+        }
+        for url in [
+            "mysql://a",
+            "sqlite:",
+            "sqlite://",
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite://a?mode=memory",
+        ] {
+            assert!(database_url(url).is_err(), "{url}");
+        }
+    }
 
     #[test]
     fn durations() {

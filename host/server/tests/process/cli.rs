@@ -125,6 +125,13 @@ fn an_administrator_is_made_once_and_the_empty_books_hold() {
     );
     let header = std::fs::read_to_string(&exported).unwrap();
     assert!(header.starts_with("wallet,position,entry,"), "{header}");
+    let again = dermaga(folder.path(), &["ledger", "export", "--output", path], &[]);
+    assert_eq!(again.status.code(), Some(1), "no file is replaced");
+    assert!(
+        stderr(&again).contains("is there already"),
+        "{}",
+        stderr(&again)
+    );
     let nowhere = folder.path().join("no/such/folder/books.jsonl");
     let nowhere = dermaga(
         folder.path(),

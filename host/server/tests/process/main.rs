@@ -17,7 +17,6 @@ mod crash;
 mod database;
 mod decisions;
 mod doctor;
-mod frozen;
 mod log;
 mod mails;
 mod manage;

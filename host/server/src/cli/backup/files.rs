@@ -29,7 +29,9 @@ impl Stored {
         let path = Path::new(&self.name);
         let mut parts = path.components();
         let is_inside = parts.all(|part| matches!(part, Component::Normal(_)));
-        (is_inside && !self.name.is_empty()).then(|| folder.join(path))
+        // What follows an empty part would begin at the root.
+        let is_whole = self.name.split('/').all(|part| !part.is_empty());
+        (is_inside && is_whole).then(|| folder.join(path))
     }
 
     /// Returns its path in the data folder; `None` for what a restore does not bring back.
@@ -134,7 +136,14 @@ mod tests {
             stored.below(Path::new("/restored"))
         };
         assert_eq!(below("data/a"), Some("/restored/data/a".into()));
-        for name in ["", "../a", "data/../../a", "/etc/passwd"] {
+        for name in [
+            "",
+            "../a",
+            "data/../../a",
+            "/etc/passwd",
+            "data//etc/passwd",
+            "a/",
+        ] {
             assert_eq!(below(name), None, "{name}");
         }
     }
