@@ -149,12 +149,6 @@ pub(super) async fn make_coupon(admin: &Patient, code: &str, amount: i64) {
     admin.post("/api/admin/coupons", code, &coupon).await;
 }
 
-/// Signs a customer in, whose earlier token has run out.
-pub(super) async fn sign_in(patient: &Patient, email: &str) -> Patient {
-    let login = json!({ "email": email, "password": PASSWORD });
-    patient.signed_in(&patient.post("/api/auth/login", email, &login).await)
-}
-
 /// A subscription that was bought and delivered.
 pub(super) struct Bought {
     pub(super) price: i64,
