@@ -6,12 +6,15 @@ use crate::{db::Conn, execute};
 
 /// Largest difference between the clocks of several servers.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
-/// Longest lease, or pause before another attempt.
+/// Longest lease of a delivery to a webhook. One that was claimed just now is no mark of another clock.
+const DELIVERY: TimeDelta = TimeDelta::minutes(6);
+/// Longest pause before another attempt.
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(25);
 
 /// Resets every mark that is too far ahead, also the time since when jobs are known.
 pub(super) async fn mend(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let (soon, late) = (now + SKEW, now + LONGEST_WAIT);
+    let claimed = soon + DELIVERY;
     // A run recorded for a future instant would make that instant look done. Selected by job, since
     // the key of runs begins with it.
     let runs = "DELETE FROM job_runs WHERE job IN (SELECT name FROM jobs) AND scheduled_for > $1 AND finished_at IS NOT NULL";
@@ -43,7 +46,7 @@ pub(super) async fn mend(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u6
         ),
         (
             "UPDATE webhook_deliveries SET lease_holder = NULL, lease_until = NULL, next_try_at = $1 WHERE lease_until > $2",
-            soon,
+            claimed,
         ),
         (
             "UPDATE webhook_deliveries SET next_try_at = $1 WHERE state IN ('PENDING', 'FAILED') AND next_try_at > $2",

@@ -37,7 +37,7 @@ pub(super) const QUEUE: LeasedQueue =
 /// Deliveries that are claimed together. An endpoint that hangs holds up those that were claimed
 /// with it, and no others.
 const AT_ONCE: i64 = 8;
-/// Longer than all attempts of one claim take.
+/// Longer than all attempts of one claim take. `timekeeping` knows it, too.
 const LEASE: TimeDelta = TimeDelta::minutes(6);
 /// Time that an attempt takes beside what its timeout bounds.
 const MARGIN: TimeDelta = TimeDelta::seconds(10);
