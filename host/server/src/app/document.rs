@@ -104,7 +104,7 @@ fn bodies_may_be_left_out_where_all_their_fields_may() {
     }
 }
 
-/// What the server takes as absent is allowed by the document: forms send an empty code of a coupon.
+/// The document allows an empty text that the server takes as absent: forms send an empty code of a coupon.
 #[test]
 fn an_empty_code_of_a_coupon_is_allowed_where_it_may_be_left_out() {
     let document = document();

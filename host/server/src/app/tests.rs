@@ -350,7 +350,7 @@ async fn a_database_of_another_age_is_not_touched() {
             "{error}"
         );
     }
-    // What only expands is none of its business.
+    // A migration that only adds something does not stop an older server.
     let mut conn = app.state.db.begin().await.unwrap();
     let sql =
         "UPDATE _sqlx_migrations SET description = 'from the future' WHERE version = 99999999";

@@ -118,7 +118,7 @@ fn describe(found: &Verification, zone: Tz) -> String {
 /// Reads the id of a decision.
 ///
 /// # Errors
-/// What is wanted in its place, and where it is found.
+/// Text that is no UUID: the sentence says where the id of a decision is found.
 pub(super) fn decision(text: &str) -> Result<DecisionId, String> {
     text.parse().map_err(|_| {
         "is not the id of a decision, which is a UUID; a transaction has it as `priceDecisionId` or \

@@ -22,7 +22,7 @@ pub enum Tls {
     Disable,
     /// Encrypted where the server offers it.
     Prefer,
-    /// Encrypted, whoever answers.
+    /// Encrypted, without a look at the server's certificate.
     Require,
     /// Encrypted, with a certificate of a known authority.
     VerifyCa,

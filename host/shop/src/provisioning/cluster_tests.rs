@@ -255,7 +255,7 @@ async fn the_room_of_a_real_node_goes_with_its_pods_and_comes_back() {
     });
     let filler = serde_json::from_value(filler).unwrap();
     pods.create(&PostParams::default(), &filler).await.unwrap();
-    // What an earlier test left may still be going away.
+    // Pods of an earlier test may still be ending.
     until_free(&capacity, |left| left <= free / 2).await;
     pods.delete(name, &DeleteParams::default().grace_period(0))
         .await

@@ -85,7 +85,7 @@ async fn validate(customer: &Client, plan: &str) -> Answer {
     customer.post("/api/subscriptions/validate", order).await
 }
 
-/// A full node is told in the catalogue and by every way to buy, and nothing is charged. A place that was
+/// The catalogue and every way to buy say that the node is full, and nothing is charged. A place that was
 /// bought and is not in the cluster yet is taken.
 async fn a_plan_is_sold_while_a_node_has_room(scene: Scene) {
     let Scene { shop, nodes } = &scene;

@@ -255,7 +255,7 @@ async fn a_refusal_that_can_pass_leaves_the_key_free(shop: Shop) {
     shop.books_balance().await;
 }
 
-/// What was too dear for the wallet is made after a top-up, by the same request with the same key.
+/// A purchase that the wallet could not pay succeeds after a top-up, by the same request with the same key.
 async fn an_upgrade_that_was_too_dear_is_made_under_the_same_key(shop: Shop) {
     let customer = shop.customer_with_credit("naik@example.com", 50_000).await;
     let order = json!({ "planId": shop.plan("n8n", "basic").await });

@@ -29,7 +29,7 @@ impl Stored {
         let path = Path::new(&self.name);
         let mut parts = path.components();
         let is_inside = parts.all(|part| matches!(part, Component::Normal(_)));
-        // What follows an empty part would begin at the root.
+        // After an empty part the rest of the path would begin at the root.
         let is_whole = self.name.split('/').all(|part| !part.is_empty());
         (is_inside && is_whole).then(|| folder.join(path))
     }

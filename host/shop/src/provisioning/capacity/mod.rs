@@ -202,7 +202,7 @@ pub async fn watch(instances: Instances, cancel: CancellationToken) {
     }
 }
 
-/// What the last look found.
+/// Result of the last look.
 #[derive(Debug, Default)]
 struct Known {
     needs: Needs,
