@@ -11,7 +11,8 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, Connection as _, Executor as _, PgPool, Postgres, Row as _, Transaction,
+    AssertSqlSafe, Connection as _, Executor as _, PgPool, Postgres, Row as _, SqlSafeStr as _,
+    SqlStr, Transaction,
     migrate::{MigrateError, Migration, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -152,31 +153,35 @@ impl Server {
     }
 
     pub(super) async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        match &self.lent {
-            None => self.pool.begin().await,
-            Some(lent) => self.begin_with(&lent.write).await,
-        }
+        self.begun(self.lent.as_ref().map(|lent| made(&lent.write)))
+            .await
     }
 
     pub(super) async fn read(&self) -> sqlx::Result<Inner> {
         Ok(match &self.lent {
             None => Inner::PostgresRead(self.pool.acquire().await?),
-            Some(lent) => Inner::PostgresTx(self.begin_with(&lent.read).await?),
+            Some(lent) => Inner::PostgresTx(self.begun(Some(made(&lent.read))).await?),
         })
     }
 
     pub(super) async fn snapshot(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        match &self.lent {
-            None => self.pool.begin_with(SNAPSHOT).await,
-            Some(lent) => self.begin_with(&lent.snapshot).await,
-        }
+        let statement = match &self.lent {
+            None => SNAPSHOT.into_sql_str(),
+            Some(lent) => made(&lent.snapshot),
+        };
+        self.begun(Some(statement)).await
     }
 
-    async fn begin_with(&self, statement: &str) -> sqlx::Result<Transaction<'static, Postgres>> {
-        // Made of constants and a number.
-        self.pool
-            .begin_with(AssertSqlSafe(statement.to_owned()))
-            .await
+    /// Begins a transaction, and ends it when its caller has left meanwhile. Cut off between its
+    /// statement and the answer, sqlx takes it for one that never began, and puts a connection within a
+    /// transaction back into the pool.
+    async fn begun(
+        &self,
+        statement: Option<SqlStr>,
+    ) -> sqlx::Result<Transaction<'static, Postgres>> {
+        let conn = self.pool.acquire().await?;
+        let begun = tokio::spawn(Transaction::begin(conn, statement)).await;
+        begun.map_err(|_| sqlx::Error::WorkerCrashed)?
     }
 
     /// Brings the schema up to date.
@@ -228,6 +233,11 @@ impl Server {
         tx.commit().await?;
         Ok(true)
     }
+}
+
+/// Names a statement that is made of constants and a number.
+fn made(statement: &str) -> SqlStr {
+    AssertSqlSafe(statement.to_owned()).into_sql_str()
 }
 
 fn pool(settings: &Settings) -> PgPoolOptions {

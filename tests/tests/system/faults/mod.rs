@@ -3,3 +3,4 @@
 pub(crate) mod database_files;
 pub(crate) mod readiness;
 pub(crate) mod readings;
+pub(crate) mod transactions;
