@@ -55,13 +55,27 @@ impl fmt::Debug for Lookup {
 }
 
 /// Reason why an address is not used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refused {
-    #[error("is {0}, which is not a public address")]
+    /// An address that was written as such, and is not public.
     NotPublic(IpAddr),
-    #[error("has no address")]
-    NoAddress,
+    /// A name that is not known, or that leads to an address that is not public. Which of the two is not said, as
+    /// strangers would learn the names that only this machine can find.
+    Name,
 }
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPublic(address) => {
+                write!(f, "is {address}, which is not a public address")
+            }
+            Self::Name => f.write_str("has a name that leads to no public address"),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// Looks names up and refuses those of which any address is not public.
 #[derive(Debug, Clone)]
@@ -84,26 +98,34 @@ impl Checking {
     }
 
     fn check(&self, address: IpAddr) -> Result<(), Refused> {
-        let is_permitted = self.permit_loopback && address.to_canonical().is_loopback();
-        if is_public(address) || is_permitted {
+        if self.is_permitted(address) {
             Ok(())
         } else {
             Err(Refused::NotPublic(address))
         }
     }
 
+    fn is_permitted(&self, address: IpAddr) -> bool {
+        is_public(address) || (self.permit_loopback && address.to_canonical().is_loopback())
+    }
+
     /// Returns the addresses of a name, all of them checked: one that is both public and private is
-    /// an attempt to get past this.
-    async fn addresses(
-        self,
-        name: String,
-    ) -> Result<Vec<IpAddr>, Box<dyn std::error::Error + Send + Sync>> {
-        let found = (self.lookup.0)(&name).await?;
-        if found.is_empty() {
-            return Err(Refused::NoAddress.into());
+    /// an attempt to get past this. The reason of a refusal is for the log alone.
+    async fn addresses(self, name: String) -> Result<Vec<IpAddr>, Refused> {
+        let found = match (self.lookup.0)(&name).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(webhook.host = name, %error, "webhook.name_not_found");
+                return Err(Refused::Name);
+            }
+        };
+        let refused = found.iter().find(|address| !self.is_permitted(**address));
+        if let Some(address) = refused {
+            tracing::debug!(webhook.host = name, %address, "webhook.name_not_public");
+            return Err(Refused::Name);
         }
-        for address in &found {
-            self.check(*address)?;
+        if found.is_empty() {
+            return Err(Refused::Name);
         }
         Ok(found)
     }
@@ -144,10 +166,7 @@ impl Checking {
             .map_err(|refused| invalid(refused.to_string()))?;
         if let (None, Some(host)) = (literal(&url), url.host_str()) {
             let addresses = self.clone().addresses(host.to_owned()).await;
-            addresses.map_err(|error| match error.downcast::<Refused>() {
-                Ok(refused) => invalid(refused.to_string()),
-                Err(_) => invalid("has a name that cannot be found".into()),
-            })?;
+            addresses.map_err(|refused| invalid(refused.to_string()))?;
         }
         Ok(url)
     }
@@ -333,10 +352,6 @@ mod tests {
             ("ht\ntps://public.example/", "must not have blanks"),
             ("https://public.example/a?b=\u{7f}", "must not have blanks"),
             ("https://pub\u{200b}lic.example/", "must not have blanks"),
-            ("https://private.example/", "is 10.1.2.3, which is not"),
-            ("https://both.example/", "is ::1, which is not"),
-            ("https://empty.example/", "has no address"),
-            ("https://unknown.example/", "cannot be found"),
             ("https://127.0.0.1/", "is 127.0.0.1, which is not"),
             ("https://2130706433/", "is 127.0.0.1, which is not"),
             ("https://0x7f.1/", "is 127.0.0.1, which is not"),
@@ -350,6 +365,13 @@ mod tests {
                 "{url}: {}",
                 detail.message
             );
+        }
+        // A stranger learns nothing of names that only this machine can find.
+        for name in ["private", "both", "empty", "unknown"] {
+            let url = format!("https://{name}.example/");
+            let refused = checking.check_url(&url, false).await.unwrap_err();
+            let told = refused.details[0].message.as_str();
+            assert_eq!(told, "has a name that leads to no public address", "{url}");
         }
         // Loopback may be permitted, and nothing beside it.
         let checking = Checking::new(&settings(lookup, true));
