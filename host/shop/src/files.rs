@@ -10,6 +10,7 @@ use object_store::{
 use crate::{
     Code, Error, Result,
     crypto::{self, Secret},
+    text,
 };
 
 /// Longest time for one request to a bucket.
@@ -125,7 +126,8 @@ impl Files {
             .with_client_options(options)
             .with_retry(retry);
         if let Some(endpoint) = &settings.endpoint {
-            builder = builder.with_endpoint(endpoint);
+            // Requests are signed by the key alone, and errors name the address.
+            builder = builder.with_endpoint(text::without_user(endpoint));
         }
         if let Some(key) = &settings.access_key {
             builder = builder.with_access_key_id(key.reveal());
@@ -253,6 +255,27 @@ mod tests {
             let message = Place::parse(wrong).unwrap_err();
             assert!(message.starts_with("must "), "{wrong}: {message}");
         }
+    }
+
+    /// The error names the address, for the log and for `doctor`.
+    #[tokio::test]
+    async fn an_address_that_fails_is_named_without_its_user() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let settings = Settings {
+            place: Some(Place::parse("s3://toko").unwrap()),
+            endpoint: Some(format!("http://toko:rahasia@{address}")),
+            region: "us-east-1".to_owned(),
+            access_key: Some(Secret::new("kunci")),
+            secret_key: Some(Secret::new("gembok")),
+        };
+        let files = Files::open(&settings, PathBuf::new()).unwrap();
+        let error = files.get("a").await.unwrap_err();
+        let told = format!("{:?}", error.source);
+        assert!(told.contains(&address.to_string()), "{told}");
+        assert!(!told.contains("rahasia"), "{told}");
     }
 
     #[tokio::test]

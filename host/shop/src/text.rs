@@ -1,12 +1,14 @@
 //! Cleans pasted text: invisible characters, and characters that look like others.
 
 mod rules;
+mod urls;
 
 use std::fmt::Display;
 
 use unicode_normalization::UnicodeNormalization as _;
 
 pub use rules::{code, email, label, name, phone, reason, title};
+pub use urls::{without_password, without_secrets, without_user};
 
 /// Returns a text as it was meant in one line: compatibility forms (full-width letters, ligatures)
 /// folded, invisible characters removed, every hyphen a `-`, every blank a space, none at the ends.

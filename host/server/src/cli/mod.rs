@@ -8,7 +8,6 @@ mod backtest;
 mod backup;
 mod books;
 mod completions;
-mod database_url;
 mod demo;
 mod doctor;
 mod instance;
@@ -18,6 +17,7 @@ mod push;
 mod reference;
 mod remote;
 mod serve;
+mod shell;
 mod signing;
 mod transfer;
 

@@ -6,11 +6,11 @@ use dermaga_shop::{
         self, Clock, Db, Held, NotHeld,
         transfer::{Begun, Counted, Transfer, TransferError},
     },
-    text::counted,
+    text::{counted, without_password},
     wallet::ledger,
 };
 
-use super::{CliError, database_url::without_password, print, serve};
+use super::{CliError, print, serve};
 use crate::config::{Config, Loaded};
 
 #[derive(Debug, Args)]

@@ -4,9 +4,12 @@
 mod tests;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
+
+use dermaga_shop::text;
 
 use super::{
     Config, clean, dotenv,
@@ -124,12 +127,13 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The value for people: secrets are masked.
-    pub fn shown(&self) -> &str {
+    /// The value for people: secrets are masked, also those within addresses.
+    pub fn shown(&self) -> Cow<'_, str> {
         match &self.value {
-            None => "(not set)",
-            Some(_) if self.setting.secret => "********",
-            Some(value) => value,
+            None => "(not set)".into(),
+            Some(_) if self.setting.secret => "********".into(),
+            Some(value) if self.setting.address => text::without_secrets(value).into(),
+            Some(value) => value.into(),
         }
     }
 }

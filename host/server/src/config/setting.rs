@@ -22,6 +22,8 @@ pub struct Setting {
     pub doc: &'static str,
     /// Masked wherever it is shown.
     pub secret: bool,
+    /// Address of the web, shown without user, password and values of its query.
+    pub address: bool,
     /// Read and checked for a later version, without an effect in this one.
     pub pending: bool,
     pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
@@ -45,12 +47,15 @@ macro_rules! settings {
             default: $default,
             doc: $doc,
             secret: settings!(@secret $($mark)?),
+            address: settings!(@address $($mark)?),
             pending: settings!(@pending $($mark)?),
             set: |$config, $text| { $set; Ok(()) },
         },)*]
     };
     (@secret secret) => { true };
     (@secret $($other:ident)?) => { false };
+    (@address address) => { true };
+    (@address $($other:ident)?) => { false };
     (@pending pending) => { true };
     (@pending $($other:ident)?) => { false };
 }

@@ -257,19 +257,19 @@ pub const SETTINGS: &[Setting] = settings! {
     "MIDTRANS_IS_PRODUCTION" "midtrans.is_production" (Some("false")):
         "Whether payments move real money: `true` for Midtrans' production, `false` for its sandbox. A production start with a server key requires `true`, and keys that do not begin with `SB-`."
         => |c, text| c.payments.midtrans.is_production = parse::boolean(text)?;
-    "MIDTRANS_BASE_URL" "midtrans.base_url" (None):
+    "MIDTRANS_BASE_URL" "midtrans.base_url" (None, address):
         "Another server that speaks Midtrans' HTTP, instead of Midtrans' own; for tests. In production it begins with https://."
         => |c, text| c.payments.midtrans.base_url = Some(parse::url(text)?);
-    "MIDTRANS_NOTIFICATION_URL" "midtrans.notification_url" (None):
+    "MIDTRANS_NOTIFICATION_URL" "midtrans.notification_url" (None, address):
         "Where Midtrans sends its notices: this shop's `/api/wallet/webhook/midtrans`, as seen from outside. Without it, what Midtrans' dashboard says."
         => |c, text| c.payments.midtrans.notification_url = Some(parse::url(text)?);
-    "MIDTRANS_FINISH_URL" "midtrans.finish_url" (None):
+    "MIDTRANS_FINISH_URL" "midtrans.finish_url" (None, address):
         "Where a customer goes after paying. Without it, what Midtrans' dashboard says; so the next two."
         => |c, text| c.payments.midtrans.finish_url = Some(parse::url(text)?);
-    "MIDTRANS_UNFINISH_URL" "midtrans.unfinish_url" (None):
+    "MIDTRANS_UNFINISH_URL" "midtrans.unfinish_url" (None, address):
         "Where a customer goes who leaves the payment page without paying."
         => |c, text| c.payments.midtrans.unfinish_url = Some(parse::url(text)?);
-    "MIDTRANS_ERROR_URL" "midtrans.error_url" (None):
+    "MIDTRANS_ERROR_URL" "midtrans.error_url" (None, address):
         "Where a customer goes whose payment failed."
         => |c, text| c.payments.midtrans.error_url = Some(parse::url(text)?);
     "MIDTRANS_TIMEOUT" "midtrans.timeout" (Some("8s")):
@@ -393,7 +393,7 @@ pub const SETTINGS: &[Setting] = settings! {
     "MAIL_FROM" "mail.from" (None):
         "Sender of the shop's mails, such as `Toko <toko@example.com>`. Required together with SMTP_URL."
         => |c, text| c.notifications.from = Some(Sender::parse(text)?);
-    "SHOP_URL" "shop_url" (None):
+    "SHOP_URL" "shop_url" (None, address):
         "Address of the shop as customers see it, for links in mails. Without it, mails have no link that ends further ones."
         => |c, text| c.notifications.shop_url = Some(parse::url(text)?);
 
@@ -430,7 +430,7 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_ATTACHMENTS" "attachments.place" (None):
         "Where pictures of tickets are kept: a folder, or `s3://bucket/prefix`, which several servers need. Without it, `attachments` in the data folder."
         => |c, text| c.files.place = Some(Place::parse(text)?);
-    "DERMAGA_S3_ENDPOINT" "attachments.s3_endpoint" (None):
+    "DERMAGA_S3_ENDPOINT" "attachments.s3_endpoint" (None, address):
         "Address of the service that has the bucket, such as `https://s3.example.com`. Without it, Amazon's."
         => |c, text| c.files.endpoint = Some(parse::url(text)?);
     "DERMAGA_S3_REGION" "attachments.s3_region" (Some("us-east-1")):
@@ -494,7 +494,7 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_LOG_FORMAT" "log_format" (Some("text")):
         "`text` or `json`, one event a line."
         => |c, text| c.telemetry.log_format = parse::word(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?;
-    "OTEL_EXPORTER_OTLP_ENDPOINT" "otlp_endpoint" (None):
+    "OTEL_EXPORTER_OTLP_ENDPOINT" "otlp_endpoint" (None, address):
         "Address of an OpenTelemetry collector, such as `http://otel-collector:4318`, to which the server sends traces by OTLP over HTTP (`/v1/traces` is added). Without it, none are made."
         => |c, text| c.telemetry.otlp_endpoint = Some(parse::url(text)?);
 };

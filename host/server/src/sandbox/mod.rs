@@ -16,7 +16,7 @@ use std::{
 };
 
 use axum::{Router, middleware};
-use dermaga_shop::{crypto::Secret, db::Clock};
+use dermaga_shop::{crypto::Secret, db::Clock, text::without_secrets};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -179,6 +179,7 @@ impl Sandbox {
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
+        let url = without_secrets(&url);
         tracing::warn!(notify.url = url, "sandbox.notice_not_delivered");
     }
 }

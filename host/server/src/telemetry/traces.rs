@@ -23,7 +23,11 @@ use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
     trace::{SdkTracer, SdkTracerProvider},
 };
-use reqwest::{StatusCode, header::CONTENT_TYPE, redirect::Policy};
+use reqwest::{
+    StatusCode, Url,
+    header::{CONTENT_TYPE, HeaderName, HeaderValue},
+    redirect::Policy,
+};
 use tokio::runtime::Handle;
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -78,23 +82,60 @@ pub(super) fn tracer(endpoint: &str) -> Result<SdkTracer, TracesError> {
     Ok(tracer)
 }
 
-/// Returns the address at which a collector takes traces.
+/// Returns the address at which a collector takes traces. A query stays behind the path.
 pub fn address(endpoint: &str) -> String {
-    format!("{}/v1/traces", endpoint.trim_end_matches('/'))
+    let Ok(mut url) = Url::parse(endpoint) else {
+        return endpoint.to_owned();
+    };
+    let path = format!("{}/v1/traces", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    url.into()
 }
 
-/// Sends an export without a span to this address; returns the status of the answer.
+/// Sends an export without a span to this address, with the headers that exports have; returns the status of
+/// the answer.
 ///
 /// # Errors
 /// When there is none.
 pub async fn probe(address: &str) -> reqwest::Result<StatusCode> {
+    let given = env::var("OTEL_EXPORTER_OTLP_TRACES_HEADERS")
+        .or_else(|_| env::var("OTEL_EXPORTER_OTLP_HEADERS"));
     let answer = client()?
         .post(address)
+        .headers(headers(&given.unwrap_or_default()))
         .header(CONTENT_TYPE, "application/x-protobuf")
         .body(Vec::<u8>::new())
         .send()
         .await?;
     Ok(answer.status())
+}
+
+/// Reads `NAME=VALUE`, separated by commas, as the exporter does.
+fn headers(given: &str) -> HeaderMap {
+    let pairs = given.split(',').filter_map(|pair| pair.split_once('='));
+    let read = pairs.filter_map(|(name, value)| {
+        let name: HeaderName = name.trim().parse().ok()?;
+        let value = value.trim();
+        let decoded = percent_decoded(value).unwrap_or_else(|| value.to_owned());
+        let mut value = HeaderValue::from_str(&decoded).ok()?;
+        value.set_sensitive(true);
+        (!value.is_empty()).then_some((name, value))
+    });
+    read.collect()
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.bytes());
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digits = [rest.next()?, rest.next()?];
+        let digits = std::str::from_utf8(&digits).ok()?;
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+    }
+    String::from_utf8(bytes).ok()
 }
 
 fn client() -> reqwest::Result<reqwest::Client> {
@@ -148,7 +189,12 @@ impl HttpClient for Client {
 
 impl Client {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let answer = self.http.execute(request.try_into()?).await?;
+        let (parts, body) = request.into_parts();
+        // A user in the address lets the server in here as it does in `probe`; errors do not name the address,
+        // which may hold a key.
+        let request = self.http.request(parts.method, parts.uri.to_string());
+        let sent = request.headers(parts.headers).body(body).send().await;
+        let answer = sent.map_err(reqwest::Error::without_url)?;
         let status = answer.status();
         let body = answer.bytes().await?;
         Ok(Response::builder().status(status).body(body)?)
@@ -200,5 +246,41 @@ pub fn answered(span: &Span, status: u16) {
     span.record("http.response.status_code", status);
     if status >= 500 {
         span.record("otel.status_code", "ERROR");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_takes_traces_below_its_address() {
+        for (endpoint, expected) in [
+            ("http://collector:4318", "http://collector:4318/v1/traces"),
+            ("http://collector:4318/", "http://collector:4318/v1/traces"),
+            (
+                "https://a:b@c.example/otlp/?key=d",
+                "https://a:b@c.example/otlp/v1/traces?key=d",
+            ),
+        ] {
+            assert_eq!(address(endpoint), expected);
+        }
+    }
+
+    #[test]
+    fn headers_are_read_as_the_exporter_reads_them() {
+        let read =
+            headers("api-key=a%20b%3D, Authorization = Basic dG9rbw== ,bad name=x,odd=%zz,none=,x");
+        let read: Vec<(&str, &str)> = read
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
+        let expected = [
+            ("api-key", "a b="),
+            ("authorization", "Basic dG9rbw=="),
+            ("odd", "%zz"),
+        ];
+        assert_eq!(read, expected);
+        assert!(headers("").is_empty());
     }
 }

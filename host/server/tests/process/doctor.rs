@@ -2,11 +2,17 @@
 
 use std::fs;
 
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use chrono::TimeDelta;
 use dermaga_shop::db::Db;
 use dermaga_tests::{Engine, MailServer, Shop, checkout, plugins_folder, skip};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 use super::{
     dermaga,
@@ -196,6 +202,36 @@ async fn each_broken_part_is_named_with_what_to_do() {
     let report = patient.with(&[("DERMAGA_LISTN", "127.0.0.1:1")], &[]).await;
     report.blames("configuration", "FAILED", &["did you mean DERMAGA_LISTEN?"]);
     assert_eq!(report.findings.len(), 1);
+}
+
+/// A collector that takes nothing without its key; what lets in is not in the report.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_is_asked_with_the_headers_of_exports() {
+    let take = |headers: HeaderMap| async move {
+        let has_key = headers.get("api-key").is_some_and(|key| key == "ra hasia");
+        if has_key {
+            StatusCode::OK
+        } else {
+            StatusCode::UNAUTHORIZED
+        }
+    };
+    let router: Router = Router::new().route("/v1/traces", post(take));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let patient = Patient::new().await;
+    let endpoint = format!("http://toko:gembok@{address}?kunci=gembok");
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str());
+    let stranger = patient.with(&[endpoint], &[]).await;
+    stranger.blames("traces", "WARNING", &["401", "OTEL_EXPORTER_OTLP_HEADERS"]);
+    let headers = ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=ra%20hasia");
+    let known = patient.with(&[endpoint, headers], &[]).await;
+    let mut findings = known.findings.iter();
+    let of_traces = findings.find(|finding| finding["part"] == "traces");
+    assert_eq!(of_traces.unwrap()["state"], "OK", "{:#?}", known.findings);
+    let said = format!("{:?}{:?}", stranger.findings, known.findings);
+    assert!(said.contains(&address.to_string()), "{said}");
+    assert!(!said.contains("gembok"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,6 +13,7 @@ use tokio::{sync::OnceCell, time::timeout};
 use tower::layer::layer_fn;
 
 use super::{ClusterError, discovery::Served, known::Known, measured::Measured, walls::Walls};
+use crate::text;
 
 /// Time to answer the version, beyond which a cluster counts as away.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -28,6 +29,7 @@ pub struct Cluster {
     pub(super) walls: Walls,
     pub(super) known: Known,
     pub(super) subject: Arc<OnceCell<Option<Value>>>,
+    /// As it is shown.
     url: Arc<str>,
 }
 
@@ -60,7 +62,7 @@ impl Cluster {
                 .map_err(|error| not_configured(&error))?,
         };
         config.connect_timeout = Some(PROBE_TIMEOUT);
-        let url = config.cluster_url.to_string().into();
+        let url = text::without_secrets(&config.cluster_url.to_string()).into();
         let client = ClientBuilder::try_from(config).map_err(|error| not_configured(&error))?;
         let client = client.with_layer(&layer_fn(Measured::new)).build();
         Ok(Self {
@@ -73,7 +75,7 @@ impl Cluster {
         })
     }
 
-    /// Address of the API server.
+    /// Address of the API server, as it is shown.
     pub fn url(&self) -> &str {
         &self.url
     }

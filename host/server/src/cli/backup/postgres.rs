@@ -2,12 +2,9 @@
 
 use std::{path::Path, process::Command};
 
-use dermaga_shop::db::Db;
+use dermaga_shop::{db::Db, text::without_password};
 
-use super::super::{
-    CliError,
-    database_url::{quoted, without_password},
-};
+use super::super::{CliError, shell::quoted};
 use crate::config::Config;
 
 /// File of the dump in the folder of the backup.

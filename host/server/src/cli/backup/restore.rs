@@ -14,7 +14,7 @@ use dermaga_shop::{
 };
 
 use super::{
-    super::{CliError, database_url::quoted, print},
+    super::{CliError, print, shell::quoted},
     files::{cannot, private_folder, sync_folder, sync_folders},
     manifest::Backup,
     postgres,

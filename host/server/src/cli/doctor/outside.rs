@@ -8,6 +8,7 @@ use dermaga_shop::{
     files::{Files, Place},
     payments::Payments,
     provisioning::{Choice, EntryChoice, Gateway},
+    text::without_secrets,
 };
 
 use super::{
@@ -234,16 +235,16 @@ pub(super) async fn attachments(config: &Config) -> Finding {
 pub(super) async fn traces(config: &Config) -> Option<Finding> {
     let (part, endpoint) = (Part::Traces, config.telemetry.otlp_endpoint.as_deref()?);
     let address = traces::address(endpoint);
+    let shown = without_secrets(&address);
     let failure = match traces::probe(&address).await {
         Ok(status) if status.is_success() => {
-            return Some(part.ok(format!("{address} takes traces")));
+            return Some(part.ok(format!("{shown} takes traces")));
         }
-        Ok(status) => format!("{address} answers {status}"),
-        Err(error) => format!("{address}: {error}"),
+        Ok(status) => format!("{shown} answers {status}"),
+        Err(error) => format!("{shown}: {}", error.without_url()),
     };
     // The shop sells without its traces.
-    let todo =
-        "Check OTEL_EXPORTER_OTLP_ENDPOINT, and that the collector takes OTLP over HTTP there.";
+    let todo = "Check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS, and that the collector takes OTLP over HTTP there.";
     Some(part.warning(failure, todo))
 }
 

@@ -23,6 +23,21 @@ fn every_name_is_there_once_and_every_default_fits_its_rule() {
     }
 }
 
+/// What takes an address of the web and no other text is shown as an address.
+#[test]
+fn addresses_are_marked() {
+    for setting in SETTINGS {
+        let takes = |text: &str| (setting.set)(&mut Config::default(), text).is_ok();
+        let is_address = takes("https://toko:rahasia@host.example/a?b=c") && !takes("a text");
+        assert!(
+            !is_address || setting.address || setting.secret,
+            "{}",
+            setting.env
+        );
+        assert!(!setting.address || is_address, "{}", setting.env);
+    }
+}
+
 #[test]
 fn plugin_limits_default_to_the_runtimes_own() {
     let config = Config::in_folder("data").unwrap();

@@ -28,6 +28,7 @@ use crate::{
     crypto::{self, Hidden, Secret},
     db::Clock,
     money::Rupiah,
+    text::without_secrets,
     traces::TARGET,
 };
 
@@ -350,6 +351,7 @@ impl Gateway {
             measure(answer.as_ref().err(), started.elapsed());
             match &answer {
                 Err(error) if error.is_outage() => {
+                    let url = without_secrets(url);
                     tracing::warn!(%error, gateway.url = url, attempt, "gateway.failed");
                     if self.breaker.failed(self.clock.now()) {
                         tracing::error!("gateway.breaker_opened");

@@ -1,0 +1,135 @@
+//! URLs as they are shown: without what lets those in who read it.
+
+use reqwest::Url;
+
+/// Sign in the place of what is not shown.
+const HIDDEN: &str = "***";
+
+/// Returns the URL of a database without its password. Its user stays, for tools that are called with it.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let mut shown = format!("{scheme}://");
+    match authority.rsplit_once('@') {
+        Some((user, host)) => {
+            let name = user.split_once(':').map_or(user, |(name, _)| name);
+            shown.push_str(&format!("{name}@{host}"));
+        }
+        None => shown.push_str(authority),
+    }
+    shown.push_str(path);
+    let kept = query.split('&').filter(|part| !part.is_empty());
+    let kept = kept.filter(|part| !part.starts_with("password="));
+    for (part, before) in kept.zip(std::iter::once('?').chain(std::iter::repeat('&'))) {
+        shown.push(before);
+        shown.push_str(part);
+    }
+    shown
+}
+
+/// Returns an address of the web with `***` for its user and password, and for the values of its query, of which
+/// any may be a key.
+pub fn without_secrets(address: &str) -> String {
+    let Ok(mut url) = Url::parse(address) else {
+        return HIDDEN.to_owned();
+    };
+    let has_user = has_user(&url);
+    let values = url.query().map(|query| {
+        let parts: Vec<String> = query.split('&').map(without_value).collect();
+        parts.join("&")
+    });
+    if !has_user && values.is_none() {
+        return address.to_owned();
+    }
+    if has_user {
+        // An address that has a user can have another.
+        let _ = (url.set_username(HIDDEN), url.set_password(None));
+    }
+    url.set_query(values.as_deref());
+    url.into()
+}
+
+/// Returns an address of the web without its user and password, for a client that has no use for them.
+pub fn without_user(address: &str) -> String {
+    match Url::parse(address) {
+        Ok(mut url) if has_user(&url) => {
+            let _ = (url.set_username(""), url.set_password(None));
+            url.into()
+        }
+        _ => address.to_owned(),
+    }
+}
+
+fn has_user(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
+}
+
+/// Hides the value of a part of a query, and all of a part without a name.
+fn without_value(part: &str) -> String {
+    match part.split_once('=') {
+        Some((name, _)) => format!("{name}={HIDDEN}"),
+        None if part.is_empty() => String::new(),
+        None => HIDDEN.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for (url, shown) in [
+            ("postgres://shop:s3cret@db/shop", "postgres://shop@db/shop"),
+            (
+                "postgres://shop:p@ss@db:5432/shop?password=s3cret&sslmode=require",
+                "postgres://shop@db:5432/shop?sslmode=require",
+            ),
+            ("postgres://shop@db/shop", "postgres://shop@db/shop"),
+            (
+                "postgres://db?application_name=x",
+                "postgres://db?application_name=x",
+            ),
+            ("sqlite://data/dermaga.db", "sqlite://data/dermaga.db"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_without_what_lets_in() {
+        for (address, shown) in [
+            ("https://toko.example", "https://toko.example"),
+            ("http://collector:4318/a/", "http://collector:4318/a/"),
+            (
+                "https://toko:s3cret@host.example/a",
+                "https://***@host.example/a",
+            ),
+            ("https://s3cret@host.example", "https://***@host.example/"),
+            ("https://:s3cret@host.example/", "https://***@host.example/"),
+            (
+                "https:\\\\toko:s3@cret@host.example",
+                "https://***@host.example/",
+            ),
+            (
+                "https://host.example/?key=s3cret&b=&s3cret&",
+                "https://host.example/?key=***&b=***&***&",
+            ),
+            (
+                "https://a:s3cret@host.example/?k=s3cret",
+                "https://***@host.example/?k=***",
+            ),
+            ("s3cret", "***"),
+        ] {
+            assert_eq!(without_secrets(address), shown, "{address}");
+        }
+        let plain = "http://127.0.0.1:9000";
+        assert_eq!(without_user(plain), plain);
+        let known = without_user("http://a:b@127.0.0.1:9000/x?y=z");
+        assert_eq!(known, "http://127.0.0.1:9000/x?y=z");
+    }
+}
