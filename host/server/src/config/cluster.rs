@@ -1,6 +1,6 @@
 //! Texts to decisions about what is put into a cluster. Every failure completes the setting's name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dermaga_shop::provisioning::{Issuer, Mirror, Toleration};
 
@@ -25,27 +25,28 @@ pub(super) fn issuer(text: &str) -> Result<Issuer, String> {
 
 /// `KEY=VALUE`, separated by semicolons, since values have commas.
 pub(super) fn annotations(text: &str) -> Result<BTreeMap<String, String>, String> {
-    pairs(text, ';', |_| true).ok_or_else(|| {
-        "must be KEY=VALUE, separated by semicolons, such as external-dns.alpha.kubernetes.io/ttl=60, and none of dermaga.dev"
-            .to_owned()
-    })
+    let rule = "must be KEY=VALUE, separated by semicolons, such as external-dns.alpha.kubernetes.io/ttl=60, and none of dermaga.dev";
+    pairs(text, ';', |_| true, rule)
 }
 
 /// `KEY=VALUE`, separated by commas.
 pub(super) fn labels(text: &str) -> Result<BTreeMap<String, String>, String> {
-    pairs(text, ',', is_label_value)
-        .ok_or_else(|| "must be KEY=VALUE, separated by commas, such as pool=customers".to_owned())
+    let rule = "must be KEY=VALUE, separated by commas, such as pool=customers";
+    pairs(text, ',', is_label_value, rule)
 }
 
 /// `KEY=VALUE:EFFECT`, separated by commas; value and effect may be absent.
 pub(super) fn tolerations(text: &str) -> Result<Vec<Toleration>, String> {
     let all = text.split(',').map(str::trim).map(toleration);
-    all.collect::<Option<_>>().ok_or_else(|| {
+    let all: Option<Vec<Toleration>> = all.collect();
+    let all = all.ok_or_else(|| {
         format!(
             "must be KEY=VALUE:EFFECT, separated by commas, such as pool=customers:NoSchedule; effects are {}",
             EFFECTS.join(", ")
         )
-    })
+    })?;
+    each_once(text.split(',').map(str::trim))?;
+    Ok(all)
 }
 
 fn toleration(text: &str) -> Option<Toleration> {
@@ -77,9 +78,12 @@ pub(super) fn mirrors(text: &str) -> Result<Vec<Mirror>, String> {
             to: to.to_owned(),
         })
     });
-    all.collect::<Option<_>>().ok_or_else(|| {
+    let all: Option<Vec<Mirror>> = all.collect();
+    let all = all.ok_or_else(|| {
         "must be FROM=TO, separated by commas, such as docker.io=mirror.example.com/hub".to_owned()
-    })
+    })?;
+    each_once(all.iter().map(|mirror| mirror.from.as_str()))?;
+    Ok(all)
 }
 
 /// A registry, or a part of one, without a tag.
@@ -93,12 +97,29 @@ fn pairs(
     text: &str,
     separator: char,
     is_good: impl Fn(&str) -> bool,
-) -> Option<BTreeMap<String, String>> {
+    rule: &str,
+) -> Result<BTreeMap<String, String>, String> {
     let all = text.split(separator).map(|pair| {
         let (key, value) = pair.trim().split_once('=')?;
-        (is_key(key) && is_good(value)).then(|| (key.to_owned(), value.to_owned()))
+        (is_key(key) && is_good(value)).then_some((key, value))
     });
-    all.collect()
+    let all: Option<Vec<(&str, &str)>> = all.collect();
+    let all = all.ok_or_else(|| rule.to_owned())?;
+    each_once(all.iter().map(|(key, _)| *key))?;
+    let owned = all.into_iter();
+    let owned = owned.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Ok(owned.collect())
+}
+
+/// Refuses a key that comes again: one of both would have no effect.
+fn each_once<'a>(keys: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for key in keys {
+        if !seen.insert(key) {
+            return Err(format!("must have `{key}` once, not twice"));
+        }
+    }
+    Ok(())
 }
 
 /// A name, or a domain and a name, as keys of labels and annotations are.
@@ -193,6 +214,19 @@ mod tests {
         for wrong in ["", "pool:Never", "pool=a=b", ":NoExecute"] {
             assert!(tolerations(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_key_comes_once() {
+        let refused = "must have `pool` once, not twice";
+        assert_eq!(labels("pool=a, disk=ssd, pool=b").unwrap_err(), refused);
+        assert_eq!(annotations("pool=a;pool=a").unwrap_err(), refused);
+        assert_eq!(tolerations("pool,spot, pool").unwrap_err(), refused);
+        let refused = "must have `docker.io` once, not twice";
+        assert_eq!(mirrors("docker.io=a,docker.io=b").unwrap_err(), refused);
+        // A taint may have several effects.
+        let effects = tolerations("pool:NoSchedule,pool:NoExecute").unwrap();
+        assert_eq!(effects.len(), 2);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod tests;
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,7 @@ use dermaga_shop::text;
 use super::{
     Config, clean, dotenv,
     error::{ConfigError, Problem},
-    file, midtrans, names, rules,
+    file, midtrans, names, otel, rules,
     setting::Setting,
     settings::SETTINGS,
 };
@@ -150,6 +150,8 @@ pub struct Loaded {
     pub config: Config,
     /// Origins in the table's order.
     pub origins: Vec<Origin>,
+    /// Doubts about variables that are no settings.
+    pub(super) doubts: Vec<String>,
 }
 
 /// Reads all sources and applies them.
@@ -179,12 +181,32 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
             given.take(setting, &value, Source::Flag);
         }
     }
-    let (loaded, mut problems) = given.apply();
-    check_together(&loaded, &mut problems);
-    if problems.is_empty() {
+    let (loaded, mut faults) = given.apply();
+    check_together(&loaded, &mut faults);
+    if faults.problems.is_empty() {
         Ok(loaded)
     } else {
-        Err(ConfigError(problems))
+        Err(ConfigError(faults.problems))
+    }
+}
+
+/// Problems that were found, and what they are about.
+#[derive(Default)]
+struct Faults {
+    problems: Vec<Problem>,
+    /// Settings whose value is not known by a mistake, as they are named in the environment.
+    unknown: BTreeSet<&'static str>,
+}
+
+impl Faults {
+    /// Returns true for a rule that may be broken by a mistake which is reported already: it is about a setting
+    /// whose value is not known, or that has a problem.
+    fn explain(&self, name: &str, message: &str) -> bool {
+        let is_of_name =
+            |letter: char| letter.is_ascii_uppercase() || letter.is_ascii_digit() || letter == '_';
+        let named = message.split(|letter: char| !is_of_name(letter));
+        let follows = named.chain([name]).any(|name| self.unknown.contains(name));
+        follows || self.problems.iter().any(|problem| problem.name == name)
     }
 }
 
@@ -192,7 +214,8 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
 #[derive(Default)]
 struct Given {
     values: BTreeMap<&'static str, (clean::Cleaned, Source)>,
-    problems: Vec<Problem>,
+    faults: Faults,
+    doubts: Vec<String>,
 }
 
 impl Given {
@@ -201,7 +224,11 @@ impl Given {
             let source = Source::File(path.to_owned(), entry.line);
             match names::by_key(&entry.key) {
                 Some(setting) => self.take(setting, &entry.value, source),
-                None => self.problems.push(names::unknown_key(&entry.key, &source)),
+                None => {
+                    self.faults.unknown.extend(names::meant_key(&entry.key));
+                    let problem = names::unknown_key(&entry.key, &source);
+                    self.faults.problems.push(problem);
+                }
             }
         }
         Ok(())
@@ -212,11 +239,19 @@ impl Given {
         path: &Path,
         environment: &BTreeMap<String, String>,
     ) -> Result<(), ConfigError> {
+        let mut lines = BTreeMap::new();
         for entry in dotenv::read(path)? {
             let source = Source::Dotenv(path.to_owned(), entry.line);
+            if let Some(setting) = names::by_variable(&entry.key)
+                && let Some(line) = lines.insert(setting.env, entry.line)
+            {
+                let message = format!("is given twice: line {line} has it, too");
+                self.refuse(setting, &source, message);
+                continue;
+            }
             if entry.key == "DERMAGA_CONFIG" && !environment.contains_key(&entry.key) {
                 let message = "must be in the environment: it says where this file is looked for";
-                self.problems.push(Problem {
+                self.faults.problems.push(Problem {
                     source: source.to_string(),
                     name: entry.key,
                     message: message.into(),
@@ -232,9 +267,12 @@ impl Given {
         match names::by_variable(name) {
             Some(setting) => self.take(setting, value, source),
             None if names::is_misspelt(name, value) => {
-                self.problems.push(names::unknown_variable(name, &source));
+                self.faults.unknown.extend(names::meant_variable(name));
+                let problem = names::unknown_variable(name, &source);
+                self.faults.problems.push(problem);
             }
-            None => {}
+            None if value.is_empty() => {}
+            None => self.doubts.extend(otel::doubt(name, &source)),
         }
     }
 
@@ -253,14 +291,15 @@ impl Given {
     }
 
     fn refuse(&mut self, setting: &'static Setting, source: &Source, message: String) {
-        self.problems.push(Problem {
+        self.faults.unknown.insert(setting.env);
+        self.faults.problems.push(Problem {
             source: source.to_string(),
             name: source.name_of(setting).to_owned(),
             message,
         });
     }
 
-    fn apply(mut self) -> (Loaded, Vec<Problem>) {
+    fn apply(mut self) -> (Loaded, Faults) {
         let mut config = Config::default();
         let mut origins = Vec::with_capacity(SETTINGS.len());
         for setting in SETTINGS {
@@ -280,17 +319,26 @@ impl Given {
                 note,
             });
         }
-        (Loaded { config, origins }, self.problems)
+        let loaded = Loaded {
+            config,
+            origins,
+            doubts: self.doubts,
+        };
+        (loaded, self.faults)
     }
 }
 
 /// Rules about several settings at once.
-fn check_together(loaded: &Loaded, problems: &mut Vec<Problem>) {
+fn check_together(loaded: &Loaded, faults: &mut Faults) {
     let config = &loaded.config;
     let mut missing = |name: &str, message: &str| {
+        // One mistake is one problem.
+        if faults.explain(name, message) {
+            return;
+        }
         let given = |origin: &&Origin| origin.setting.env == name && origin.value.is_some();
         let origin = loaded.origins.iter().find(given);
-        problems.push(Problem {
+        faults.problems.push(Problem {
             source: origin.map_or("not set".into(), |origin| origin.source.to_string()),
             name: name.into(),
             message: message.into(),

@@ -6,12 +6,14 @@
 mod clean;
 mod cluster;
 mod dotenv;
+mod effects;
 mod error;
 mod file;
 mod keys;
 mod load;
 mod midtrans;
 mod names;
+mod otel;
 mod parse;
 mod reference;
 mod rules;

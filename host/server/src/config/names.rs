@@ -56,20 +56,49 @@ fn is_service_link(name: &str, value: &str) -> bool {
 
 /// The problem of a misspelt variable, with the nearest name.
 pub(super) fn unknown_variable(name: &str, source: &Source) -> Problem {
-    let others = OTHER_VARIABLES.iter().copied();
-    unknown(name, source, SETTINGS.iter().map(|s| s.env).chain(others))
+    unknown(name, source, nearest_variable(name))
 }
 
 /// The problem of a misspelt key of the file, with the nearest one.
 pub(super) fn unknown_key(key: &str, source: &Source) -> Problem {
-    unknown(key, source, SETTINGS.iter().map(|setting| setting.key))
+    unknown(key, source, nearest_key(key))
 }
 
-fn unknown(name: &str, source: &Source, known: impl Iterator<Item = &'static str>) -> Problem {
+/// The setting that is proposed for a misspelt variable, as it is named in the environment.
+pub(super) fn meant_variable(name: &str) -> Option<&'static str> {
+    let setting = nearest_variable(name).and_then(by_variable)?;
+    Some(setting.env)
+}
+
+/// The setting that is proposed for a misspelt key of the file, as it is named in the environment.
+pub(super) fn meant_key(key: &str) -> Option<&'static str> {
+    let setting = nearest_key(key).and_then(by_key)?;
+    Some(setting.env)
+}
+
+fn nearest_variable(name: &str) -> Option<&'static str> {
+    let others = OTHER_VARIABLES.iter().copied();
+    nearest(name, SETTINGS.iter().map(|s| s.env).chain(others), 0.8)
+}
+
+fn nearest_key(key: &str) -> Option<&'static str> {
+    nearest(key, SETTINGS.iter().map(|setting| setting.key), 0.8)
+}
+
+/// Returns the known name that is most like another, in any case, when they are more alike than this.
+pub(super) fn nearest(
+    name: &str,
+    known: impl Iterator<Item = &'static str>,
+    least: f64,
+) -> Option<&'static str> {
     let likeness =
         |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
     let nearest = known.max_by(|left, right| likeness(left).total_cmp(&likeness(right)));
-    let message = match nearest.filter(|nearest| likeness(nearest) > 0.8) {
+    nearest.filter(|nearest| likeness(nearest) > least)
+}
+
+fn unknown(name: &str, source: &Source, nearest: Option<&'static str>) -> Problem {
+    let message = match nearest {
         Some(nearest) => format!("is not a setting; did you mean {nearest}?"),
         None => "is not a setting; `dermaga config --reference` lists them all".to_owned(),
     };

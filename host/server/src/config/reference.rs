@@ -15,7 +15,9 @@ pub fn reference() -> String {
         `dermaga config` prints what is in force and where each value came from.\n\n\
         Outer blanks and one pair of surrounding quotes are taken off a value, with a note in the log; control characters\n\
         and invisible ones are refused by name. An empty value is one that is not set. `.env` has lines of `NAME=value`\n\
-        with comments after `#`; variables are not filled in. A setting marked \"no effect yet\" is checked and nothing else.\n\n\
+        with comments after `#`, each name once; variables are not filled in. A setting that would have no effect beside\n\
+        the others stops the start. Addresses are shown without user, password and values of their query. A setting\n\
+        marked \"no effect yet\" is checked and nothing else.\n\n\
         | environment | in `dermaga.toml` | default | |\n|---|---|---|---|\n",
     );
     for setting in SETTINGS {
@@ -69,7 +71,10 @@ impl Loaded {
             origin.remarks().map(of_setting)
         });
         let mixed = midtrans::notice(&self.config).map(str::to_owned);
-        notes.chain(mixed).collect()
+        notes
+            .chain(mixed)
+            .chain(self.doubts.iter().cloned())
+            .collect()
     }
 }
 
@@ -82,7 +87,7 @@ impl Origin {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Sources, load};
+    use super::super::{Origin, SETTINGS, Source, Sources, load};
 
     #[test]
     fn secrets_are_masked() {
@@ -95,6 +100,35 @@ mod tests {
         .unwrap();
         assert!(!loaded.describe().contains(secret) && !format!("{loaded:?}").contains(secret));
         assert!(loaded.describe().contains("JWT_SECRET"));
+    }
+
+    #[test]
+    fn addresses_are_shown_without_what_lets_in() {
+        let address = "https://toko:rahasia@host.example/a?kunci=gembok";
+        let mut seen = 0;
+        for setting in SETTINGS.iter().filter(|setting| setting.address) {
+            let origin = Origin {
+                setting,
+                value: Some(address.to_owned()),
+                source: Source::Environment,
+                note: None,
+            };
+            assert_eq!(origin.shown(), "https://***@host.example/a?kunci=***");
+            seen += 1;
+        }
+        assert!(seen > 5, "{seen}");
+        let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), address.to_owned())].into();
+        let loaded = load(Sources {
+            environment,
+            ..Sources::default()
+        })
+        .unwrap();
+        let said = format!("{}{:?}", loaded.describe(), loaded.origins);
+        assert!(said.contains("host.example"), "{said}");
+        assert!(
+            !said.contains("rahasia") && !said.contains("gembok"),
+            "{said}"
+        );
     }
 
     #[test]

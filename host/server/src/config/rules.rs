@@ -6,7 +6,7 @@ use dermaga_shop::{
 };
 
 use super::{
-    Config,
+    Config, effects,
     load::{Loaded, Source},
     strength,
 };
@@ -21,6 +21,7 @@ pub(super) fn check(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
     }
     check_tickets(config, problem);
     check_entry(config, problem);
+    effects::check(loaded, problem);
     if config.is_production() {
         check_secrets(config, problem);
         check_webhooks(config, problem);

@@ -109,3 +109,54 @@ fn a_path_ends_where_it_seems_to_end() {
     let names: Vec<_> = made.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["shop"]);
 }
+
+/// User, password and keys in a query are in no line of `config`, and in none of the log.
+#[test]
+fn what_lets_in_is_not_shown() {
+    let folder = TempDir::new().unwrap();
+    let address = "https://toko:rahasia@host.example/a?kunci=gembok";
+    let given = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", address),
+        ("MIDTRANS_BASE_URL", address),
+        ("MIDTRANS_NOTIFICATION_URL", address),
+        ("SHOP_URL", address),
+        ("DERMAGA_ATTACHMENTS", "s3://toko"),
+        ("DERMAGA_S3_ENDPOINT", address),
+        ("DERMAGA_S3_ACCESS_KEY", "toko"),
+        ("DERMAGA_S3_SECRET_KEY", "palang"),
+        ("DERMAGA_LOG", "debug"),
+    ];
+    let shown = dermaga(folder.path(), &["config"], &given);
+    assert!(shown.status.success(), "{}", stderr(&shown));
+    let said = stdout(&shown) + &stderr(&shown);
+    assert_eq!(
+        said.matches("https://***@host.example/a?kunci=***").count(),
+        5
+    );
+    for secret in ["rahasia", "gembok", "palang"] {
+        assert!(!said.contains(secret), "{said}");
+    }
+}
+
+#[test]
+fn a_setting_without_effect_stops_the_start_and_one_of_others_is_noted() {
+    let folder = TempDir::new().unwrap();
+    let given = [
+        ("DERMAGA_GATEWAY_NAME", "gerbang"),
+        ("DERMAGA_NODE_SELECTOR", "pool=a,pool=b"),
+    ];
+    let refused = dermaga(folder.path(), &["serve"], &given);
+    assert_eq!(refused.status.code(), Some(2));
+    let told = stderr(&refused);
+    for rule in [
+        "DERMAGA_GATEWAY_NAME needs DERMAGA_ENTRY=gateway (environment)",
+        "DERMAGA_NODE_SELECTOR must have `pool` once, not twice (environment)",
+    ] {
+        assert!(told.contains(rule), "{told}");
+    }
+    let misspelt = [("OTEL_EXPORTER_OTLP_ENDPIONT", "http://127.0.0.1:4318")];
+    let shown = dermaga(folder.path(), &["config"], &misspelt);
+    assert!(shown.status.success(), "{}", stderr(&shown));
+    let note = "did you mean OTEL_EXPORTER_OTLP_ENDPOINT?";
+    assert!(stderr(&shown).contains(note), "{}", stderr(&shown));
+}

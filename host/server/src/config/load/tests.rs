@@ -1,5 +1,7 @@
 //! Merging of the sources, and every problem found on the way.
 
+mod together;
+
 use super::*;
 
 const STRONG: &str = "5b1f4e0a93d26a8fbb0c3e5d7f917c1d06e2c47385b0f9d1a6e2c47384b0f9d1";
