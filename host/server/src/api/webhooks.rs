@@ -52,7 +52,7 @@ struct WebhookRequest {
     #[schema(min_length = 1, max_length = 500, example = "https://example.com/hook")]
     url: String,
     /// Purpose of the endpoint, for people to read.
-    #[garde(length(chars, max = 200))]
+    #[garde(length(chars, max = 200), custom(dermaga_shop::text::prose))]
     #[schema(max_length = 200)]
     #[serde(default)]
     description: String,
@@ -71,7 +71,7 @@ struct WebhookPatch {
     #[garde(inner(length(chars, min = 1, max = 500)))]
     #[schema(min_length = 1, max_length = 500)]
     url: Option<String>,
-    #[garde(inner(length(chars, max = 200)))]
+    #[garde(inner(length(chars, max = 200), custom(dermaga_shop::text::prose)))]
     #[schema(max_length = 200)]
     description: Option<String>,
     /// Kinds of events; all, also those that come later, when it is empty.

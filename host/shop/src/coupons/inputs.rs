@@ -97,7 +97,7 @@ pub struct NewCoupon {
     #[garde(skip)]
     pub(super) code: CouponCode,
     #[serde(default)]
-    #[garde(length(chars, max = 200))]
+    #[garde(length(chars, max = 200), custom(crate::text::prose))]
     #[schema(max_length = 200)]
     pub(super) description: String,
     /// Id of the coupon type, for example `coupon-credit-topup`.

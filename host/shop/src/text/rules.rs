@@ -3,7 +3,12 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::{is_blank, is_invisible, joins, tidy, turns, visible_length};
+use super::{
+    is_blank, is_idle, placed, separates, shown, tidy, turns, turns_passages, visible_length,
+};
+
+/// Rule that a text breaks whose letters are not read in the order in which they are written.
+const TURNED: &str = "must not have characters that turn the direction of the text";
 
 /// An e-mail address in lower case.
 ///
@@ -43,13 +48,14 @@ pub fn phone(text: &str) -> Result<String, String> {
     Ok(format!("+62{national}"))
 }
 
-/// A name of 1 to 100 characters. Joiners inside a word stay: Persian and Indic names need them.
+/// A name of 1 to 100 characters, without those that print nothing. Joiners inside a word stay where they have
+/// something to join: Persian and Indic names need them.
 ///
 /// # Errors
 /// When nothing of it is seen, it is too long, or has control characters.
 pub fn name(text: &str) -> Result<String, String> {
-    let folded = text.nfkc().filter(|c| joins(*c) || !is_invisible(*c));
-    let folded: String = folded.collect();
+    let folded: String = text.nfkc().collect();
+    let folded = shown(&folded);
     if is_blank(&folded) {
         return Err("must have at least one character that can be seen".into());
     }
@@ -83,6 +89,17 @@ pub fn code(text: &str) -> Result<String, String> {
     }
 }
 
+/// A rule of garde: a text of any number of lines, which is shown as it is written and may be empty.
+///
+/// # Errors
+/// When a passage of it is turned.
+pub fn prose(text: &str, (): &()) -> garde::Result {
+    if text.chars().any(turns_passages) {
+        return Err(garde::Error::new(TURNED));
+    }
+    Ok(())
+}
+
 /// A rule of garde: a text of which something can be seen.
 ///
 /// # Errors
@@ -95,14 +112,21 @@ pub fn label(text: &str, (): &()) -> garde::Result {
     Ok(())
 }
 
-/// A rule of garde: a name that is shown beside others, as it is written.
+/// A rule of garde: a name or another line that is shown beside others, as it is written.
+///
+/// Each of its characters can be seen, so that it is not shown as another one: those that print nothing are refused,
+/// but joiners and variation selectors in emoji and in the scripts that need them.
 ///
 /// # Errors
-/// When nothing of it can be seen, or a character turns its direction.
+/// When nothing of it can be seen, a character turns its direction or prints nothing, or it is more than a line.
 pub fn title(text: &str, (): &()) -> garde::Result {
     label(text, &())?;
     if text.chars().any(turns) {
-        let message = "must not have characters that turn the direction of the text";
+        return Err(garde::Error::new(TURNED));
+    }
+    let ends_line = |letter: char| letter.is_control() || separates(letter);
+    if text.chars().any(ends_line) || placed(text).any(is_idle) {
+        let message = "must be one line, without characters that print nothing";
         return Err(garde::Error::new(message));
     }
     Ok(())
@@ -111,13 +135,13 @@ pub fn title(text: &str, (): &()) -> garde::Result {
 /// A rule of garde: a reason that others can read.
 ///
 /// # Errors
-/// When fewer than ten characters of it can be seen.
+/// When fewer than ten characters of it can be seen, or a passage of it is turned.
 pub fn reason(text: &str, (): &()) -> garde::Result {
     if visible_length(text) < 10 {
         let message = "must say why, in at least 10 characters that can be seen";
         return Err(garde::Error::new(message));
     }
-    Ok(())
+    prose(text, &())
 }
 
 #[cfg(test)]
@@ -157,6 +181,63 @@ mod tests {
         ] {
             assert!(title(&format!("a{turning}b"), &()).is_err(), "{turning:?}");
             assert_eq!(name(&format!("a{turning}b")).unwrap(), "ab");
+        }
+    }
+
+    /// A plan "Ba\u{200b}sic" would be shown as another "Basic".
+    #[test]
+    fn a_title_shows_each_of_its_characters() {
+        for good in [
+            "Basis data",
+            "\u{1f469}\u{200d}\u{1f467} Keluarga",
+            "\u{2764}\u{fe0f} Toko",
+            "\u{30c8}\u{30b3}\u{3000}\u{5e97}",
+        ] {
+            title(good, &()).unwrap();
+        }
+        for hidden in [
+            '\u{ad}',
+            '\u{200b}',
+            '\u{200c}',
+            '\u{200d}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{2060}',
+            '\u{3164}',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{fff9}',
+            '\u{e0041}',
+            '\n',
+            '\t',
+            '\u{7}',
+            '\u{85}',
+        ] {
+            let refused = title(&format!("Ba{hidden}sic"), &()).unwrap_err();
+            assert_eq!(
+                refused.message(),
+                "must be one line, without characters that print nothing",
+                "{hidden:?}"
+            );
+        }
+        assert_eq!(name("Ad\u{200d}min").unwrap(), "Admin");
+        assert_eq!(name("Ad\u{fe0f}min\u{2028}a").unwrap(), "Admin a");
+    }
+
+    #[test]
+    fn a_text_of_several_lines_keeps_all_but_what_turns_it() {
+        for good in [
+            "",
+            "One\nTwo\u{2028}",
+            "Ba\u{200b}sic",
+            "\u{200f}\u{5d0}\u{200e} a",
+        ] {
+            prose(good, &()).unwrap();
+        }
+        for turned in ["a\u{202e}b", "a\u{2066}b\u{2069}"] {
+            assert_eq!(prose(turned, &()).unwrap_err().message(), TURNED);
+            let told = format!("A reason that is long enough: {turned}");
+            assert_eq!(reason(&told, &()).unwrap_err().message(), TURNED);
         }
     }
 

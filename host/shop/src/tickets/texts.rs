@@ -11,14 +11,15 @@ pub const MESSAGE: (usize, usize) = (1, 2000);
 /// Longest name of a file that is kept.
 const LONGEST_NAME: usize = 100;
 
-/// Returns a subject: one line, in which something can be seen, and in one direction.
+/// Returns a subject: one line, in which all that counts can be seen, and in one direction.
 ///
 /// # Errors
 /// `VALIDATION_FAILED`.
 pub fn subject(given: &str) -> Result<String> {
-    let subject: String = given.chars().filter(|c| !text::turns(*c)).collect();
+    let subject = text::shown(given);
     let subject = subject.trim();
-    if subject.chars().any(char::is_control) {
+    let ends_line = |c: char| c.is_control() || text::separates(c);
+    if subject.chars().any(ends_line) {
         let message = "must be one line, without control characters";
         return Err(Error::invalid("subject", message));
     }
@@ -41,9 +42,14 @@ pub fn message(given: &str) -> Result<String> {
     bounded("message", &lines(given), MESSAGE)
 }
 
-/// Writes the ends of lines in one way: forms send CR and LF.
+/// Writes the ends of lines in one way, as forms send CR and LF, and leaves out what turns passages. Numbers that
+/// are pasted from lists of contacts often have such characters around them.
 pub(super) fn lines(given: &str) -> String {
-    given
+    let straight: String = given
+        .chars()
+        .filter(|c| !text::turns_passages(*c))
+        .collect();
+    straight
         .replace("\r\n", "\n")
         .replace('\r', "\n")
         .trim()
@@ -92,12 +98,17 @@ mod tests {
         assert_eq!(subject("  Domain ").unwrap(), "Domain");
         let turned = "\u{202e}Domain\u{2069} \u{200f}";
         assert_eq!(subject(turned).unwrap(), "Domain");
+        let hidden = "\u{feff}Do\u{200b}ma\u{ad}in\u{200d}";
+        assert_eq!(subject(hidden).unwrap(), "Domain");
+        let joined = "\u{1f469}\u{200d}\u{1f467} Domain";
+        assert_eq!(subject(joined).unwrap(), joined);
         assert_eq!(subject(&"é".repeat(200)).unwrap().chars().count(), 200);
         let long = "é".repeat(201);
         for wrong in [
             "Help",
             "a\u{200b}b\u{200b}cd",
             "Two\nlines",
+            "Two\u{2028}lines",
             "Bell \u{7} rings",
             long.as_str(),
         ] {
@@ -111,6 +122,9 @@ mod tests {
         assert!(description("Too short").is_err());
         assert!(description(&"a".repeat(2001)).is_err());
         assert_eq!(message("?").unwrap(), "?");
+        let pasted = "Call \u{202a}+62 812\u{202c}, \u{200f}\u{5d0}\u{200b}";
+        let kept = "Call +62 812, \u{200f}\u{5d0}\u{200b}";
+        assert_eq!(message(pasted).unwrap(), kept);
         for wrong in ["", " \n ", "\u{200b}", "nul \0", "\u{1b}[31m"] {
             assert!(message(wrong).is_err(), "{wrong:?}");
         }

@@ -69,8 +69,8 @@ fn service(fields: &Fields<'_, '_>) -> Option<Read> {
     ]);
     let slug = fields.required("slug", rules::slug(2));
     let name = fields.required("name", rules::title(80));
-    let summary = fields.required("summary", rules::text(300));
-    let description = fields.required("description", rules::text(5000));
+    let summary = fields.required("summary", rules::title(300));
+    let description = fields.required("description", rules::prose(5000));
     let featured = fields.optional("featured", false, rules::boolean);
     let plugin = fields.required("plugin", rules::slug(3));
     let category = fields.table("category");
@@ -115,7 +115,7 @@ fn category(fields: &Fields<'_, '_>) -> Option<Category> {
     fields.only(&["slug", "name", "description"]);
     let slug = fields.required("slug", rules::slug(2));
     let name = fields.required("name", rules::title(80));
-    let description = fields.required("description", rules::text(1000));
+    let description = fields.required("description", rules::prose(1000));
     Some(Category {
         slug: slug?,
         name: name?,
@@ -178,7 +178,7 @@ fn plan(fields: &Fields<'_, '_>) -> (Option<String>, Option<Tier>, Option<Plan>)
     let quota = fields.required("quota", rules::whole(0, MAX_QUOTA));
     let max_instances_per_user =
         fields.required("max_instances_per_user", rules::whole(1, MAX_QUOTA));
-    let features = fields.list("features", 1, rules::text(200));
+    let features = fields.list("features", 1, rules::title(200));
     let resources = fields
         .table("resources")
         .and_then(|fields| resources(&fields));

@@ -12,6 +12,9 @@ use super::{
     terms::TERMS,
 };
 
+const TURNED: &str =
+    "it has invisible characters that turn the direction of the text; leave them out";
+
 /// Accepts a text of 1 to `max` characters that is not only white space.
 pub(super) fn text(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
     move |value| {
@@ -29,16 +32,33 @@ pub(super) fn text(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String
     }
 }
 
-/// Accepts a text as [`text`] does, without characters that turn its direction: it is shown beside others.
+/// Accepts a text as [`text`] does, of any number of lines, in which no passage is turned.
+pub(super) fn prose(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
+    let turns = |letter: char| matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    move |value| {
+        let prose = text(max)(value)?;
+        if prose.chars().any(turns) {
+            return Err(TURNED.into());
+        }
+        Ok(prose)
+    }
+}
+
+/// Accepts a line as [`text`] does, without characters that turn its direction or print nothing: it is shown beside
+/// others. The shop refuses them, too, where an administrator changes such a line.
 pub(super) fn title(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
     let turns = |letter: char| matches!(letter, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let hides = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{ad}' | '\u{200b}' | '\u{2028}'..='\u{2029}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
     move |value| {
         let name = text(max)(value)?;
         if name.chars().any(turns) {
-            return Err(
-                "it has invisible characters that turn the direction of the text; leave them out"
-                    .into(),
-            );
+            return Err(TURNED.into());
+        }
+        if name.chars().any(hides) {
+            return Err("it has line breaks or invisible characters; leave them out".into());
         }
         Ok(name)
     }

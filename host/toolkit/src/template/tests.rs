@@ -125,6 +125,24 @@ fn a_name_is_read_in_one_direction() {
 }
 
 #[test]
+fn a_line_shows_each_of_its_characters_and_no_text_is_turned() {
+    for (from, to, field) in [
+        ("name = \"N8N\"", "name = \"N\u{200b}8N\"", "name"),
+        ("automation.", "auto\u{ad}mation.", "summary"),
+        ("automation.", "auto\\nmation.", "summary"),
+        ("One workflow", "One\u{feff} workflow", "features"),
+        ("For builders", "For \u{202e}builders", "description"),
+    ] {
+        let found = problems(&changed(&[(from, to)]));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(field), "{found:?}");
+        assert!(found[0].contains("invisible characters"), "{found:?}");
+    }
+    let marked = changed(&[("Connect anything.", "Connect\u{200e} any\u{200b}thing.")]);
+    Template::parse("n8n.toml", &marked).unwrap();
+}
+
+#[test]
 fn only_a_plan_of_tier_free_is_free() {
     let basic = changed(&[("tier = \"FREE\"", "tier = \"BASIC\"")]);
     let expected =

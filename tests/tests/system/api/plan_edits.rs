@@ -77,23 +77,37 @@ async fn only_a_plan_of_tier_free_costs_nothing(shop: Shop) {
     );
 }
 
-/// A name that reads "exe.gnp" would be shown as "png.exe".
+/// A name that reads "exe.gnp" would be shown as "png.exe", and one with a blank of no width as another.
 async fn no_name_turns_the_direction_of_the_text(shop: Shop) {
     let admin = shop.admin().await;
     let n8n = service(&admin, "n8n").await;
     for path in [path_of(&n8n), plan_path(&n8n, "basic")] {
-        let edit = because(json!({ "name": "Da\u{202e}sar" }));
-        let refused = admin.put(&path, edit).await;
-        refused.fails(400, "VALIDATION_FAILED");
-        assert!(refused.detail("name").is_some(), "{}", refused.text);
+        for (name, rule) in [
+            ("Da\u{202e}sar", "must not have characters that turn"),
+            ("Da\u{200b}sar", "must be one line"),
+            ("Dasar\nRaya", "must be one line"),
+            ("Dasar\u{2028}Raya", "must be one line"),
+        ] {
+            let refused = admin.put(&path, because(json!({ "name": name }))).await;
+            refused.fails(400, "VALIDATION_FAILED");
+            let told = refused.detail("name").unwrap();
+            assert!(told.starts_with(rule), "{}", refused.text);
+        }
     }
+    let turned = because(json!({ "description": "Da\u{202e}sar" }));
+    let refused = admin.put(&path_of(&n8n), turned).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert!(refused.detail("description").is_some(), "{}", refused.text);
     let texts = [
-        ("subject", "\u{202e}A question\u{2066} of mine"),
-        ("description", "How do I move my domain?"),
+        ("subject", "\u{202e}A question\u{2066} of\u{200b} mine"),
+        ("description", "How do I\u{202e} move my domain?"),
     ];
     let customer = shop.customer("arah@example.com").await;
     let opened = customer.post_form("/api/tickets", &texts, &[]).await;
-    assert_eq!(opened.data(201)["subject"], "A question of mine");
+    let opened = opened.data(201);
+    assert_eq!(opened["subject"], "A question of mine");
+    let kept = &opened["messages"][0]["body"];
+    assert_eq!(kept, "How do I move my domain?", "{opened:#}");
 }
 
 /// Customers who froze before keep their price; others cannot begin to.

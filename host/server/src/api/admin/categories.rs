@@ -56,7 +56,11 @@ struct CategoryRequest {
     #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 80)]
     name: String,
-    #[garde(length(chars, min = 1, max = 1000))]
+    #[garde(
+        length(chars, min = 1, max = 1000),
+        custom(dermaga_shop::text::label),
+        custom(dermaga_shop::text::prose)
+    )]
     #[schema(min_length = 1, max_length = 1000)]
     description: String,
     /// Place in the list: lower ones first, those of one position by name.
@@ -105,7 +109,11 @@ struct CategoryEdit {
     #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 80)]
     name: String,
-    #[garde(length(chars, min = 1, max = 1000))]
+    #[garde(
+        length(chars, min = 1, max = 1000),
+        custom(dermaga_shop::text::label),
+        custom(dermaga_shop::text::prose)
+    )]
     #[schema(min_length = 1, max_length = 1000)]
     description: String,
     /// Place in the list: lower ones first, those of one position by name.

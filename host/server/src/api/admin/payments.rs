@@ -158,7 +158,7 @@ async fn refund_payment(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PaymentReview {
     /// The findings, and the steps taken.
-    #[garde(length(chars, min = 10, max = 200))]
+    #[garde(length(chars, min = 10, max = 200), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 200)]
     reason: String,
 }

@@ -102,7 +102,10 @@ pub(super) struct PlanInput {
     #[garde(range(min = 1, max = 1_000_000))]
     #[schema(minimum = 1, maximum = 1_000_000)]
     max_instances_per_user: u32,
-    #[garde(length(min = 1, max = 50), inner(length(chars, min = 1, max = 200)))]
+    #[garde(
+        length(min = 1, max = 50),
+        inner(length(chars, min = 1, max = 200), custom(dermaga_shop::text::title))
+    )]
     #[schema(min_items = 1, max_items = 50)]
     features: Vec<String>,
     #[garde(dive)]
@@ -147,7 +150,10 @@ pub(super) struct PlanEdit {
     #[garde(range(min = 0, max = 1_000_000_000))]
     #[schema(minimum = 0, maximum = 1_000_000_000, value_type = Option<i64>)]
     storage_price: Option<Option<i64>>,
-    #[garde(inner(length(min = 1, max = 50), inner(length(chars, min = 1, max = 200))))]
+    #[garde(inner(
+        length(min = 1, max = 50),
+        inner(length(chars, min = 1, max = 200), custom(dermaga_shop::text::title))
+    ))]
     #[schema(min_items = 1, max_items = 50)]
     features: Option<Vec<String>>,
     #[garde(range(min = 1, max = 1_000_000))]

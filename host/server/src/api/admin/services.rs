@@ -127,10 +127,14 @@ struct ServiceRequest {
     #[schema(min_length = 1, max_length = 80)]
     name: String,
     /// One sentence for lists.
-    #[garde(length(chars, min = 1, max = 300))]
+    #[garde(length(chars, min = 1, max = 300), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 300)]
     summary: String,
-    #[garde(length(chars, min = 1, max = 5000))]
+    #[garde(
+        length(chars, min = 1, max = 5000),
+        custom(dermaga_shop::text::label),
+        custom(dermaga_shop::text::prose)
+    )]
     #[schema(min_length = 1, max_length = 5000)]
     description: String,
     #[serde(default)]
@@ -212,10 +216,14 @@ struct ServiceEdit {
     #[garde(inner(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title)))]
     #[schema(min_length = 1, max_length = 80)]
     name: Option<String>,
-    #[garde(inner(length(chars, min = 1, max = 300)))]
+    #[garde(inner(length(chars, min = 1, max = 300), custom(dermaga_shop::text::title)))]
     #[schema(min_length = 1, max_length = 300)]
     summary: Option<String>,
-    #[garde(inner(length(chars, min = 1, max = 5000)))]
+    #[garde(inner(
+        length(chars, min = 1, max = 5000),
+        custom(dermaga_shop::text::label),
+        custom(dermaga_shop::text::prose)
+    ))]
     #[schema(min_length = 1, max_length = 5000)]
     description: Option<String>,
     #[garde(skip)]
