@@ -97,6 +97,7 @@ fn surround(routes: Router<AppState>, kinds: Arc<RouteKinds>, state: AppState) -
     let around_routes = ServiceBuilder::new()
         .layer(middleware::from_fn_with_state(state.clone(), api::time_out))
         .layer(middleware::from_fn(http::drain_body))
+        .layer(middleware::from_fn(http::refuse_unaddressed))
         .layer(middleware::from_fn(http::answer_conditionally))
         .layer(middleware::from_fn_with_state(limited, api::limit_rate))
         .layer(middleware::from_fn(http::refuse_encoded))

@@ -26,6 +26,7 @@ use super::{
     ConnectionLimits, Departure,
     exchanges::Exchanges,
     failure::failure_text,
+    host::{Unaddressed, is_unaddressed},
     open_connections::{Exceeded, OpenConnections, Place},
     watched::{Phase, Watched},
 };
@@ -133,6 +134,9 @@ impl Connection {
                 phase.answering();
             }
             request.extensions_mut().insert(ConnectInfo(peer));
+            if is_unaddressed(request.version(), request.headers()) {
+                request.extensions_mut().insert(Unaddressed);
+            }
             let (answer, phase) = (router.clone().call(request), phase.clone());
             let departure = Arc::clone(&departure);
             async move {

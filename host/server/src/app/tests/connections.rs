@@ -211,3 +211,52 @@ async fn an_answer_that_is_not_taken_is_given_up() {
     let closed = timeout(Duration::from_secs(6), greedy.read_to_end(&mut said));
     let _ = closed.await.expect("closed, though its client is there");
 }
+
+/// Sends bytes and returns the head of the answer, when it comes within a time that is shorter than any wait for a
+/// body.
+async fn head_of_answer(address: SocketAddr, sent: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(sent.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let read = async {
+        while !answer.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+            let byte = stream.read_u8().await.unwrap();
+            answer.push(byte);
+        }
+    };
+    let ended = timeout(Duration::from_secs(3), read).await;
+    ended.expect("an answer comes at once");
+    String::from_utf8(answer).unwrap()
+}
+
+/// RFC 9112, section 3.2.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_names_its_host_once() {
+    let server = Server::start(Duration::from_secs(60)).await;
+    for (sent, status) in [
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "200"),
+        ("GET /healthz HTTP/1.0\r\n\r\n", "200"),
+        ("GET /healthz HTTP/1.1\r\n\r\n", "400"),
+        ("GET /api/nowhere HTTP/1.1\r\n\r\n", "400"),
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "400"),
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
+        ("GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n", "400"),
+        ("GET /healthz HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
+        (
+            "POST /api/auth/login HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+            "400",
+        ),
+    ] {
+        let head = head_of_answer(server.address, sent).await;
+        let first = head.lines().next().unwrap();
+        assert!(first.contains(&format!(" {status} ")), "{sent}: {head}");
+        if status == "400" {
+            assert!(head.contains("content-type: application/json"), "{head}");
+            assert!(head.contains("connection: close"), "{head}");
+            assert!(head.contains("x-request-id: "), "{head}");
+        }
+    }
+    // HTTP/2 has the host within the request line.
+    let answer = second().get(server.url("/healthz")).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
