@@ -1,12 +1,6 @@
 //! `/wallet/topup` and what follows from it, and the gateway's webhook.
 
-use axum::{
-    Router,
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
-    response::Response,
-    routing::get,
-};
+use axum::{Router, extract::State, response::Response, routing::get};
 use chrono::{DateTime, Utc};
 use dermaga_shop::{
     Error,
@@ -27,7 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{AppState, Customer, IdempotencyKey, Keyed},
     http::{
-        Envelope, Nothing, PageQuery, Params, Refusal, Reply, Segment, Success, body::unreadable,
+        Envelope, Nothing, PageQuery, Params, Refusal, Reply, Segment, Success, announced::Raw,
         failure_responses, routes,
     },
 };
@@ -203,9 +197,8 @@ async fn own_debts(
     responses((status = 200, description = "Applied, or applied before", body = Envelope<Nothing>), Noticing))]
 pub(crate) async fn midtrans_notice(
     State(state): State<AppState>,
-    body: Result<Bytes, BytesRejection>,
+    Raw(body): Raw,
 ) -> Reply<Nothing> {
-    let body = body.map_err(unreadable)?;
     let message = notice::receive(&state.payments, &body).await?;
     Ok(Success::ok(message, Nothing {}))
 }

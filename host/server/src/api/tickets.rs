@@ -1,8 +1,7 @@
 //! `/tickets`: questions to the shop, and mails that answer.
 
 use axum::{
-    body::Bytes,
-    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
+    extract::{DefaultBodyLimit, State},
     http::{HeaderMap, header},
     response::Response,
 };
@@ -26,7 +25,7 @@ use crate::{
     http::{
         Attachment, Envelope, FORM_OVERHEAD, Form, Id, PageQuery, Paged, Refusal, Reply, Segment,
         Success,
-        body::unreadable,
+        announced::Raw,
         failure_responses,
         form::{Part, once},
         routes,
@@ -340,9 +339,9 @@ pub(super) fn saved(file: SentFile) -> Result<Response, Refusal> {
 async fn receive(
     State(state): State<AppState>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Raw, Refusal>,
 ) -> Reply<MailOutcome> {
-    let body = mail_of(&headers, body)?;
+    let Raw(body) = mail_of(&headers, body)?;
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let (id, timestamp, signature) = (
         header("webhook-id"),
@@ -371,14 +370,14 @@ async fn receive_at(
     State(state): State<AppState>,
     Segment(secret): Segment<String>,
     headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    body: Result<Raw, Refusal>,
 ) -> Reply<MailOutcome> {
     state.tickets.check_path(&secret)?;
-    let body = mail_of(&headers, body)?;
+    let Raw(body) = mail_of(&headers, body)?;
     received(&state, &body).await
 }
 
-fn mail_of(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Bytes> {
+fn mail_of(headers: &HeaderMap, body: Result<Raw, Refusal>) -> Result<Raw> {
     let declared = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -391,7 +390,7 @@ fn mail_of(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<B
         let message = "Send the whole mail, with the header `Content-Type: message/rfc822`.";
         return Err(Error::new(Code::UnsupportedMediaType, message));
     }
-    body.map_err(unreadable)
+    body.map_err(|Refusal(error)| error)
 }
 
 async fn received(state: &AppState, body: &[u8]) -> Reply<MailOutcome> {

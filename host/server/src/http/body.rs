@@ -2,7 +2,7 @@
 
 use axum::{
     body::{Bytes, HttpBody as _},
-    extract::{FromRequest, OptionalFromRequest, Request, rejection::BytesRejection},
+    extract::{FromRequest, OptionalFromRequest, Request},
     http::{HeaderMap, header},
 };
 use dermaga_shop::{Code, Error, error::Detail, input};
@@ -12,7 +12,7 @@ use serde_json::{Value, error::Category};
 use utoipa::ToSchema;
 
 use super::{
-    BODY_LIMIT_BYTES,
+    announced,
     faults::{self, Shape},
 };
 use crate::http::Refusal;
@@ -81,12 +81,7 @@ async fn bytes_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, 
         let message = "Send the body in UTF-8; no other charset is read.";
         return Err(Error::new(Code::UnsupportedMediaType, message));
     }
-    if is_announced_too_large(request.headers()) {
-        return Err(too_large());
-    }
-    let bytes = Bytes::from_request(request, state)
-        .await
-        .map_err(unreadable)?;
+    let bytes = announced::whole(request, state).await?;
     Ok(bytes.slice_ref(input::without_bom(&bytes)))
 }
 
@@ -144,30 +139,6 @@ fn is_utf8(headers: &HeaderMap) -> bool {
             .iter()
             .any(|read| charset.eq_ignore_ascii_case(read))
     })
-}
-
-/// A client that says how much it will send is refused before it sends it.
-fn is_announced_too_large(headers: &HeaderMap) -> bool {
-    let length = headers.get(header::CONTENT_LENGTH);
-    let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    length.is_some_and(|length| length > BODY_LIMIT_BYTES)
-}
-
-fn too_large() -> Error {
-    let message = "The body is larger than this route accepts.";
-    Error::new(Code::PayloadTooLarge, message)
-}
-
-/// The refusal of a body that did not arrive whole.
-pub(crate) fn unreadable(rejection: BytesRejection) -> Error {
-    if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-        return too_large();
-    }
-    Error::new(
-        Code::MalformedRequest,
-        "The body ended before it was complete.",
-    )
-    .caused_by(rejection)
 }
 
 fn parse<T: Input>(bytes: &[u8]) -> Result<T, Error> {

@@ -60,7 +60,8 @@ impl Stream for Shared {
 ///
 /// Closing a connection with unread data resets it, and the client would see "connection reset"
 /// instead of the sentence that says what was wrong. A client that waits for `100 Continue` has
-/// sent nothing yet: the refusal is its answer, and it keeps the body.
+/// sent nothing yet: the refusal is its answer, and it keeps the body. A body that was refused by its
+/// announced length may come late or never: the answer goes out first, and the connection ends with it.
 pub async fn drain_body(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         // A wrapped body would not say any more that there is none.
@@ -68,30 +69,35 @@ pub async fn drain_body(request: Request, next: Next) -> Response {
     }
     let (parts, body) = request.into_parts();
     let waits = parts.headers.contains_key(header::EXPECT);
-    let mut rest = Shared::new(body.into_data_stream());
+    let rest = Shared::new(body.into_data_stream());
     let request = Request::from_parts(parts, Body::from_stream(rest.clone()));
     let mut response = next.run(request).await;
     let close = HeaderValue::from_static("close");
-    if waits && !rest.0.is_begun.load(Ordering::Relaxed) {
+    let is_begun = rest.0.is_begun.load(Ordering::Relaxed);
+    let is_too_large = response.status() == StatusCode::PAYLOAD_TOO_LARGE;
+    if waits && !is_begun {
         response.headers_mut().insert(header::CONNECTION, close);
-    } else if !response.status().is_success() {
-        let discard = async {
-            let mut left = DISCARD_BYTES;
-            while let Some(Ok(chunk)) = rest.next().await {
-                left = left.saturating_sub(chunk.len());
-                if left == 0 {
-                    return false;
-                }
-            }
-            true
-        };
-        // A client that is slower than this is cut off.
-        let is_read = tokio::time::timeout(DISCARD_TIME, discard).await;
-        if is_read != Ok(true) || response.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            // The next bytes on this connection may be the rest of the body, so no request may
-            // follow.
-            response.headers_mut().insert(header::CONNECTION, close);
-        }
+    } else if is_too_large && !is_begun {
+        response.headers_mut().insert(header::CONNECTION, close);
+        tokio::spawn(discard(rest));
+    } else if !response.status().is_success() && (!discard(rest).await || is_too_large) {
+        // The next bytes on this connection may be the rest of the body, so no request may follow.
+        response.headers_mut().insert(header::CONNECTION, close);
     }
     response
+}
+
+/// Reads a body and throws it away; returns true when all of it came. A client that is slow is cut off.
+async fn discard(mut rest: Shared) -> bool {
+    let read = async {
+        let mut left = DISCARD_BYTES;
+        while let Some(Ok(chunk)) = rest.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return false;
+            }
+        }
+        true
+    };
+    tokio::time::timeout(DISCARD_TIME, read).await == Ok(true)
 }

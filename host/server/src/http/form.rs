@@ -10,6 +10,7 @@ use axum::{
 };
 use dermaga_shop::{Code, Error, Result, input};
 
+use super::announced::within_limit;
 use crate::http::Refusal;
 
 /// Parts of a form.
@@ -35,6 +36,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let request = within_limit(request).ok_or_else(too_large)?;
         let parts = Multipart::from_request(request, state).await;
         let parts = parts.map_err(|rejection| {
             let message = "Send a form, with the header `Content-Type: multipart/form-data` and its boundary.";
@@ -145,12 +147,14 @@ fn in_words(bytes: usize) -> String {
     }
 }
 
+fn too_large() -> Error {
+    let message = "The form is larger than this route accepts.";
+    Error::new(Code::PayloadTooLarge, message)
+}
+
 fn unreadable(error: MultipartError) -> Error {
     let refusal = match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Error::new(
-            Code::PayloadTooLarge,
-            "The form is larger than this route accepts.",
-        ),
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         _ => Error::new(
             Code::MalformedRequest,
             "The form ended before it was complete, or its parts are not separated by its boundary.",

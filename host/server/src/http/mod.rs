@@ -2,6 +2,7 @@
 //! document.
 
 pub(crate) mod address;
+pub(crate) mod announced;
 mod answer_headers;
 pub(crate) mod body;
 mod compression;

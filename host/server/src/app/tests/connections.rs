@@ -260,3 +260,25 @@ async fn a_request_names_its_host_once() {
     let answer = second().get(server.url("/healthz")).send().await.unwrap();
     assert_eq!(answer.status(), 200);
 }
+
+/// Nothing of the body is sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_announces_too_much_is_not_waited_for() {
+    let server = Server::start(Duration::from_secs(60)).await;
+    for (path, kind, length) in [
+        ("/api/auth/login", "application/json", 2_000_000),
+        (
+            "/api/wallet/webhook/midtrans",
+            "application/json",
+            2_000_000,
+        ),
+        ("/api/tickets/mail", "message/rfc822", 20_000_000),
+    ] {
+        let sent = format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        let head = head_of_answer(server.address, &sent).await;
+        assert!(head.starts_with("HTTP/1.1 413 "), "{path}: {head}");
+        assert!(head.contains("connection: close"), "{path}: {head}");
+    }
+}
