@@ -63,7 +63,7 @@ impl Claim {
     /// `IN_PROGRESS` when the lease ended and another request took the key; all is undone then.
     pub async fn commit(mut self, mut act: Uncommitted<()>, answer: &Answer) -> Result<()> {
         if !store::keep_answer(act.conn(), &self.request, self.holder, answer).await? {
-            return Err(in_progress());
+            return Err(in_progress(TimeDelta::zero()));
         }
         act.commit().await?;
         self.settled = true;
@@ -77,7 +77,7 @@ impl Claim {
     pub async fn refuse(mut self, answer: &Answer) -> Result<()> {
         let mut conn = self.db.begin_together().await?;
         if !store::keep_answer(&mut conn, &self.request, self.holder, answer).await? {
-            return Err(in_progress());
+            return Err(in_progress(TimeDelta::zero()));
         }
         conn.commit().await?;
         self.settled = true;

@@ -110,9 +110,10 @@ pub async fn begin(db: &Db, clock: &Clock, request: Request, lease: TimeDelta) -
         let now = clock.now();
         let known = store::find(&mut db.read().await?, &request, now - KEPT).await?;
         let believed = now..=now + lease + SKEW;
-        let held = known.as_ref().is_some_and(|known| {
-            known.locked_until > now && believed.contains(&known.locked_until)
-        });
+        let held_until = known
+            .as_ref()
+            .map(|known| known.locked_until)
+            .filter(|until| *until > now && believed.contains(until));
         match known {
             Some(known) if known.request_hash != request.fingerprint => return Err(mismatch()),
             Some(known) => {
@@ -122,11 +123,15 @@ pub async fn begin(db: &Db, clock: &Clock, request: Request, lease: TimeDelta) -
             }
             None => {}
         }
-        if !held && let Some(claim) = Claim::take(db, clock, &request, lease).await? {
+        if held_until.is_none()
+            && let Some(claim) = Claim::take(db, clock, &request, lease).await?
+        {
             return Ok(Begun::Run(claim));
         }
         if Instant::now() >= deadline {
-            return Err(in_progress());
+            // A holder that died answers no more: only the end of its lease lets another one run.
+            let rest = held_until.map_or(TimeDelta::zero(), |until| until - now);
+            return Err(in_progress(rest));
         }
         sleep(POLL).await;
     }
@@ -169,14 +174,32 @@ fn mismatch() -> Error {
     Error::new(Code::IdempotencyMismatch, message)
 }
 
-fn in_progress() -> Error {
+/// The refusal while another request has the key, which it will lose after a time if it is not answered before.
+fn in_progress(rest: TimeDelta) -> Error {
     let message = "The first request with this Idempotency-Key is still running. Try again in a moment, with the same key.";
-    Error::new(Code::InProgress, message).retry_after(1)
+    let milliseconds = u64::try_from(rest.num_milliseconds()).unwrap_or_default();
+    let seconds = milliseconds.div_ceil(1000).max(1);
+    Error::new(Code::InProgress, message).retry_after(seconds)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repetition_comes_back_when_the_lease_is_over() {
+        for (milliseconds, seconds) in [
+            (-5_000, 1),
+            (0, 1),
+            (1_000, 1),
+            (1_001, 2),
+            (29_400, 30),
+            (35_000, 35),
+        ] {
+            let error = in_progress(TimeDelta::milliseconds(milliseconds));
+            assert_eq!(error.retry_after, Some(seconds), "{milliseconds}");
+        }
+    }
 
     #[test]
     fn keys_are_short_and_visible() {

@@ -387,10 +387,10 @@ async fn a_holder_that_died(shop: Shop) {
         .await
         .fails(422, "IDEMPOTENCY_MISMATCH");
     let waiting = begin().await.unwrap_err();
-    assert_eq!(
-        (waiting.code, waiting.retry_after),
-        (dermaga_shop::Code::InProgress, Some(1))
-    );
+    assert_eq!(waiting.code, dermaga_shop::Code::InProgress);
+    // The wait is a part of the lease, and on a slow machine so is what came before.
+    let seconds = waiting.retry_after.unwrap();
+    assert!((10..=30).contains(&seconds), "{seconds}");
 
     clock.advance(lease);
     let Begun::Run(second) = begin().await.unwrap() else {
