@@ -7,6 +7,8 @@ use std::sync::{
 
 /// Beginnings of the statements that write.
 const WRITES: [&str; 3] = ["UPDATE ", "INSERT INTO ", "DELETE FROM "];
+/// Beginning of a statement of several parts, any of which may write.
+const PARTS: &str = "WITH";
 /// Tables of the catalogue. No other table begins with one of these names.
 const TABLES: [&str; 3] = ["services", "service_plans", "service_categories"];
 
@@ -108,8 +110,18 @@ impl Drop for Raising {
 /// Returns true for a statement that writes to a table of the catalogue.
 fn writes_to_catalogue(sql: &str) -> bool {
     let sql = sql.trim_start();
+    if sql.starts_with(PARTS) {
+        // A word of a text that looks like a write costs a kept answer, and no more.
+        let mut writes = WRITES.iter().flat_map(|write| sql.match_indices(*write));
+        return writes.any(|(at, write)| is_of_catalogue(sql.get(at + write.len()..)));
+    }
     let table = WRITES.iter().find_map(|write| sql.strip_prefix(write));
-    table.is_some_and(|table| TABLES.iter().any(|name| table.starts_with(name)))
+    is_of_catalogue(table)
+}
+
+/// Returns true for a text that begins with a table of the catalogue.
+fn is_of_catalogue(text: Option<&str>) -> bool {
+    text.is_some_and(|text| TABLES.iter().any(|name| text.starts_with(name)))
 }
 
 #[cfg(test)]
@@ -130,6 +142,26 @@ mod tests {
                 false,
             ),
             ("INSERT INTO waitlist (id) SELECT id FROM services", false),
+            (
+                "WITH due AS (SELECT id FROM plans) UPDATE service_plans SET quota = 1",
+                true,
+            ),
+            (
+                "WITH gone AS (DELETE FROM services WHERE id = $1 RETURNING id)\nSELECT id FROM gone",
+                true,
+            ),
+            (
+                "\n WITH w0 AS (INSERT INTO outbox VALUES ($1))\nINSERT INTO service_plans VALUES ($2)",
+                true,
+            ),
+            (
+                "WITH held AS (SELECT id FROM services FOR UPDATE) UPDATE waitlist SET held = TRUE",
+                false,
+            ),
+            (
+                "WITH sold AS (SELECT id FROM service_plans) SELECT id FROM sold",
+                false,
+            ),
         ] {
             assert_eq!(writes_to_catalogue(sql), expected, "{sql}");
         }
