@@ -253,6 +253,31 @@ fn dashboard_and_alerts_ask_for_what_is_recorded() {
     }
 }
 
+/// A server that is not ready says so to probes with 503, and fails no one by it.
+#[test]
+fn answers_to_probes_are_no_errors() {
+    let rules: Value = serde_norway::from_str(&read("deploy/monitoring/rules.yaml")).unwrap();
+    let dashboard: Value = serde_json::from_str(&read("deploy/monitoring/dashboard.json")).unwrap();
+    for source in [&rules, &dashboard] {
+        let mut found = Vec::new();
+        queries(source, &mut found);
+        let is_share =
+            |query: &&String| query.contains("http_requests_total") && query.contains("5..");
+        let shares: Vec<_> = found.iter().filter(is_share).collect();
+        assert_eq!(shares.len(), 1, "{shares:?}");
+        let series = asked(shares[0]);
+        assert_eq!(series.len(), 2, "{series:?}");
+        for (name, conditions) in series {
+            let route = conditions.iter().find(|(label, _)| label == "route");
+            let (_, left_out) = route.unwrap_or_else(|| panic!("{name} has all routes"));
+            assert!(
+                left_out.contains("healthz") && left_out.contains("readyz"),
+                "{left_out}"
+            );
+        }
+    }
+}
+
 #[test]
 fn queries_are_read_as_prometheus_reads_them() {
     let query = "histogram_quantile(0.95, sum by (le, verb) (rate(a_bucket{verb!=\"watch\",kind=~\"x|y\"}[5m]))) > 2 * b";
