@@ -91,8 +91,8 @@ impl Explainer {
     pub async fn partial_indexes(&mut self) -> sqlx::Result<BTreeSet<String>> {
         let names: Vec<String> = match self {
             Self::Sqlite(conn) => {
-                let sql =
-                    "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql LIKE '% WHERE %'";
+                let sql = "SELECT i.name FROM sqlite_schema t JOIN pragma_index_list(t.name) i
+                           WHERE t.type = 'table' AND i.partial";
                 sqlx::query_scalar(sql).fetch_all(conn).await?
             }
             Self::Postgres(conn) => {
@@ -225,4 +225,25 @@ fn aliases(sql: &str) -> BTreeMap<String, BTreeSet<String>> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_index_is_partial_however_its_definition_is_written() {
+        let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        for sql in [
+            "CREATE TABLE parcels (id INTEGER, sent_at TEXT)",
+            "CREATE INDEX parcels_all ON parcels (id, sent_at)",
+            "CREATE INDEX parcels_waiting ON parcels (id) WHERE sent_at IS NULL",
+            "CREATE INDEX parcels_sent\nON parcels (id)\nWHERE sent_at IS NOT NULL",
+        ] {
+            conn.execute(sql).await.unwrap();
+        }
+        let partial = Explainer::Sqlite(conn).partial_indexes().await.unwrap();
+        let expected = ["parcels_sent", "parcels_waiting"].map(str::to_owned);
+        assert_eq!(partial, BTreeSet::from(expected));
+    }
 }
