@@ -17,6 +17,7 @@ mod crash;
 mod database;
 mod decisions;
 mod doctor;
+mod frozen;
 mod log;
 mod mails;
 mod manage;

@@ -74,10 +74,7 @@ impl Servers {
 
     /// The same person behind a proxy.
     pub(super) fn turns(&self, patient: &Patient) -> Turns {
-        Turns {
-            servers: self.each(patient),
-            next: AtomicUsize::new(0),
-        }
+        Turns::of(self.each(patient))
     }
 
     /// A person without an account.
@@ -115,6 +112,11 @@ pub(super) struct Turns {
 }
 
 impl Turns {
+    pub(super) fn of(servers: Vec<Patient>) -> Self {
+        let next = AtomicUsize::new(0);
+        Self { servers, next }
+    }
+
     pub(super) fn turn(&self) -> &Patient {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         &self.servers[turn % self.servers.len()]

@@ -128,7 +128,7 @@ async fn try_again(shop: &Subscriptions, id: SubscriptionId) -> Result<()> {
     let (billing, now) = (&shop.settings, shop.clock.now());
     let (soon, later) = (now + billing.retry_delay, now + TimeDelta::days(1));
     let mut conn = shop.db.begin().await?;
-    store::failed(&mut conn, id, billing.retries, soon, later).await?;
+    store::failed(&mut conn, id, billing.retries, (now, soon, later)).await?;
     Ok(conn.commit().await?)
 }
 

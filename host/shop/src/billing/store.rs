@@ -126,18 +126,18 @@ pub(super) async fn expire(
     Ok(execute!(conn, sql, id, reason, now)? == 1)
 }
 
-/// Notes an attempt that failed: after `retries` of them the next one is `later`.
+/// Notes an attempt that failed: after `retries` of them the next one is `later`. A period that another server
+/// renewed meanwhile is not over any more, and nothing is noted.
 pub(super) async fn failed(
     conn: &mut Conn,
     id: SubscriptionId,
     retries: i64,
-    soon: DateTime<Utc>,
-    later: DateTime<Utc>,
+    (now, soon, later): (DateTime<Utc>, DateTime<Utc>, DateTime<Utc>),
 ) -> sqlx::Result<()> {
     let sql = "UPDATE subscriptions SET renewal_retry_at = CASE WHEN renewal_failures < $2 THEN $3 ELSE $4 END,
                  renewal_failures = CASE WHEN renewal_failures < $2 THEN renewal_failures + 1 ELSE 0 END
-               WHERE id = $1";
-    execute!(conn, sql, id, retries, soon, later).map(|_| ())
+               WHERE id = $1 AND period_end <= $5";
+    execute!(conn, sql, id, retries, soon, later, now).map(|_| ())
 }
 
 /// Live ones whose period ends before a moment, and their customers' e-mail addresses.

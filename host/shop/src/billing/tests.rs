@@ -210,7 +210,8 @@ async fn a_failed_renewal_is_retried_soon_and_then_the_next_day() {
     );
     for expected in [soon, soon, later, soon] {
         let mut conn = rows.database.db.begin().await.unwrap();
-        store::failed(&mut conn, id, 2, soon, later).await.unwrap();
+        let moments = (rows.now, soon, later);
+        store::failed(&mut conn, id, 2, moments).await.unwrap();
         conn.commit().await.unwrap();
         let sql = "SELECT renewal_retry_at FROM subscriptions WHERE id = $1";
         let (next,) = fetch_one!(rows.conn().await, (DateTime<Utc>,), sql, id).unwrap();
@@ -222,6 +223,21 @@ async fn a_failed_renewal_is_retried_soon_and_then_the_next_day() {
     assert_eq!(early, Vec::<SubscriptionId>::new());
     let found = store::payable(&mut rows.conn().await, soon).await.unwrap();
     assert_eq!(found, [id]);
+}
+
+/// A server that fails in a renewal which another one has done meanwhile leaves no mark.
+#[tokio::test]
+async fn what_another_server_renewed_is_not_retried() {
+    let rows = Rows::open().await;
+    let (end, now) = (rows.now + TimeDelta::days(30), rows.now);
+    let id = rows.database.subscribe(rows.plan_id, "ACTIVE", end).await;
+    let mut conn = rows.database.db.begin().await.unwrap();
+    let failed = store::failed(&mut conn, id, 2, (now, now, now)).await;
+    failed.unwrap();
+    conn.commit().await.unwrap();
+    let noted = "SELECT count(*) FROM subscriptions
+                 WHERE renewal_retry_at IS NOT NULL OR renewal_failures > 0";
+    assert_eq!(rows.database.number(noted).await, 0);
 }
 
 #[tokio::test]
