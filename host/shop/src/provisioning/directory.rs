@@ -14,8 +14,16 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tokio::task::JoinError;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::cluster::{CLAIMED, ObjectRef, Tenant, VOLUME_CLAIM, as_large};
+use crate::{
+    cluster::{CLAIMED, ObjectRef, Tenant, VOLUME_CLAIM, as_large},
+    crypto::random_hex,
+};
+
+/// End of the names of files that are not whole yet.
+const DRAFT: &str = ".draft";
 
 /// Folder of manifests, to be applied by hand or committed for a GitOps tool.
 #[derive(Debug, Clone)]
@@ -25,6 +33,8 @@ pub struct Directory {
     secret_store: Option<String>,
     /// Passes of one customer's instances write the same files of their namespace.
     turn: Arc<Mutex<()>>,
+    /// Work on the disk that is under way.
+    works: TaskTracker,
 }
 
 /// A file or folder that could not be read, written or removed.
@@ -47,11 +57,11 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Direct
 
 impl Directory {
     pub fn new(root: PathBuf, secret_store: Option<String>) -> Self {
-        let turn = Arc::default();
         Self {
             root,
             secret_store,
-            turn,
+            turn: Arc::default(),
+            works: TaskTracker::new(),
         }
     }
 
@@ -67,27 +77,53 @@ impl Directory {
         &self.root
     }
 
+    /// Runs work of a pass that blocks on the disk. When the pass is cut off, the work changes nothing more:
+    /// another server may have the instance by then.
+    ///
+    /// # Errors
+    /// When the work panicked.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self, &CancellationToken) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let (directory, cut_off) = (self.clone(), CancellationToken::new());
+        let _left = cut_off.clone().drop_guard();
+        let task = self
+            .works
+            .spawn_blocking(move || work(&directory, &cut_off));
+        task.await
+    }
+
+    /// Waits for the end of all work, also of passes that were cut off.
+    pub async fn idle(&self) {
+        self.works.close();
+        self.works.wait().await;
+    }
+
     /// Writes the namespace and the instance, each file whole or not at all, and removes the files
     /// of objects no longer rendered. Returns the instance's folder. Blocks on the disk.
     ///
     /// # Errors
-    /// When the disk refuses; what was there before stays readable.
+    /// When the disk refuses, or the pass is cut off; what was there before stays readable.
     pub fn write(
         &self,
         tenant: &Tenant,
         instance: &str,
         objects: &[Value],
+        cut_off: &CancellationToken,
     ) -> Result<PathBuf, DirectoryError> {
         let namespace = self.root.join(&tenant.namespace);
         let turn = self.turn();
-        write_all(&namespace, &tenant.manifests())?;
+        write_all(&namespace, &tenant.manifests(), cut_off)?;
         drop(turn);
         let folder = namespace.join(instance);
         let objects: Vec<Value> = objects
             .iter()
             .map(|object| self.external(object).unwrap_or_else(|| object.clone()))
             .collect();
-        write_all(&folder, &objects)?;
+        write_all(&folder, &objects, cut_off)?;
+        // Left by a server that died. The namespace's may be those of another one's pass.
+        remove_files(&folder, |name| name.ends_with(DRAFT), cut_off)?;
         Ok(folder)
     }
 
@@ -125,12 +161,13 @@ impl Directory {
     /// Blocks on the disk.
     ///
     /// # Errors
-    /// When the disk refuses; a retry continues at that point.
+    /// When the disk refuses, or the pass is cut off; a retry continues at that point.
     pub fn remove(
         &self,
         namespace: &str,
         instance: &str,
         is_last: bool,
+        cut_off: &CancellationToken,
     ) -> Result<(), DirectoryError> {
         let namespace = self.root.join(namespace);
         let folder = if is_last {
@@ -139,7 +176,7 @@ impl Directory {
             namespace.join(instance)
         };
         let _turn = self.turn();
-        match fs::remove_dir_all(&folder) {
+        match may_change(cut_off).and_then(|()| fs::remove_dir_all(&folder)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(failed("remove", &folder)(error))
             }
@@ -148,8 +185,22 @@ impl Directory {
     }
 }
 
-fn write_all(folder: &Path, manifests: &[Value]) -> Result<(), DirectoryError> {
-    fs::create_dir_all(folder).map_err(failed("make", folder))?;
+/// Refuses the next change of a pass that was cut off.
+fn may_change(cut_off: &CancellationToken) -> io::Result<()> {
+    if cut_off.is_cancelled() {
+        return Err(io::Error::other("the pass was cut off"));
+    }
+    Ok(())
+}
+
+fn write_all(
+    folder: &Path,
+    manifests: &[Value],
+    cut_off: &CancellationToken,
+) -> Result<(), DirectoryError> {
+    may_change(cut_off)
+        .and_then(|()| fs::create_dir_all(folder))
+        .map_err(failed("make", folder))?;
     let mut written = BTreeSet::new();
     for (position, manifest) in manifests.iter().enumerate() {
         let object = ObjectRef::of(manifest);
@@ -161,14 +212,29 @@ fn write_all(folder: &Path, manifests: &[Value]) -> Result<(), DirectoryError> {
         let path = folder.join(&name);
         let grown = written_claim(&path, &object).and_then(|has| as_large(manifest, &has));
         let manifest = grown.as_ref().unwrap_or(manifest);
-        replace(&path, &document(manifest, &object))?;
+        replace(&path, &document(manifest, &object), cut_off)?;
         written.insert(name);
     }
+    let is_old = |name: &str| name.ends_with(".yaml") && !written.contains(name);
+    remove_files(folder, is_old, cut_off)
+}
+
+/// Removes the files of a folder whose names are chosen.
+fn remove_files(
+    folder: &Path,
+    is_chosen: impl Fn(&str) -> bool,
+    cut_off: &CancellationToken,
+) -> Result<(), DirectoryError> {
     for entry in fs::read_dir(folder).map_err(failed("read", folder))? {
-        let entry = entry.map_err(failed("read", folder))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".yaml") && !written.contains(&name) {
-            fs::remove_file(entry.path()).map_err(failed("remove", &entry.path()))?;
+        let path = entry.map_err(failed("read", folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !is_chosen(&name) {
+            continue;
+        }
+        match may_change(cut_off).and_then(|()| fs::remove_file(&path)) {
+            // Another server has removed it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(failed("remove", &path))?,
         }
     }
     Ok(())
@@ -211,188 +277,25 @@ fn placeholder(manifest: &Value, object: &ObjectRef) -> String {
 }
 
 /// Replaces a file in one step, and only when its content changes.
-fn replace(path: &Path, content: &str) -> Result<(), DirectoryError> {
+fn replace(path: &Path, content: &str, cut_off: &CancellationToken) -> Result<(), DirectoryError> {
     if fs::read_to_string(path).is_ok_and(|old| old == content) {
         return Ok(());
     }
-    let draft = path.with_extension("yaml.draft");
+    // Never the draft of another pass, which may be about to take its place.
+    let draft = path.with_extension(format!("yaml.{}{DRAFT}", random_hex(4)));
     let write = || -> io::Result<()> {
         let mut file = fs::File::create(&draft)?;
         file.write_all(content.as_bytes())?;
         file.sync_all()?;
+        may_change(cut_off)?;
         fs::rename(&draft, path)
     };
-    write().map_err(failed("write", path))
+    write().map_err(|error| {
+        // Best effort: the next pass of the instance removes it.
+        let _ = fs::remove_file(&draft);
+        failed("write", path)(error)
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{cluster::PodSecurity, ids::UserId};
-    use dermaga_runtime::contract::Resources;
-    use serde_json::json;
-    fn tenant() -> Tenant {
-        Tenant {
-            namespace: "user-a".to_owned(),
-            user_id: UserId::MIN,
-            instances: vec!["n8n-a".to_owned()],
-            budget: Resources {
-                cpu_millis: 500,
-                memory_mib: 512,
-                storage_gib: 1,
-                replicas: 1,
-            },
-            surge: Resources::default(),
-            pod_security: PodSecurity::Restricted,
-            ingress_namespace: "ingress-nginx".to_owned(),
-        }
-    }
-
-    fn object(kind: &str, name: &str) -> Value {
-        json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": {"key": "c2VjcmV0"}})
-    }
-
-    fn files(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn a_claim_is_never_written_smaller() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = Directory::new(root.path().to_owned(), None);
-        let claim = |size: &str| {
-            json!({
-                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
-                "spec": {"resources": {"requests": {"storage": size}}},
-            })
-        };
-        for (written, expected) in [("1Gi", "1Gi"), ("5Gi", "5Gi"), ("1Gi", "5Gi")] {
-            let folder = directory.write(&tenant(), "n8n-a", &[claim(written)]);
-            let path = folder.unwrap().join("00-persistentvolumeclaim-data.yaml");
-            let text = fs::read_to_string(path).unwrap();
-            assert!(text.contains(&format!("storage: {expected}")), "{text}");
-        }
-    }
-
-    #[test]
-    fn files_follow_what_is_rendered_and_go_with_the_instance() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = Directory::new(root.path().to_owned(), None);
-        let first = [
-            object("Secret", "n8n-a-secrets"),
-            object("ConfigMap", "n8n-a"),
-            object("Service", "n8n-a"),
-        ];
-        let folder = directory.write(&tenant(), "n8n-a", &first).unwrap();
-        assert_eq!(
-            files(&folder),
-            [
-                "00-secret-n8n-a-secrets.yaml",
-                "01-configmap-n8n-a.yaml",
-                "02-service-n8n-a.yaml"
-            ]
-        );
-        directory.write(&tenant(), "n8n-a", &first[..2]).unwrap();
-        assert_eq!(
-            files(&folder),
-            ["00-secret-n8n-a-secrets.yaml", "01-configmap-n8n-a.yaml"]
-        );
-        directory.remove("user-a", "n8n-a", false).unwrap();
-        assert!(
-            !folder.exists()
-                && folder
-                    .parent()
-                    .unwrap()
-                    .join("00-namespace-user-a.yaml")
-                    .exists()
-        );
-        directory.remove("user-a", "n8n-a", true).unwrap();
-        directory.remove("user-a", "n8n-a", true).unwrap();
-        assert!(files(root.path()).is_empty());
-    }
-
-    #[test]
-    fn a_secret_is_named_but_never_written() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = Directory::new(root.path().to_owned(), None);
-        let folder = directory
-            .write(&tenant(), "n8n-a", &[object("Secret", "n8n-a-secrets")])
-            .unwrap();
-        let text = fs::read_to_string(folder.join("00-secret-n8n-a-secrets.yaml")).unwrap();
-        assert!(
-            text.contains("keys: key") && !text.contains("c2VjcmV0"),
-            "{text}"
-        );
-        let parsed: Value = serde_norway::from_str(&text).unwrap();
-        assert_eq!(parsed, Value::Null);
-    }
-
-    #[test]
-    fn with_a_store_the_secret_is_made_from_it() {
-        let root = tempfile::tempdir().unwrap();
-        let by_hand = Directory::new(root.path().to_owned(), None);
-        let from_store = Directory::new(root.path().to_owned(), Some("vault".to_owned()));
-        let mut empty = object("Secret", "n8n-a-more");
-        empty["data"] = json!({});
-        let objects = [
-            object("Secret", "n8n-a-secrets"),
-            empty,
-            object("ConfigMap", "n8n-a"),
-        ];
-        by_hand.write(&tenant(), "n8n-a", &objects).unwrap();
-        let folder = from_store.write(&tenant(), "n8n-a", &objects).unwrap();
-        let name = "00-externalsecret-n8n-a-secrets.yaml";
-        let written = [name, "01-secret-n8n-a-more.yaml", "02-configmap-n8n-a.yaml"];
-        assert_eq!(files(&folder), written);
-        let text = fs::read_to_string(folder.join(name)).unwrap();
-        assert!(!text.contains("c2VjcmV0"), "{text}");
-        let parsed: Value = serde_norway::from_str(&text).unwrap();
-        let expected = json!({
-            "apiVersion": "external-secrets.io/v1",
-            "kind": "ExternalSecret",
-            "metadata": {"name": "n8n-a-secrets"},
-            "spec": {
-                "secretStoreRef": {"kind": "ClusterSecretStore", "name": "vault"},
-                "refreshInterval": "1h",
-                "target": {"name": "n8n-a-secrets", "creationPolicy": "Owner"},
-                "data": [{"secretKey": "key", "remoteRef": {"key": "n8n-a-secrets", "property": "key"}}],
-            },
-        });
-        assert_eq!(parsed, expected);
-    }
-
-    #[test]
-    fn instances_of_one_customer_are_written_at_once() {
-        let root = tempfile::tempdir().unwrap();
-        let directory = Directory::new(root.path().to_owned(), None);
-        std::thread::scope(|scope| {
-            for pass in 0..8 {
-                let directory = &directory;
-                scope.spawn(move || {
-                    for round in 0..20 {
-                        let mut tenant = tenant();
-                        tenant.budget.memory_mib = 512 + pass * 100 + round;
-                        directory
-                            .write(&tenant, &format!("n8n-{pass}"), &[])
-                            .unwrap();
-                    }
-                });
-            }
-        });
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_written_is_named() {
-        let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("user-a"), "in the way").unwrap();
-        let error = Directory::new(root.path().to_owned(), None)
-            .write(&tenant(), "n8n-a", &[])
-            .unwrap_err();
-        assert!(error.to_string().contains("user-a"), "{error}");
-    }
-}
+mod tests;

@@ -193,15 +193,21 @@ impl Provisioner {
             Self::Kubernetes(kubernetes) => Ok(kubernetes.apply(release).await?),
             Self::Directory(directory) => {
                 let store = directory.secret_store().map(str::to_owned);
-                let directory = directory.clone();
                 let (tenant, instance) = (release.tenant.clone(), release.instance.to_owned());
                 let objects = release.objects.to_vec();
-                let written = tokio::task::spawn_blocking(move || {
-                    directory.write(&tenant, &instance, &objects)
+                let written = directory.work(move |directory, cut_off| {
+                    directory.write(&tenant, &instance, &objects, cut_off)
                 });
                 written.await??;
                 Ok(Outcome::of(Observed::Written(store)))
             }
+        }
+    }
+
+    /// Waits until nothing is written into a folder any more for passes that were cut off.
+    pub(super) async fn idle(&self) {
+        if let Self::Directory(directory) = self {
+            directory.idle().await;
         }
     }
 

@@ -333,10 +333,11 @@ impl<S: Services> Reconciler<S> {
             Provisioner::Kubernetes(kubernetes) => kubernetes,
             Provisioner::Directory(directory) => {
                 let is_last = self.is_last(decider.seen).await?;
-                let (directory, namespace, name) =
-                    (directory.clone(), namespace.clone(), name.clone());
-                let removal = move || directory.remove(&namespace, &name, is_last);
-                return Ok(match tokio::task::spawn_blocking(removal).await {
+                let (namespace, name) = (namespace.clone(), name.clone());
+                let removal = directory.work(move |directory, cut_off| {
+                    directory.remove(&namespace, &name, is_last, cut_off)
+                });
+                return Ok(match removal.await {
                     Ok(removed) => removed.map(|()| decider.gone()).map_err(Into::into),
                     Err(stopped) => Err(stopped.into()),
                 });

@@ -224,6 +224,8 @@ impl<S: Services> Worker<S> {
         let drain = async { while self.passes.next_end().await.is_some() {} };
         if timeout(SHUTDOWN_GRACE, drain).await.is_err() {
             self.passes.cut_off().await;
+            // Its files are not changed any more when another server gets the lease.
+            self.reconciler.provisioner.idle().await;
         }
         if let Some(listener) = listener {
             listener.abort();
