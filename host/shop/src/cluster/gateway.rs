@@ -32,6 +32,16 @@ impl Cluster {
         name: &str,
         section: Option<&str>,
     ) -> Result<FoundGateway, ClusterError> {
+        let live = self.live_gateway(namespace, name).await?;
+        Ok(live.map_or(FoundGateway::Absent, |live| examine(&live, section)))
+    }
+
+    /// Reads a Gateway; `None` when it is not there, or the cluster does not know the kind.
+    pub(super) async fn live_gateway(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, ClusterError> {
         let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "Gateway");
         let resource = ApiResource::from_gvk_with_plural(&kind, "gateways");
         let gateways: Api<DynamicObject> =
@@ -46,7 +56,7 @@ impl Cluster {
             }
         };
         let live = self.call(&object, found).await?;
-        Ok(live.map_or(FoundGateway::Absent, |live| examine(&live.data, section)))
+        Ok(live.map(|live| live.data))
     }
 }
 

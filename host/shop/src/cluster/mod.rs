@@ -27,6 +27,7 @@ mod reading;
 mod recreation;
 mod removal;
 mod rollout;
+mod routes;
 mod stuck_pods;
 mod survey;
 mod telling;

@@ -39,7 +39,7 @@ impl ServicePortView {
 }
 
 /// A text or a number as a text.
-fn plain(value: &Value) -> String {
+pub(super) fn plain(value: &Value) -> String {
     let text = value.as_str().map(str::to_owned);
     text.unwrap_or_else(|| value.to_string())
 }
@@ -103,7 +103,7 @@ impl ClusterServiceView {
     }
 }
 
-fn texts(object: &Value, pointer: &str) -> Vec<String> {
+pub(super) fn texts(object: &Value, pointer: &str) -> Vec<String> {
     let items = all(object, pointer).filter_map(Value::as_str);
     items.map(str::to_owned).collect()
 }
@@ -129,17 +129,18 @@ pub struct IngressTlsView {
     pub secret: Option<String>,
 }
 
-/// An Ingress.
+/// An Ingress, or a route of a Gateway.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IngressView {
     #[serde(flatten)]
     pub ingress: Whereabouts,
+    /// Class of an Ingress; name of a route's Gateway.
     pub class: Option<String>,
     pub hosts: Vec<String>,
     pub paths: Vec<IngressPathView>,
     pub tls: Vec<IngressTlsView>,
-    /// Addresses at which its controller answers.
+    /// Addresses at which its controller or its Gateway answers.
     pub addresses: Vec<String>,
 }
 

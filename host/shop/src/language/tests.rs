@@ -429,6 +429,7 @@ fn arguments_that_are_words_of_ours_are_said_too() {
         ),
         ("3 tickets.", "3 tiket."),
         ("1 Ingress object.", "1 objek Ingress."),
+        ("2 routes.", "2 rute."),
         (
             "must be one of: A, B, not \"plan\"",
             "harus salah satu dari: A, B, bukan \"plan\"",

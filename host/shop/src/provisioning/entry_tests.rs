@@ -19,7 +19,7 @@ use super::{
     test_service::objects,
     test_shop::{GOOD_IMAGE, Shop, in_cluster},
 };
-use crate::test_cluster::named_by;
+use crate::{cluster::Scope, db::Part, test_cluster::named_by};
 
 const GROUP: &str = "gateway.networking.k8s.io";
 
@@ -175,6 +175,15 @@ async fn a_route_leads_to_an_instance_in_the_place_of_its_ingress() {
     let labels = route.metadata.labels.clone().unwrap();
     assert_eq!(labels[INSTANCE_LABEL], instance.name);
     assert!(ingresses.get_opt(&instance.name).await.unwrap().is_none());
+    let cluster = server.handle.cluster().unwrap();
+    let scope = Scope::of_namespace(&instance.namespace);
+    let (offset, limit) = (0, 10);
+    let entry = by_gateway();
+    let listed = entry.ways_in(cluster, &scope, Part { offset, limit });
+    let listed = listed.await.unwrap();
+    assert_eq!(listed.total, 1);
+    assert_eq!(listed.items[0].class.as_deref(), Some("gerbang"));
+    assert_eq!(listed.items[0].paths[0].port.as_deref(), Some("8080"));
 
     // By now nothing is under way that would look at it anyway.
     sleep(Duration::from_secs(2)).await;

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use axum::{Json, Router, routing::get};
 use dermaga_tests::{Client, Engine, Shop};
 use serde_json::{Value, json};
 
-use super::provisioning::{kubeconfig, shop_on};
+use super::provisioning::{kubeconfig, kubeconfig_of, shop_on};
+use crate::settings;
 
 const LISTS: [&str; 6] = [
     "nodes",
@@ -148,6 +150,78 @@ async fn a_folder_has_no_cluster_and_customers_see_none() {
     }
 }
 
+/// Serves a route and its Gateway, and no other kind; returns the address.
+async fn serve_route() -> String {
+    let route = json!({
+        "metadata": { "namespace": "user-a", "name": "n8n-a" },
+        "spec": {
+            "parentRefs": [{ "namespace": "pintu-masuk", "name": "gerbang", "sectionName": "https" }],
+            "hostnames": ["n8n-a.apps.example"],
+            "rules": [{
+                "matches": [{ "path": { "type": "PathPrefix", "value": "/" } }],
+                "backendRefs": [{ "name": "n8n-a-app", "port": 5678 }],
+            }],
+        },
+    });
+    let routes = json!({
+        "kind": "HTTPRouteList", "apiVersion": "gateway.networking.k8s.io/v1", "metadata": {}, "items": [route],
+    });
+    let gateway = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+        "metadata": { "namespace": "pintu-masuk", "name": "gerbang" },
+        "spec": { "listeners": [
+            { "name": "https", "port": 443, "tls": { "certificateRefs": [{ "name": "wildcard" }] } },
+        ] },
+        "status": { "addresses": [{ "type": "IPAddress", "value": "192.0.2.1" }] },
+    });
+    let group = "/apis/gateway.networking.k8s.io/v1";
+    let router = Router::new()
+        .route(
+            &format!("{group}/httproutes"),
+            get(|| async move { Json(routes) }),
+        )
+        .route(
+            &format!("{group}/namespaces/pintu-masuk/gateways/gerbang"),
+            get(|| async move { Json(gateway) }),
+        );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_of_a_gateway_are_listed_in_the_place_of_ingresses() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = kubeconfig_of(folder.path(), &serve_route().await);
+    let shop = settings::empty_shop(&[
+        ("DERMAGA_PROVISIONER", "kubernetes"),
+        ("KUBECONFIG", path.to_str().unwrap()),
+        ("DERMAGA_ENTRY", "gateway"),
+        ("DERMAGA_GATEWAY_NAME", "gerbang"),
+        ("DERMAGA_GATEWAY_NAMESPACE", "pintu-masuk"),
+    ])
+    .await;
+    let answer = shop.admin().await.get("/api/admin/k8s/ingresses").await;
+    assert_eq!(answer.body["message"], "1 route.");
+    let listed = answer.data(200);
+    let host = "n8n-a.apps.example";
+    for (field, expected) in [
+        ("namespace", json!("user-a")),
+        ("name", json!("n8n-a")),
+        ("class", json!("gerbang")),
+        ("hosts", json!([host])),
+        (
+            "paths",
+            json!([{ "host": host, "path": "/", "service": "n8n-a-app", "port": "5678" }]),
+        ),
+        ("tls", json!([{ "hosts": [host], "secret": "wildcard" }])),
+        ("addresses", json!(["192.0.2.1"])),
+    ] {
+        assert_eq!(listed[0][field], expected, "{field}");
+    }
+}
+
 /// An address that refuses, and one that accepts and never says a word.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_is_away_is_said_to_be_within_three_seconds() {
@@ -158,14 +232,7 @@ async fn a_cluster_that_is_away_is_said_to_be_within_three_seconds() {
         .unwrap();
     for address in ["127.0.0.1:9".to_owned(), silent.0.to_string()] {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kubeconfig");
-        let text = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "a",
-            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-            "users": [{"name": "a", "user": {"token": "t"}}],
-            "clusters": [{"name": "a", "cluster": {"server": format!("http://{address}")}}],
-        });
-        std::fs::write(&path, text.to_string()).unwrap();
+        let path = kubeconfig_of(folder.path(), &address);
         let shop = shop_on(&path).await.unwrap();
         let admin = shop.admin().await;
         for kind in LISTS.iter().chain(&["nodes/a"]) {

@@ -23,6 +23,19 @@ pub(crate) fn kubeconfig() -> Option<PathBuf> {
     }
 }
 
+/// Writes the kubeconfig of an API server that a test pretends.
+pub(crate) fn kubeconfig_of(folder: &Path, address: &str) -> PathBuf {
+    let path = folder.join("kubeconfig");
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }],
+        "users": [{ "name": "a", "user": { "token": "t" } }],
+        "clusters": [{ "name": "a", "cluster": { "server": format!("http://{address}") } }],
+    });
+    std::fs::write(&path, text.to_string()).unwrap();
+    path
+}
+
 pub(crate) async fn client(path: &Path) -> Client {
     let config = Kubeconfig::read_from(path).unwrap();
     let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())

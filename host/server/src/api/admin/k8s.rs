@@ -7,6 +7,7 @@ use dermaga_shop::{
         ClusterServiceView, IngressView, NamespaceView, NodeView, PodView, Scope, WorkloadView,
     },
     ids::UserId,
+    provisioning::EntryChoice,
     text::counted,
 };
 use garde::Validate;
@@ -153,7 +154,7 @@ async fn services(
     Ok(Success::page(message, page, found))
 }
 
-/// Lists the cluster's Ingresses.
+/// Lists the cluster's Ingresses; with `DERMAGA_ENTRY=gateway`, its HTTPRoutes in the same form.
 #[utoipa::path(get, path = "/admin/k8s/ingresses", tag = "admin: cluster", params(PageQuery, ScopeQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of them", body = Envelope<Vec<IngressView>>), Reading))]
 async fn ingresses(
@@ -162,7 +163,11 @@ async fn ingresses(
     Paged(page, query): Paged<ScopeQuery>,
 ) -> Reply<Vec<IngressView>> {
     let cluster = state.instances.handle.cluster()?;
-    let found = cluster.ingresses(&query.scope(), page.part()).await?;
-    let message = format!("{}.", counted(found.total, "Ingress object"));
+    let entry = &state.instances.handle.classes().entry;
+    let found = entry.ways_in(cluster, &query.scope(), page.part()).await?;
+    let message = match entry.choice {
+        EntryChoice::Ingress => format!("{}.", counted(found.total, "Ingress object")),
+        EntryChoice::Gateway => format!("{}.", counted(found.total, "route")),
+    };
     Ok(Success::page(message, page, found))
 }

@@ -8,6 +8,11 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Value, json};
 
 use super::marks::map_in;
+use crate::{
+    Result,
+    cluster::{Cluster, IngressView, Scope},
+    db::{Page, Part},
+};
 
 /// Decisions of the operator about the way in to host names.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +98,26 @@ impl Entry {
                     }
                 });
                 routed.collect()
+            }
+        }
+    }
+
+    /// Lists what leads to host names in a cluster: its Ingresses, or the routes of its Gateways.
+    ///
+    /// # Errors
+    /// `CLUSTER_UNAVAILABLE`, within seconds.
+    pub async fn ways_in(
+        &self,
+        cluster: &Cluster,
+        scope: &Scope,
+        part: Part,
+    ) -> Result<Page<IngressView>> {
+        match self.choice {
+            EntryChoice::Ingress => cluster.ingresses(scope, part).await,
+            EntryChoice::Gateway => {
+                let gateway = &self.gateway;
+                let place = (gateway.namespace.as_str(), gateway.name.as_str());
+                cluster.routes(scope, place, part).await
             }
         }
     }

@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
+use crate::api::provisioning::kubeconfig_of;
+
 #[derive(Debug, Default)]
 pub(super) struct Objects {
     /// One node, and one pod of others.
@@ -196,15 +198,6 @@ impl Nodes {
     }
 
     pub(super) fn kubeconfig(&self) -> PathBuf {
-        let path = self.folder.path().join("kubeconfig");
-        let server = format!("http://{}", self.address);
-        let text = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "a",
-            "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }],
-            "users": [{ "name": "a", "user": { "token": "t" } }],
-            "clusters": [{ "name": "a", "cluster": { "server": server } }],
-        });
-        std::fs::write(&path, text.to_string()).unwrap();
-        path
+        kubeconfig_of(self.folder.path(), &self.address.to_string())
     }
 }
