@@ -32,6 +32,7 @@ mod reading;
 mod recipe;
 mod reconciler;
 mod rehearsal;
+mod removal;
 pub mod render;
 mod retry;
 pub mod secrets;
