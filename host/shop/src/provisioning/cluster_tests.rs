@@ -61,6 +61,35 @@ async fn an_instance_becomes_ready_is_repaired_and_leaves_nothing() {
     server.stop().await;
 }
 
+/// An instance that was written into a folder is ready, and told to be so, when it runs on a cluster.
+#[tokio::test]
+async fn what_was_written_becomes_ready_on_a_cluster() {
+    let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {
+        return;
+    };
+    let (provisioner, _) = in_cluster(&kubeconfig).await;
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let told = "SELECT count(*) FROM outbox WHERE topic = 'INSTANCE_READY'";
+    let server = shop.server(shop.in_folder());
+    let instance = shop.buy().await;
+    server.handle.wake();
+    shop.is(&instance, Status::Written).await;
+    server.stop().await;
+    assert_eq!(shop.count(told).await, 0);
+
+    let server = shop.server(provisioner);
+    shop.set_desired(&instance, Desired::Running).await;
+    server.handle.wake();
+    let running = shop.is(&instance, Status::Running).await;
+    assert!(running.ready_at.is_some());
+    assert_eq!(shop.count(told).await, 1);
+    shop.cancel(&instance).await;
+    server.handle.wake();
+    shop.is(&instance, Status::Terminated).await;
+    assert_eq!(shop.count(told).await, 1);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn an_image_that_cannot_be_fetched_is_said_in_plain_words() {
     let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {

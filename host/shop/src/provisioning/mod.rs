@@ -5,6 +5,7 @@
 //! database, until each has its desired state; a failure is visible on the instance and tried
 //! again.
 
+mod announcement;
 mod attention;
 pub mod capacity;
 mod cluster_events;

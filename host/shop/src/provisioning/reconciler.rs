@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{
-    attention, cluster_events,
+    announcement, attention, cluster_events,
     health::{self, Plan},
     marks,
     model::{Desired, Instance, NewStatus, Terms},
@@ -342,7 +342,7 @@ impl<S: Services> Reconciler<S> {
 
     /// Writes new_status, decision, event and health together, if the lease still holds; returns
     /// true when they are written and nothing changed meanwhile.
-    async fn write(
+    pub(super) async fn write(
         &self,
         lease: &Lease,
         seen: &Instance,
@@ -355,13 +355,14 @@ impl<S: Services> Reconciler<S> {
         if let Some(decision) = &new_status.decision {
             decision.record(&mut conn).await?;
         }
-        let Some(generation) = store::finish(&mut conn, lease, seen, new_status, now, next).await?
-        else {
+        let finished = store::finish(&mut conn, lease, seen, new_status, now, next).await?;
+        let Some(finished) = finished else {
             conn.rollback().await?;
             Box::pin(self.make_good(seen)).await?;
             return Ok(false);
         };
-        let is_current = generation == seen.generation;
+        announcement::announce(&mut conn, &self.clock, seen, finished.ready_at).await?;
+        let is_current = finished.generation == seen.generation;
         if is_current {
             attention::tell(&mut conn, &self.clock, seen, new_status).await?;
         }

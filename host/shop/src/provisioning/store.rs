@@ -229,6 +229,12 @@ pub(super) async fn terms(conn: &mut Conn, instance_id: InstanceId) -> sqlx::Res
     )
 }
 
+/// Returns the names of a plan's service and of the plan.
+pub(super) async fn names(conn: &mut Conn, plan_id: PlanId) -> sqlx::Result<(String, String)> {
+    let sql = "SELECT s.name, p.name FROM service_plans p JOIN services s ON s.id = p.service_id WHERE p.id = $1";
+    fetch_one!(conn, (String, String), sql, plan_id)
+}
+
 /// Returns the instances of a namespace that are not proven to be gone.
 pub(super) async fn neighbours(conn: &mut Conn, namespace: &str) -> sqlx::Result<Vec<Neighbour>> {
     let sql = concat!(
@@ -271,9 +277,16 @@ pub(super) async fn drop_leases(
     execute!(conn, sql, server, now)
 }
 
+/// Part of an instance as a pass has left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub(super) struct Finished {
+    pub(super) generation: i64,
+    pub(super) ready_at: Option<DateTime<Utc>>,
+}
+
 /// Writes the findings of a pass and releases the lease. A change of the desired state, and a
-/// change seen in the cluster meanwhile, keep their earlier time to look again. Returns the current
-/// generation, or nothing when the lease was lost: then another server's findings are newer.
+/// change seen in the cluster meanwhile, keep their earlier time to look again. Returns nothing when the
+/// lease was lost: then another server's findings are newer.
 pub(super) async fn finish(
     conn: &mut Conn,
     lease: &Lease,
@@ -281,7 +294,7 @@ pub(super) async fn finish(
     new_status: &NewStatus,
     now: DateTime<Utc>,
     next: DateTime<Utc>,
-) -> sqlx::Result<Option<i64>> {
+) -> sqlx::Result<Option<Finished>> {
     let is_news = is_news(seen, new_status);
     let is_delivered = new_status.is_applied && new_status.status.is_delivered();
     let ran_at = is_delivered.then_some(now);
@@ -300,9 +313,9 @@ pub(super) async fn finish(
     let decision_id = new_status.decision.as_ref().map(|decision| decision.id);
     let failure = new_status.failure;
     let rollout = new_status.rollout_time(seen, now);
-    let finished = fetch_optional!(
+    fetch_optional!(
         conn,
-        (i64,),
+        Finished,
         "UPDATE instances SET \
          status = CASE WHEN generation = $4 THEN $5 ELSE status END, \
          message = CASE WHEN generation = $4 THEN $6 ELSE message END, \
@@ -332,7 +345,7 @@ pub(super) async fn finish(
          rollout_held_since = CASE WHEN generation = $4 THEN $26 ELSE rollout_held_since END, \
          reapply_asked_at = CASE WHEN reapply_asked_at = $28 THEN NULL ELSE reapply_asked_at END, \
          lease_holder = NULL, lease_until = NULL \
-         WHERE id = $1 AND lease_holder = $2 RETURNING generation",
+         WHERE id = $1 AND lease_holder = $2 RETURNING generation, ready_at",
         lease.id,
         lease.holder,
         lease.until,
@@ -362,8 +375,7 @@ pub(super) async fn finish(
         Json(seen.sizes),
         seen.reapply_asked_at.filter(|_| new_status.is_applied),
         ready_at,
-    )?;
-    Ok(finished.map(|(generation,)| generation))
+    )
 }
 
 /// Asks the server that makes the next pass to apply all objects of an instance, whatever it

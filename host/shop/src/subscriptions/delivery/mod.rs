@@ -7,7 +7,6 @@ mod undo;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use serde_json::json;
 
 pub(crate) use undo::{Ending, is_undelivered, take_back, undo_purchases};
 
@@ -18,9 +17,8 @@ use super::{
 use crate::{
     Error, Result,
     alerts::{self, AlertKind},
-    db::{Clock, Conn},
+    db::Conn,
     ids::{SubscriptionId, UserId},
-    outbox::{self, Topic},
     provisioning,
     subscriptions::Subscriptions,
 };
@@ -58,26 +56,10 @@ pub(crate) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
             store::move_first_period(&mut conn, id, anchor_at, end, clock.now()).await?;
             tracing::info!(subscription.id = %id, wait_s = wait.num_seconds(), "subscription.first_period_moved");
         }
-        // Nothing tells whether what was written into a folder runs.
-        if delivered.ready_at.is_some() {
-            tell(&mut conn, clock, &delivered).await?;
-        }
         let subject = undo::subject(&delivered.service, &delivered.plan);
         alerts::resolve(&mut conn, clock, AlertKind::PurchaseUndone, &subject).await?;
     }
     Ok(conn.commit().await?)
-}
-
-async fn tell(conn: &mut Conn, clock: &Clock, delivered: &store::Delivered) -> Result<()> {
-    let payload = json!({
-        "subscriptionId": delivered.id,
-        "instanceId": delivered.instance_id,
-        "service": delivered.service_name,
-        "plan": delivered.plan_name,
-    });
-    let what = (Topic::InstanceReady, delivered.user_id.into());
-    outbox::put_once(conn, clock, what, &delivered.id.to_string(), payload).await?;
-    Ok(())
 }
 
 /// The anchor and the end of a first period that waited so long; the end moves by at least that

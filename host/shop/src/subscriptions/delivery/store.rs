@@ -2,27 +2,18 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::{
-    db::Conn,
-    execute, fetch_all,
-    ids::{InstanceId, SubscriptionId, UserId},
-};
+use crate::{db::Conn, execute, fetch_all, ids::SubscriptionId};
 
 /// A subscription whose instance was delivered and that does not know it yet.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Delivered {
     pub(super) id: SubscriptionId,
     pub(super) delivered_at: DateTime<Utc>,
-    pub(super) ready_at: Option<DateTime<Utc>>,
     pub(super) anchor_at: DateTime<Utc>,
     pub(super) anchor_months: i64,
     pub(super) period_number: i64,
     pub(super) period_start: DateTime<Utc>,
     pub(super) period_end: DateTime<Utc>,
-    pub(super) user_id: UserId,
-    pub(super) instance_id: InstanceId,
-    pub(super) service_name: String,
-    pub(super) plan_name: String,
     /// Slug of the service.
     pub(super) service: String,
     /// Slug of the plan.
@@ -30,8 +21,8 @@ pub(super) struct Delivered {
 }
 
 pub(super) async fn delivered(conn: &mut Conn) -> sqlx::Result<Vec<Delivered>> {
-    let sql = "SELECT s.id, i.delivered_at, i.ready_at, s.anchor_at, s.anchor_months, s.period_number, s.period_start, s.period_end, v.slug AS service,
-                 p.slug AS plan, s.user_id, i.id AS instance_id, v.name AS service_name, p.name AS plan_name
+    let sql = "SELECT s.id, i.delivered_at, s.anchor_at, s.anchor_months, s.period_number, s.period_start, s.period_end,
+                 v.slug AS service, p.slug AS plan
                FROM subscriptions s JOIN instances i ON i.subscription_id = s.id
                JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
                WHERE s.delivered_at IS NULL AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND i.delivered_at IS NOT NULL";
