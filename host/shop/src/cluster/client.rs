@@ -62,17 +62,22 @@ impl Cluster {
                 .map_err(|error| not_configured(&error))?,
         };
         config.connect_timeout = Some(PROBE_TIMEOUT);
-        let url = text::without_secrets(&config.cluster_url.to_string()).into();
+        let url = text::without_secrets(&config.cluster_url.to_string());
         let client = ClientBuilder::try_from(config).map_err(|error| not_configured(&error))?;
         let client = client.with_layer(&layer_fn(Measured::new)).build();
-        Ok(Self {
+        Ok(Self::of(client, url.into()))
+    }
+
+    /// Reaches a cluster by a client.
+    pub(super) fn of(client: Client, url: Arc<str>) -> Self {
+        Self {
             client,
             served: Arc::default(),
             walls: Walls::default(),
             known: Known::default(),
             subject: Arc::default(),
             url,
-        })
+        }
     }
 
     /// Address of the API server, as it is shown.

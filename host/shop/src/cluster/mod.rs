@@ -16,6 +16,7 @@ mod examination;
 mod gateway;
 mod growth;
 mod inventory;
+mod jobs;
 mod known;
 mod logs;
 mod measured;

@@ -142,15 +142,21 @@ impl Cluster {
             Ok(api.patch(&object.name, &ours, &patch).await)
         });
         let mut contested = Vec::new();
-        let live = match gently.await? {
-            Ok(live) => live,
+        let answered = match gently.await? {
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 contested = conflicts(&status, &object);
                 let forced = ours.force();
-                self.call(&object, api.patch(&object.name, &forced, &patch))
-                    .await?
+                let forced = api.patch(&object.name, &forced, &patch);
+                self.call(&object, async { Ok(forced.await) }).await?
             }
-            Err(error) => return Err(ClusterError::of(error, &object.to_string())),
+            answered => answered,
+        };
+        let live = match answered {
+            Ok(live) => live,
+            Err(error) => match self.resolve_job(&api, &manifest, &error).await? {
+                Some(kept) => kept,
+                None => return Err(ClusterError::of(error, &object.to_string())),
+            },
         };
         let live = self
             .without_additions(&api, &manifest, live, &mut contested)

@@ -97,16 +97,10 @@ impl Cluster {
                 resource_version: None,
             };
             let params = DeleteParams::background().preconditions(same);
-            let deleted = self
-                .call(object, async {
-                    Ok(api.delete(&object.name, &params).await)
-                })
-                .await?;
-            match deleted {
-                Ok(_) => {}
+            match self.delete_by(&api, object, &params).await {
                 // It is gone, or another one by now.
-                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {}
-                Err(error) => return Err(ClusterError::of(error, &object.to_string())),
+                Ok(_) | Err(ClusterError::NotYet(_)) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(())

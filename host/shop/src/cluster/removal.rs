@@ -2,7 +2,7 @@
 
 use dermaga_runtime::gate::INSTANCE_LABEL;
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     api::{DeleteParams, DynamicObject, Preconditions},
 };
 
@@ -111,12 +111,19 @@ impl Cluster {
             resource_version: None,
         };
         let params = DeleteParams::background().preconditions(same);
-        match self
-            .call(object, async {
-                Ok(api.delete(&object.name, &params).await)
-            })
-            .await?
-        {
+        self.delete_by(&api, object, &params).await
+    }
+
+    /// Deletes an object by these parameters; returns false when it is not there.
+    pub(super) async fn delete_by(
+        &self,
+        api: &Api<DynamicObject>,
+        object: &ObjectRef,
+        params: &DeleteParams,
+    ) -> Result<bool, ClusterError> {
+        let deleted = api.delete(&object.name, params);
+        let deleted = self.call(object, async { Ok(deleted.await) });
+        match deleted.await? {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
             Err(error) => Err(ClusterError::of(error, &object.to_string())),

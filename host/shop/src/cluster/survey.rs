@@ -229,14 +229,8 @@ impl Cluster {
             uid: Some(seen.uid.clone()),
             resource_version: seen.version.clone().filter(|_| is_namespace),
         });
-        let deleted = self.call(&seen.object, async {
-            Ok(api.delete(&seen.object.name, &params).await)
-        });
-        match deleted.await? {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(ClusterError::of(error, &seen.object.to_string())),
-        }
+        self.delete_by(&api, &seen.object, &params).await?;
+        Ok(())
     }
 
     async fn api_of_sighting(
