@@ -26,6 +26,12 @@ impl Recorder {
         seen.insert(Statement { file, line, sql });
     }
 
+    /// Forgets what was sent until now.
+    pub fn clear(&self) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.clear();
+    }
+
     /// Returns each different statement once, by place.
     pub fn statements(&self) -> Vec<Statement> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,7 +11,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use self::nodes::Nodes;
-use super::waitlist::{buy, entry, join};
+use super::waitlist::{buy, entry, join, settle};
 use crate::settings;
 
 both_engines!(
@@ -77,6 +77,24 @@ async fn becomes(shop: &Shop, plan: &str, reason: &Value) {
         }
         assert!(Instant::now() < deadline, "still {view:#}");
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Waits until a server has looked at its cluster, from the beginning of a look to its end.
+async fn looked(shop: &Shop) {
+    let recorder = shop.state().db.record();
+    let is_seen = || {
+        let mut sent = recorder.statements().into_iter();
+        sent.any(|one| one.file.ends_with("provisioning/capacity/store.rs"))
+    };
+    // The first may have begun before, and the second has ended when the third one reads.
+    for _ in 0..3 {
+        recorder.clear();
+        let deadline = Instant::now() + Duration::from_secs(90);
+        while !is_seen() {
+            assert!(Instant::now() < deadline, "nothing is looked at");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
@@ -158,7 +176,7 @@ async fn those_who_wait_get_the_room_that_comes_free(scene: Scene) {
     let second = shop.customer("berikut@example.com").await;
     join(&waiting, &plan).await.data(201);
     join(&second, &plan).await.data(201);
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    settle(shop).await;
     assert_eq!(entry(&waiting).await["heldUntil"], Value::Null);
     nodes.take(750);
     let deadline = Instant::now() + Duration::from_secs(90);
@@ -166,8 +184,9 @@ async fn those_who_wait_get_the_room_that_comes_free(scene: Scene) {
         assert!(Instant::now() < deadline, "nothing is held");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // Two looks later, one place is held and no more.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    // With the room that is left, one place is held and no more.
+    looked(shop).await;
+    settle(shop).await;
     assert_eq!(entry(&second).await["heldUntil"], Value::Null);
     let stranger = shop.customer("lain@example.com").await;
     buy(&stranger, &plan).await.fails(409, "CLUSTER_FULL");
@@ -232,7 +251,7 @@ async fn nothing_is_listed_again_while_a_watch_works(scene: Scene) {
     assert_eq!(lists(), (1, 1));
     scene.nodes.take(0);
     scene.becomes("basic", &Value::Null).await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    looked(&scene.shop).await;
     scene.nodes.take(1000);
     scene.becomes("basic", &json!("CLUSTER_FULL")).await;
     assert_eq!(lists(), (1, 1));
@@ -256,7 +275,7 @@ async fn room_is_that_of_the_nodes_that_the_operator_chose() {
     let nodes = &scene.nodes;
     nodes.take(0);
     // The one node is not among those that were chosen.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    looked(&scene.shop).await;
     scene.becomes("basic", &json!("CLUSTER_FULL")).await;
     let labels = json!({ "pool": "customers" });
     let taint = |key: &str| json!([{ "key": key, "value": "customers", "effect": "NoSchedule" }]);
@@ -267,7 +286,7 @@ async fn room_is_that_of_the_nodes_that_the_operator_chose() {
     nodes.set_apart(&labels, &Value::Null);
     // Half of 500m is needed, and not all of it.
     nodes.take(800);
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    looked(&scene.shop).await;
     scene.becomes("basic", &json!("CLUSTER_FULL")).await;
     nodes.take(700);
     scene.becomes("basic", &Value::Null).await;
@@ -294,19 +313,13 @@ async fn room_is_asked_for_and_kept_free_as_the_settings_say() {
         ]
     };
     let unchecked = settings::shop(&given("false", "60")).await;
-    // The first look would be at once.
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(nodes.objects().asked, 0);
     becomes(&unchecked, "basic", &Value::Null).await;
     let checked = settings::shop(&given("true", "60")).await;
     becomes(&checked, "basic", &json!("CLUSTER_FULL")).await;
     becomes(&checked, "free", &Value::Null).await;
-    let seen = nodes.objects().asked;
+    // The one that was opened before would have listed before.
+    assert_eq!(nodes.objects().asked, 1);
     let roomy = settings::shop(&given("true", "50")).await;
-    while nodes.objects().asked == seen {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    // Two looks at what it listed.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    looked(&roomy).await;
     becomes(&roomy, "basic", &Value::Null).await;
 }
