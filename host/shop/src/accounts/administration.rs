@@ -20,6 +20,7 @@ use crate::{
     crypto::Hidden,
     db::{Conn, Uncommitted, new_id},
     ids::UserId,
+    language::Language,
     outbox::{self, Topic},
     owners, wallet,
 };
@@ -68,10 +69,10 @@ impl Accounts {
     /// # Errors
     /// `EMAIL_TAKEN`; `FORBIDDEN` when the actor is no administrator any more.
     pub async fn make(&self, act: Act<'_>, new: NewAccount, is_invited: bool) -> Result<User> {
-        let user = self.prepare(new).await?;
+        let user = self.prepare(new, Language::OF_ACCOUNTS).await?;
         let mut conn = self.db.begin().await?;
         check_actor(&mut conn, act.actor_id).await?;
-        self.insert(&mut conn, &user, None).await?;
+        self.insert(&mut conn, &user).await?;
         if is_invited {
             let topic = Topic::PasswordReset;
             outbox::put_to_address(&mut conn, &self.clock, topic, &user.email).await?;

@@ -37,7 +37,7 @@ use crate::{
     crypto::{self, Vault},
     db::{Clock, Conn, Db, broken_unique, new_id},
     ids::UserId,
-    language::Language,
+    language::{self, Language},
     outbox::{self, Topic},
     owners,
 };
@@ -130,9 +130,9 @@ impl Accounts {
     /// # Errors
     /// `EMAIL_TAKEN` when the address has an account.
     pub async fn create_in(&self, language: Language, new: NewAccount) -> Result<User> {
-        let user = self.prepare(new).await?;
+        let user = self.prepare(new, language).await?;
         let mut conn = self.db.begin().await?;
-        self.insert(&mut conn, &user, Some(language)).await?;
+        self.insert(&mut conn, &user).await?;
         conn.commit().await?;
         tracing::info!(user.id = %user.id, user.role = %user.role, "account.created");
         Ok(user)
@@ -159,17 +159,19 @@ impl Accounts {
     ) -> Result<(User, Tokens)> {
         self.registrations
             .admit(origin.address.into(), self.clock.now())?;
-        let user = self.prepare(new).await?;
+        let language = language.unwrap_or(Language::OF_ACCOUNTS);
+        let user = self.prepare(new, language).await?;
         let mut conn = self.db.begin().await?;
-        self.insert(&mut conn, &user, language).await?;
+        self.insert(&mut conn, &user).await?;
         confirmation::ask(&mut conn, &self.clock, user.id).await?;
         let tokens = self.start_session(&mut conn, &user, origin).await?;
         conn.commit().await?;
         tracing::info!(user.id = %user.id, "account.registered");
+        language::remember(user.language);
         Ok((user, tokens))
     }
 
-    async fn prepare(&self, new: NewAccount) -> Result<User> {
+    async fn prepare(&self, new: NewAccount, language: Language) -> Result<User> {
         let NewAccount {
             email,
             password,
@@ -189,15 +191,15 @@ impl Accounts {
             role,
             status: AccountStatus::Active,
             token_generation: 0,
+            language,
             email_verified_at: None,
             deleted_at: None,
             created_at: self.clock.now(),
         })
     }
 
-    async fn insert(&self, conn: &mut Conn, user: &User, language: Option<Language>) -> Result<()> {
-        let language = language.unwrap_or(Language::OF_ACCOUNTS);
-        let inserted = store::insert(conn, user, language).await;
+    async fn insert(&self, conn: &mut Conn, user: &User) -> Result<()> {
+        let inserted = store::insert(conn, user).await;
         inserted.map_err(|error| match broken_unique(&error).as_deref() {
             Some("users_email_key") => Error::new(
                 Code::EmailTaken,
@@ -239,6 +241,8 @@ impl Accounts {
             ));
         };
         attempt.succeeded();
+        // A right password is answered in the account's language, also by a refusal.
+        language::remember(user.language);
         if user.status == AccountStatus::Disabled {
             return Err(disabled());
         }

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::{
     crypto::Hidden,
     ids::{SessionId, UserId},
+    language::Language,
     text,
 };
 
@@ -39,6 +40,8 @@ pub struct User {
     pub role: Role,
     pub status: AccountStatus,
     pub token_generation: i64,
+    /// Language that it is written to in.
+    pub language: Language,
     pub email_verified_at: Option<DateTime<Utc>>,
     pub deleted_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,

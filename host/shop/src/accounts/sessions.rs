@@ -24,7 +24,7 @@ use crate::{
     Code, Error, Result, crypto,
     db::{Conn, new_id},
     ids::{SessionId, UserId},
-    language::Language,
+    language::{self, Language},
     outbox::{self, Topic},
     owners::{SignedIn, over},
 };
@@ -231,6 +231,7 @@ impl Accounts {
             ));
         };
         let user = store::by_id(&mut conn, user_id).await?.ok_or_else(over)?;
+        language::remember(user.language);
         if user.status == AccountStatus::Disabled {
             return Err(disabled());
         }

@@ -12,7 +12,7 @@ use crate::{
     db::Conn, execute, fetch_all, fetch_one, fetch_optional, ids::UserId, language::Language,
 };
 
-pub(super) async fn insert(conn: &mut Conn, user: &User, language: Language) -> sqlx::Result<()> {
+pub(super) async fn insert(conn: &mut Conn, user: &User) -> sqlx::Result<()> {
     let sql = "INSERT INTO users \
         (id, email, password_hash, name, phone, avatar, role, status, token_generation, created_at, updated_at, language) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11)";
@@ -29,14 +29,14 @@ pub(super) async fn insert(conn: &mut Conn, user: &User, language: Language) -> 
         user.status,
         user.token_generation,
         user.created_at,
-        language
+        user.language
     )?;
     Ok(())
 }
 
 macro_rules! select_user {
     () => {
-        "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, email_verified_at,
+        "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, language, email_verified_at,
          deleted_at, created_at FROM users WHERE id = $1"
     };
 }
@@ -62,7 +62,7 @@ pub(super) async fn language(conn: &mut Conn, id: UserId) -> sqlx::Result<Option
 }
 
 pub(super) async fn by_email(conn: &mut Conn, email: &str) -> sqlx::Result<Option<User>> {
-    let sql = "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, email_verified_at, \
+    let sql = "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, language, email_verified_at, \
         deleted_at, created_at FROM users WHERE email = $1";
     fetch_optional!(conn, User, sql, email)
 }

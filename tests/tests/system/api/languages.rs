@@ -19,6 +19,7 @@ both_engines!(
     [
         the_header_names_the_language_of_an_answer,
         without_a_header_the_account_does,
+        a_sign_in_is_answered_in_the_language_of_the_account,
         rules_that_fields_break_are_told_in_the_language,
         sentences_within_the_data_are_in_the_language,
     ]
@@ -184,6 +185,57 @@ async fn sentences_within_the_data_are_in_the_language(shop: Shop) {
     assert_eq!(indonesian, format!("Kupon {code}"));
 }
 
+/// A session is begun and refreshed without a token, and who has proven to own the account has its language.
+async fn a_sign_in_is_answered_in_the_language_of_the_account(shop: Shop) {
+    const PASSWORD: &str = "kata sandi yang panjang";
+    let stranger = shop.client().in_language(None);
+    let post = |path: &'static str, body: Value| {
+        let stranger = stranger.clone();
+        async move { stranger.post(path, body).await }
+    };
+    let register = json!({ "email": "masuk@example.com", "password": PASSWORD, "name": "Sari" });
+    let session = post("/api/auth/register", register).await;
+    assert_eq!(message(&session), "Selamat datang, Sari.");
+    assert_eq!(header(&session, "content-language"), "id");
+    let session = session.data(201);
+    let owner = stranger.with_token(session["accessToken"].as_str().unwrap());
+    let log_in = |password: &str| {
+        let body = json!({ "email": "masuk@example.com", "password": password });
+        post("/api/auth/login", body)
+    };
+    let refresh = |session: &Value| {
+        let body = json!({ "refreshToken": session["refreshToken"] });
+        post("/api/auth/refresh-token", body)
+    };
+    // Until then it is a stranger.
+    let wrong = log_in("kata sandi yang salah").await;
+    assert_eq!(message(&wrong), "The e-mail or the password is wrong.");
+    for (language, logged_in, refreshed) in [
+        ("id", "Anda sudah masuk.", "Sesi dilanjutkan."),
+        ("en", "You are logged in.", "The session goes on."),
+    ] {
+        let change = json!({ "language": language });
+        owner.patch(PREFERENCES, change).await.data(200);
+        let session = log_in(PASSWORD).await;
+        assert_eq!(message(&session), logged_in);
+        assert_eq!(header(&session, "content-language"), language);
+        let tokens = refresh(&session.data(200)).await;
+        assert_eq!(message(&tokens), refreshed);
+        assert_eq!(header(&tokens, "content-language"), language);
+    }
+    let admin = shop.admin().await;
+    let id = session["user"]["id"].as_str().unwrap();
+    let change = json!({ "language": "id" });
+    owner.patch(PREFERENCES, change).await.data(200);
+    let change = json!({ "status": "DISABLED", "reason": "Akun ini dipakai orang lain." });
+    let path = format!("/api/admin/users/{id}/status");
+    admin.patch(&path, change).await.data(200);
+    let refused = log_in(PASSWORD).await;
+    refused.fails(403, "ACCOUNT_DISABLED");
+    let expected = "Akun ini dinonaktifkan. Hubungi layanan pelanggan toko ini.";
+    assert_eq!(message(&refused), expected);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn languages_of_a_list_are_known_apart() {
     let shop = Shop::open(Engine::Sqlite).await.unwrap();
@@ -231,7 +283,12 @@ async fn accounts_are_written_to_in_the_language_that_they_were_made_in() {
             "Welcome, Sari.",
             "Confirm your e-mail address",
         ),
-        (None, "id", "Welcome, Sari.", "Konfirmasi alamat surel Anda"),
+        (
+            None,
+            "id",
+            "Selamat datang, Sari.",
+            "Konfirmasi alamat surel Anda",
+        ),
     ]
     .into_iter()
     .enumerate()

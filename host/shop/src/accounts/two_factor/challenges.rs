@@ -8,6 +8,7 @@ use crate::{
     accounts::{AccountStatus, Accounts, Origin, Tokens, User, disabled, store as accounts},
     crypto,
     db::{Conn, new_id},
+    language,
 };
 
 /// Time in which a challenge is answered.
@@ -87,6 +88,7 @@ impl Accounts {
             return Ok(Err(wrong()));
         }
         let user = user.ok_or_else(wrong)?;
+        language::remember(user.language);
         if user.status == AccountStatus::Disabled {
             return Err(disabled());
         }
