@@ -21,8 +21,8 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{AppState, Customer},
     http::{
-        Body, Envelope, Nothing, PageQuery, Params, Refusal, Reply, Success, failure_responses,
-        routes,
+        Body, Envelope, Nothing, PageQuery, Params, Refusal, Reply, Success, context,
+        failure_responses, routes,
     },
 };
 
@@ -103,7 +103,9 @@ async fn export(
             "attachment; filename=\"account.zip\"",
         ),
     ];
-    Ok((headers, content).into_response())
+    let mut response = (headers, content).into_response();
+    context::note_language(response.headers_mut());
+    Ok(response)
 }
 
 #[derive(Deserialize, Validate, ToSchema)]

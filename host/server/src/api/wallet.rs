@@ -120,7 +120,7 @@ async fn receipt(
         media_type: "application/pdf",
         content,
     };
-    file.answer()
+    file.answer_in_words()
 }
 
 /// Dates of a statement.
@@ -169,7 +169,7 @@ pub(crate) async fn statement_of(
         media_type: "text/csv; charset=utf-8; header=present",
         content: statement::csv(&mut conn, user_id, dates, zone).await?,
     };
-    file.answer()
+    file.answer_in_words()
 }
 
 /// Period to add up.

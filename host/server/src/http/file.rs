@@ -6,7 +6,7 @@ use axum::{
 };
 use dermaga_shop::{Error, Result};
 
-use crate::http::Refusal;
+use crate::http::{Refusal, context};
 
 /// A file that browsers save under its name: letters, digits, `-`, `_` and `.` only.
 #[derive(Debug, Clone)]
@@ -29,6 +29,16 @@ impl Attachment {
             HeaderValue::from_static(self.media_type),
         );
         headers.insert(header::CONTENT_DISPOSITION, disposition);
+        Ok(response)
+    }
+
+    /// Answers with a file that has sentences in the current language.
+    ///
+    /// # Errors
+    /// As [`answer`](Self::answer).
+    pub fn answer_in_words(self) -> Result<Response, Refusal> {
+        let mut response = self.answer()?;
+        context::note_language(response.headers_mut());
         Ok(response)
     }
 }

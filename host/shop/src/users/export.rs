@@ -21,6 +21,7 @@ use crate::{
     coupons,
     db::{Page, Part, Place, Span, Walked},
     ids::UserId,
+    language::{self, Language},
     notifications::{InboxFilter, Notifications},
     payments::{self, DebtFilter, PaymentFilter, PaymentView},
     provisioning::{self, Instances},
@@ -41,9 +42,8 @@ const ROWS: i64 = 500;
 const MOST_PICTURE_BYTES: i64 = 256 * 1024 * 1024;
 /// Name of the file that says what the others hold.
 const README: &str = "README.txt";
-const EXPLANATION: &str = "Everything that the shop holds about your account.\n\n\
-    Amounts are whole rupiah, times are UTC. Passwords, keys and the credentials of instances are not in here:\n\
-    what the shop keeps of them cannot be read by anybody, or is shown by GET /api/instances/{id}/credentials.\n";
+const ENGLISH: &str = include_str!("export/README.en.txt");
+const INDONESIAN: &str = include_str!("export/README.id.txt");
 
 /// Limits of exports. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ impl Exports {
     /// `TOO_MANY_REQUESTS` after 5 in an hour; `UNAVAILABLE` when two others are being made.
     pub async fn archive(&self, sources: Sources<'_>, identity: Identity) -> Result<File> {
         let _turn = self.turns.try_acquire().map_err(|_| {
-            let message = "Other archives are being made; try again in a minute.";
+            let message = "Other archives are being made. Try again in a minute.";
             Error::new(Code::Unavailable, message)
         })?;
         let now = sources.accounts.clock().now();
@@ -130,7 +130,11 @@ impl Archive {
     }
 
     async fn fill(&self, sources: Sources<'_>, identity: Identity) -> Result<()> {
-        self.put(README.to_owned(), EXPLANATION.into()).await?;
+        let explanation = match language::current() {
+            Language::English => ENGLISH,
+            Language::Indonesian => INDONESIAN,
+        };
+        self.put(README.to_owned(), explanation.into()).await?;
         self.account(sources, identity).await?;
         self.money(sources, identity.user_id).await?;
         self.services(sources, identity.user_id).await?;

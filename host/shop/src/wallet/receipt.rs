@@ -5,7 +5,9 @@
     reason = "places on a page are measured in points"
 )]
 
-use std::sync::Arc;
+mod labels;
+
+use std::{borrow::Cow, sync::Arc};
 
 use chrono::DateTime;
 use chrono_tz::Tz;
@@ -18,7 +20,12 @@ use super::{
     transaction_of,
     typeface::{Pen, Typeface},
 };
-use crate::{Code, Error, Result, ids::UserId, money::Rupiah};
+use crate::{
+    Code, Error, Result,
+    ids::UserId,
+    language::{self, Language},
+    money::Rupiah,
+};
 
 /// Content of a receipt.
 #[derive(Debug)]
@@ -31,11 +38,13 @@ pub struct Receipt<'a> {
     pub paid: Rupiah,
     pub bonus: Rupiah,
     pub zone: Tz,
+    pub language: Language,
     /// Typeface for characters that the included one lacks.
     pub typeface: Option<&'a Typeface>,
 }
 
-/// Writes the receipt of a customer's transaction; returns the transaction's number and the PDF.
+/// Writes the receipt of a customer's transaction in the current language; returns the transaction's number and
+/// the PDF.
 ///
 /// # Errors
 /// `NOT_FOUND`; `INVALID_STATE` before the transaction is completed.
@@ -59,6 +68,8 @@ pub async fn of_transaction(
     let (name, email) = owner.ok_or_else(|| Error::not_found("customer"))?;
     drop(conn);
     let (settings, zone) = (Arc::clone(&wallets.settings), wallets.clock.zone());
+    // Another thread does not know the request.
+    let language = language::current();
     // Cutting the letters out of their fonts takes milliseconds.
     let written = tokio::task::spawn_blocking(move || {
         let receipt = Receipt {
@@ -69,6 +80,7 @@ pub async fn of_transaction(
             paid,
             bonus,
             zone,
+            language,
             typeface: settings.receipt_font.as_ref(),
         };
         receipt.pdf()
@@ -110,43 +122,48 @@ impl Receipt<'_> {
     }
 
     fn lines(&self) -> Vec<Line> {
-        let transaction = self.transaction;
+        let (transaction, labels) = (self.transaction, labels::of(self.language));
         let at = transaction.completed_at.unwrap_or(transaction.created_at);
         let mut page = Page::default();
         page.title(self.shop);
-        page.title(&format!("Receipt {}", transaction.number));
+        page.title(&format!("{} {}", labels.receipt, transaction.number));
         page.gap();
-        page.pair("Date", &local(at, self.zone));
-        page.pair("Customer", self.customer);
-        page.pair("E-mail", self.email);
-        page.pair("Type", transaction.kind.as_str());
+        page.pair(labels.date, &local(at, self.zone));
+        page.pair(labels.customer, self.customer);
+        page.pair(labels.email, self.email);
+        page.pair(labels.kind, transaction.kind.as_str());
         if transaction.status != TransactionStatus::Completed {
-            page.pair("Status", transaction.status.as_str());
+            page.pair(labels.status, transaction.status.as_str());
         }
-        page.pair("For", &transaction.description);
+        page.pair(labels.purpose, &self.said(&transaction.description));
         page.gap();
         for (label, amount, reason) in priced(&transaction.details) {
-            page.amount(&label, amount);
-            page.text(&format!("  {reason}"));
+            page.amount(&self.said(&label), amount);
+            page.text(&format!("  {}", self.said(&reason)));
         }
         if let Some(reason) = transaction.details.get("reason").and_then(Value::as_str) {
-            page.text(reason);
+            page.text(&self.said(reason));
         }
         page.gap();
         let total = if transaction.amount.is_negative() {
-            "Taken from the wallet"
+            labels.taken
         } else {
-            "Added to the wallet"
+            labels.added
         };
         page.total(total, transaction.amount);
-        page.amount("  of paid credit", self.paid);
-        page.amount("  of bonus credit", self.bonus);
+        page.amount(labels.of_paid, self.paid);
+        page.amount(labels.of_bonus, self.bonus);
         if let (Some(before), Some(after)) = (transaction.balance_before, transaction.balance_after)
         {
-            page.amount("Balance before", before);
-            page.amount("Balance after", after);
+            page.amount(labels.before, before);
+            page.amount(labels.after, after);
         }
         page.0
+    }
+
+    /// Says a sentence of the shop in the language of the receipt.
+    fn said<'s>(&self, sentence: &'s str) -> Cow<'s, str> {
+        language::translated(sentence, self.language)
     }
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Days, NaiveDate, SecondsFormat, Utc};
 use chrono_tz::Tz;
 
 use super::{Balance, TransactionNumber, TransactionType, store};
-use crate::{Error, Result, calendar, db::Conn, ids::UserId, money::Rupiah};
+use crate::{Error, Result, calendar, db::Conn, ids::UserId, language::spoken, money::Rupiah};
 
 /// A statement is about so many days at the most.
 const MOST_DAYS: i64 = 366;
@@ -81,7 +81,8 @@ impl Dates {
 }
 
 /// The statement as CSV (RFC 4180): a header, the opening balance, a line for each entry in the
-/// order of the ledger, the closing balance. Amounts are whole rupiah.
+/// order of the ledger, the closing balance. Amounts are whole rupiah; what is said of an entry is in the current
+/// language, and the names of the columns are in none.
 ///
 /// # Errors
 /// `NOT_FOUND` when there is no such wallet.
@@ -109,7 +110,7 @@ fn write(
     let mut out = csv::Writer::from_writer(Vec::new());
     let mut row = |cells: [&str; 8]| out.write_record(cells).map_err(Error::internal);
     row(COLUMNS)?;
-    row(bound(&time(from), "Opening balance", balance)
+    row(bound(&time(from), &spoken("Opening balance"), balance)
         .each_ref()
         .map(String::as_str))?;
     for line in lines {
@@ -119,14 +120,14 @@ fn write(
             &time(line.posted_at),
             &line.number.to_string(),
             line.kind.as_str(),
-            &crate::csv::cell(&line.description),
+            &crate::csv::cell(&spoken(&line.description)),
             &line.paid.get().to_string(),
             &line.bonus.get().to_string(),
             &balance.paid.get().to_string(),
             &balance.bonus.get().to_string(),
         ])?;
     }
-    row(bound(&time(to), "Closing balance", balance)
+    row(bound(&time(to), &spoken("Closing balance"), balance)
         .each_ref()
         .map(String::as_str))?;
     out.into_inner()
