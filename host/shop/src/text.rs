@@ -7,7 +7,7 @@ use std::{fmt::Display, iter};
 
 use unicode_normalization::UnicodeNormalization as _;
 
-pub use rules::{code, email, label, name, phone, prose, reason, title};
+pub use rules::{code, email, label, name, namespace, phone, prose, reason, title};
 pub use urls::{without_password, without_secrets, without_user};
 
 /// Returns a text as it was meant in one line: compatibility forms (full-width letters, ligatures)

@@ -100,6 +100,19 @@ pub fn prose(text: &str, (): &()) -> garde::Result {
     Ok(())
 }
 
+/// Checks a name of a namespace in the cluster.
+///
+/// # Errors
+/// A sentence that completes "namespace ...".
+pub fn namespace(text: &str) -> Result<(), String> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=63).contains(&text.len()) && text.bytes().all(fits) {
+        Ok(())
+    } else {
+        Err("must be 1 to 63 lower-case letters, digits and hyphens".to_owned())
+    }
+}
+
 /// A rule of garde: a text of which something can be seen.
 ///
 /// # Errors

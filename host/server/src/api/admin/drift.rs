@@ -34,8 +34,8 @@ struct DriftQuery {
     #[garde(skip)]
     drift: Option<DriftKind>,
     /// Namespace to compare; its Secrets are then compared too.
-    #[garde(inner(length(chars, max = 63), custom(named)))]
-    #[param(max_length = 63, pattern = "^[a-z0-9-]+$")]
+    #[garde(inner(custom(named)))]
+    #[param(max_length = 63, pattern = "^[a-z0-9-]+$", format = "namespace")]
     namespace: Option<String>,
 }
 
@@ -65,8 +65,13 @@ struct DriftItem {
     #[garde(length(chars, min = 1, max = 63))]
     #[schema(min_length = 1, max_length = 63)]
     kind: String,
-    #[garde(length(chars, min = 1, max = 63), custom(named))]
-    #[schema(min_length = 1, max_length = 63, pattern = "^[a-z0-9-]+$")]
+    #[garde(custom(named))]
+    #[schema(
+        min_length = 1,
+        max_length = 63,
+        pattern = "^[a-z0-9-]+$",
+        format = "namespace"
+    )]
     namespace: String,
     #[garde(length(chars, min = 1, max = 253))]
     #[schema(min_length = 1, max_length = 253)]
@@ -94,8 +99,8 @@ struct RepairDriftRequest {
     #[schema(max_items = 4)]
     drift: Vec<DriftKind>,
     /// Namespace to keep to, beside `drift`.
-    #[garde(inner(length(chars, max = 63), custom(named)))]
-    #[schema(max_length = 63, pattern = "^[a-z0-9-]+$")]
+    #[garde(inner(custom(named)))]
+    #[schema(max_length = 63, pattern = "^[a-z0-9-]+$", format = "namespace")]
     namespace: Option<String>,
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]

@@ -8,7 +8,7 @@ use dermaga_shop::{
     },
     ids::UserId,
     provisioning::EntryChoice,
-    text::counted,
+    text::{self, counted},
 };
 use garde::Validate;
 use serde::Deserialize;
@@ -41,8 +41,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ScopeQuery {
-    #[garde(inner(length(chars, max = 63), custom(named)))]
-    #[param(max_length = 63, pattern = "^[a-z0-9-]+$")]
+    #[garde(inner(custom(named)))]
+    #[param(max_length = 63, pattern = "^[a-z0-9-]+$", format = "namespace")]
     namespace: Option<String>,
     /// Id of the customer whose objects to list.
     #[garde(skip)]
@@ -59,12 +59,7 @@ impl ScopeQuery {
 }
 
 pub(super) fn named(name: &str, (): &()) -> garde::Result {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if !name.is_empty() && name.bytes().all(fits) {
-        Ok(())
-    } else {
-        Err(garde::Error::new("may hold a-z, 0-9 and - only"))
-    }
+    text::namespace(name).map_err(garde::Error::new)
 }
 
 /// Lists the cluster's nodes, with the load that their pods put on them.
