@@ -98,6 +98,7 @@ pub struct Delivery {
     /// Time of the next attempt of what is not sent or dead.
     pub next_try_at: DateTime<Utc>,
     /// Last answer of the other side, or the reason why there was none.
+    #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub answer: Option<String>,
     pub created_at: DateTime<Utc>,
     pub sent_at: Option<DateTime<Utc>>,

@@ -11,7 +11,7 @@ use super::{
     model::{Language, Rendered},
     samples,
 };
-use crate::{Code, Error, Result, calendar, money::Rupiah, outbox::Topic};
+use crate::{Code, Error, Result, calendar, language::translated, money::Rupiah, outbox::Topic};
 
 /// Line that every text begins with.
 const SUBJECT: &str = "Subject: ";
@@ -189,8 +189,12 @@ struct Source {
 fn refusal(sources: &[Source], fault: &Fault) -> Error {
     let source = sources.iter().find(|source| source.name == fault.name);
     let path = source.and_then(|source| source.path.as_ref());
-    let (place, line) = (path.unwrap_or(&fault.name), fault.line);
-    let message = format!("{place}:{line}: {}.", fault.message.trim_end_matches('.'));
+    wrong(path.unwrap_or(&fault.name), fault.line, &fault.message)
+}
+
+fn wrong(place: &str, line: usize, fault: &str) -> Error {
+    let fault = fault.trim_end_matches('.');
+    let message = format!("A template of notifications is wrong: {place}:{line}: {fault}.");
     Error::new(Code::ValidationFailed, message)
 }
 
@@ -217,8 +221,11 @@ fn sources(folder: Option<&Path>) -> Result<Vec<Source>> {
             None if is_html => sources.push(own),
             None => {
                 let path = own.path.unwrap_or(own.name);
-                let message = format!("{path}:1: no notification has a template of this name.");
-                return Err(Error::new(Code::ValidationFailed, message));
+                return Err(wrong(
+                    &path,
+                    1,
+                    "no notification has a template of this name",
+                ));
             }
         }
     }
@@ -228,8 +235,8 @@ fn sources(folder: Option<&Path>) -> Result<Vec<Source>> {
 /// Reads the operator's templates; files of other kinds are left alone.
 fn read(folder: &Path) -> Result<Vec<Source>> {
     let failed = |path: &Path, error: &std::io::Error| {
-        let message = format!("{}:1: it cannot be read: {error}.", path.display());
-        Error::new(Code::ValidationFailed, message)
+        let place = path.display().to_string();
+        wrong(&place, 1, &format!("it cannot be read: {error}"))
     };
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| failed(folder, &error))? {
@@ -301,6 +308,13 @@ fn environment(zone: Tz, is_strict: bool) -> Environment<'static> {
             .and_then(|text| text.parse::<DateTime<Utc>>().ok());
         at.map_or_else(|| missing("a moment"), |at| Ok(calendar::written(zone, at)))
     });
+    // For facts that are sentences of the shop, which are written down in English.
+    environment.add_filter("indonesian", move |sentence: Option<String>| {
+        sentence.map_or_else(
+            || missing("a sentence"),
+            |sentence| Ok(translated(&sentence, Language::Indonesian).into_owned()),
+        )
+    });
     environment
 }
 
@@ -355,6 +369,21 @@ mod tests {
             .render(Topic::PasswordChanged, &facts, SARI)
             .unwrap();
         assert!(changed.text.contains("2027-01-01 07:00 WIB"), "{changed:?}");
+    }
+
+    #[test]
+    fn sentences_among_the_facts_are_in_the_language_of_the_text() {
+        let templates = Templates::load(None, Tz::UTC, "Toko").unwrap();
+        let facts = json!({ "name": "ghost-1", "message": "Its volume is still growing." });
+        for (language, told) in [
+            (Language::English, "Its volume is still growing."),
+            (Language::Indonesian, "Volumenya masih diperbesar."),
+        ] {
+            let frame = Frame { language, ..SARI };
+            let rendered = templates.render(Topic::InstanceFailed, &facts, frame);
+            let rendered = rendered.unwrap();
+            assert!(rendered.text.contains(told), "{rendered:?}");
+        }
     }
 
     #[test]
