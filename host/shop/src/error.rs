@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::db;
+use crate::{db, language};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -186,6 +186,17 @@ pub struct Detail {
     /// A field name or JSON pointer; for plugin failures, what the message is about.
     pub field: String,
     pub message: String,
+}
+
+impl Detail {
+    /// Returns it in the current language; fields are names and stay.
+    #[must_use]
+    pub fn in_words(&self) -> Self {
+        Self {
+            field: self.field.clone(),
+            message: language::spoken(&self.message).into_owned(),
+        }
+    }
 }
 
 /// A failure: the message for the client and, never sent, the cause.

@@ -77,6 +77,7 @@ async fn begin_top_up(
 #[serde(rename_all = "camelCase")]
 struct PaymentMethodView {
     id: PaymentMethod,
+    #[serde(serialize_with = "dermaga_shop::language::in_words")]
     name: &'static str,
     /// Channels of the payment page, in the gateway's words.
     channels: &'static [&'static str],
@@ -116,6 +117,7 @@ struct PaymentStatusView {
     /// before. It is asked once in five seconds at the most.
     is_confirmed: bool,
     /// A sentence for the customer when the payment cannot be booked and a person settles it.
+    #[serde(serialize_with = "dermaga_shop::language::in_words_if_any")]
     notice: Option<&'static str>,
     /// Rupiah that the gateway charged on top, beside the amount.
     fee: Rupiah,

@@ -38,18 +38,10 @@ impl From<Error> for Failure {
             message: language::spoken(&error.message).into_owned(),
             error: FailureBody {
                 code: error.code,
-                details: error.details.into_iter().map(spoken).collect(),
+                details: error.details.iter().map(Detail::in_words).collect(),
             },
             timestamp: context::now(),
         }
-    }
-}
-
-/// Says a detail in the current language; fields are names and stay.
-fn spoken(detail: Detail) -> Detail {
-    Detail {
-        message: language::spoken(&detail.message).into_owned(),
-        ..detail
     }
 }
 

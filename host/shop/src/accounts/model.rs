@@ -118,6 +118,7 @@ pub struct SessionView {
     pub id: SessionId,
     /// Browser and system in a few words.
     #[schema(example = "Firefox on Linux")]
+    #[serde(serialize_with = "super::origin::device_in_words")]
     pub device: String,
     /// Address that the session was started from, or refreshed last; absent for an administrator's.
     pub address: Option<String>,

@@ -1,6 +1,10 @@
 //! Origin of a sign-in, as its owner recognises it in the list of sessions.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
+
+use serde::Serializer;
+
+use crate::language::{self, Language};
 
 /// Browsers by their names in `User-Agent`; those that also call themselves by another's name first.
 const BROWSERS: &[(&str, &str)] = &[
@@ -24,6 +28,9 @@ const SYSTEMS: &[(&str, &str)] = &[
 ];
 /// Longest name of a program that is none of these.
 const LONGEST: usize = 40;
+/// Word between a browser and its system, which no name of a program has.
+const ON: &str = " on ";
+const UNKNOWN: &str = "unknown";
 
 /// Device and address of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,7 +57,7 @@ fn device(user_agent: &str) -> String {
         found.map(|(_, name)| *name)
     };
     match (find(BROWSERS), find(SYSTEMS)) {
-        (Some(browser), Some(system)) => format!("{browser} on {system}"),
+        (Some(browser), Some(system)) => format!("{browser}{ON}{system}"),
         (Some(name), None) | (None, Some(name)) => name.to_owned(),
         (None, None) => program(user_agent),
     }
@@ -65,15 +72,47 @@ fn program(user_agent: &str) -> String {
         .take(LONGEST)
         .collect();
     if name.is_empty() {
-        "unknown".to_owned()
+        UNKNOWN.to_owned()
     } else {
         name
+    }
+}
+
+/// Writes a device in the current language, for `#[serde(serialize_with)]`.
+pub(super) fn device_in_words<S: Serializer>(
+    device: &str,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&said(device, language::current()))
+}
+
+/// Says a device in a language: names of programs stay.
+fn said(device: &str, language: Language) -> Cow<'_, str> {
+    match (language, device.split_once(ON)) {
+        (Language::Indonesian, Some((browser, system))) => {
+            Cow::Owned(format!("{browser} di {system}"))
+        }
+        (Language::Indonesian, None) if device == UNKNOWN => Cow::Borrowed("tidak dikenal"),
+        _ => Cow::Borrowed(device),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_is_said_in_both_languages() {
+        for (device, indonesian) in [
+            ("Firefox on Linux", "Firefox di Linux"),
+            ("curl", "curl"),
+            ("iPhone", "iPhone"),
+            (UNKNOWN, "tidak dikenal"),
+        ] {
+            assert_eq!(said(device, Language::Indonesian), indonesian);
+            assert_eq!(said(device, Language::English), device);
+        }
+    }
 
     #[test]
     fn a_device_is_named_in_a_few_words() {

@@ -60,7 +60,9 @@ pub async fn process_all_grace(shop: &Subscriptions, progress: &Progress) -> Res
             }
             Err(error) => {
                 progress.error();
-                outcome.errors.push(format!("Subscription {id}: {error}"));
+                let (code, message) = (error.code, &error.message);
+                let told = format!("Subscription {id}: {code}: {message}");
+                outcome.errors.push(told);
             }
         }
     }

@@ -114,7 +114,9 @@ async fn each(shop: &Subscriptions, ids: Vec<SubscriptionId>, progress: &Progres
             Err(error) => {
                 progress.error();
                 tracing::warn!(subscription.id = %id, %error, cause = ?error.source, "renewal.failed");
-                outcome.errors.push(format!("Subscription {id}: {error}"));
+                let (code, message) = (error.code, &error.message);
+                let told = format!("Subscription {id}: {code}: {message}");
+                outcome.errors.push(told);
                 if let Err(error) = try_again(shop, id).await {
                     tracing::error!(subscription.id = %id, %error, "renewal.retry_not_noted");
                 }

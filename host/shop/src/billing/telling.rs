@@ -51,7 +51,9 @@ fn note(outcome: &mut Outcome, progress: &Progress, id: SubscriptionId, told: Re
         }
         Err(error) => {
             progress.error();
-            outcome.errors.push(format!("Subscription {id}: {error}"));
+            let (code, message) = (error.code, &error.message);
+            let told = format!("Subscription {id}: {code}: {message}");
+            outcome.errors.push(told);
         }
     }
 }

@@ -31,6 +31,7 @@ pub struct ImageView {
     /// Place where the version was found.
     pub source: Option<String>,
     /// Reason why it is old, in a sentence; absent while it is not.
+    #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub old: Option<String>,
 }
 

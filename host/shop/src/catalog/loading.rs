@@ -17,6 +17,9 @@ use crate::{
     plugins::{self, Registry},
 };
 
+const REFUSED: &str = "A service template is refused.";
+const ADVICE: &str = "Fix the file and reload the templates (POST /api/admin/catalog/reload).";
+
 /// One problem of a template.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -27,6 +30,7 @@ pub struct TemplateProblem {
     pub column: usize,
     /// Key in the file, for example `plans[1].resources.cpu_millis`.
     pub key: String,
+    #[serde(serialize_with = "crate::language::in_words")]
     pub message: String,
 }
 
@@ -253,33 +257,31 @@ fn refusal(file: String, service: Option<String>, errors: &[TemplateError]) -> R
 }
 
 impl RefusedTemplate {
-    /// Returns the first problem with its place, and the number of the others.
+    /// Returns the first problem with its place, and the number of the others, in sentences.
     fn first(&self) -> String {
         let Some(first) = self.problems.first() else {
-            return self.file.clone();
+            return format!("The problem is in the file {}.", self.file);
         };
         let place = format!("{}:{}:{}", self.file, first.line, first.column);
-        let more = match self.problems.len() {
-            0 | 1 => String::new(),
-            2 => " (and 1 more problem)".to_owned(),
-            all => format!(" (and {} more problems)", all - 1),
-        };
+        let message = first.message.trim_end_matches('.');
         let said = match first.key.as_str() {
-            "" => first.message.clone(),
-            key => format!("{key}: {}", first.message),
+            "" => format!("The problem is in the file {place}: {message}."),
+            key => format!("The problem is in {place}: {key}: {message}."),
         };
-        format!("{place}: {}{more}", said.trim_end_matches('.'))
+        let more = match self.problems.len() {
+            0 | 1 => return said,
+            2 => "There is 1 more problem.".to_owned(),
+            all => format!("There are {} more problems.", all - 1),
+        };
+        format!("{said} {more}")
     }
 
     fn sentence(&self) -> String {
         let state = match (&self.service, self.sold_as_before) {
-            (Some(slug), true) => format!("{slug} is sold as it was loaded last."),
-            (Some(slug), false) => format!("{slug} is not sold."),
+            (Some(slug), true) => format!("Its service {slug} is sold as it was loaded last."),
+            (Some(slug), false) => format!("Its service {slug} is not sold."),
             (None, _) => "Its service is not sold.".to_owned(),
         };
-        format!(
-            "A service template is refused: {}. {state} Fix the file and reload the templates (POST /api/admin/catalog/reload).",
-            self.first()
-        )
+        format!("{REFUSED} {} {state} {ADVICE}", self.first())
     }
 }

@@ -171,7 +171,8 @@ async fn judge(templates: &Templates, registry: &Registry, db: &Db) -> Result<Lo
 }
 
 fn unreadable(wrong: &TemplateError) -> Error {
-    let message = format!("The service templates cannot be read: {wrong}.");
+    let TemplateError { file, message, .. } = wrong;
+    let message = format!("The service templates cannot be read: {file}: {message}.");
     Error::new(Code::ValidationFailed, message)
 }
 

@@ -11,6 +11,7 @@ pub(super) const SENTENCES: &[&str] = &[
     include_str!("id/customers.toml"),
     include_str!("id/administrators.toml"),
     include_str!("id/rules.toml"),
+    include_str!("id/authors.toml"),
 ];
 /// File of words and parts of sentences, which are recognised inside of sentences alone.
 pub(super) const WORDS: &str = include_str!("id/words.toml");

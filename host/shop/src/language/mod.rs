@@ -12,7 +12,8 @@ use std::{
     sync::atomic::{AtomicU8, Ordering},
 };
 
-use serde::Serializer;
+use serde::{Serialize as _, Serializer};
+use serde_json::Value;
 
 pub use header::accepted;
 
@@ -111,12 +112,56 @@ pub fn in_words<S: Serializer>(sentence: &str, serializer: S) -> Result<S::Ok, S
 ///
 /// # Errors
 /// As the serializer.
-pub fn in_words_if_any<S: Serializer>(
-    sentence: &Option<String>,
+pub fn in_words_if_any<T: AsRef<str>, S: Serializer>(
+    sentence: &Option<T>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     match sentence {
-        Some(sentence) => serializer.serialize_some(&*spoken(sentence)),
+        Some(sentence) => serializer.serialize_some(&*spoken(sentence.as_ref())),
         None => serializer.serialize_none(),
+    }
+}
+
+/// Writes several sentences in the current language, for `#[serde(serialize_with)]`.
+///
+/// # Errors
+/// As the serializer.
+pub fn in_words_each<S: Serializer>(
+    sentences: &[String],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(sentences.iter().map(|sentence| spoken(sentence)))
+}
+
+/// Names of the sentences in the details of a charge.
+const SENTENCES_OF_DETAILS: [&str; 2] = ["label", "reason"];
+
+/// Writes the details of a charge with their labels and reasons in the current language, for
+/// `#[serde(serialize_with)]`. What is kept of a charge has them as they are.
+///
+/// # Errors
+/// As the serializer.
+pub fn details_in_words<S: Serializer>(details: &Value, serializer: S) -> Result<S::Ok, S::Error> {
+    match current() {
+        Language::English => details.serialize(serializer),
+        Language::Indonesian => said_in(details).serialize(serializer),
+    }
+}
+
+/// Says the labels and reasons within a value in the current language.
+fn said_in(details: &Value) -> Value {
+    let field = |(name, value): (&String, &Value)| {
+        let said = match value {
+            Value::String(text) if SENTENCES_OF_DETAILS.contains(&name.as_str()) => {
+                Value::String(spoken(text).into_owned())
+            }
+            other => said_in(other),
+        };
+        (name.clone(), said)
+    };
+    match details {
+        Value::Object(fields) => Value::Object(fields.iter().map(field).collect()),
+        Value::Array(items) => Value::Array(items.iter().map(said_in).collect()),
+        other => other.clone(),
     }
 }

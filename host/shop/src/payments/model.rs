@@ -163,9 +163,11 @@ pub struct PaymentView {
     /// Number of questions asked by the clock.
     pub checks: i64,
     /// Error of the last question, if it failed.
+    #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub last_error: Option<String>,
     /// The reason why the gateway's word about it cannot be used; a person must settle it (see the
     /// alert `PAYMENT_UNCLEAR` and `POST /admin/payments/{id}/review`).
+    #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub problem: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,

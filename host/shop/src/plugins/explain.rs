@@ -50,8 +50,10 @@ pub struct ExplainedDecision {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReasonLine {
     /// Subject of the line; absent where the whole answer has one reason.
+    #[serde(serialize_with = "crate::language::in_words_if_any")]
     label: Option<String>,
     amount: Option<Rupiah>,
+    #[serde(serialize_with = "crate::language::in_words")]
     reason: String,
 }
 

@@ -100,6 +100,7 @@ pub struct VersionView {
     /// End of the suspension of one of its functions on this server, after repeated failures.
     pub suspended_until: Option<DateTime<Utc>>,
     /// Reason why this server cannot run it, when it cannot.
+    #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub failure: Option<String>,
 }
 

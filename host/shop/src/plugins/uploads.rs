@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::Digest;
 use dermaga_toolkit::template::Template;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
@@ -16,7 +16,7 @@ use crate::{
     error::Detail,
     execute, fetch_optional,
     ids::{UploadId, UserId},
-    text_enum,
+    language, text_enum,
 };
 
 text_enum! {
@@ -53,9 +53,23 @@ pub struct PluginUpload {
     /// Plugin id: with the digest, the address of the version; known when it is staged.
     pub plugin_id: Option<String>,
     #[schema(value_type = Option<UploadFailure>)]
+    #[serde(serialize_with = "failure_in_words")]
     pub failure: Option<Json<UploadFailure>>,
     pub created_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// Writes a failure in the current language; it is kept in English.
+fn failure_in_words<S: Serializer>(
+    failure: &Option<Json<UploadFailure>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let said = |Json(failure): &Json<UploadFailure>| UploadFailure {
+        code: failure.code,
+        message: language::spoken(&failure.message).into_owned(),
+        details: failure.details.iter().map(Detail::in_words).collect(),
+    };
+    failure.as_ref().map(said).serialize(serializer)
 }
 
 /// Begins to compile an upload and returns its progress. If the same bytes are being compiled

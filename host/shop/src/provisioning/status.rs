@@ -342,7 +342,10 @@ impl StatusDecider<'_> {
             _ => {
                 tracing::error!(instance.id = %self.seen.id, %error, cause = ?error.source, "instance.pass_failed");
                 NewStatus {
-                    trouble: Some(format!("{error}. The log has the cause.")),
+                    trouble: Some(format!(
+                        "{} Its code is {}. The log has the cause.",
+                        error.message, error.code
+                    )),
                     ..self.retry(
                         Cause::Host,
                         "Something went wrong on our side. We keep trying.".to_owned(),
@@ -449,7 +452,8 @@ impl StatusDecider<'_> {
     }
 }
 
-fn sentence(text: &str) -> String {
+/// Makes a sentence of a text that is a part of one.
+pub(super) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(char::to_uppercase).into_iter().flatten();
     let rest = letters.as_str().trim_end_matches('.');

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use dermaga_runtime::contract::{AccessCard, AccessValue, EndpointSpec, Protocol};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -16,6 +16,7 @@ use crate::{
     Code, Error, Result,
     crypto::Hidden,
     ids::{DecisionId, InstanceId, SubscriptionId},
+    language,
 };
 
 /// An instance in a list.
@@ -86,6 +87,7 @@ pub struct InstanceDetail {
     /// True while a change of it is not proven to work yet.
     pub changing: bool,
     /// The last change, when it did not work and was undone; absent once another is made.
+    #[serde(serialize_with = "undone_in_words")]
     pub undone: Option<Undone>,
     /// Attempts that failed since the last that did not.
     pub failures: i64,
@@ -137,6 +139,18 @@ impl InstanceDetail {
             events: events.into_iter().map(EventView::of).collect(),
         }
     }
+}
+
+/// Writes a change that was undone with its reason in the current language; it is kept in English.
+fn undone_in_words<S: Serializer>(
+    undone: &Option<Undone>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let said = |undone: &Undone| Undone {
+        reason: language::spoken(&undone.reason).into_owned(),
+        ..undone.clone()
+    };
+    undone.as_ref().map(said).serialize(serializer)
 }
 
 const fn has_trouble(instance: &Instance) -> bool {

@@ -68,6 +68,7 @@ pub struct RunView {
     /// Number of things that failed.
     pub error_count: i64,
     /// The first of the failures, in sentences.
+    #[serde(serialize_with = "crate::language::in_words_each")]
     pub errors: Vec<String>,
 }
 
@@ -101,6 +102,7 @@ impl RunView {
 #[serde(rename_all = "camelCase")]
 pub struct JobView {
     pub name: String,
+    #[serde(serialize_with = "crate::language::in_words")]
     pub summary: String,
     /// Cron expression.
     pub schedule: String,

@@ -285,6 +285,7 @@ pub struct SubscriptionView {
     pub instance_id: Option<InstanceId>,
     pub instance_status: Option<String>,
     pub cancelled_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub cancel_reason: Option<String>,
     pub created_at: DateTime<Utc>,
 }

@@ -145,7 +145,7 @@ impl Tickets {
             for id in found {
                 match self.discard(id).await {
                     Ok(()) => removed += 1,
-                    Err(error) => failed.push(format!("{id}: {}", error.message)),
+                    Err(error) => failed.push(format!("Picture {id}: {}", error.message)),
                 }
             }
         }

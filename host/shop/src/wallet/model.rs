@@ -186,6 +186,7 @@ pub struct TransactionView {
     pub description: String,
     /// Price lines with their reasons, coupon and so on.
     #[schema(value_type = Object)]
+    #[serde(serialize_with = "crate::language::details_in_words")]
     pub details: Value,
     pub subscription_id: Option<SubscriptionId>,
     /// Decision that made the price; an administrator can replay it.

@@ -349,10 +349,11 @@ impl Webhooks {
         let delivery = delivery(&mut conn, id, delivery_id).await?;
         let body = deliveries::body(&mut conn, delivery_id).await?;
         let (body,) = body.ok_or_else(|| Error::not_found("delivery"))?;
+        let attempts = deliveries::attempts(&mut conn, delivery_id, LOG_LENGTH).await?;
         Ok(WebhookDeliveryDetail {
             delivery,
             payload: serde_json::from_str(&body)?,
-            log: deliveries::attempts(&mut conn, delivery_id, LOG_LENGTH).await?,
+            log: attempts.into_iter().map(WebhookAttempt::in_words).collect(),
         })
     }
 

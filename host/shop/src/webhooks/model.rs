@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     ids::{UserId, WebhookDeliveryId, WebhookId},
+    language,
     outbox::{ADMINISTRATORS, Topic},
     owners::SignedIn,
     text_enum,
@@ -154,6 +155,20 @@ pub struct WebhookAttempt {
     pub duration_ms: i64,
     /// First bytes of the answer, or the reason why there was none.
     pub answer: String,
+}
+
+impl WebhookAttempt {
+    /// Returns it with the reason why there was no answer in the current language; an answer stays.
+    #[must_use]
+    pub(super) fn in_words(self) -> Self {
+        match self.status {
+            Some(_) => self,
+            None => Self {
+                answer: language::spoken(&self.answer).into_owned(),
+                ..self
+            },
+        }
+    }
 }
 
 /// A delivery with what was sent and its newest attempts.

@@ -304,18 +304,19 @@ impl<'a, 'i> Fields<'a, 'i> {
 
 /// Returns a message such as `expected a text and found an integer`.
 pub(super) fn expected(what: &str, found: &DeValue<'_>) -> String {
-    format!(
-        "expected {what} and found {} {}",
-        article(found.type_str()),
-        found.type_str()
-    )
+    format!("expected {what} and found {}", kind(found))
 }
 
-fn article(noun: &str) -> &'static str {
-    if noun.starts_with(['a', 'e', 'i', 'o', 'u']) {
-        "an"
-    } else {
-        "a"
+/// Returns the name of a value's type with its article.
+const fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a datetime",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
     }
 }
 

@@ -114,7 +114,7 @@ async fn an_edited_field_stays_over_the_template_until_a_reset(shop: Shop) {
 
     let path = format!("{path}/reset");
     let back = admin.post(&path, because(json!({}))).await;
-    let told = "As the template says again: name; monthlyPrice, features of basic.";
+    let told = "As the template says again: name; basic: monthlyPrice, features.";
     assert_eq!(back.body["message"], told);
     let back = back.data(200);
     assert_eq!((&back["name"], &back["edited"]), (&n8n["name"], &json!([])));

@@ -278,7 +278,7 @@ impl ServiceReset {
     pub fn message(&self) -> String {
         let of_service = (!self.fields.is_empty()).then(|| self.fields.join(", "));
         let plans = self.plans.iter();
-        let of_plans = plans.map(|(slug, fields)| format!("{} of {slug}", fields.join(", ")));
+        let of_plans = plans.map(|(slug, fields)| format!("{slug}: {}", fields.join(", ")));
         let all: Vec<String> = of_service.into_iter().chain(of_plans).collect();
         match all.is_empty() {
             true => "Nothing was changed: no field had been edited.".to_owned(),

@@ -166,6 +166,7 @@ pub struct ManagedService {
     /// True while administrators want it sold.
     pub active: bool,
     /// Reason why its template is refused.
+    #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub refused: Option<String>,
     pub retired_at: Option<DateTime<Utc>>,
     /// Fields that keep an administrator's value over the template's.

@@ -86,6 +86,7 @@ pub struct Difference {
 pub struct Failed {
     pub decision_id: DecisionId,
     pub code: String,
+    #[serde(serialize_with = "crate::language::in_words")]
     pub message: String,
 }
 

@@ -21,7 +21,7 @@ use crate::{
     audit::{self, AuditAct, Event, Subject},
     cluster::{Cluster, ClusterError, NAMESPACE, Sighting, Survey, owner_labels},
     ids::UserId,
-    provisioning::{Instances, store as instances_store},
+    provisioning::{Instances, status::sentence, store as instances_store},
     text_enum,
 };
 
@@ -79,6 +79,7 @@ pub struct RepairedView {
     pub uid: Option<String>,
     pub outcome: RepairOutcome,
     /// The outcome in a sentence.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub message: String,
 }
 
@@ -467,6 +468,6 @@ fn in_words(error: &ClusterError) -> String {
             "It was changed or replaced meanwhile. Look at it first.".to_owned()
         }
         ClusterError::Denied(_) => "The cluster does not let this server do that.".to_owned(),
-        other => format!("{other}."),
+        other => sentence(&other.to_string()),
     }
 }

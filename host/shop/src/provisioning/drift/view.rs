@@ -64,8 +64,10 @@ pub struct DriftView {
     /// True while its removal is under way.
     pub is_leaving: bool,
     /// Reason that it is listed, in a sentence.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub reason: String,
     /// Effect of its repair, in a sentence; the way to mend it by hand where there is none.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub repair: String,
     /// The one repair that fits; absent where none does.
     pub action: Option<RepairAction>,

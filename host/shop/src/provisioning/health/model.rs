@@ -63,6 +63,7 @@ pub struct HealthSpanView {
     #[serde(serialize_with = "crate::language::in_words")]
     pub reason: String,
     /// Reason for administrators.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub detail: String,
     /// Cause of the check that found it.
     pub source: CheckSource,

@@ -82,6 +82,7 @@ pub struct Unwell {
     #[serde(serialize_with = "crate::language::in_words")]
     pub reason: String,
     /// Reason for administrators.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub detail: String,
     /// Begin of the time without health.
     pub since: DateTime<Utc>,

@@ -83,6 +83,7 @@ pub struct Moved {
     /// SHA-256 of the version it was on.
     pub from: String,
     pub outcome: MoveOutcome,
+    #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub reason: Option<String>,
     /// Secrets that the version needs and the instance has not; they are generated with the move.
     pub new_secrets: Vec<String>,
