@@ -73,7 +73,7 @@ pub(crate) async fn copies(client: &Client, shop: &Shop, customers: &[(Person, U
             let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &name, &resource);
             let found = api.list(&ListParams::default().labels(MANAGED)).await;
             for object in found.unwrap().items {
-                objects.push((name.clone(), resource.clone(), plain(object)));
+                objects.push((name.clone(), resource.clone(), plain(&resource, object)));
             }
         }
         namespaces.push((name, json!(labels)));
@@ -84,10 +84,12 @@ pub(crate) async fn copies(client: &Client, shop: &Shop, customers: &[(Person, U
     }
 }
 
-/// Removes what the server adds.
-fn plain(object: DynamicObject) -> Value {
+/// Removes what the server adds, and adds what it leaves out of lists: the kind.
+fn plain(resource: &ApiResource, object: DynamicObject) -> Value {
     let mut value = serde_json::to_value(object).unwrap();
     let fields = value.as_object_mut().unwrap();
+    fields.insert("apiVersion".to_owned(), json!(resource.api_version));
+    fields.insert("kind".to_owned(), json!(resource.kind));
     fields.remove("status");
     let (labels, name) = (
         fields["metadata"]["labels"].clone(),
