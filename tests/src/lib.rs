@@ -16,6 +16,7 @@ mod journal;
 mod mail_server;
 pub mod pgbouncer;
 pub mod postgres;
+pub mod processes;
 mod shop;
 pub mod wire;
 

@@ -6,6 +6,7 @@ use dermaga_shop::db::{Clock, Db};
 use dermaga_tests::{
     Engine,
     by_hand::{Committer, Copyist},
+    processes::Watched,
     unique,
 };
 
@@ -14,7 +15,6 @@ use crate::{
     args::{Case, Options},
     floor::{self, Exchange, Replayer},
     journey::{Journey, Step},
-    measure::Watched,
     process::Process,
     report::{Floor, Row},
     routes::{Caller, Route},

@@ -8,7 +8,6 @@ mod args;
 mod floor;
 mod journey;
 mod level;
-mod measure;
 mod process;
 mod report;
 mod routes;

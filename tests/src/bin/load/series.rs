@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
+use dermaga_tests::processes::{TICK_MICROS, Used};
 use hdrhistogram::Histogram;
 
-use crate::{
-    Outcome,
-    measure::{TICK_MICROS, Used},
-    turn::Turn,
-};
+use crate::{Outcome, turn::Turn};
 
 /// Longest latency that is recorded as it is, in microseconds: ten minutes.
 const LONGEST: u64 = 600_000_000;

@@ -9,6 +9,7 @@ use std::{
 use dermaga_tests::{
     Engine, checkout, plugins_folder,
     postgres::{self, Postgres},
+    processes::Watched,
 };
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
@@ -16,7 +17,6 @@ use tempfile::TempDir;
 
 use crate::{
     Outcome,
-    measure::Watched,
     process::Process,
     setup::{ADMINISTRATOR, PASSWORD},
 };

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::sleep;
 
 /// Length of a tick, in which `/proc` counts on every platform of Linux.
-pub(crate) const TICK_MICROS: f64 = 10_000.0;
+pub const TICK_MICROS: f64 = 10_000.0;
 /// A process is quiet when it works for no more than this many ticks in a pause.
 const QUIET_TICKS: u64 = 2;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -17,22 +17,22 @@ const LONGEST_SETTLING: Duration = Duration::from_secs(30);
 
 /// Processes of one side of a comparison.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Watched {
+pub struct Watched {
     /// The server, when it is a process of its own.
-    pub(crate) server: Option<u32>,
+    pub server: Option<u32>,
     /// First process of PostgreSQL.
-    pub(crate) database: Option<u32>,
+    pub database: Option<u32>,
 }
 
 /// Ticks that the processes have used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Used {
-    pub(crate) server: u64,
-    pub(crate) database: u64,
+pub struct Used {
+    pub server: u64,
+    pub database: u64,
 }
 
 impl Used {
-    pub(crate) const fn since(self, before: Self) -> Self {
+    pub const fn since(self, before: Self) -> Self {
         Self {
             server: self.server.saturating_sub(before.server),
             database: self.database.saturating_sub(before.database),
@@ -45,7 +45,7 @@ impl Used {
 }
 
 impl Watched {
-    pub(crate) fn used(self) -> Used {
+    pub fn used(self) -> Used {
         let own = self.server.and_then(stat).map_or(0, |stat| stat.own);
         Used {
             server: own,
@@ -54,7 +54,7 @@ impl Watched {
     }
 
     /// Waits until the processes are quiet; false when they do not become so in time.
-    pub(crate) async fn settle(self) -> bool {
+    pub async fn settle(self) -> bool {
         let deadline = Instant::now() + LONGEST_SETTLING;
         let mut before = self.used();
         while Instant::now() < deadline {
@@ -69,7 +69,7 @@ impl Watched {
     }
 
     /// Lets the peak of the server's memory begin at what it has now.
-    pub(crate) fn forget_peak(self) {
+    pub fn forget_peak(self) {
         if let Some(id) = self.server {
             // Without permission the peak is that of the whole life.
             let _ = fs::write(format!("/proc/{id}/clear_refs"), "5");
@@ -77,13 +77,13 @@ impl Watched {
     }
 
     /// Peak of the server's resident memory, in KiB.
-    pub(crate) fn server_peak(self) -> Option<u64> {
+    pub fn server_peak(self) -> Option<u64> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.server?)).ok()?;
         kib(&text, "VmHWM:")
     }
 
     /// Memory of PostgreSQL's processes, what they share counted once, in KiB.
-    pub(crate) fn database_memory(self) -> Option<u64> {
+    pub fn database_memory(self) -> Option<u64> {
         let first = self.database?;
         let ids = children(first).map(|(id, _)| id).chain([first]);
         let sizes = ids.filter_map(|id| {
