@@ -86,7 +86,7 @@ async fn a_renewal_within_which_its_server_was_frozen_is_charged_once() {
         return;
     };
     let db = site.database().await;
-    let bought = bought(&site, &db).await;
+    let bought = Box::pin(bought(&site, &db)).await;
     site.set("DERMAGA_CLOCK", "+32d");
     let log = site.path().join("frozen.log");
     let mut frozen = frozen_within_a_renewal(&site, &db, &log).await;

@@ -119,8 +119,8 @@ fn one_at_least<T>(items: impl Iterator<Item = T>) -> Vec<Option<T>> {
 }
 
 impl Cluster {
-    /// Lists the routes of Gateways in the form of Ingresses. What their Gateway has is read of the one at this
-    /// namespace and name.
+    /// Lists the routes of Gateways in the form of Ingresses. Certificates and addresses are read from the Gateway
+    /// at this namespace and name, and told for its own routes.
     ///
     /// # Errors
     /// `CLUSTER_UNAVAILABLE`, within seconds.
