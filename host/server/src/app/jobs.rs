@@ -1,12 +1,12 @@
 //! Jobs by the clock: the rules of the domains, bound to what they need.
 
 use dermaga_shop::{
-    billing,
+    Result, billing,
     catalog::{self, Catalog},
     coupons::{self, Coupons},
     events, notifications,
     provisioning::health,
-    scheduler::{Job, Outcome, Rule, Scheduler},
+    scheduler::{Job, Outcome, Progress, Rule, Scheduler},
     subscriptions::Subscriptions,
     tickets::Tickets,
     wallet::{self, Wallets},
@@ -42,189 +42,167 @@ pub(super) fn scheduler(config: &Config, parts: Parts<'_>) -> Scheduler {
     Scheduler::new(db, clock, jobs, parts.server)
 }
 
+/// Binds a rule to the part of the application that it needs.
+fn bound<P, R>(part: &P, rule: impl Fn(P, Progress) -> R + Send + Sync + 'static) -> Rule
+where
+    P: Clone + Send + Sync + 'static,
+    R: Future<Output = Result<Outcome>> + Send + 'static,
+{
+    let part = part.clone();
+    Rule::new(move |progress| rule(part.clone(), progress))
+}
+
 fn billing(config: &Config, shop: &Subscriptions) -> Vec<Job> {
-    let (renewing, suspending) = (shop.clone(), shop.clone());
     vec![
         Job {
             name: billing::DAILY_RENEWALS,
             summary: "Charges the next period of subscriptions whose period is over, or ends them.",
             schedule: config.schedules.daily_renewals.clone(),
-            rule: Rule::new(move |progress| {
-                let shop = renewing.clone();
-                async move { billing::renew_all_due(&shop, &progress).await }
+            rule: bound(shop, |shop, progress| async move {
+                billing::renew_all_due(&shop, &progress).await
             }),
         },
         Job {
             name: billing::GRACE_PERIOD,
             summary: "Suspends subscriptions whose grace is over, and ends those suspended for too long.",
             schedule: config.schedules.grace_period.clone(),
-            rule: Rule::new(move |progress| {
-                let shop = suspending.clone();
-                async move { billing::process_all_grace(&shop, &progress).await }
+            rule: bound(shop, |shop, progress| async move {
+                billing::process_all_grace(&shop, &progress).await
             }),
         },
     ]
 }
 
 fn telling(config: &Config, shop: &Subscriptions) -> Vec<Job> {
-    let (warning, reminding, summing) = (shop.clone(), shop.clone(), shop.clone());
     vec![
         Job {
             name: billing::LOW_CREDIT_NOTIFICATIONS,
             summary: "Warns customers whose next period is due soon and whose balance is too small for it.",
             schedule: config.schedules.low_credit_notifications.clone(),
-            rule: Rule::new(move |progress| {
-                let shop = warning.clone();
-                async move { billing::warn_of_low_credit(&shop, &progress).await }
+            rule: bound(shop, |shop, progress| async move {
+                billing::warn_of_low_credit(&shop, &progress).await
             }),
         },
         Job {
             name: billing::GRACE_PERIOD_REMINDERS,
             summary: "Reminds customers of unpaid services that run on for a while.",
             schedule: config.schedules.grace_period_reminders.clone(),
-            rule: Rule::new(move |progress| {
-                let shop = reminding.clone();
-                async move { billing::remind_of_grace(&shop, &progress).await }
+            rule: bound(shop, |shop, progress| async move {
+                billing::remind_of_grace(&shop, &progress).await
             }),
         },
         Job {
             name: billing::BILLING_STATS,
             summary: "Tells administrators the figures of the day.",
             schedule: config.schedules.billing_stats.clone(),
-            rule: Rule::new(move |_| {
-                let shop = summing.clone();
-                async move { billing::summarise(&shop).await }
-            }),
+            rule: bound(
+                shop,
+                |shop, _| async move { billing::summarise(&shop).await },
+            ),
         },
     ]
 }
 
 fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
-    let (coupons, measured) = (coupons.clone(), wallets.clone());
-    let (sealed, db) = (wallets.clone(), wallets.db.clone());
-    let (kept, how_long) = (wallets.clone(), config.provisioning.health_kept);
+    let how_long = config.provisioning.health_kept;
     vec![
         Job {
             name: "coupon-statuses",
             summary: "Marks coupons whose time is over, or whose uses or budget are spent.",
             schedule: config.schedules.coupon_statuses.clone(),
-            rule: Rule::new(move |_| {
-                let coupons = coupons.clone();
-                async move {
-                    let mut conn = coupons.db.begin().await?;
-                    let changed = coupons::keep_statuses_true(&mut conn, &coupons.clock).await?;
-                    conn.commit().await?;
-                    Ok(Outcome::of(changed))
-                }
+            rule: bound(coupons, |coupons, _| async move {
+                let mut conn = coupons.db.begin().await?;
+                let changed = coupons::keep_statuses_true(&mut conn, &coupons.clock).await?;
+                conn.commit().await?;
+                Ok(Outcome::of(changed))
             }),
         },
         Job {
             name: "wallet-float",
             summary: "Warns when customers' paid credit together reaches the warning level.",
             schedule: config.schedules.wallet_float.clone(),
-            rule: Rule::new(move |_| {
-                let wallets = measured.clone();
-                async move { Ok(Outcome::of(wallet::watch_float(&wallets).await?)) }
+            rule: bound(wallets, |wallets, _| async move {
+                Ok(Outcome::of(wallet::watch_float(&wallets).await?))
             }),
         },
         Job {
             name: "ledger-seal",
             summary: "Remembers how far each wallet's chain has come, so that a lost end is noticed.",
             schedule: config.schedules.ledger_seal.clone(),
-            rule: Rule::new(move |_| {
-                let wallets = sealed.clone();
-                async move { Ok(Outcome::of(wallet::seal(&wallets).await?)) }
+            rule: bound(wallets, |wallets, _| async move {
+                Ok(Outcome::of(wallet::seal(&wallets).await?))
             }),
         },
         Job {
             name: "database-statistics",
             summary: "Lets SQLite look at the sizes of its tables, by which it chooses indexes.",
             schedule: config.schedules.database_statistics.clone(),
-            rule: Rule::new(move |_| {
-                let db = db.clone();
-                async move {
-                    db.optimize().await?;
-                    Ok(Outcome::of(0))
-                }
+            rule: bound(&wallets.db, |db, _| async move {
+                db.optimize().await?;
+                Ok(Outcome::of(0))
             }),
         },
         Job {
             name: "health-history",
             summary: "Removes the history of instances' health that is older than it is kept, and notifications after 400 days.",
             schedule: config.schedules.health_history.clone(),
-            rule: Rule::new(move |_| {
-                let wallets = kept.clone();
-                async move {
-                    let (db, clock) = (&wallets.db, &wallets.clock);
-                    let spans = health::purge(db, clock, how_long).await?;
-                    let told = notifications::purge(db, clock).await?;
-                    let sent = webhooks::purge(db, clock).await?;
-                    let seen = events::purge(db, clock).await?;
-                    Ok(Outcome::of(spans + told + sent + seen))
-                }
+            rule: bound(wallets, move |wallets, _| async move {
+                let (db, clock) = (&wallets.db, &wallets.clock);
+                let spans = health::purge(db, clock, how_long).await?;
+                let told = notifications::purge(db, clock).await?;
+                let sent = webhooks::purge(db, clock).await?;
+                let seen = events::purge(db, clock).await?;
+                Ok(Outcome::of(spans + told + sent + seen))
             }),
         },
     ]
 }
 
 fn proof(config: &Config, wallets: &Wallets) -> Job {
-    let proven = wallets.clone();
     Job {
         name: "ledger-verify",
         summary: "Proves the books, and raises an alert while they are broken.",
         schedule: config.schedules.ledger_verify.clone(),
-        rule: Rule::new(move |_| {
-            let wallets = proven.clone();
-            async move {
-                let found = wallet::watch_books(&wallets).await?;
-                Ok(Outcome {
-                    items: found.entries,
-                    errors: found.faults,
-                })
-            }
+        rule: bound(wallets, |wallets, _| async move {
+            let found = wallet::watch_books(&wallets).await?;
+            Ok(Outcome {
+                items: found.entries,
+                errors: found.faults,
+            })
         }),
     }
 }
 
 fn image_ages(config: &Config, catalog: &Catalog) -> Job {
-    let (catalog, most_days) = (catalog.clone(), config.image_check_days);
+    let most_days = config.image_check_days;
     Job {
         name: "image-ages",
         summary: "Warns of images on sale that are past their support, or were not checked for long.",
         schedule: config.schedules.image_ages.clone(),
-        rule: Rule::new(move |_| {
-            let catalog = catalog.clone();
-            async move {
-                Ok(Outcome::of(
-                    catalog::watch_images(&catalog, most_days).await?,
-                ))
-            }
+        rule: bound(catalog, move |catalog, _| async move {
+            let told = catalog::watch_images(&catalog, most_days).await?;
+            Ok(Outcome::of(told))
         }),
     }
 }
 
 fn tickets(config: &Config, tickets: &Tickets) -> Vec<Job> {
-    let (silent, swept) = (tickets.clone(), tickets.clone());
     vec![
         Job {
             name: "ticket-silence",
             summary: "Closes answered tickets whose customers have not written for TICKETS_SILENCE_DAYS.",
             schedule: config.schedules.ticket_silence.clone(),
-            rule: Rule::new(move |_| {
-                let tickets = silent.clone();
-                async move { Ok(Outcome::of(tickets.close_silent().await?)) }
+            rule: bound(tickets, |tickets, _| async move {
+                Ok(Outcome::of(tickets.close_silent().await?))
             }),
         },
         Job {
             name: "attachment-orphans",
             summary: "Removes pictures that no message has taken within an hour: their uploads were cut off.",
             schedule: config.schedules.attachment_orphans.clone(),
-            rule: Rule::new(move |_| {
-                let tickets = swept.clone();
-                async move {
-                    let (items, errors) = tickets.sweep().await?;
-                    Ok(Outcome { items, errors })
-                }
+            rule: bound(tickets, |tickets, _| async move {
+                let (items, errors) = tickets.sweep().await?;
+                Ok(Outcome { items, errors })
             }),
         },
     ]
