@@ -16,7 +16,7 @@ use std::{
 };
 
 use dermaga_shop::{ids::UserId, wallet::ledger};
-use dermaga_tests::{Engine, Shop, entries};
+use dermaga_tests::{Engine, Shop, bench::on_both_engines, entries};
 use serde_json::json;
 
 const WALLETS: usize = 300;
@@ -24,15 +24,7 @@ const ENTRIES: usize = 300_000;
 const TARGET: Duration = Duration::from_secs(10);
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        for engine in [Engine::Sqlite, Engine::Postgres] {
-            tokio::spawn(measure(engine)).await.unwrap();
-        }
-    });
+    on_both_engines(async |engine| tokio::spawn(measure(engine)).await.unwrap());
 }
 
 async fn measure(engine: Engine) {

@@ -15,11 +15,13 @@ use std::time::{Duration, Instant};
 
 use dermaga_shop::{
     accounts::{Email, NewAccount, Role},
-    crypto::Secret,
     notifications::{Sender, SmtpUrl},
     outbox::{self, Topic},
 };
-use dermaga_tests::{Engine, MailServer, Shop, postgres};
+use dermaga_tests::{
+    Engine, MailServer, Shop,
+    bench::{durable_shop, on_both_engines},
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -32,45 +34,20 @@ const GROWTH: f64 = 1.2;
 const READERS: usize = 100;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        for engine in [Engine::Sqlite, Engine::Postgres] {
-            Box::pin(measure(engine)).await;
-        }
-    });
+    on_both_engines(async |engine| Box::pin(measure(engine)).await);
 }
 
 async fn measure(engine: Engine) {
-    // It ends with this function.
-    let database = match engine {
-        Engine::Sqlite => None,
-        Engine::Postgres => match postgres::durable() {
-            Ok(server) => Some(server),
-            Err(why) => {
-                println!("PostgreSQL is left out: {why}");
-                return;
-            }
-        },
-    };
-    let url = match &database {
-        Some(server) => Some(Secret::new(server.new_database().await)),
-        None => None,
-    };
     let server = MailServer::start().await;
     server.keep_nothing();
-    let shop = Shop::open_with(Engine::Sqlite, |config| {
+    let opened = durable_shop(engine, |config| {
         config.notifications.smtp = Some(SmtpUrl::parse(&server.url()).unwrap());
         config.notifications.from = Some(Sender::parse("Toko <toko@example.com>").unwrap());
         config.notifications.shop_url = Some("https://toko.example.com".to_owned());
-        if url.is_some() {
-            config.database_url = url;
-        }
-    })
-    .await
-    .unwrap();
+    });
+    let Some((shop, _database)) = opened.await else {
+        return;
+    };
     let readers = readers(&shop).await;
     let before = write_messages(&shop, &readers).await;
     let mut memory = Vec::new();

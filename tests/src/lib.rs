@@ -8,6 +8,7 @@
     reason = "a test that fails should stop where it fails"
 )]
 
+pub mod bench;
 pub mod by_hand;
 mod client;
 pub mod entries;

@@ -6,11 +6,12 @@ use dermaga::api::AppState;
 use dermaga_shop::{
     db::new_id,
     ids::{PlanId, UserId},
-    subscriptions::{self, Order},
 };
-use dermaga_tests::Shop;
+use dermaga_tests::{
+    Shop,
+    bench::{buy, customers},
+};
 use futures::future::join_all;
-use serde_json::json;
 
 use super::AT_ONCE;
 
@@ -22,13 +23,8 @@ const ROUNDS: usize = 9;
 /// Prints the rates of both, measured in turns.
 pub(crate) async fn buys(name: &str, shop: &Shop) {
     let plans = plans(shop).await;
-    let mut users = Vec::with_capacity(AT_ONCE);
-    for number in 0..AT_ONCE {
-        let email = format!("beli-{number}@example.com");
-        let customer = shop.customer_with_credit(&email, 100_000_000).await;
-        let profile = customer.get("/api/user/profile").await.data(200);
-        users.push(profile["id"].as_str().unwrap().parse().unwrap());
-    }
+    let customers = customers(shop, "beli", AT_ONCE).await;
+    let users: Vec<UserId> = customers.into_iter().map(|(_, id)| id).collect();
     let (mut one, mut many, mut ratios) = (Duration::ZERO, Duration::ZERO, Vec::new());
     for _ in 0..ROUNDS {
         let alike = round(shop.state(), &users, &plans[..1]).await;
@@ -81,19 +77,4 @@ async fn round(state: &AppState, users: &[UserId], plans: &[PlanId]) -> Duration
         customer.unwrap();
     }
     started.elapsed()
-}
-
-async fn buy(state: &AppState, user_id: UserId, plan_id: PlanId) {
-    let order = Order {
-        user_id,
-        plan_id,
-        term_months: 1,
-        coupon: None,
-        config: json!({}),
-        is_gift: false,
-    };
-    let bought = subscriptions::buy(&state.subscriptions, &order, None)
-        .await
-        .unwrap();
-    bought.commit().await.unwrap();
 }

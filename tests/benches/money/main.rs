@@ -26,14 +26,13 @@ use dermaga::api::AppState;
 use dermaga_runtime::contract::Place;
 use dermaga_shop::{
     coupons::{self, CouponCode},
-    crypto::Secret,
     ids::UserId,
     wallet::ledger,
 };
 use dermaga_tests::{
     Engine, Shop,
+    bench::{durable_shop, on_both_engines},
     by_hand::Copyist,
-    postgres,
     wire::{Request, Wire},
 };
 use futures::future::join_all;
@@ -58,40 +57,14 @@ const ROUNDS: usize = 15;
 const REDEEM_TARGET: f64 = 0.5;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        for engine in [Engine::Sqlite, Engine::Postgres] {
-            // On a worker, where handlers run.
-            tokio::spawn(measure(engine)).await.unwrap();
-        }
-    });
+    // On a worker, where handlers run.
+    on_both_engines(async |engine| tokio::spawn(measure(engine)).await.unwrap());
 }
 
 async fn measure(engine: Engine) {
-    let server = match engine {
-        Engine::Sqlite => None,
-        Engine::Postgres => match postgres::durable() {
-            Ok(server) => Some(server),
-            Err(why) => {
-                println!("PostgreSQL is left out: {why}");
-                return;
-            }
-        },
+    let Some((shop, _database)) = durable_shop(engine, |_| {}).await else {
+        return;
     };
-    let url = match &server {
-        Some(server) => Some(Secret::new(server.new_database().await)),
-        None => None,
-    };
-    let shop = Shop::open_with(Engine::Sqlite, |config| {
-        if url.is_some() {
-            config.database_url = url;
-        }
-    })
-    .await
-    .unwrap();
     let name = shop.state().db.engine_name();
     reads(name, &shop).await;
     shop.sql("CREATE TABLE bench_rows (value BIGINT NOT NULL)")

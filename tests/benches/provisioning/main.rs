@@ -24,12 +24,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dermaga_shop::{
-    ids::{PlanId, UserId},
-    provisioning::Choice,
-    subscriptions::{self, Order},
+use dermaga_shop::{ids::PlanId, provisioning::Choice};
+use dermaga_tests::{
+    Engine, Shop,
+    bench::{buy, customers},
 };
-use dermaga_tests::{Client, Engine, Shop};
 use futures::future::join_all;
 use serde_json::json;
 use tokio::time::sleep;
@@ -115,33 +114,6 @@ async fn plan(shop: &Shop) -> PlanId {
     plan
 }
 
-async fn customers(shop: &Shop, word: &str, count: usize) -> Vec<(Client, UserId)> {
-    let mut customers = Vec::with_capacity(count);
-    for number in 0..count {
-        let email = format!("{word}-{number}@example.com");
-        let customer = shop.customer_with_credit(&email, 100_000_000).await;
-        let profile = customer.get("/api/user/profile").await.data(200);
-        let id = profile["id"].as_str().unwrap().parse().unwrap();
-        customers.push((customer, id));
-    }
-    customers
-}
-
-async fn buy(shop: &Shop, user_id: UserId, plan_id: PlanId) {
-    let order = Order {
-        user_id,
-        plan_id,
-        term_months: 1,
-        coupon: None,
-        config: json!({}),
-        is_gift: false,
-    };
-    let bought = subscriptions::buy(&shop.state().subscriptions, &order, None)
-        .await
-        .unwrap();
-    bought.commit().await.unwrap();
-}
-
 async fn count(shop: &Shop, sql: &'static str) -> i64 {
     let mut conn = shop.state().db.read().await.unwrap();
     let (count,) = dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap();
@@ -168,7 +140,7 @@ async fn rates(shop: &Shop, kubeconfig: &Path, (plan, rounds): (PlanId, usize)) 
         let began = Instant::now();
         let buying = customers.iter().map(|(_, user)| async move {
             for _ in 0..EACH {
-                buy(shop, *user, plan).await;
+                buy(shop.state(), *user, plan).await;
             }
         });
         join_all(buying).await;

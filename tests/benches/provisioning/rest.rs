@@ -6,11 +6,14 @@ use std::{
 };
 
 use dermaga_shop::ids::{PlanId, UserId};
-use dermaga_tests::Shop;
+use dermaga_tests::{
+    Shop,
+    bench::{buy, customers},
+};
 use futures::{StreamExt as _, stream};
 use tokio::time::sleep;
 
-use super::{all_applied, buy, count, customers, verdict};
+use super::{all_applied, count, verdict};
 
 /// Instances of one customer, and so of one namespace.
 const EACH: usize = 50;
@@ -51,7 +54,7 @@ pub(crate) async fn measure(
         stream::iter(users)
             .for_each_concurrent(8, async |user| {
                 for _ in 0..EACH {
-                    buy(shop, user, plan).await;
+                    buy(shop.state(), user, plan).await;
                 }
             })
             .await;
