@@ -178,24 +178,20 @@ mod tests {
     }
 
     fn written() -> Value {
-        json!({
-            "nodeSelector": {"pool": "customers"},
-            "tolerations": [
-                {"key": "pool", "operator": "Equal", "value": "customers", "effect": "NoSchedule"},
-                {"key": "pool", "operator": "Exists"},
-            ],
-            "priorityClassName": "customers",
-            "imagePullSecrets": [{"name": "registry"}],
-            "initContainers": [{"name": "first", "image": "mirror.example/hub/library/busybox:1.37"}],
-            "containers": [{
-                "name": "app",
-                "image": "mirror.example/n8n/n8n:1.121.3",
-                "resources": {
-                    "limits": {"cpu": "1", "memory": "512Mi", "ephemeral-storage": "1Gi"},
-                    "requests": {"cpu": "250m", "memory": "131072Ki", "ephemeral-storage": "64Mi"},
-                },
-            }],
-        })
+        let mut pod = pod();
+        pod["nodeSelector"] = json!({"pool": "customers"});
+        pod["tolerations"] = json!([
+            {"key": "pool", "operator": "Equal", "value": "customers", "effect": "NoSchedule"},
+            {"key": "pool", "operator": "Exists"},
+        ]);
+        pod["priorityClassName"] = json!("customers");
+        pod["imagePullSecrets"] = json!([{"name": "registry"}]);
+        pod["initContainers"][0]["image"] = json!("mirror.example/hub/library/busybox:1.37");
+        let app = &mut pod["containers"][0];
+        app["image"] = json!("mirror.example/n8n/n8n:1.121.3");
+        app["resources"]["requests"]["cpu"] = json!("250m");
+        app["resources"]["requests"]["memory"] = json!("131072Ki");
+        pod
     }
 
     #[test]

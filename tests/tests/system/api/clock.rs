@@ -9,10 +9,9 @@ use dermaga_shop::{
 use dermaga_tests::{Client, Engine, Shop, both_engines};
 use serde_json::{Value, json};
 
-use crate::journeys::calendar::delivered;
-use crate::journeys::upgrade::customer_with_cash;
+use super::jobs::ended_runs;
+use crate::journeys::{calendar::delivered, upgrade::customer_with_cash};
 
-const RUNS: &str = "/api/admin/jobs/coupon-statuses/runs";
 const CLOCK: &str = "/api/admin/clock";
 const AHEAD: TimeDelta = TimeDelta::days(100);
 
@@ -42,16 +41,7 @@ async fn periods(shop: &Shop, id: &str) -> Vec<Value> {
 
 /// Returns the hourly job's runs, once none is under way.
 async fn runs(shop: &Shop) -> Vec<Value> {
-    let admin = shop.admin().await;
-    for _ in 0..600 {
-        let runs = admin.get(RUNS).await.data(200);
-        let runs = runs.as_array().unwrap();
-        if runs.iter().all(|run| !run["finishedAt"].is_null()) {
-            return runs.clone();
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("a run does not end");
+    ended_runs(&shop.admin().await).await
 }
 
 /// Returns the alerts about clocks, as (state, message).

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sqlx::types::Json;
 use tokio::time::sleep;
 
-use super::provisioning::{client, kubeconfig, shop_on};
+use super::provisioning::{client, kubeconfig, kubeconfig_of, shop_on};
 
 both_engines!(Shop, [a_folder_has_no_drift_and_an_order_is_checked]);
 
@@ -62,14 +62,7 @@ async fn a_cluster_that_is_away_is_not_compared() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("kubeconfig");
-    let text = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "a",
-        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-        "users": [{"name": "a", "user": {"token": "t"}}],
-        "clusters": [{"name": "a", "cluster": {"server": format!("http://{address}")}}],
-    });
-    std::fs::write(&path, text.to_string()).unwrap();
+    let path = kubeconfig_of(folder.path(), &address.to_string());
     let shop = shop_on(&path).await.unwrap();
     let admin = shop.admin().await;
     let began = Instant::now();

@@ -8,7 +8,7 @@ const RUNS: &str = "/api/admin/jobs/coupon-statuses/runs";
 const RUN: &str = "/api/admin/jobs/coupon-statuses/run";
 
 /// Returns the job's runs, once none is under way.
-async fn ended_runs(admin: &Client) -> Vec<Value> {
+pub(super) async fn ended_runs(admin: &Client) -> Vec<Value> {
     for _ in 0..600 {
         let runs = admin.get(RUNS).await.data(200);
         let runs = runs.as_array().unwrap();

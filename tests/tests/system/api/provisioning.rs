@@ -23,7 +23,7 @@ pub(crate) fn kubeconfig() -> Option<PathBuf> {
     }
 }
 
-/// Writes the kubeconfig of an API server that a test pretends.
+/// Writes the kubeconfig of an API server that a test pretends, or that is none.
 pub(crate) fn kubeconfig_of(folder: &Path, address: &str) -> PathBuf {
     let path = folder.join("kubeconfig");
     let text = json!({

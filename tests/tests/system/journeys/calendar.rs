@@ -5,14 +5,10 @@ use dermaga_shop::{billing::renew_due, db::Clock};
 use dermaga_tests::{Client, Engine, Shop, both_engines};
 use serde_json::{Value, json};
 
-use crate::journeys::upgrade::customer_with_cash;
+use crate::journeys::{renewal::moment, upgrade::customer_with_cash};
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
-}
-
-fn moment(value: &Value) -> DateTime<Utc> {
-    value.as_str().unwrap().parse().unwrap()
 }
 
 fn go_to(shop: &Shop, moment: &str) {

@@ -8,7 +8,7 @@ use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::journeys::{overdue, upgrade::customer_with_cash};
+use crate::journeys::{overdue, renewal::subscription as seen, upgrade::customer_with_cash};
 
 /// Installs a version of N8N's plugin that fails at `manifests`, without activating it; returns its
 /// digest.
@@ -57,11 +57,6 @@ pub(super) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool)
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{what} did not happen");
-}
-
-pub(super) async fn seen(shop: &Shop, id: &str) -> Value {
-    let path = format!("/api/admin/subscriptions/{id}");
-    shop.admin().await.get(&path).await.data(200)
 }
 
 pub(super) async fn balance(customer: &Client) -> (Value, Value) {

@@ -1,47 +1,25 @@
 //! Tests of the hours between the end of a period and the nightly job: nothing is available for the
 //! unpaid time.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use dermaga_shop::billing::renew_due;
 use dermaga_tests::{Client, Engine, Shop};
 use serde_json::{Value, json};
 
-use crate::journeys::upgrade::customer_with_cash;
+use crate::journeys::{
+    renewal::{self, id_of, moment, subscription as seen},
+    upgrade::customer_with_cash,
+};
 
 async fn buy(shop: &Shop, customer: &Client, plan: &str) -> (String, String) {
-    let plan = shop.plan("n8n", plan).await;
-    let bought = customer
-        .post("/api/subscriptions", json!({ "planId": plan }))
-        .await
-        .data(201);
-    let text = |pointer: &str| {
-        bought
-            .pointer(pointer)
-            .unwrap()
-            .as_str()
-            .unwrap()
-            .to_owned()
-    };
-    let (id, instance) = (text("/subscription/id"), text("/instanceId"));
-    shop.instance_becomes(customer, &instance, "RUNNING").await;
-    (id, instance)
-}
-
-async fn seen(shop: &Shop, id: &str) -> Value {
-    shop.admin()
-        .await
-        .get(&format!("/api/admin/subscriptions/{id}"))
-        .await
-        .data(200)
+    let bought = renewal::buy(shop, customer, ("n8n", plan), None).await;
+    let instance = bought["instanceId"].as_str().unwrap();
+    (id_of(&bought).to_owned(), instance.to_owned())
 }
 
 /// Advances the clock to an hour after the period's end, and signs in.
 pub(crate) async fn an_hour_late(shop: &Shop, id: &str, email: &str) -> Client {
-    let end: DateTime<Utc> = seen(shop, id).await["periodEnd"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let end = moment(&seen(shop, id).await["periodEnd"]);
     shop.clock()
         .advance(end - shop.clock().now() + TimeDelta::hours(1));
     shop.sign_in(email).await

@@ -1,13 +1,14 @@
 //! Tests that money follows delivery: purchases that wait to be set up are not charged.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use dermaga_shop::billing::renew_due;
 use dermaga_tests::{Shop, both_engines};
 use serde_json::{Value, json};
 
 use crate::journeys::{
-    delivery::{balance, block, eventually, failing_at_manifests, pin, seen, text},
+    delivery::{balance, block, eventually, failing_at_manifests, pin, text},
     overdue,
+    renewal::{buy, moment, subscription as seen},
     upgrade::customer_with_cash,
 };
 
@@ -19,10 +20,6 @@ both_engines!(
         nothing_is_charged_for_a_period_in_which_it_never_ran
     ]
 );
-
-fn moment(value: &Value) -> DateTime<Utc> {
-    value.as_str().unwrap().parse().unwrap()
-}
 
 /// While the first delivery waits, nothing is charged again, and the period is extended by the
 /// wait. A customer can retry at once; administrators find an alert with the path.
@@ -143,11 +140,7 @@ async fn a_first_period_moves_by_the_time_it_waited(shop: Shop) {
 /// charged, further ones are not; charging resumes once it runs again.
 async fn nothing_is_charged_for_a_period_in_which_it_never_ran(shop: Shop) {
     let customer = customer_with_cash(&shop, "rusak@example.com", 500_000).await;
-    let plan = shop.plan("n8n", "basic").await;
-    let bought = customer
-        .post("/api/subscriptions", json!({ "planId": plan }))
-        .await
-        .data(201);
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
     let (id, instance) = (
         text(&bought, "/subscription/id"),
         text(&bought, "/instanceId"),

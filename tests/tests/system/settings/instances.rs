@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{buy, configuration, empty_shop, shop};
+use crate::api::provisioning::kubeconfig_of;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn manifests_carry_what_the_operator_decided() {
@@ -157,19 +158,6 @@ async fn health_is_mended_and_kept_as_the_settings_say() {
     }
 }
 
-/// Writes a kubeconfig with this address, where nothing answers.
-fn kubeconfig(folder: &Path, address: &str) -> PathBuf {
-    let path = folder.join("kubeconfig");
-    let text = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "a",
-        "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }],
-        "users": [{ "name": "a", "user": { "token": "t" } }],
-        "clusters": [{ "name": "a", "cluster": { "server": format!("http://{address}") } }],
-    });
-    fs::write(&path, text.to_string()).unwrap();
-    path
-}
-
 #[tokio::test]
 async fn instances_go_where_the_provisioner_says() {
     let folder = TempDir::new().unwrap();
@@ -178,7 +166,7 @@ async fn instances_go_where_the_provisioner_says() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let path = kubeconfig(folder.path(), &closed.to_string());
+    let path = kubeconfig_of(folder.path(), &closed.to_string());
     let path = path.to_str().unwrap();
     for (choice, provisioner) in [
         ("kubernetes", "kubernetes"),
@@ -211,7 +199,7 @@ async fn instances_go_where_the_provisioner_says() {
 async fn so_many_instances_are_worked_on_at_once() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = TempDir::new().unwrap();
-    let path = kubeconfig(folder.path(), &silent.local_addr().unwrap().to_string());
+    let path = kubeconfig_of(folder.path(), &silent.local_addr().unwrap().to_string());
     for places in [2, 3] {
         let shop = shop(&[
             ("DERMAGA_PROVISIONER", "kubernetes"),
