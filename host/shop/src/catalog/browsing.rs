@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use super::{
     Catalog, Category, PlanView, Service, ServiceFilter, ServicePluginView, ServiceView,
-    Unavailable, store,
+    Unavailable, form_in_language, model::in_language, store,
 };
 use crate::{
     Error, Result,
     db::{Conn, Db, Page, Part},
     ids::ServiceId,
+    language::{self, Language},
     plugins,
 };
 
@@ -18,7 +19,8 @@ use crate::{
 /// # Errors
 /// When the database does not answer.
 pub async fn categories(db: &Db) -> Result<Vec<Category>> {
-    Ok(store::categories(&mut db.read().await?).await?)
+    let in_indonesian = language::current() == Language::Indonesian;
+    Ok(store::categories(&mut db.read().await?, in_indonesian).await?)
 }
 
 /// Lists services that are sold, with their plans.
@@ -102,20 +104,23 @@ async fn view(catalog: &Catalog, mut plans: Vec<PlanView>, service: Service) -> 
         Some(plugin) => plugins::describe(plugin, &service.settings).await.ok(),
         None => None,
     };
+    let config_schema = description.map(|description| {
+        form_in_language(&description.config_schema, &service.indonesian_form).into_owned()
+    });
     ServiceView {
         price_from: plans.iter().map(|plan| plan.monthly_price).min(),
         plugin: ServicePluginView {
             id: service.plugin_id,
             version: plugin.as_ref().map(|plugin| plugin.about().version.clone()),
-            config_schema: description.map(|description| description.config_schema.clone()),
+            config_schema,
         },
         id: service.id,
         slug: service.slug,
         category: service.category_slug,
-        category_name: service.category_name,
+        category_name: in_language(service.category_name, service.indonesian_category),
         name: service.name,
-        summary: service.summary,
-        description: service.description,
+        summary: in_language(service.summary, service.indonesian_summary),
+        description: in_language(service.description, service.indonesian_description),
         featured: service.featured,
         plans,
     }

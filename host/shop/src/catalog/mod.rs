@@ -17,7 +17,7 @@ pub mod waitlist;
 use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use dermaga_toolkit::template::Template;
+use dermaga_toolkit::template::{FormTexts, Template};
 
 pub use administration::{
     ManagedPlan, ManagedService, NewPlan, NewService, PlanChanges, Removal, ServiceChanges,
@@ -34,7 +34,7 @@ pub use image_ages::{ImageView, watch_images};
 pub use loading::RefusedTemplate;
 pub use model::{
     Category, Plan, PlanView, ResourcesView, Service, ServiceFilter, ServicePluginView,
-    ServiceView, Sizes, Tier, Unavailable,
+    ServiceView, Sizes, Tier, Unavailable, form_in_language,
 };
 pub use quota::{
     MOST_PLANS, MOST_QUOTA, NewQuota, QuotaFilter, QuotaHealth, QuotaOverview, QuotaStatistics,
@@ -51,6 +51,7 @@ use crate::{
     Code, Error, Result,
     db::{Clock, Conn, Db, new_id},
     ids::{PlanId, ServiceId, UserId},
+    language::{self, Language},
     money::Rupiah,
     plugins::Registry,
 };
@@ -103,14 +104,7 @@ async fn load_templates(conn: &mut Conn, clock: &Clock, templates: &[Template]) 
     let now = clock.now();
     for template in templates {
         let category = &template.category;
-        let category_id = store::upsert_category(
-            conn,
-            new_id(clock),
-            &category.slug,
-            &category.name,
-            &category.description,
-        )
-        .await?;
+        let category_id = store::upsert_category(conn, new_id(clock), category).await?;
         let service = store::NewService {
             id: new_id(clock),
             slug: &template.slug,
@@ -119,6 +113,7 @@ async fn load_templates(conn: &mut Conn, clock: &Clock, templates: &[Template]) 
             name: &template.name,
             summary: &template.summary,
             description: &template.description,
+            texts: &template.texts,
             featured: template.featured,
             images: &template.images,
             settings: &template.settings,
@@ -154,6 +149,7 @@ async fn load_plan(
         quota: plan.quota.into(),
         max_instances_per_user: plan.max_instances_per_user.into(),
         features: &plan.features,
+        indonesian_features: plan.texts.features.as_deref(),
         terms: &plan.terms,
         storage_price: plan.storage_price.map(Rupiah::new),
     };
@@ -210,6 +206,18 @@ pub async fn service(conn: &mut Conn, service_id: ServiceId) -> Result<Service> 
     store::service(conn, service_id)
         .await?
         .ok_or_else(|| Error::not_found("service"))
+}
+
+/// Returns the texts in Indonesian of the form of a service that is sold, if that is the current language.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn form_texts(conn: &mut Conn, slug: &str) -> Result<FormTexts> {
+    if language::current() == Language::English {
+        return Ok(FormTexts::new());
+    }
+    let service = store::service_by_slug(conn, slug).await?;
+    Ok(service.map_or_else(FormTexts::new, |service| service.indonesian_form.0))
 }
 
 /// Takes one of the plan's quota for a customer, in the caller's transaction: the place that is

@@ -1,9 +1,10 @@
 //! Rows and views of the catalogue.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use chrono::{DateTime, Utc};
 use dermaga_runtime::{contract, gate::Exception};
+use dermaga_toolkit::template::{FormTexts, translate_form};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::types::Json;
@@ -13,6 +14,7 @@ use super::terms::{PlanTerm, TermView};
 use crate::{
     Error, Result,
     ids::{CategoryId, PlanId, ServiceId},
+    language::{self, Language},
     money::Rupiah,
     text_enum,
 };
@@ -86,6 +88,22 @@ pub struct Service {
     /// Settings that the template passes to the plugin.
     pub settings: Json<contract::Settings>,
     pub pod_security_exceptions: Json<Vec<Exception>>,
+    /// Texts in Indonesian, where a template has them and no administrator has edited the English ones.
+    pub indonesian_category: Option<String>,
+    pub indonesian_summary: Option<String>,
+    pub indonesian_description: Option<String>,
+    /// Texts of the form's fields in Indonesian.
+    pub indonesian_form: Json<FormTexts>,
+}
+
+/// Returns the schema of a form with its texts in the current language.
+pub fn form_in_language<'s>(schema: &'s Value, indonesian: &FormTexts) -> Cow<'s, Value> {
+    if indonesian.is_empty() || language::current() == Language::English {
+        return Cow::Borrowed(schema);
+    }
+    let mut schema = schema.clone();
+    translate_form(&mut schema, indonesian);
+    Cow::Owned(schema)
 }
 
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -104,6 +122,8 @@ pub struct Plan {
     pub used_quota: i64,
     pub max_instances_per_user: i64,
     pub features: Json<Vec<String>>,
+    /// The same in Indonesian, as [`Service::indonesian_summary`].
+    pub indonesian_features: Option<Json<Vec<String>>>,
     /// Longer terms that it is sold for, the shortest first.
     pub terms: Json<Vec<PlanTerm>>,
     /// Price of a frozen month; absent where it cannot be frozen.
@@ -245,9 +265,20 @@ impl From<Plan> for PlanView {
                 storage_gib: plan.storage_gib,
                 replicas: plan.replicas,
             },
-            features: plan.features.0,
+            features: in_language(
+                plan.features.0,
+                plan.indonesian_features.map(|texts| texts.0),
+            ),
             max_instances_per_user: plan.max_instances_per_user,
         }
+    }
+}
+
+/// Returns the text of the current language; where there is none in Indonesian, the English one.
+pub(super) fn in_language<T>(english: T, indonesian: Option<T>) -> T {
+    match language::current() {
+        Language::English => english,
+        Language::Indonesian => indonesian.unwrap_or(english),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use dermaga_runtime::{contract::Settings, gate::Exception};
+use dermaga_toolkit::template::{self, ServiceTexts};
 use sqlx::types::Json;
 
 use super::{Category, Plan, PlanTerm, Service, ServiceFilter, Tier};
@@ -17,16 +18,28 @@ use crate::{
 pub(super) async fn upsert_category(
     conn: &mut Conn,
     id: CategoryId,
-    slug: &str,
-    name: &str,
-    description: &str,
+    category: &template::Category,
 ) -> sqlx::Result<CategoryId> {
-    let sql = "INSERT INTO service_categories (id, slug, name, description) VALUES ($1, $2, $3, $4)
+    let sql = "INSERT INTO service_categories (id, slug, name, description, indonesian_name, indonesian_description)
+               VALUES ($1, $2, $3, $4, $5, $6)
                ON CONFLICT (slug) DO UPDATE SET
+                 indonesian_name = coalesce(excluded.indonesian_name, service_categories.indonesian_name),
+                 indonesian_description = coalesce(excluded.indonesian_description, service_categories.indonesian_description),
                  name = CASE WHEN service_categories.edited LIKE '% name %' THEN service_categories.name ELSE excluded.name END,
                  description = CASE WHEN service_categories.edited LIKE '% description %' THEN service_categories.description ELSE excluded.description END
                RETURNING id";
-    let (id,) = fetch_one!(conn, (CategoryId,), sql, id, slug, name, description)?;
+    let texts = &category.texts;
+    let (id,) = fetch_one!(
+        conn,
+        (CategoryId,),
+        sql,
+        id,
+        &category.slug,
+        &category.name,
+        &category.description,
+        &texts.name,
+        &texts.description
+    )?;
     Ok(id)
 }
 
@@ -39,6 +52,7 @@ pub(super) struct NewService<'a> {
     pub(super) name: &'a str,
     pub(super) summary: &'a str,
     pub(super) description: &'a str,
+    pub(super) texts: &'a ServiceTexts,
     pub(super) featured: bool,
     pub(super) images: &'a BTreeMap<String, String>,
     pub(super) settings: &'a Settings,
@@ -58,14 +72,17 @@ pub(super) async fn upsert_service(
         conn,
         (ServiceId,),
         "INSERT INTO services (id, slug, category_id, plugin_id, name, summary, description, featured, active,
-           images, settings, pod_security_exceptions, template_file, template, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, TRUE, $9, $10, $11, $13, $14, $12, $12)
+           images, settings, pod_security_exceptions, template_file, template, created_at, updated_at,
+           indonesian_summary, indonesian_description, indonesian_form)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, TRUE, $9, $10, $11, $13, $14, $12, $12, $15, $16, $17)
          ON CONFLICT (slug) DO UPDATE SET plugin_id = excluded.plugin_id,
            category_id = CASE WHEN services.edited LIKE '% category %' THEN services.category_id ELSE excluded.category_id END,
            name = CASE WHEN services.edited LIKE '% name %' THEN services.name ELSE excluded.name END,
            summary = CASE WHEN services.edited LIKE '% summary %' THEN services.summary ELSE excluded.summary END,
            description = CASE WHEN services.edited LIKE '% description %' THEN services.description ELSE excluded.description END,
            featured = CASE WHEN services.edited LIKE '% featured %' THEN services.featured ELSE excluded.featured END,
+           indonesian_summary = excluded.indonesian_summary, indonesian_description = excluded.indonesian_description,
+           indonesian_form = excluded.indonesian_form,
            images = excluded.images, settings = excluded.settings,
            pod_security_exceptions = excluded.pod_security_exceptions, template_file = excluded.template_file,
            template = excluded.template, refused = NULL, updated_at = excluded.updated_at
@@ -84,6 +101,9 @@ pub(super) async fn upsert_service(
         now,
         new.template.0,
         new.template.1,
+        &new.texts.summary,
+        &new.texts.description,
+        Json(&new.texts.form),
     )?;
     Ok(id)
 }
@@ -167,6 +187,7 @@ pub(super) struct NewPlan<'a> {
     pub(super) quota: i64,
     pub(super) max_instances_per_user: i64,
     pub(super) features: &'a [String],
+    pub(super) indonesian_features: Option<&'a [String]>,
     pub(super) terms: &'a [PlanTerm],
     pub(super) storage_price: Option<Rupiah>,
 }
@@ -182,8 +203,8 @@ pub(super) async fn upsert_plan(
         conn,
         "INSERT INTO service_plans (id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib,
            replicas, total_quota, max_instances_per_user, features, terms, active, created_at, updated_at,
-           storage_price)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $15, TRUE, $14, $14, $16)
+           storage_price, indonesian_features)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $15, TRUE, $14, $14, $16, $17)
          ON CONFLICT (service_id, slug) DO UPDATE SET tier = excluded.tier,
            name = CASE WHEN service_plans.edited LIKE '% name %' THEN service_plans.name ELSE excluded.name END,
            monthly_price = CASE WHEN service_plans.edited LIKE '% monthlyPrice %' THEN service_plans.monthly_price ELSE excluded.monthly_price END,
@@ -193,6 +214,7 @@ pub(super) async fn upsert_plan(
            replicas = CASE WHEN service_plans.edited LIKE '% replicas %' THEN service_plans.replicas ELSE excluded.replicas END,
            max_instances_per_user = CASE WHEN service_plans.edited LIKE '% maxInstancesPerUser %' THEN service_plans.max_instances_per_user ELSE excluded.max_instances_per_user END,
            features = CASE WHEN service_plans.edited LIKE '% features %' THEN service_plans.features ELSE excluded.features END,
+           indonesian_features = excluded.indonesian_features,
            storage_price = CASE WHEN service_plans.edited LIKE '% storagePrice %' THEN service_plans.storage_price ELSE excluded.storage_price END,
            terms = CASE WHEN service_plans.edited LIKE '% terms %' THEN service_plans.terms ELSE excluded.terms END,
            updated_at = excluded.updated_at",
@@ -212,23 +234,36 @@ pub(super) async fn upsert_plan(
         now,
         Json(new.terms),
         new.storage_price,
+        new.indonesian_features.map(Json),
     )
     .map(|_| ())
 }
 
-pub(super) async fn categories(conn: &mut Conn) -> sqlx::Result<Vec<Category>> {
-    let sql = "SELECT c.id, c.slug, c.name, c.description, c.position,
+/// Categories with their texts in Indonesian, as far as there are such, or in English.
+pub(super) async fn categories(
+    conn: &mut Conn,
+    in_indonesian: bool,
+) -> sqlx::Result<Vec<Category>> {
+    let sql = "SELECT c.id, c.slug,
+                 CASE WHEN $1 AND c.edited NOT LIKE '% name %' THEN coalesce(c.indonesian_name, c.name)
+                   ELSE c.name END AS name,
+                 CASE WHEN $1 AND c.edited NOT LIKE '% description %' THEN coalesce(c.indonesian_description, c.description)
+                   ELSE c.description END AS description, c.position,
                  (SELECT p.slug FROM service_categories p WHERE p.id = c.parent_id) AS parent,
                  (SELECT count(*) FROM services s
                   WHERE s.category_id = c.id AND s.active AND s.refused IS NULL) AS services
-               FROM service_categories c ORDER BY c.position, c.name, c.slug";
-    fetch_all!(conn, Category, sql)
+               FROM service_categories c ORDER BY c.position, 3, c.slug";
+    fetch_all!(conn, Category, sql, in_indonesian)
 }
 
 const SERVICES: List = List {
     rows: "SELECT s.id, s.slug, c.slug AS category_slug, c.name AS category_name, s.plugin_id, s.name, s.summary,
         s.description, s.featured, (s.active AND s.refused IS NULL) AS active, s.images, s.settings,
-        s.pod_security_exceptions FROM services s JOIN service_categories c ON c.id = s.category_id",
+        s.pod_security_exceptions, s.indonesian_form,
+        CASE WHEN c.edited LIKE '% name %' THEN NULL ELSE c.indonesian_name END AS indonesian_category,
+        CASE WHEN s.edited LIKE '% summary %' THEN NULL ELSE s.indonesian_summary END AS indonesian_summary,
+        CASE WHEN s.edited LIKE '% description %' THEN NULL ELSE s.indonesian_description END AS indonesian_description
+        FROM services s JOIN service_categories c ON c.id = s.category_id",
     count: "SELECT count(*) FROM services s JOIN service_categories c ON c.id = s.category_id",
     order: "ORDER BY s.featured DESC, s.name, s.slug",
 };
@@ -250,7 +285,10 @@ pub(super) async fn services(
         )
         .with_some("s.featured = ?", wanted.featured)
         .containing(
-            &["s.name || ' ' || s.summary || ' ' || s.slug"],
+            &[
+                "s.name || ' ' || s.summary || ' ' || s.slug || ' ' ||
+                 CASE WHEN s.edited LIKE '% summary %' THEN '' ELSE coalesce(s.indonesian_summary, '') END",
+            ],
             wanted.words.as_deref(),
         );
     fetch_page(conn, SERVICES, &filter, part).await
@@ -270,7 +308,8 @@ pub(super) async fn service(conn: &mut Conn, id: ServiceId) -> sqlx::Result<Opti
 }
 
 const PLAN: &str = "SELECT id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib, replicas,
-    total_quota, used_quota, max_instances_per_user, features, terms, storage_price, active, created_at FROM service_plans";
+    total_quota, used_quota, max_instances_per_user, features, terms, storage_price, active, created_at,
+    CASE WHEN edited LIKE '% features %' THEN NULL ELSE indonesian_features END AS indonesian_features FROM service_plans";
 
 /// Every plan, sold or not.
 pub(super) async fn all_plans(conn: &mut Conn) -> sqlx::Result<Vec<Plan>> {

@@ -310,6 +310,7 @@ async fn snapshot(conn: &mut Conn) -> Result<BTreeMap<Key, Map<String, Value>>> 
                 "storageGib": plan.storage_gib, "replicas": plan.replicas,
                 "maxInstancesPerUser": plan.max_instances_per_user, "features": plan.features.0,
                 "terms": plan.terms.0, "storagePrice": plan.storage_price,
+                "texts": { "id": { "features": plan.indonesian_features } },
             });
             let key = (service.slug.clone(), Some(plan.slug.clone()));
             seen.insert(key, object(fields));
@@ -320,6 +321,10 @@ async fn snapshot(conn: &mut Conn) -> Result<BTreeMap<Key, Map<String, Value>>> 
             "description": service.description, "featured": service.featured,
             "images": service.images.0, "settings": service.settings.0,
             "podSecurityExceptions": service.pod_security_exceptions.0,
+            "texts": { "id": {
+                "categoryName": service.indonesian_category, "summary": service.indonesian_summary,
+                "description": service.indonesian_description, "form": service.indonesian_form,
+            } },
         });
         seen.insert((service.slug, None), object(fields));
     }

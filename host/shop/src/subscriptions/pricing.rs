@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Subscriptions, model::PriceLineView};
 use crate::{
     Error, Result, calendar,
-    catalog::{self, Offer, SoldTerm},
+    catalog::{self, Offer, Service, SoldTerm, form_in_language},
     coupons::{self, CouponCode, Evaluated},
     crypto::Secret,
     ids::{PlanId, UserId},
@@ -118,7 +118,7 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
         description,
         config,
         given,
-    } = check_config(shop, &plugin, check, order.user_id).await?;
+    } = check_config(shop, &plugin, (check, &offer.service), order.user_id).await?;
     let moment = shop.clock.now();
     let request = contract::PriceRequest {
         settings: settings.clone(),
@@ -188,16 +188,17 @@ pub(super) struct Checked {
     pub(super) given: BTreeMap<String, Secret>,
 }
 
-/// Checks a configuration against the plugin's description of the settings, and the plan. The
+/// Checks a configuration of a service against the plugin's description of the settings, and the plan. The
 /// plugin does not see secret values.
 pub(super) async fn check_config(
     shop: &Subscriptions,
     plugin: &Plugin,
-    mut input: contract::ConfigCheck,
+    (mut input, service): (contract::ConfigCheck, &Service),
     user_id: UserId,
 ) -> Result<Checked> {
     let description = plugins::describe(plugin, &input.settings).await?;
-    schema::validate(&description.config_schema, &mut input.config, "config")?;
+    let (form, texts) = (&description.config_schema, &service.indonesian_form);
+    schema::validate(&form_in_language(form, texts), &mut input.config, "config")?;
     let given = given::take(&description.config_schema, &mut input.config, given::MARK);
     let config = input.config.clone();
     match plugins::decide::<contract::service::Check>(&shop.plugins, plugin, input, user_id.into())

@@ -111,6 +111,23 @@ mod tests {
     }
 
     #[test]
+    fn texts_of_fields_that_the_form_lacks_are_shown_where_they_are() {
+        let mut fixture = free();
+        fixture.description.config_schema = json!({
+            "type": "object", "properties": {"zone": {"type": "string", "default": "UTC"}},
+        });
+        let naming =
+            |field: &str| format!("{TEMPLATE}[texts.id.form.{field}]\ntitle = \"Zona waktu\"\n");
+        assert_eq!(told(&fixture, &naming("zone")), Vec::<String>::new());
+        assert_eq!(
+            told(&fixture, &naming("zoon")),
+            [
+                "shop/fixture.toml:30:1: texts.id.form.zoon: fixture: [texts.id.form] names `zoon`, which the form does not have; name some of: zone",
+            ]
+        );
+    }
+
+    #[test]
     fn every_plan_goes_through_the_gate() {
         let mut fixture = free();
         fixture.manifests =

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     case::Case,
-    template::{Spot, Template},
+    template::{Spot, Template, fields_of},
 };
 
 const DESCRIBE_FIX: &str = "give the plugin the settings it asks for; write the schema as JSON Schema 2020-12, with proposals that it accepts, and one port an endpoint";
@@ -74,6 +74,7 @@ fn not_made(why: String) -> Finding {
 pub(super) fn examine(service: &Service<'_>, session: &mut Session<'_>, found: &mut Vec<Finding>) {
     describe(service, session, found);
     images(service, found);
+    form(service, found);
     for plan in &service.plans {
         let mut trial = Trial {
             session,
@@ -152,6 +153,22 @@ fn images(service: &Service<'_>, found: &mut Vec<Finding>) {
         spot,
         message,
         fix: format!("list exactly: {}", names.join(", ")),
+    }));
+}
+
+/// Checks that the template translates only fields that the plugin's form has.
+fn form(service: &Service<'_>, found: &mut Vec<Finding>) {
+    let Some(Template { slug, texts, .. }) = service.template else {
+        return;
+    };
+    let known = fields_of(&service.description.config_schema);
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
+    let unknown = texts.form.keys().filter(|name| !known.contains(*name));
+    found.extend(unknown.map(|name| Finding {
+        check: "template",
+        spot: Spot::Form(name.clone()),
+        message: format!("{slug}: [texts.id.form] names `{name}`, which the form does not have"),
+        fix: format!("name some of: {}", names.join(", ")),
     }));
 }
 

@@ -7,9 +7,9 @@ use dermaga_runtime::{
     gate::Exception,
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Category, ImageSupport, Plan, PlanTerm, Template, TemplateError};
+use super::{Category, ImageSupport, Plan, PlanTerm, ServiceTexts, Template, TemplateError, texts};
 
 /// Content of a template before it is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,7 @@ pub struct Draft {
     pub name: String,
     pub summary: String,
     pub description: String,
+    pub texts: ServiceTexts,
     pub featured: bool,
     pub plugin: String,
     pub category: Category,
@@ -35,6 +36,7 @@ impl From<Template> for Draft {
             name: template.name,
             summary: template.summary,
             description: template.description,
+            texts: template.texts,
             featured: template.featured,
             plugin: template.plugin,
             category: template.category,
@@ -66,12 +68,14 @@ impl Draft {
         line(entry("name", &self.name));
         line(entry("summary", &self.summary));
         line(entry("description", &self.description));
+        line(in_indonesian(&self.texts));
         line(entry("featured", &self.featured));
         line(entry("plugin", &self.plugin));
         line("[category]".to_owned());
         line(entry("slug", &self.category.slug));
         line(entry("name", &self.category.name));
         line(entry("description", &self.category.description));
+        line(in_indonesian(&self.category.texts));
         line("[images]".to_owned());
         for (name, reference) in &self.images {
             line(match self.image_support.get(name) {
@@ -107,6 +111,7 @@ fn plan(plan: &Plan) -> String {
         entry("quota", &plan.quota),
         entry("max_instances_per_user", &plan.max_instances_per_user),
         entry("features", &plan.features),
+        in_indonesian(&plan.texts),
         "[plans.resources]".to_owned(),
         entry("cpu_millis", &resources.cpu_millis),
         entry("memory_mib", &resources.memory_mib),
@@ -138,6 +143,11 @@ fn image(reference: &str, support: &ImageSupport) -> String {
         support.checked_on,
         quoted(&support.source)
     )
+}
+
+/// Writes the texts of a part of the template in Indonesian.
+fn in_indonesian(texts: &impl Serialize) -> String {
+    entry(texts::KEY, &json!({ (texts::INDONESIAN): texts }))
 }
 
 fn entry(key: &str, value: &impl Serialize) -> String {
@@ -177,8 +187,6 @@ fn is_some(value: &&Value) -> bool {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-
-    use serde_json::json;
 
     use super::*;
 

@@ -121,7 +121,7 @@ fn contradictions(read: &read::Read, all: &[read::Read]) -> Vec<TemplateError> {
     }
     let otherwise = first
         .get(category.slug.as_str())
-        .filter(|first| first.template.category != *category)
+        .filter(|first| first.template.category.contradicts(category))
         .map(|first| {
             read.category.problem(format!(
                 "the category `{}` has another name or description in {}; say the same in both",

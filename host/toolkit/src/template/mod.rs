@@ -14,6 +14,7 @@ mod rules;
 mod settings;
 mod spots;
 mod terms;
+mod texts;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -29,6 +30,8 @@ pub use folder::{Folder, RefusedFile};
 pub use images::ImageSupport;
 pub use spots::Spot;
 pub use terms::{MOST_TERMS, PlanTerm, TERMS};
+pub(crate) use texts::fields_of;
+pub use texts::{CategoryTexts, FieldTexts, FormTexts, PlanTexts, ServiceTexts, translate_form};
 
 /// A service on sale.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -41,6 +44,8 @@ pub struct Template {
     pub summary: String,
     /// Some paragraphs for the service's own page.
     pub description: String,
+    /// The same in Indonesian.
+    pub texts: ServiceTexts,
     pub featured: bool,
     /// Id of the service plugin that makes it.
     pub plugin: String,
@@ -70,13 +75,27 @@ pub struct Source {
     pub text: String,
 }
 
-/// A category of the catalogue. Templates with the same category slug must agree on its texts.
+/// A category of the catalogue. Templates with the same category slug must agree on its texts; those in
+/// Indonesian may be in one of them alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Category {
     pub slug: String,
     pub name: String,
     pub description: String,
+    /// The same in Indonesian.
+    pub texts: CategoryTexts,
+}
+
+impl Category {
+    /// Returns true when this category has other texts in another template.
+    fn contradicts(&self, other: &Self) -> bool {
+        let none = CategoryTexts::default();
+        let are_both_given = self.texts != none && other.texts != none;
+        self.name != other.name
+            || self.description != other.description
+            || (are_both_given && self.texts != other.texts)
+    }
 }
 
 /// Exceptions from the gate's rules for this service.
@@ -105,6 +124,8 @@ pub struct Plan {
     pub max_instances_per_user: u32,
     /// Texts for the comparison of plans.
     pub features: Vec<String>,
+    /// The same in Indonesian.
+    pub texts: PlanTexts,
     pub resources: contract::Resources,
 }
 

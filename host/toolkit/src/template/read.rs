@@ -11,7 +11,7 @@ use super::{
     fields::{Document, Fields},
     images, rules, settings,
     spots::Spots,
-    terms,
+    terms, texts,
 };
 
 /// Highest monthly price of a plan in rupiah, low enough that the price of a year cannot overflow.
@@ -25,6 +25,37 @@ const MAX_MEMORY_MIB: i64 = 4 << 20;
 /// 64 TiB.
 const MAX_STORAGE_GIB: i64 = 64 << 10;
 const MAX_REPLICAS: i64 = 100;
+
+/// Keys of a template.
+const KEYS: &[&str] = &[
+    "slug",
+    "name",
+    "summary",
+    "description",
+    texts::KEY,
+    "featured",
+    "plugin",
+    "category",
+    "images",
+    "pod_security",
+    settings::KEY,
+    "plans",
+];
+
+/// Keys of a plan.
+const PLAN_KEYS: &[&str] = &[
+    "slug",
+    "name",
+    "tier",
+    "monthly_price",
+    "quota",
+    "max_instances_per_user",
+    "features",
+    texts::KEY,
+    "resources",
+    "terms",
+    "storage_price",
+];
 
 /// A template, with the places of values that other templates could contradict.
 #[derive(Debug)]
@@ -54,23 +85,12 @@ pub(super) fn template(file: &str, text: &str) -> Result<Read, Vec<TemplateError
 }
 
 fn service(fields: &Fields<'_, '_>) -> Option<Read> {
-    fields.only(&[
-        "slug",
-        "name",
-        "summary",
-        "description",
-        "featured",
-        "plugin",
-        "category",
-        "images",
-        "pod_security",
-        settings::KEY,
-        "plans",
-    ]);
+    fields.only(KEYS);
     let slug = fields.required("slug", rules::slug(2));
     let name = fields.required("name", rules::title(80));
     let summary = fields.required("summary", rules::title(300));
     let description = fields.required("description", rules::prose(5000));
+    let texts = texts::of_service(fields);
     let featured = fields.optional("featured", false, rules::boolean);
     let plugin = fields.required("plugin", rules::slug(3));
     let category = fields.table("category");
@@ -86,7 +106,7 @@ fn service(fields: &Fields<'_, '_>) -> Option<Read> {
     let settings = fields.free(settings::KEY, "plugin");
     let plans = plans(&fields.tables("plans"));
     let (settings, places) = settings?;
-    let plans = plans?;
+    let (plans, texts) = (plans?, texts?);
     let ((images, image_support), spots) = (images?, Spots::of(fields, &plans)?);
     Some(Read {
         template: Template {
@@ -94,6 +114,7 @@ fn service(fields: &Fields<'_, '_>) -> Option<Read> {
             name: name?,
             summary: summary?,
             description: description?,
+            texts,
             featured: featured?,
             plugin: plugin?,
             category: category?,
@@ -112,14 +133,16 @@ fn service(fields: &Fields<'_, '_>) -> Option<Read> {
 }
 
 fn category(fields: &Fields<'_, '_>) -> Option<Category> {
-    fields.only(&["slug", "name", "description"]);
+    fields.only(&["slug", "name", "description", texts::KEY]);
     let slug = fields.required("slug", rules::slug(2));
     let name = fields.required("name", rules::title(80));
     let description = fields.required("description", rules::prose(1000));
+    let texts = texts::of_category(fields);
     Some(Category {
         slug: slug?,
         name: name?,
         description: description?,
+        texts: texts?,
     })
 }
 
@@ -159,18 +182,7 @@ fn plans(tables: &[Fields<'_, '_>]) -> Option<Vec<Plan>> {
 
 /// Reads a plan. Returns slug and tier even when the rest is wrong, to find duplicates.
 fn plan(fields: &Fields<'_, '_>) -> (Option<String>, Option<Tier>, Option<Plan>) {
-    fields.only(&[
-        "slug",
-        "name",
-        "tier",
-        "monthly_price",
-        "quota",
-        "max_instances_per_user",
-        "features",
-        "resources",
-        "terms",
-        "storage_price",
-    ]);
+    fields.only(PLAN_KEYS);
     let slug = fields.required("slug", rules::slug(2));
     let name = fields.required("name", rules::title(80));
     let tier = fields.required("tier", rules::tier);
@@ -179,6 +191,7 @@ fn plan(fields: &Fields<'_, '_>) -> (Option<String>, Option<Tier>, Option<Plan>)
     let max_instances_per_user =
         fields.required("max_instances_per_user", rules::whole(1, MAX_QUOTA));
     let features = fields.list("features", 1, rules::title(200));
+    let texts = texts::of_plan(fields, features.as_ref().map(Vec::len));
     let resources = fields
         .table("resources")
         .and_then(|fields| resources(&fields));
@@ -210,6 +223,7 @@ fn plan(fields: &Fields<'_, '_>) -> (Option<String>, Option<Tier>, Option<Plan>)
             quota: quota?,
             max_instances_per_user: max_instances_per_user?,
             features: features?,
+            texts: texts?,
             resources: resources?,
         })
     };

@@ -6,6 +6,7 @@ use super::{
     Plan,
     error::{Place, TemplateError},
     fields::Fields,
+    texts,
 };
 
 /// A part of a template.
@@ -21,6 +22,8 @@ pub enum Spot {
     Plan(String),
     /// The storage of a plan, by the plan's slug.
     Storage(String),
+    /// The texts of a field of the form, by the field's name.
+    Form(String),
 }
 
 /// Places of everything but the settings.
@@ -30,6 +33,7 @@ pub(super) struct Spots {
     each_image: BTreeMap<String, Place>,
     /// Places of the plan and of its storage, by the plan's slug.
     plans: BTreeMap<String, (Place, Place)>,
+    form: BTreeMap<String, Place>,
 }
 
 impl Spots {
@@ -49,6 +53,12 @@ impl Spots {
                 .map(|name| (name.to_owned(), images.place(name)))
                 .collect(),
             plans: plans?,
+            form: texts::form_of(fields)
+                .map(|form| {
+                    let places = form.keys().map(|name| (name.to_owned(), form.place(name)));
+                    places.collect()
+                })
+                .unwrap_or_default(),
         })
     }
 
@@ -60,6 +70,7 @@ impl Spots {
             Spot::Image(name) => self.each_image.get(name).or(Some(&self.images)),
             Spot::Plan(slug) => self.plans.get(slug).map(|(plan, _)| plan),
             Spot::Storage(slug) => self.plans.get(slug).map(|(_, storage)| storage),
+            Spot::Form(name) => self.form.get(name),
         };
         place.map(|place| place.problem(message))
     }

@@ -213,6 +213,23 @@ fn a_folder_is_read_whole_and_contradictions_between_files_are_found() {
 }
 
 #[test]
+fn a_category_may_have_its_other_texts_in_one_file_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = |name: &str| format!("{GOOD}[category.texts.id]\nname = \"{name}\"\n");
+    let write = |file: &str, slug: &str, text: &str| {
+        let text = text.replace("slug = \"n8n\"", &format!("slug = \"{slug}\""));
+        fs::write(folder.path().join(file), text).unwrap();
+    };
+    write("a.toml", "first", GOOD);
+    write("b.toml", "second", &named("Alat"));
+    assert_eq!(Template::load_dir(folder.path()).unwrap().len(), 2);
+    write("a.toml", "first", &named("Perkakas"));
+    let found = Template::load_dir(folder.path()).unwrap_err();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].key, "category.slug");
+}
+
+#[test]
 fn a_missing_folder_is_one_error_without_a_line() {
     let errors = Template::load_dir(Path::new("/nonexistent/templates")).unwrap_err();
     assert!(

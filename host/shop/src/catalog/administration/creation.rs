@@ -7,7 +7,7 @@ use dermaga_runtime::{
     contract::{Resources, Settings},
     gate::Exception,
 };
-use dermaga_toolkit::template::{self, Draft, Template, TemplateError};
+use dermaga_toolkit::template::{self, Draft, PlanTexts, ServiceTexts, Template, TemplateError};
 use serde_json::json;
 
 use super::{ManagedPlan, ManagedService, WRITTEN_HERE, managed, plan_row, service_row, store};
@@ -50,6 +50,7 @@ impl From<NewPlan> for template::Plan {
             quota: new.quota,
             max_instances_per_user: new.max_instances_per_user,
             features: new.features,
+            texts: PlanTexts::default(),
             resources: new.resources,
         }
     }
@@ -73,7 +74,10 @@ pub struct NewService {
 }
 
 /// Returns the id and the texts of a category.
-pub(super) async fn category(conn: &mut Conn, slug: &str) -> Result<(CategoryId, String, String)> {
+pub(super) async fn category(
+    conn: &mut Conn,
+    slug: &str,
+) -> Result<(CategoryId, template::Category)> {
     let found = store::category(conn, slug).await?;
     found.ok_or_else(|| Error::invalid("category", format!("there is no category `{slug}`")))
 }
@@ -90,22 +94,19 @@ pub async fn create_service(
     reason: &str,
 ) -> Result<Uncommitted<ManagedService>> {
     let mut conn = catalog.db.read().await?;
-    let (_, name, description) = category(&mut conn, &new.category).await?;
+    let (_, category) = category(&mut conn, &new.category).await?;
     drop(conn);
     if catalog.plugins.active(&new.plugin).is_err() {
         let message = format!("no version of a plugin `{}` is active", new.plugin);
         return Err(Error::invalid("plugin", message));
     }
     let draft = Draft {
-        category: template::Category {
-            slug: new.category,
-            name,
-            description,
-        },
+        category,
         slug: new.slug,
         name: new.name,
         summary: new.summary,
         description: new.description,
+        texts: ServiceTexts::default(),
         featured: new.featured,
         plugin: new.plugin,
         images: new.images,
@@ -193,6 +194,7 @@ pub(super) async fn check_plan(
         quota: size(plan.total_quota)?,
         max_instances_per_user: size(plan.max_instances_per_user)?,
         features: plan.features.0.clone(),
+        texts: PlanTexts::default(),
     };
     let template = with_one_plan(catalog, service_id, plan, Sent::Edit).await?;
     check(catalog, &template, Sent::Edit).await

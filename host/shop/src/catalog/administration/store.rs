@@ -1,6 +1,7 @@
 //! SQL of what administrators do with services and plans.
 
 use chrono::{DateTime, Utc};
+use dermaga_toolkit::template::{self, CategoryTexts};
 use sqlx::types::Json;
 
 use super::{PlanRow, ServiceRow, ServiceSales, ServiceState, ServicesFilter};
@@ -54,7 +55,8 @@ pub(super) async fn service(conn: &mut Conn, id: ServiceId) -> sqlx::Result<Opti
 }
 
 const PLANS: &str = "SELECT id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib, replicas,
-    total_quota, used_quota, max_instances_per_user, features, terms, storage_price, active, created_at, edited, retired_at, updated_at
+    total_quota, used_quota, max_instances_per_user, features, terms, storage_price, active, created_at, edited, retired_at, updated_at,
+    CASE WHEN edited LIKE '% features %' THEN NULL ELSE indonesian_features END AS indonesian_features
     FROM service_plans";
 
 /// Plans of these services, sold or not.
@@ -219,13 +221,31 @@ pub(super) async fn delete_plan(conn: &mut Conn, id: PlanId) -> sqlx::Result<()>
     execute!(conn, "DELETE FROM service_plans WHERE id = $1", id).map(|_| ())
 }
 
-/// Id, name and description of a category.
+/// Id and texts of a category.
 pub(super) async fn category(
     conn: &mut Conn,
     slug: &str,
-) -> sqlx::Result<Option<(CategoryId, String, String)>> {
-    let sql = "SELECT id, name, description FROM service_categories WHERE slug = $1";
-    fetch_optional!(conn, (CategoryId, String, String), sql, slug)
+) -> sqlx::Result<Option<(CategoryId, template::Category)>> {
+    type Row = (CategoryId, String, String, Option<String>, Option<String>);
+    let sql = "SELECT id, name, description, indonesian_name, indonesian_description
+               FROM service_categories WHERE slug = $1";
+    let row = fetch_optional!(conn, Row, sql, slug)?;
+    Ok(
+        row.map(|(id, name, description, in_indonesian, described)| {
+            let texts = CategoryTexts {
+                name: in_indonesian,
+                description: described,
+            };
+            let slug = slug.to_owned();
+            let category = template::Category {
+                slug,
+                name,
+                description,
+                texts,
+            };
+            (id, category)
+        }),
+    )
 }
 
 /// Returns the service with this slug, sold or not.

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     Result,
-    catalog::Sizes,
+    catalog::{self, Sizes, form_in_language},
     cluster::masked,
     crypto::{Secret, Vault},
     db::{Clock, Conn},
@@ -166,10 +166,12 @@ pub(super) async fn preview(
     let mut conn = instances.db.read().await?;
     let terms = instances_store::terms(&mut conn, instance.id).await?;
     let secrets = secrets::open(&mut conn, &instances.vault, instance).await?;
+    let texts = catalog::form_texts(&mut conn, &terms.service).await?;
     drop(conn);
     let description = plugins::describe(target, &recipe.settings).await?;
     let config_schema = &description.config_schema;
-    schema::validate(config_schema, &mut recipe.config, "config")?;
+    let form = form_in_language(config_schema, &texts);
+    schema::validate(&form, &mut recipe.config, "config")?;
     schema::refuse_fixed(config_schema, &instance.config, &recipe.config, "config")?;
     let given = given::take_changed(config_schema, &instance.config, &mut recipe.config);
     let terms_after = Terms {

@@ -209,7 +209,7 @@ pub(super) async fn permit(
         plan: asked,
         config,
     };
-    pricing::check_config(shop, &plugin, check, user_id).await?;
+    pricing::check_config(shop, &plugin, (check, &to.service), user_id).await?;
     let pods = provisioning::rehearse_change(&shop.instances, current.id, to, asking).await?;
     Ok(Permitted {
         plugin,
