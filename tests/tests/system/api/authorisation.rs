@@ -214,7 +214,7 @@ fn fault(status: u16, body: Option<&Value>) -> Option<&'static str> {
 }
 
 /// Fills the names in a path with those of nothing.
-fn filled(path: &str) -> String {
+pub(super) fn filled(path: &str) -> String {
     let parts = path.split('/').map(|part| match part {
         "{digest}" => "0".repeat(64),
         part if part.starts_with('{') => Uuid::nil().to_string(),
@@ -274,14 +274,14 @@ async fn every_operation_answers_each_caller_as_the_matrix_says(shop: Shop) {
 }
 
 /// Real ids of a customer, by the beginning of the paths that they are in.
-struct Belongings(Vec<(&'static str, String)>);
+pub(super) struct Belongings(pub(super) Vec<(&'static str, String)>);
 
 fn id(value: &Value) -> String {
     value["id"].as_str().unwrap().to_owned()
 }
 
 impl Belongings {
-    async fn of(shop: &Shop, owner: &Client) -> Self {
+    pub(super) async fn of(shop: &Shop, owner: &Client) -> Self {
         let order = json!({ "planId": shop.plan("n8n", "free").await });
         let bought = owner.post("/api/subscriptions", order).await.data(201);
         let instance = bought["instanceId"].as_str().unwrap().to_owned();
@@ -324,7 +324,7 @@ impl Belongings {
     }
 
     /// Fills the first name of a path with the id of what is there.
-    fn path(&self, path: &str) -> String {
+    pub(super) fn path(&self, path: &str) -> String {
         let found = self.0.iter().find(|(start, _)| path.starts_with(start));
         let (_, id) = found.unwrap_or_else(|| panic!("whose is {path}? Add it to Belongings"));
         let (before, rest) = path.split_once('{').unwrap();

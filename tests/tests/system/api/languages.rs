@@ -22,6 +22,8 @@ both_engines!(
         a_sign_in_is_answered_in_the_language_of_the_account,
         rules_that_fields_break_are_told_in_the_language,
         sentences_within_the_data_are_in_the_language,
+        the_catalogue_is_in_the_language,
+        files_are_in_the_language,
     ]
 );
 
@@ -234,6 +236,107 @@ async fn a_sign_in_is_answered_in_the_language_of_the_account(shop: Shop) {
     refused.fails(403, "ACCOUNT_DISABLED");
     let expected = "Akun ini dinonaktifkan. Hubungi layanan pelanggan toko ini.";
     assert_eq!(message(&refused), expected);
+}
+
+/// What is sold is described in both languages, and names are the same in both.
+async fn the_catalogue_is_in_the_language(shop: Shop) {
+    const N8N: &str = "/api/catalog/services/n8n";
+    const SUMMARY: &str =
+        "Otomatiskan pekerjaan antara layanan yang Anda pakai, tanpa menulis program.";
+    let indonesian = shop.client().in_language(Some("id"));
+    let first = shop.client().get(N8N).await.data(200);
+    let other = indonesian.get(N8N).await.data(200);
+    for (place, said) in [
+        ("/summary", SUMMARY),
+        ("/categoryName", "Alat Pengembangan"),
+        ("/plans/1/features/0", "Setengah inti CPU"),
+        (
+            "/plugin/configSchema/properties/timezone/title",
+            "Zona waktu",
+        ),
+        (
+            "/plugin/configSchema/properties/mail/properties/host/description",
+            "Nama server surel.",
+        ),
+    ] {
+        assert_eq!(other.pointer(place), Some(&json!(said)), "{place}");
+        assert_ne!(first.pointer(place), other.pointer(place), "{place}");
+    }
+    for place in [
+        "/name",
+        "/plans/1/name",
+        "/plans/1/monthlyPrice",
+        "/plugin/configSchema/properties/timezone/pattern",
+    ] {
+        assert_eq!(first.pointer(place), other.pointer(place), "{place}");
+    }
+    let listed = indonesian.get(LIST).await.data(200);
+    let mut listed = listed.as_array().unwrap().iter();
+    let tools = listed
+        .find(|one| one["slug"] == "development-tools")
+        .unwrap();
+    assert_eq!(tools["name"], "Alat Pengembangan");
+    let found = indonesian.get("/api/catalog/search?q=otomatiskan").await;
+    assert_eq!(found.data(200)[0]["slug"], "n8n");
+
+    // The form explains itself in a refusal, too.
+    let customer = shop.customer("katalog@example.com").await;
+    let order = json!({ "planId": other["plans"][0]["id"], "config": { "timezone": "?" } });
+    let quote = "/api/subscriptions/quote";
+    let refused = customer.in_language(Some("id")).post(quote, order).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    let expected = "tidak sah: Nama IANA zona waktu yang dipakai alur kerja terjadwal";
+    assert_eq!(refused.detail("config/timezone"), Some(expected));
+
+    // An administrator writes for all languages.
+    let admin = shop.admin().await;
+    let path = format!("/api/admin/services/{}", other["id"].as_str().unwrap());
+    let reason = "The old one was too long.";
+    let edit = json!({ "summary": "Flows.", "reason": reason });
+    admin.put(&path, edit).await.data(200);
+    let edited = indonesian.get(N8N).await.data(200);
+    assert_eq!(edited["summary"], "Flows.");
+    assert_eq!(edited["description"], other["description"]);
+    let back = json!({ "reason": reason });
+    admin.post(&format!("{path}/reset"), back).await.data(200);
+    assert_eq!(indonesian.get(N8N).await.data(200)["summary"], SUMMARY);
+}
+
+/// Files that customers keep are in the language, too; names of columns, numbers and codes are in none.
+async fn files_are_in_the_language(shop: Shop) {
+    let customer = shop
+        .customer_with_credit("berkas@example.com", 75_000)
+        .await;
+    let list = customer.get("/api/wallet/transactions").await.data(200);
+    let number = list[0]["number"].as_str().unwrap();
+    let receipt = format!("/api/wallet/transactions/{number}/receipt");
+    for (language, lines, labels) in [
+        (
+            "id",
+            ["Saldo awal", "Kupon ", "Saldo akhir"],
+            ["Kuitansi", "Pelanggan", "Ditambahkan ke dompet", "Kupon "],
+        ),
+        (
+            "en",
+            ["Opening balance", "Coupon ", "Closing balance"],
+            ["Receipt", "Customer", "Added to the wallet", "Coupon "],
+        ),
+    ] {
+        let client = customer.in_language(Some(language));
+        let statement = client.get("/api/wallet/statement").await;
+        assert_eq!(header(&statement, "content-language"), language);
+        assert!(varies(&statement));
+        let heading = "time,number,type,description,paid,bonus,paid_balance,bonus_balance";
+        for line in lines.into_iter().chain([heading, "75000"]) {
+            assert!(statement.text.contains(line), "{line}: {}", statement.text);
+        }
+        let receipt = client.get(&receipt).await;
+        assert_eq!(header(&receipt, "content-language"), language);
+        let text = receipt.pdf_text();
+        for label in labels.into_iter().chain([number, "Rp75.000"]) {
+            assert!(text.contains(label), "{label}: {text}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -67,6 +67,7 @@ pub(crate) mod statements;
 pub(crate) mod ticket_administration;
 pub(crate) mod ticket_mails;
 pub(crate) mod tickets;
+pub(crate) mod translated;
 pub(crate) mod two_factor;
 pub(crate) mod updates;
 pub(crate) mod users;

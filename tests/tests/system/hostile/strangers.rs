@@ -242,7 +242,7 @@ async fn bonuses_wait_for_a_confirmed_address(shop: Shop) {
     assert_eq!(bonuses[0]["granted"], false, "{bonuses:#}");
     assert_eq!(
         bonuses[0]["message"],
-        "You get this when your e-mail address is confirmed."
+        "Anda mendapatkannya setelah alamat surel Anda dikonfirmasi."
     );
     let customer = shop
         .client()
