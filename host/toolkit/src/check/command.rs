@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use dermaga_runtime::{Runtime, SizeClass};
 
-use super::{conformance, report::Report};
+use super::{conformance, report::Report, sale::unused_texts};
 use crate::{
     build::{Event, PluginSource, Progress},
     case::{self, Case, CaseError},
@@ -89,6 +89,10 @@ pub fn check(
         .map(Case::load_dir)
         .transpose()?
         .unwrap_or_default();
+    let unused = unused_texts(&plugin, &templates);
+    if !unused.is_empty() {
+        return Err(CheckError::Templates(unused));
+    }
     let mut report = conformance(&plugin, &templates, &cases);
     if let Some(timing) = &mut report.timing {
         timing.load_micros = u64::try_from(loading.as_micros()).ok();
