@@ -160,6 +160,7 @@ async fn upload(shop: &Path, compiler: Compiler) -> (u16, Value) {
     let form = Form::new().part("component", Part::bytes(slow_to_compile()));
     let answer = reqwest::Client::new()
         .post(format!("{server}/api/admin/plugins"))
+        .header("Accept-Language", "en")
         .bearer_auth(token)
         .multipart(form)
         .send()
