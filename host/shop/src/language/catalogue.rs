@@ -62,7 +62,7 @@ impl Catalogue {
     pub(super) fn of(sentences: &[&str], words: &str) -> Self {
         Self {
             sentences: Table::of(sentences.iter().flat_map(|file| entries(file))),
-            words: Table::of(entries(words)),
+            words: Table::of(entries(words)).counting(),
         }
     }
 
@@ -246,6 +246,15 @@ impl Table {
         table
     }
 
+    /// Lets a noun behind a gap alone follow a number: other words of ours end with the same nouns.
+    fn counting(mut self) -> Self {
+        for template in &mut self.others {
+            template.counts =
+                matches!(template.literals.as_slice(), [first, _] if first.is_empty());
+        }
+        self
+    }
+
     fn exact(&self, text: &str) -> Option<&str> {
         self.exact.get(text).map(String::as_str)
     }
@@ -275,6 +284,8 @@ struct Template {
     /// Texts before, between and after the gaps.
     literals: Vec<String>,
     literal_bytes: usize,
+    /// True where the gap holds a number alone.
+    counts: bool,
     indonesian: Vec<Piece>,
 }
 
@@ -292,6 +303,7 @@ impl Template {
         Self {
             literal_bytes: literals.iter().map(String::len).sum(),
             literals,
+            counts: false,
             indonesian: pieces(indonesian),
         }
     }
@@ -327,6 +339,9 @@ impl Template {
             left = after;
         }
         arguments.push(left);
+        if self.counts && !text.starts_with(|first: char| first.is_ascii_digit()) {
+            return None;
+        }
         Some(arguments)
     }
 

@@ -11,6 +11,22 @@ fn arguments_that_are_words_of_ours_are_said_too() {
     for (english, indonesian) in [
         ("There is no such plan.", "Tidak ada paket tersebut."),
         (
+            "The notice is not as Midtrans writes it: it must be an object.",
+            "Pemberitahuan ini tidak seperti yang ditulis Midtrans: isinya harus berupa objek.",
+        ),
+        (
+            "must be a whole number, or one of: forever",
+            "harus berupa bilangan bulat, atau salah satu dari: forever",
+        ),
+        (
+            "must be a whole number, or at least 1, or one of: forever",
+            "harus berupa bilangan bulat, atau paling sedikit 1, atau salah satu dari: forever",
+        ),
+        (
+            "must be at least 1, or one of: forever",
+            "harus paling sedikit 1, atau salah satu dari: forever",
+        ),
+        (
             "There is no such canned answer.",
             "Tidak ada jawaban siap pakai tersebut.",
         ),
