@@ -21,7 +21,7 @@ const LONGEST: usize = 2_000;
 /// Most sentences of a text that is read sentence by sentence.
 const MOST_SENTENCES: usize = 8;
 /// Depth to which arguments of arguments are looked at.
-const DEEPEST: u8 = 3;
+const DEEPEST: u8 = 4;
 
 /// Returns the catalogue, which is read once.
 pub(super) fn indonesian() -> &'static Catalogue {
