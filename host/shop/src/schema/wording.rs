@@ -132,7 +132,7 @@ fn of_branches(
         .into_iter()
         .flat_map(|errors| of_errors(errors, schema, formats))
     {
-        // What was sent is one value, and no form's own.
+        // Each form's message repeats the value that was sent; said several times it could not be translated.
         let message = fault.message.split(", not ").next().unwrap_or_default();
         let form = message.trim_start_matches("must be ").to_owned();
         if !forms.contains(&form) {

@@ -127,7 +127,7 @@ mod tests {
         );
     }
 
-    /// An author is told of texts that nothing shows; a shop with an earlier version of the plugin sells.
+    /// Texts that nothing shows are reported to authors; a shop with an earlier version of the plugin sells.
     #[test]
     fn texts_of_fields_that_the_form_lacks_are_shown_where_they_are() {
         let mut fixture = free();

@@ -238,7 +238,7 @@ async fn a_sign_in_is_answered_in_the_language_of_the_account(shop: Shop) {
     assert_eq!(message(&refused), expected);
 }
 
-/// What is sold is described in both languages, and names are the same in both.
+/// Descriptions of services and plans are in both languages, and names are the same in both.
 async fn the_catalogue_is_in_the_language(shop: Shop) {
     const N8N: &str = "/api/catalog/services/n8n";
     const SUMMARY: &str =

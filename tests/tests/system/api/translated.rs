@@ -265,7 +265,7 @@ async fn refusals_are_told_in_indonesian() {
     walk.end(800);
 }
 
-/// What customers and administrators read of a shop in which something was bought.
+/// Answers that customers and administrators read, of a shop in which something was bought.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_read_is_told_in_indonesian() {
     let shop = Shop::open(Engine::Sqlite).await.unwrap();

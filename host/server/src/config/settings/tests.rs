@@ -23,7 +23,7 @@ fn every_name_is_there_once_and_every_default_fits_its_rule() {
     }
 }
 
-/// What takes an address of the web and no other text is shown as an address.
+/// Settings that take an address of the web, and no other text, are marked as addresses.
 #[test]
 fn addresses_are_marked() {
     for setting in SETTINGS {
