@@ -16,7 +16,7 @@ use super::{
     error::{ConfigError, Problem},
     file, midtrans, names, otel, rules,
     setting::Setting,
-    settings::SETTINGS,
+    settings::all_settings,
 };
 
 /// Sources of settings; later fields win.
@@ -301,8 +301,8 @@ impl Given {
 
     fn apply(mut self) -> (Loaded, Faults) {
         let mut config = Config::default();
-        let mut origins = Vec::with_capacity(SETTINGS.len());
-        for setting in SETTINGS {
+        let mut origins = Vec::new();
+        for setting in all_settings() {
             let (value, note, source) = match self.values.remove(setting.key) {
                 Some((cleaned, source)) => (Some(cleaned.value), cleaned.note, source),
                 None => (setting.default.map(str::to_owned), None, Source::Default),

@@ -1,4 +1,4 @@
-//! Configuration by the operator: one table of settings ([`SETTINGS`]), and the values in force.
+//! Configuration by the operator: one table of settings ([`all_settings`]), and the values in force.
 //!
 //! Values come from the configuration file, then `.env` beside it, then the environment, then
 //! flags; a later source wins.
@@ -39,7 +39,7 @@ pub use keys::{Keys, KeysError};
 pub use load::{Loaded, Origin, Source, Sources, load};
 pub use reference::reference;
 pub use setting::Setting;
-pub use settings::SETTINGS;
+pub use settings::all_settings;
 
 use crate::{http, telemetry};
 
@@ -53,7 +53,7 @@ pub enum Environment {
     Production,
 }
 
-/// Every value in force. [`SETTINGS`] says what each one means and where it comes from.
+/// Every value in force. [`all_settings`] says what each one means and where it comes from.
 ///
 /// The default is empty: the table has the settings' defaults, as [`Config::in_folder`] applies.
 #[derive(Debug, Clone, Default)]

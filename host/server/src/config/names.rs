@@ -1,6 +1,6 @@
 //! Names of settings: which of a source's names are meant for this program, and which are misspelt.
 
-use super::{error::Problem, load::Source, setting::Setting, settings::SETTINGS};
+use super::{error::Problem, load::Source, setting::Setting, settings::all_settings};
 
 /// Names that begin so are this program's: an unknown one is a misspelt setting.
 const FAMILIES: &[&str] = &[
@@ -24,12 +24,12 @@ const OTHER_VARIABLES: &[&str] = &["DERMAGA_CONFIG", "DERMAGA_SERVER", "DERMAGA_
 
 /// The setting of this name in the environment.
 pub(super) fn by_variable(name: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.env == name)
+    all_settings().find(|setting| setting.env == name)
 }
 
 /// The setting of this key in the file.
 pub(super) fn by_key(key: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.key == key)
+    all_settings().find(|setting| setting.key == key)
 }
 
 /// True for a variable that was meant as a setting and is none.
@@ -78,7 +78,7 @@ pub(super) fn meant_key(key: &str) -> Option<&'static str> {
 
 fn nearest_variable(name: &str) -> Option<&'static str> {
     let others = OTHER_VARIABLES.iter().copied();
-    nearest(name, SETTINGS.iter().map(|s| s.env).chain(others), 0.8)
+    nearest(name, all_settings().map(|s| s.env).chain(others), 0.8)
 }
 
 fn nearest_key(key: &str) -> Option<&'static str> {
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn every_setting_is_of_a_family_or_single() {
-        for Setting { env, .. } in SETTINGS {
+        for Setting { env, .. } in all_settings() {
             let of_family = FAMILIES.iter().any(|family| env.starts_with(family));
             assert!(of_family || SINGLE.contains(env), "{env}");
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Loaded, Origin, SETTINGS, Source, midtrans};
+use super::{Loaded, Origin, Source, all_settings, midtrans};
 
 /// `docs/SETTINGS.md`.
 pub fn reference() -> String {
@@ -20,7 +20,7 @@ pub fn reference() -> String {
         marked \"no effect yet\" is checked and nothing else.\n\n\
         | environment | in `dermaga.toml` | default | |\n|---|---|---|---|\n",
     );
-    for setting in SETTINGS {
+    for setting in all_settings() {
         let default = setting
             .default
             .map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
@@ -42,8 +42,7 @@ pub fn reference() -> String {
 impl Loaded {
     /// Lists the values in force, one setting a line, secrets masked.
     pub fn describe(&self) -> String {
-        let width = SETTINGS
-            .iter()
+        let width = all_settings()
             .map(|setting| setting.env.len())
             .max()
             .unwrap_or_default();

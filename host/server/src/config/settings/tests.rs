@@ -9,7 +9,7 @@ use crate::config::Config;
 fn every_name_is_there_once_and_every_default_fits_its_rule() {
     let mut names = HashSet::new();
     let mut config = Config::default();
-    for setting in SETTINGS {
+    for setting in all_settings() {
         assert!(
             names.insert(setting.env) && names.insert(setting.key),
             "{}",
