@@ -7,6 +7,7 @@
 mod address;
 mod delivering;
 mod enqueueing;
+mod fetching;
 mod model;
 mod secrets;
 mod sending;
@@ -38,6 +39,7 @@ use crate::{
 
 pub use address::{LONGEST_URL, Lookup, Lookups};
 pub use enqueueing::enqueue;
+pub use fetching::{Fetched, Fetcher};
 pub use model::{
     Caller, DisabledBecause, NewWebhook, Owner, Webhook, WebhookAttempt, WebhookChange,
     WebhookDelivery, WebhookDeliveryDetail, WebhookDeliveryState,

@@ -91,25 +91,9 @@ impl Attempt {
 
 impl Sender {
     pub(super) fn new(settings: &Settings, checking: Checking) -> reqwest::Result<Self> {
-        // One TLS provider for the process; a second installation changes nothing.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let authorities = settings.authorities.iter();
-        let authorities = authorities.flat_map(|some| some.certificates());
-        let authorities: reqwest::Result<Vec<_>> =
-            authorities.map(reqwest::Certificate::from_der).collect();
-        let http = reqwest::Client::builder()
-            .tls_certs_merge(authorities?)
-            .dns_resolver(checking.clone())
-            // A proxy would look names up by itself.
-            .no_proxy()
-            // An answer could point to where nothing may be sent.
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            // Each connection is for an address that was checked for it.
-            .pool_max_idle_per_host(0)
+        let http = client(settings, &checking)?
             .timeout(settings.timeout)
             .https_only(!settings.allow_http)
-            .referer(false)
             .user_agent(concat!("dermaga-webhooks/", env!("CARGO_PKG_VERSION")))
             .build()?;
         Ok(Self {
@@ -158,8 +142,33 @@ impl Sender {
     }
 }
 
+/// Returns a client, still to be built, that connects to checked addresses only.
+pub(super) fn client(
+    settings: &Settings,
+    checking: &Checking,
+) -> reqwest::Result<reqwest::ClientBuilder> {
+    // One TLS provider for the process; a second installation changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let authorities = settings.authorities.iter();
+    let authorities = authorities.flat_map(|some| some.certificates());
+    let authorities: reqwest::Result<Vec<_>> =
+        authorities.map(reqwest::Certificate::from_der).collect();
+    let client = reqwest::Client::builder()
+        .tls_certs_merge(authorities?)
+        .dns_resolver(checking.clone())
+        // A proxy would look names up by itself.
+        .no_proxy()
+        // An answer could point to where nothing may be sent.
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        // Each connection is for an address that was checked for it.
+        .pool_max_idle_per_host(0)
+        .referer(false);
+    Ok(client)
+}
+
 /// Reads the first bytes of an answer; the rest stays unread.
-async fn beginning(mut response: Response) -> String {
+pub(super) async fn beginning(mut response: Response) -> String {
     let mut bytes = Vec::new();
     while bytes.len() < ANSWER_BYTES
         && let Ok(Some(chunk)) = response.chunk().await
@@ -181,7 +190,7 @@ fn printable(text: &str) -> String {
 }
 
 /// Returns the innermost reason, which says more than those around it.
-fn cause(error: &reqwest::Error) -> String {
+pub(super) fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }
