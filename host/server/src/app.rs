@@ -195,6 +195,10 @@ impl App {
             self.state.instances.clone(),
             cancel.clone(),
         ));
+        workers.spawn(provisioning::domains::watch(
+            self.state.domains.clone(),
+            cancel.clone(),
+        ));
         workers.spawn(catalog::waitlist::watch(
             self.state.catalog.clone(),
             cancel.clone(),

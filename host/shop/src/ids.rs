@@ -154,6 +154,8 @@ ids! {
     AttachmentId;
     /// Text that administrators answer with again and again.
     CannedAnswerId;
+    /// Domain of a customer that leads to an instance, or is to.
+    DomainId;
 }
 
 #[cfg(test)]

@@ -160,6 +160,7 @@ impl TestDatabase {
             health_kept: TimeDelta::days(30),
             rollout: Duration::from_secs(600),
             capacity: provisioning::capacity::Settings::default(),
+            domains: provisioning::domains::Settings::default(),
         };
         let (db, clock) = (self.db.clone(), self.clock.clone());
         let vault = Arc::new(Vault::new(&[MasterKey::generate()]));

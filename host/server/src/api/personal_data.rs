@@ -88,6 +88,7 @@ async fn export(
     let sources = Sources {
         accounts,
         catalog: &state.catalog,
+        domains: &state.domains,
         instances: &state.instances,
         notifications: &state.notifications,
         tickets: &state.tickets,

@@ -17,7 +17,11 @@ use dermaga_shop::{
     identity::Identity,
     notifications::{self, Notifications},
     payments::Payments,
-    plugins, provisioning,
+    plugins,
+    provisioning::{
+        self, Instances,
+        domains::{Domains, OwnNames},
+    },
     rates::Rates,
     replies::Replies,
     scheduler,
@@ -130,6 +134,7 @@ impl App {
         let settings = config.webhooks.clone();
         let webhooks = Webhooks::new(db.clone(), clock.clone(), vault, settings)
             .map_err(StartError::failed("webhooks cannot be prepared"))?;
+        let domains = domains(&config, &instances)?;
         let parts = jobs::Parts {
             subscriptions: &subscriptions,
             coupons: &coupons,
@@ -153,6 +158,7 @@ impl App {
             sandbox,
             coupons,
             instances,
+            domains,
             subscriptions,
             scheduler: Arc::new(scheduler),
             notifications,
@@ -359,6 +365,15 @@ fn notifications(
     };
     Notifications::new(db.clone(), clock.clone(), settings).map_err(StartError::failed(
         "templates of notifications cannot be used",
+    ))
+}
+
+fn domains(config: &Config, instances: &Instances) -> Result<Domains, StartError> {
+    let shop_url = config.notifications.shop_url.as_deref();
+    let own = OwnNames::new(&config.subscriptions.base_domain, shop_url);
+    let settings = config.provisioning.domains.clone();
+    Domains::new(instances.clone(), settings, own, &config.webhooks).map_err(StartError::failed(
+        "proofs of customers' domains cannot be prepared",
     ))
 }
 

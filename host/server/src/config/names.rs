@@ -82,7 +82,7 @@ fn nearest_variable(name: &str) -> Option<&'static str> {
 }
 
 fn nearest_key(key: &str) -> Option<&'static str> {
-    nearest(key, SETTINGS.iter().map(|setting| setting.key), 0.8)
+    nearest(key, all_settings().map(|setting| setting.key), 0.8)
 }
 
 /// Returns the known name that is most like another, in any case, when they are more alike than this.

@@ -86,7 +86,7 @@ impl Origin {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Origin, SETTINGS, Source, Sources, load};
+    use super::super::{Origin, Source, Sources, all_settings, load};
 
     #[test]
     fn secrets_are_masked() {
@@ -105,7 +105,7 @@ mod tests {
     fn addresses_are_shown_without_what_lets_in() {
         let address = "https://toko:rahasia@host.example/a?kunci=gembok";
         let mut seen = 0;
-        for setting in SETTINGS.iter().filter(|setting| setting.address) {
+        for setting in all_settings().filter(|setting| setting.address) {
             let origin = Origin {
                 setting,
                 value: Some(address.to_owned()),

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 use crate::{
     db::Place,
     ids::{
-        AlertId, AuditEventId, CannedAnswerId, CategoryId, CouponId, DeliveryId, InstanceId,
-        PaymentId, PlanId, ServiceId, SubscriptionId, TicketId, UserId, WebhookId,
+        AlertId, AuditEventId, CannedAnswerId, CategoryId, CouponId, DeliveryId, DomainId,
+        InstanceId, PaymentId, PlanId, ServiceId, SubscriptionId, TicketId, UserId, WebhookId,
     },
 };
 
@@ -39,6 +39,8 @@ crate::text_enum! {
         DriftRepaired = "cluster.drift_repaired",
         /// An instance was told to begin again without its lost data.
         DataLossAccepted = "instance.data_loss_accepted",
+        /// A customer's domain was taken from an instance.
+        DomainRemoved = "domain.removed",
         /// Instances were to be looked at at once.
         HealthCheckRequested = "health.check_requested",
         /// An instance was moved to another version of its plugin.
@@ -160,6 +162,8 @@ pub enum Subject<'a> {
     Coupon(CouponId),
     /// Notification on its way by a channel.
     Delivery(DeliveryId),
+    /// Domain of a customer.
+    Domain(DomainId),
     Instance(InstanceId),
     /// Several instances.
     Instances,
@@ -192,6 +196,7 @@ impl Display for Subject<'_> {
             Self::Cluster => f.write_str("cluster"),
             Self::Coupon(id) => write!(f, "coupon:{id}"),
             Self::Delivery(id) => write!(f, "delivery:{id}"),
+            Self::Domain(id) => write!(f, "domain:{id}"),
             Self::Instance(id) => write!(f, "instance:{id}"),
             Self::Instances => f.write_str("instances"),
             Self::Job(name) => write!(f, "job:{name}"),

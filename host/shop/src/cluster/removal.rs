@@ -4,6 +4,7 @@ use dermaga_runtime::gate::INSTANCE_LABEL;
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, DynamicObject, Preconditions},
+    core::ObjectMeta,
 };
 
 use super::{
@@ -11,6 +12,10 @@ use super::{
     discovery::INSTANCE_KINDS,
     object::{VOLUME_CLAIM, is_of_instance, label},
 };
+
+/// Annotation of a Secret that cert-manager made, with the name of its certificate, which is the Secret's own for
+/// one that an Ingress asked for.
+const CERTIFICATE: &str = "cert-manager.io/certificate-name";
 
 impl Cluster {
     /// Removes objects that are no longer rendered, and returns them: found by label, and in
@@ -102,12 +107,45 @@ impl Cluster {
         else {
             return Ok(false);
         };
-        if live.metadata.deletion_timestamp.is_some() {
+        self.delete_read(&api, object, live.metadata).await
+    }
+
+    /// Deletes the Secret of a certificate that an Ingress of ours asked cert-manager for, if it is one. Returns
+    /// false when it is not there, or is something else.
+    ///
+    /// # Errors
+    /// When the cluster is away or denies the deletion.
+    pub async fn remove_certificate(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<bool, ClusterError> {
+        let object = ObjectRef::new("v1", "Secret", name);
+        let served = self.served().await?;
+        let Some(api) = self.api(&served, namespace, &object) else {
+            return Ok(false);
+        };
+        let live = self.call(&object, api.get_metadata_opt(name)).await?;
+        let Some(live) = live
+            .filter(|live| label(live.metadata.annotations.as_ref(), CERTIFICATE) == Some(name))
+        else {
+            return Ok(false);
+        };
+        self.delete_read(&api, &object, live.metadata).await
+    }
+
+    /// Deletes an object that was read, and none that was created since under the same name.
+    async fn delete_read(
+        &self,
+        api: &Api<DynamicObject>,
+        object: &ObjectRef,
+        live: ObjectMeta,
+    ) -> Result<bool, ClusterError> {
+        if live.deletion_timestamp.is_some() {
             return Ok(true);
         }
-        // Deletes only the object that was read, not one created since under the same name.
         let same = Preconditions {
-            uid: live.metadata.uid,
+            uid: live.uid,
             resource_version: None,
         };
         let params = DeleteParams::background().preconditions(same);

@@ -94,7 +94,7 @@ async fn is_served(client: &Client) -> bool {
 }
 
 /// A service with a public host name.
-fn public(instance: &contract::Instance) -> Vec<Value> {
+pub(super) fn public(instance: &contract::Instance) -> Vec<Value> {
     let name = &instance.name;
     let mut all = objects(instance);
     all.push(json!({

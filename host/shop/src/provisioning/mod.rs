@@ -14,6 +14,7 @@ mod contest;
 mod data_loss;
 mod delivery;
 mod directory;
+pub mod domains;
 pub mod drift;
 mod entry;
 mod evidence;
@@ -51,6 +52,8 @@ mod worker;
 mod cluster_events_tests;
 #[cfg(test)]
 mod cluster_tests;
+#[cfg(test)]
+mod domain_tests;
 #[cfg(test)]
 mod entry_tests;
 #[cfg(test)]
@@ -138,6 +141,7 @@ pub struct Settings {
     /// Longest time that a change may take to be rolled out; then it is undone.
     pub rollout: Duration,
     pub capacity: capacity::Settings,
+    pub domains: domains::Settings,
 }
 
 /// Namespace of the ingress controller that most clusters have.

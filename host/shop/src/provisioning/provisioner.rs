@@ -57,6 +57,17 @@ pub struct Outcome {
     pub contested: Vec<Contested>,
 }
 
+/// Returns everything that may exist after a release that failed half-way.
+pub(super) fn union(mut rendered: Vec<ObjectRef>, previous: &[ObjectRef]) -> Vec<ObjectRef> {
+    let missing: Vec<_> = previous
+        .iter()
+        .filter(|object| !rendered.contains(object))
+        .cloned()
+        .collect();
+    rendered.extend(missing);
+    rendered
+}
+
 impl Outcome {
     pub(super) const fn of(observed: Observed) -> Self {
         Self {

@@ -4,7 +4,7 @@ use dermaga_runtime::contract::service;
 use serde_json::json;
 
 use super::{
-    Instances, health, lifecycle,
+    Instances, domains, health, lifecycle,
     marks::{self, Origin},
     model::{Owned, Status},
     render::{recorded_objects, subject},
@@ -157,8 +157,9 @@ pub async fn manifests(
         .await?
         .ok_or_else(nothing)?;
     let secrets = secrets::open(&mut conn, &instances.vault, &owned.instance).await?;
+    let names = domains::names(&mut conn, &owned.instance).await?;
     let classes = instances.handle.classes();
-    let mut objects = recorded_objects(&recorded, &owned, &secrets, classes)?;
+    let mut objects = recorded_objects(&recorded, &owned, &secrets, classes, &names.led)?;
     let origin = Origin::recorded(&recorded, Some(decision_id));
     marks::put(&mut objects, &owned.instance, &owned.terms.service, &origin);
     Ok(ManifestsView {

@@ -9,11 +9,12 @@ use tokio::time::timeout;
 
 use super::{
     announcement, attention, cluster_events,
+    domains::{self, DomainNames},
     health::{self, Plan},
     marks,
     model::{Desired, Instance, NewStatus, Terms},
     plugin_calls::Services,
-    provisioner::{Observed, Outcome, ProvisionError, Provisioner, Release},
+    provisioner::{Observed, Outcome, ProvisionError, Provisioner, Release, union},
     recipe::{self, ChangeKind},
     render::{Classes, RenderError, RenderInputs, Rendering, fingerprint, render},
     retry::spread,
@@ -56,6 +57,7 @@ pub(super) struct Reconciler<S> {
 struct Material {
     terms: Terms,
     secrets: Secrets,
+    domains: DomainNames,
 }
 
 impl<S: Services> Reconciler<S> {
@@ -139,7 +141,11 @@ impl<S: Services> Reconciler<S> {
     async fn converge(&self, decider: &StatusDecider<'_>) -> Result<NewStatus> {
         let seen = decider.seen;
         let mut conn = self.db.read().await?;
-        let Material { terms, secrets } = self.material(&mut conn, seen).await?;
+        let Material {
+            terms,
+            secrets,
+            domains,
+        } = self.material(&mut conn, seen).await?;
         let recorded = match seen.manifests_decision_id {
             Some(decision_id) => store::recorded(&mut conn, decision_id).await?,
             None => None,
@@ -150,6 +156,7 @@ impl<S: Services> Reconciler<S> {
             terms: &terms,
             secrets: &secrets,
             classes: &self.classes,
+            domains: &domains.led,
             recorded,
         };
         let rendering = match render(&self.services, inputs).await {
@@ -172,6 +179,8 @@ impl<S: Services> Reconciler<S> {
         let rendered: Vec<_> = rendering.objects.iter().map(ObjectRef::of).collect();
         let (new_status, applied) = match self.release(decider, &rendering).await? {
             Ok(outcome) => {
+                let taken_back = self.take_back(seen, &domains.left, &rendering.objects);
+                Box::pin(taken_back).await;
                 let contested = outcome.contested;
                 let new_status = self
                     .judge_observed(decider, &rendering, outcome.observed, &outcome.left_out)
@@ -254,6 +263,7 @@ impl<S: Services> Reconciler<S> {
         Ok(Material {
             terms: store::terms(conn, seen.id).await?,
             secrets: secrets::open(conn, &self.vault, seen).await?,
+            domains: domains::names(conn, seen).await?,
         })
     }
 
@@ -430,15 +440,4 @@ fn replicas<'a>(seen: &Instance, rendering: &'a Rendering) -> &'a [Value] {
     } else {
         &[]
     }
-}
-
-/// Everything that may exist after a release that failed half-way.
-fn union(mut rendered: Vec<ObjectRef>, previous: &[ObjectRef]) -> Vec<ObjectRef> {
-    let missing: Vec<_> = previous
-        .iter()
-        .filter(|object| !rendered.contains(object))
-        .cloned()
-        .collect();
-    rendered.extend(missing);
-    rendered
 }

@@ -106,6 +106,7 @@ async fn rehearse(
         terms: &terms(offer),
         secrets,
         classes: instances.handle.classes(),
+        domains: &[],
         recorded: None,
     };
     match render(&instances.plugins, inputs).await {

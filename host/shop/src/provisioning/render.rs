@@ -8,7 +8,7 @@ use dermaga_runtime::{
 use serde_json::{Value, json};
 
 use super::{
-    entry::Entry,
+    entry::{Entry, Hosts},
     lifecycle,
     marks::Origin,
     model::{Desired, Instance, Owned, Recorded, Terms},
@@ -52,6 +52,8 @@ pub(super) struct RenderInputs<'a> {
     pub terms: &'a Terms,
     pub secrets: &'a Secrets,
     pub classes: &'a Classes,
+    /// Domains of the customer that lead to it.
+    pub domains: &'a [String],
     pub recorded: Option<Recorded>,
 }
 
@@ -128,6 +130,7 @@ pub(super) async fn render<S: Services>(
         terms,
         secrets,
         classes,
+        domains,
         recorded,
     } = inputs;
     let subject = subject(instance, terms, secrets)?;
@@ -149,7 +152,7 @@ pub(super) async fn render<S: Services>(
             return Err(refused(message.clone(), message, decision));
         }
     };
-    match assemble(&rendered, instance, terms, secrets, classes)? {
+    match assemble(&rendered, instance, terms, secrets, classes, domains)? {
         Ok(objects) => Ok(Rendering {
             objects,
             decision,
@@ -176,21 +179,26 @@ fn refused(message: String, detail: String, decision: Option<Decision>) -> Rende
     }
 }
 
-/// Gates the rendered objects, writes the operator's decisions into them, adds the host's Secret and
-/// the time of the last restart, and scales a stopped instance to zero.
+/// Gates the rendered objects, writes the operator's decisions and the customer's domains into them, adds the
+/// host's Secret and the time of the last restart, and scales a stopped instance to zero.
 fn assemble(
     rendered: &[Value],
     instance: &Instance,
     terms: &Terms,
     secrets: &Secrets,
     classes: &Classes,
+    domains: &[String],
 ) -> Result<Result<Vec<Value>, Vec<Violation>>> {
     let admitted = match gate::admit(rendered, &policy(instance, terms, classes)?) {
         Ok(admitted) => admitted,
         Err(violations) => return Ok(Err(violations)),
     };
     let mut objects = vec![secrets::manifest(instance, secrets)];
-    objects.extend(classes.entry.lead_to(admitted.objects));
+    let hosts = Hosts {
+        own: instance.hostname.as_deref(),
+        domains,
+    };
+    objects.extend(classes.entry.lead_to(admitted.objects, hosts));
     for object in &mut objects {
         classes.pods.write_into(object);
     }
@@ -205,8 +213,8 @@ fn assemble(
     Ok(Ok(objects))
 }
 
-/// Returns the objects of the rendering that was recorded last, with the values of secrets masked;
-/// nothing when that rendering is refused.
+/// Returns the objects of the rendering that was recorded last, with the values of secrets masked; nothing when
+/// that rendering is refused. The operator's decisions and the customer's domains are written into them.
 ///
 /// # Errors
 /// When the recorded answer does not read.
@@ -215,11 +223,13 @@ pub fn recorded_objects(
     owned: &Owned,
     secrets: &Secrets,
     classes: &Classes,
+    domains: &[String],
 ) -> Result<Vec<Value>> {
     let Answer::Ok(rendered) = serde_json::from_str::<Answer<Vec<Value>>>(&recorded.output)? else {
         return Ok(Vec::new());
     };
-    let objects = assemble(&rendered, &owned.instance, &owned.terms, secrets, classes)?;
+    let Owned { instance, terms } = owned;
+    let objects = assemble(&rendered, instance, terms, secrets, classes, domains)?;
     Ok(objects
         .unwrap_or_default()
         .into_iter()

@@ -151,6 +151,7 @@ impl Shop {
             terms: &terms,
             secrets: &secrets,
             classes: &self.classes,
+            domains: &[],
             recorded: None,
         };
         render::render(&self.services, inputs)

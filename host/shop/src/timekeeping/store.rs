@@ -53,6 +53,14 @@ pub(super) async fn mend(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u6
             late,
         ),
         (
+            "UPDATE custom_domains SET lease_holder = NULL, lease_until = NULL, next_check_at = $1 WHERE lease_until > $2",
+            soon,
+        ),
+        (
+            "UPDATE custom_domains SET next_check_at = $1 WHERE state = 'PENDING' AND next_check_at > $2",
+            late,
+        ),
+        (
             "UPDATE webhook_endpoints SET failing_since = $1 WHERE failing_since > $2",
             soon,
         ),

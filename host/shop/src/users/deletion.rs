@@ -14,7 +14,9 @@ use crate::{
     db::Conn,
     events, idempotency,
     ids::UserId,
-    notifications, outbox, tickets,
+    notifications, outbox,
+    provisioning::domains,
+    tickets,
     wallet::{self, Balance, LockedWallet},
     webhooks,
 };
@@ -62,6 +64,7 @@ async fn forget(conn: &mut Conn, id: UserId) -> Result<()> {
     notifications::forget(conn, id).await?;
     tickets::forget(conn, id).await?;
     webhooks::forget(conn, id).await?;
+    domains::forget(conn, id).await?;
     events::forget(conn, id).await?;
     idempotency::forget(conn, id).await
 }

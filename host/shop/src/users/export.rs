@@ -24,7 +24,7 @@ use crate::{
     language::{self, Language},
     notifications::{InboxFilter, Notifications},
     payments::{self, DebtFilter, PaymentFilter, PaymentView},
-    provisioning::{self, Instances},
+    provisioning::{self, Instances, domains::Domains},
     subscriptions,
     throttle::Throttle,
     tickets::{TicketDetail, Tickets},
@@ -67,6 +67,7 @@ impl Default for Exports {
 pub struct Sources<'a> {
     pub accounts: &'a Accounts,
     pub catalog: &'a Catalog,
+    pub domains: &'a Domains,
     pub instances: &'a Instances,
     pub notifications: &'a Notifications,
     pub tickets: &'a Tickets,
@@ -196,7 +197,10 @@ impl Archive {
 
     async fn services(&self, sources: Sources<'_>, id: UserId) -> Result<()> {
         let Sources {
-            catalog, instances, ..
+            catalog,
+            domains,
+            instances,
+            ..
         } = sources;
         let db = &instances.db;
         let listed = all(|part| subscriptions::list(db, id, None, part)).await?;
@@ -212,6 +216,8 @@ impl Archive {
             details.push(provisioning::detail(instances, id, found.id).await?);
         }
         self.json("instances", &details).await?;
+        let domains = domains.of_customer(id).await?;
+        self.json("domains", &domains).await?;
         let waits = all(|part| waitlist::waits(catalog, id, part)).await?;
         self.json("waitlist", &waits).await
     }

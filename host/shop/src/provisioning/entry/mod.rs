@@ -1,11 +1,14 @@
 //! Way in to the host names of instances, as the operator decided: by the Ingresses that plugins
 //! render, finished by the host, or by routes of a Gateway, which the host makes from them.
 
+mod hosts;
 mod route;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
+
+pub(super) use hosts::Hosts;
 
 use super::marks::map_in;
 use crate::{
@@ -79,14 +82,14 @@ impl Issuer {
 const READ_TIMEOUT: &str = "nginx.ingress.kubernetes.io/proxy-read-timeout";
 
 impl Entry {
-    /// Returns gated objects with the way in that was decided.
-    pub(super) fn lead_to(&self, objects: Vec<Value>) -> Vec<Value> {
-        let is_ingress = |object: &Value| object.get("kind") == Some(&json!("Ingress"));
+    /// Returns gated objects with the way in that was decided, for all hosts of their instance.
+    pub(super) fn lead_to(&self, mut objects: Vec<Value>, hosts: Hosts<'_>) -> Vec<Value> {
+        let ingresses = objects.iter_mut().filter(|object| is_ingress(object));
+        ingresses.for_each(|ingress| hosts.lead(ingress));
         match self.choice {
             EntryChoice::Ingress => {
-                let mut objects = objects;
                 let ingresses = objects.iter_mut().filter(|object| is_ingress(object));
-                ingresses.for_each(|ingress| self.finish(ingress));
+                ingresses.for_each(|ingress| self.finish(ingress, hosts));
                 objects
             }
             EntryChoice::Gateway => {
@@ -122,10 +125,23 @@ impl Entry {
         }
     }
 
+    /// Returns the names of the Secrets with certificates of a customer's domain, as far as Ingresses among
+    /// these objects named them.
+    pub(super) fn certificates(&self, objects: &[Value], domain: &str) -> Vec<String> {
+        if self.issuer.is_none() {
+            return Vec::new();
+        }
+        let ingresses = objects.iter().filter(|object| is_ingress(object));
+        let names = ingresses.map(|ingress| hosts::certificate(ingress, domain));
+        names.collect()
+    }
+
     /// Writes what was decided into an Ingress.
-    fn finish(&self, ingress: &mut Value) {
+    fn finish(&self, ingress: &mut Value, hosts: Hosts<'_>) {
         if self.issuer.is_some() {
-            name_certificate(ingress);
+            name_certificate(ingress, hosts);
+        } else {
+            hosts.protect(ingress);
         }
         let annotations = self.annotations_of(ingress);
         if annotations.is_empty() {
@@ -172,21 +188,34 @@ impl Entry {
     }
 }
 
-/// Names a Secret for the certificate of an Ingress, which the issuer fills.
-fn name_certificate(ingress: &mut Value) {
-    let name = ingress.pointer("/metadata/name").and_then(Value::as_str);
-    let secret = format!("{}-tls", name.unwrap_or_default());
-    let hosts = hosts(ingress);
+fn is_ingress(object: &Value) -> bool {
+    object.get("kind") == Some(&json!("Ingress"))
+}
+
+/// Names a Secret for the certificate of an Ingress, and one for each domain of its customer, which the
+/// issuer fills: a domain that does not lead here yet must not keep the others from their certificate.
+fn name_certificate(ingress: &mut Value, hosts: Hosts<'_>) {
+    let secret = format!("{}-tls", name(ingress));
+    let (domains, own): (Vec<_>, Vec<_>) = hosts_of(ingress)
+        .into_iter()
+        .partition(|host| hosts.is_domain(host));
+    let mut tls = vec![json!({ "hosts": own, "secretName": secret })];
+    tls.extend(domains.into_iter().map(|domain| {
+        let secret = hosts::certificate(ingress, domain.as_str().unwrap_or_default());
+        json!({ "hosts": [domain], "secretName": secret })
+    }));
     if let Some(spec) = ingress.get_mut("spec").and_then(Value::as_object_mut) {
-        spec.insert(
-            "tls".to_owned(),
-            json!([{ "hosts": hosts, "secretName": secret }]),
-        );
+        spec.insert("tls".to_owned(), json!(tls));
     }
 }
 
+fn name(object: &Value) -> &str {
+    let name = object.pointer("/metadata/name").and_then(Value::as_str);
+    name.unwrap_or_default()
+}
+
 /// Returns the hosts of the rules of an Ingress, each once.
-fn hosts(ingress: &Value) -> Vec<Value> {
+fn hosts_of(ingress: &Value) -> Vec<Value> {
     let mut hosts: Vec<Value> = Vec::new();
     for host in rules(ingress).filter_map(|rule| rule.get("host")) {
         if !hosts.contains(host) {
@@ -228,7 +257,8 @@ mod tests {
 
     fn led(entry: &Entry) -> Value {
         let service = json!({"kind": "Service", "metadata": {"name": "n8n-a"}});
-        let mut objects = entry.lead_to(vec![service.clone(), ingress()]);
+        let objects = vec![service.clone(), ingress()];
+        let mut objects = entry.lead_to(objects, Hosts::default());
         assert_eq!(objects.len(), 2);
         assert_eq!(objects[0], service);
         objects.remove(1)

@@ -134,7 +134,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::provisioning::entry::{EntryChoice, Gateway};
+    use crate::provisioning::entry::{EntryChoice, Gateway, Hosts};
 
     fn entry() -> Entry {
         Entry {
@@ -181,7 +181,7 @@ mod tests {
             path("/metrics", "Exact", &json!({"number": 9090})),
         ]);
         let rules = json!([{"host": "a.example", "http": {"paths": paths}}]);
-        let objects = entry().lead_to(vec![ingress(&rules), service()]);
+        let objects = entry().lead_to(vec![ingress(&rules), service()], Hosts::default());
         let route = json!({
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
             "metadata": {

@@ -8,7 +8,10 @@ mod store;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 
-use super::model::{Desired, Halt, Instance};
+use super::{
+    domains,
+    model::{Desired, Halt, Instance},
+};
 use crate::{
     Code, Error, Result,
     db::{Clock, Conn},
@@ -75,7 +78,7 @@ enum Step {
     Refuse(&'static str),
 }
 
-const NOT_SET_UP: &str = "This service is still being set up.";
+pub(super) const NOT_SET_UP: &str = "This service is still being set up.";
 const IS_STOPPED: &str = "This service is stopped. Start it instead.";
 const IS_SUSPENDED: &str =
     "This service is suspended, because it is not paid for. It starts again once it is.";
@@ -86,7 +89,7 @@ const IS_STOPPED_AND_FROZEN: &str =
     "This service is stopped, and it is frozen. Thaw it first, then start it.";
 const STAYS_STOPPED_THAWED: &str = "Thawed; it stays stopped, as its owner asked.";
 const STAYS_STOPPED: &str = "Paid for again; it stays stopped, as its owner asked.";
-const IS_REMOVED: &str = "This service was removed.";
+pub(super) const IS_REMOVED: &str = "This service was removed.";
 
 impl Life {
     fn of(instance: &Instance) -> Self {
@@ -199,6 +202,9 @@ pub async fn change(
     };
     let changed = store::change(conn, &seen, life.columns(), restarted_at, message, now).await?;
     super::record_event(conn, clock, &changed).await?;
+    if life == Life::Terminated {
+        domains::end(conn, clock, &changed).await?;
+    }
     Ok(true)
 }
 

@@ -215,6 +215,8 @@ async fn rendered(
         terms,
         secrets,
         classes: instances.handle.classes(),
+        // They are the same before and after, and no part of what changes.
+        domains: &[],
         recorded: None,
     };
     let rendering = render(&instances.plugins, inputs).await?;
