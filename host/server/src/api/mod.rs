@@ -10,6 +10,7 @@ mod auth;
 mod catalog;
 mod coupons;
 mod decisions;
+mod domains;
 mod events;
 mod freezing;
 mod health;
@@ -75,10 +76,12 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::subscriptions::router())
         .merge(admin::billing::router())
         .merge(instances::router())
+        .merge(domains::router())
         .merge(admin::version_moves::router())
         .merge(admin::drift::router())
         .merge(admin::health::router())
         .merge(admin::instances::router())
+        .merge(admin::domains::router())
         .merge(admin::k8s::router())
         .merge(admin::jobs::router())
         .merge(admin::plugins::router(

@@ -1,6 +1,12 @@
 //! Texts to values. Every failure is a sentence that completes the setting's name: "must be ...".
 
-use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{
+    fmt::Display,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    str::FromStr,
+    time::Duration,
+};
 
 use dermaga_shop::{
     accounts::MIN_SECRET_BYTES,
@@ -113,6 +119,17 @@ pub(super) fn pooler(text: &str) -> Result<Pooler, String> {
             ("transaction", Pooler::Transaction),
         ],
     )
+}
+
+/// Address of a name server, at the port of DNS unless said.
+pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
+    const DNS: u16 = 53;
+    let alone = |address: IpAddr| SocketAddr::new(address, DNS);
+    let address = text
+        .parse::<SocketAddr>()
+        .or_else(|_| text.parse::<IpAddr>().map(alone));
+    address
+        .map_err(|_| "must be an IP address, or one with a port, such as 192.0.2.53:53".to_owned())
 }
 
 /// An address on the web.
@@ -321,6 +338,21 @@ mod tests {
         assert!(jwt_secrets(&format!("{good},short")).is_err());
         assert!(master_keys("zz").is_err());
         assert_eq!(master_keys(&"0f".repeat(32)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_name_server_has_the_port_of_dns_unless_said() {
+        for (text, address) in [
+            ("192.0.2.53", "192.0.2.53:53"),
+            ("192.0.2.53:5353", "192.0.2.53:5353"),
+            ("2001:db8::53", "[2001:db8::53]:53"),
+            ("[2001:db8::53]:5353", "[2001:db8::53]:5353"),
+        ] {
+            assert_eq!(name_server(text).unwrap().to_string(), address);
+        }
+        for wrong in ["", "ns.example.com", "192.0.2.53:", "192.0.2"] {
+            assert!(name_server(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

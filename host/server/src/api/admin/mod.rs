@@ -9,6 +9,7 @@ pub(super) mod categories;
 pub(super) mod clock;
 pub(super) mod coupons;
 pub(super) mod decisions;
+pub(super) mod domains;
 pub(super) mod drift;
 pub(super) mod health;
 pub(super) mod instances;

@@ -73,6 +73,12 @@ pub(super) const OF_INSTANCES: &[Setting] = settings! {
     "DERMAGA_GATEWAY_SECTION" "gateway_section" (None):
         "Listener of that Gateway, such as `https`. Without it, all of them."
         => |c, text| c.provisioning.classes.entry.gateway.section = Some(parse::object_name(text)?);
+    "DERMAGA_DOMAINS_PER_INSTANCE" "domains.per_instance" (Some("5")):
+        "Domains of its customer that one instance may have, up to 50: proven by a TXT record or a file, then led to it. 0 takes none."
+        => |c, text| c.provisioning.domains.per_instance = parse::number(text, &(0..=50))?;
+    "DERMAGA_NAME_SERVER" "domains.name_server" (None):
+        "Name server that is asked for the TXT records of customers' domains, as an IP address or `IP:PORT`. Without it, those of the system."
+        => |c, text| c.provisioning.domains.name_server = Some(parse::name_server(text)?);
     "DERMAGA_STORAGE_CLASS" "storage_class" (None):
         "Storage class of instances' volumes. Without it, the cluster's default."
         => |c, text| c.provisioning.classes.storage = Some(parse::object_name(text)?);

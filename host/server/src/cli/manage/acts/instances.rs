@@ -101,6 +101,16 @@ const FIGURES: View = View::of(&[
     ],
     text: None,
 }]);
+const DOMAINS: View = View::of(&[
+    text("ID", "/id"),
+    text("DOMAIN", "/domain"),
+    text("STATE", "/state"),
+    text("E-MAIL", "/email"),
+    text("INSTANCE", "/instanceName"),
+    text("PROVEN BY", "/provenBy"),
+    time("PROVEN", "/provenAt"),
+    text("PROBLEM", "/problem"),
+]);
 const DRIFT: View = View::of(&[
     text("DRIFT", "/drift"),
     text("NAMESPACE", "/namespace"),
@@ -212,6 +222,42 @@ pub(super) const GROUP: Group = Group {
                 "Instance; repeat it for more [default: all]",
             )],
             View::of(&[number("BEING CHECKED", "/due"), text("UNKNOWN", "/unknown")]),
+        ),
+        Act::new(
+            "domains",
+            (Verb::Get, "/api/admin/domains"),
+            "List the domains of customers, newest first",
+            &[
+                query(
+                    "state",
+                    "state",
+                    Kind::OneOf(&["PENDING", "ACTIVE", "REMOVING"]),
+                    "State.",
+                ),
+                query(
+                    "user",
+                    "userId",
+                    Kind::Named(&USER),
+                    "Customer, by id or e-mail.",
+                ),
+                query("instance", "instanceId", Kind::Id, "Instance."),
+                query(
+                    "q",
+                    "q",
+                    Kind::Text,
+                    "Text within the domain or the customer's e-mail.",
+                ),
+                PAGES[0],
+                PAGES[1],
+            ],
+            DOMAINS,
+        ),
+        Act::new(
+            "remove-domain",
+            (Verb::Delete, "/api/admin/domains/{id}"),
+            "Take a domain from an instance",
+            &[path("id", Kind::Id, "Domain."), REASON],
+            View::NOTHING,
         ),
         Act::new(
             "drift",
