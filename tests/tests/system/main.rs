@@ -20,6 +20,7 @@ mod hostile;
 mod journeys;
 mod mail;
 mod midtrans_client;
+mod name_server;
 mod pictures;
 mod races;
 mod receiver;

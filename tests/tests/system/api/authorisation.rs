@@ -273,8 +273,11 @@ async fn every_operation_answers_each_caller_as_the_matrix_says(shop: Shop) {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// Real ids of a customer, by the beginning of the paths that they are in.
-pub(super) struct Belongings(pub(super) Vec<(&'static str, String)>);
+/// Real ids of a customer, by the beginning of the paths that they are in, and ids within those.
+pub(super) struct Belongings(
+    pub(super) Vec<(&'static str, String)>,
+    Vec<(&'static str, String)>,
+);
 
 fn id(value: &Value) -> String {
     value["id"].as_str().unwrap().to_owned()
@@ -286,6 +289,9 @@ impl Belongings {
         let bought = owner.post("/api/subscriptions", order).await.data(201);
         let instance = bought["instanceId"].as_str().unwrap().to_owned();
         shop.instance_becomes(owner, &instance, "RUNNING").await;
+        let path = format!("/api/instances/{instance}/domains");
+        let domain = json!({ "domain": "www.example.com" });
+        let domain = owner.post(&path, domain).await.data(201);
         let plan = shop.plan("ghost", "free").await;
         shop.leave_quota(&plan, 0).await;
         let path = "/api/subscriptions/waitlist";
@@ -306,7 +312,8 @@ impl Belongings {
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         };
-        Self(vec![
+        let within = vec![("/domains/", id(&domain))];
+        let first = vec![
             ("/api/instances/", instance),
             ("/api/subscriptions/waitlist/", id(&waiting)),
             ("/api/subscriptions/", id(&bought["subscription"])),
@@ -320,16 +327,23 @@ impl Belongings {
             ("/api/user/sessions/", id(&sessions[0])),
             ("/api/wallet/transactions/", id(&transactions[0])),
             ("/api/webhooks/", id(&hook)),
-        ])
+        ];
+        Self(first, within)
     }
 
-    /// Fills the first name of a path with the id of what is there.
+    /// Fills the first name of a path with the id of what is there, and a second one where there is something.
     pub(super) fn path(&self, path: &str) -> String {
         let found = self.0.iter().find(|(start, _)| path.starts_with(start));
         let (_, id) = found.unwrap_or_else(|| panic!("whose is {path}? Add it to Belongings"));
         let (before, rest) = path.split_once('{').unwrap();
         let (_, after) = rest.split_once('}').unwrap();
-        filled(&format!("{before}{id}{after}"))
+        let path = format!("{before}{id}{after}");
+        let inner = self.1.iter().find(|(part, _)| path.contains(part));
+        let Some(((start, rest), (_, id))) = path.split_once('{').zip(inner) else {
+            return filled(&path);
+        };
+        let (_, rest) = rest.split_once('}').unwrap();
+        filled(&format!("{start}{id}{rest}"))
     }
 }
 
@@ -351,6 +365,7 @@ async fn what_belongs_to_another_is_not_found(shop: Shop) {
             path if path.contains("/upgrade") => json!({ "planId": plan }),
             path if path.ends_with("/auto-renew") => json!({ "autoRenew": false }),
             path if path.ends_with("/update") => json!({ "config": {} }),
+            path if path.ends_with("/domains") => json!({ "domain": "toko.example.com" }),
             _ => json!({}),
         };
         let path = belongings.path(path);

@@ -19,6 +19,7 @@ pub(crate) mod cors;
 pub(crate) mod coupons;
 pub(crate) mod cursors;
 pub(crate) mod data_loss;
+pub(crate) mod domains;
 pub(crate) mod drift;
 pub(crate) mod events;
 pub(crate) mod faults_at_once;

@@ -50,6 +50,7 @@ async fn personal_rows(shop: &Shop, id: &str) -> i64 {
         + (SELECT count(*) FROM api_tokens WHERE user_id = $1) \
         + (SELECT count(*) FROM mailed_tokens WHERE user_id = $1) \
         + (SELECT count(*) FROM webhook_endpoints WHERE owner_id = $1) \
+        + (SELECT count(*) FROM custom_domains WHERE user_id = $1) \
         + (SELECT count(*) FROM customer_events WHERE user_id = $1) \
         + (SELECT count(*) FROM idempotency_keys WHERE user_id = $1) \
         + (SELECT count(*) FROM tickets WHERE user_id = $1) \
@@ -264,6 +265,10 @@ async fn an_archive_holds_everything_of_its_owner_and_of_no_other(shop: Shop) {
     let bought = customer.post("/api/subscriptions", order).await.data(201);
     let key = json!({ "name": "laporan", "scope": "READ" });
     let key = customer.post("/api/user/api-tokens", key).await.data(201);
+    let instance = bought["instanceId"].as_str().unwrap();
+    let domain = json!({ "domain": "arsip.example.com" });
+    let path = format!("/api/instances/{instance}/domains");
+    customer.post(&path, domain).await.data(201);
 
     let path = "/api/user/export";
     let wrong = json!({ "password": "another password" });
@@ -286,6 +291,7 @@ async fn an_archive_holds_everything_of_its_owner_and_of_no_other(shop: Shop) {
     assert_eq!(read["transactions"].as_array().unwrap().len(), 2);
     assert_eq!(read["subscriptions"][0]["id"], bought["subscription"]["id"]);
     assert_eq!(read["instances"][0]["id"], bought["instanceId"]);
+    assert_eq!(read["domains"][0]["domain"], "arsip.example.com");
     assert_eq!(read["api-tokens"][0]["name"], "laporan");
     assert_eq!(read["tickets"][0]["id"], asked["id"]);
     assert_eq!(read["tickets"].as_array().unwrap().len(), 1);

@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
 };
 
-use dermaga::config::{self, Sources};
+use dermaga::config::{self, Config, Sources};
 use dermaga_tests::Shop;
 use serde_json::json;
 
@@ -14,6 +15,7 @@ use super::{
     instances::{files, of_kind},
     shop,
 };
+use crate::name_server::NameServer;
 
 /// An n8n of a shop with these settings: its shop, the folder of its namespace, and its name.
 async fn written(settings: &[(&str, &str)]) -> (Shop, PathBuf, String) {
@@ -98,6 +100,50 @@ async fn a_gateway_gets_routes_in_the_place_of_ingresses() {
     assert!(!has(&folder, "-ingress-"));
     let door = of_kind(&namespace, "allow-ingress");
     assert!(door.to_string().contains("pintu-masuk"), "{door:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn domains_are_as_many_and_proven_where_the_operator_says() {
+    let record = Arc::new(Mutex::new(None));
+    let value = Arc::clone(&record);
+    let server = NameServer::start(move |name| {
+        let is_asked = name == "_dermaga.toko.example.com";
+        value.lock().unwrap().clone().filter(|_| is_asked)
+    })
+    .await;
+    let address = server.address.to_string();
+    let shop = shop(&[
+        ("DERMAGA_DOMAINS_PER_INSTANCE", "1"),
+        ("DERMAGA_NAME_SERVER", &address),
+    ])
+    .await;
+    let customer = shop.customer("domain@example.com").await;
+    let id = buy(&shop, &customer, "n8n", "free").await;
+    shop.instance_becomes(&customer, &id, "RUNNING").await;
+    let path = format!("/api/instances/{id}/domains");
+    let domain = json!({ "domain": "toko.example.com" });
+    let claimed = customer.post(&path, domain).await.data(201);
+    let wanted = claimed["proof"]["recordValue"].as_str().unwrap();
+    *record.lock().unwrap() = Some(wanted.to_owned());
+    let verify = format!("{path}/{}/verify", claimed["id"].as_str().unwrap());
+    let proven = customer.post(&verify, json!({})).await.data(200);
+    assert_eq!(
+        (&proven["state"], &proven["provenBy"]),
+        (&json!("ACTIVE"), &json!("DNS"))
+    );
+    let more = json!({ "domain": "www.toko.example.com" });
+    let refused = customer.post(&path, more.clone()).await;
+    let message = refused.fails(409, "CONFLICT").body["message"].clone();
+    assert_eq!(
+        message,
+        "A service can have at most 1 domain. Remove one first."
+    );
+
+    let none = |config: &mut Config| config.provisioning.domains.per_instance = 0;
+    let shop = shop.restart_with(none).await.unwrap();
+    let customer = customer.moved_to(shop.client());
+    let refused = customer.post(&path, more).await;
+    refused.fails(409, "INVALID_STATE");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

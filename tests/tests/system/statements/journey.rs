@@ -118,6 +118,7 @@ async fn subscribe(till: &Till, customer: &Client) -> String {
         .await
         .data(200);
     shop.instance_becomes(customer, &instance, "RUNNING").await;
+    domains(customer, &instance).await;
     for act in ["stop", "start"] {
         let path = format!("/api/instances/{instance}/{act}");
         customer.put(&path, json!({})).await.data(202);
@@ -131,6 +132,17 @@ async fn subscribe(till: &Till, customer: &Client) -> String {
         .await
         .data(200);
     id
+}
+
+/// Claims a domain that is never proven.
+async fn domains(customer: &Client, instance: &str) {
+    let path = format!("/api/instances/{instance}/domains");
+    let domain = json!({ "domain": "jalan.example.com" });
+    let claimed = customer.post(&path, domain).await.data(201);
+    customer.get(&path).await.data(200);
+    let verify = format!("{path}/{}/verify", text(&claimed["id"]));
+    let looked = customer.post(&verify, json!({})).await.data(200);
+    assert_eq!(looked["state"], "PENDING");
 }
 
 async fn coupons(till: &Till, customer: &Client) {

@@ -72,6 +72,10 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
             "transaction=TXMP-101",
         ],
     ),
+    (
+        "domains",
+        &["state=ACTIVE", "userId={user}", "instanceId={user}", "q=a"],
+    ),
     ("jobs/ledger-seal/runs", &[]),
     ("notifications/deliveries", &["state=DEAD", "state=SENT"]),
     ("payments", &["state=SETTLED", "userId={user}"]),

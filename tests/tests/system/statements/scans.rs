@@ -130,6 +130,10 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "instances",
         FEW,
     ),
+    ("provisioning/domains/store.rs ended", "custom_domains", FEW),
+    ("provisioning/domains/store.rs list", "custom_domains", PAGE),
+    ("provisioning/domains/store.rs list", "instances", PAGE),
+    ("provisioning/domains/store.rs list", "users", PAGE),
     ("provisioning/drift/store.rs live", "instances", COMPARED),
     (
         "provisioning/health/store.rs count_by_state",

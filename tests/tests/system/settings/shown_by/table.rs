@@ -167,6 +167,11 @@ pub(super) const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     ),
     (
         ENTRY,
+        "domains_are_as_many_and_proven_where_the_operator_says",
+        &["DERMAGA_DOMAINS_PER_INSTANCE", "DERMAGA_NAME_SERVER"],
+    ),
+    (
+        ENTRY,
         "pods_run_where_and_from_where_the_operator_says",
         &[
             "DERMAGA_NODE_SELECTOR",

@@ -1,0 +1,337 @@
+//! Tests of customers' domains: claimed, proven by a record or a file, led to an instance, and taken back.
+
+mod named;
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use dermaga_shop::fetch_one;
+use dermaga_tests::both_engines;
+use serde_json::{Value, json};
+
+use self::named::{Named, text};
+
+const ALL: &str = "/api/admin/domains";
+const HERE: &str = "A domain of yours leads here now.";
+const NOT_HERE: &str = "A domain of yours does not lead here any more.";
+
+both_engines!(
+    Named,
+    [
+        a_record_leads_a_domain_to_an_instance_until_it_is_removed,
+        a_file_is_a_proof_and_no_other_answer_is,
+        the_first_who_proves_a_domain_has_it,
+        a_claim_is_refused_with_its_reason,
+        the_shop_looks_by_itself_and_ends_what_is_never_proven,
+        administrators_see_all_domains_and_remove_them,
+        a_domain_ends_with_its_service
+    ]
+);
+
+async fn a_record_leads_a_domain_to_an_instance_until_it_is_removed(named: Named) {
+    let owner = named.owner("rekam@example.com").await;
+    assert_eq!(owner.all().await, Vec::<Value>::new());
+    let claimed = owner.claim(" WWW.Toko.Example. ").await;
+    assert_eq!(
+        (&claimed["domain"], &claimed["state"]),
+        (&json!("www.toko.example"), &json!("PENDING"))
+    );
+    let own = claimed["target"].as_str().unwrap();
+    let proof = &claimed["proof"];
+    assert_eq!(proof["recordName"], "_dermaga.www.toko.example");
+    let reason = owner.fails_to_verify(&claimed).await;
+    let nothing = "There is no TXT record of _dermaga.www.toko.example.";
+    assert!(reason.contains(nothing), "{reason}");
+    named.publish_text(&claimed, "dermaga-verify=0123456789abcdef");
+    let reason = owner.fails_to_verify(&claimed).await;
+    assert!(reason.contains("has another value"), "{reason}");
+    named.leads(&owner, &[own]).await;
+    assert!(!owner.events().await.contains(HERE));
+
+    named.publish(&claimed);
+    let proven = owner.proves(&claimed).await;
+    assert_eq!(proven["provenBy"], "DNS");
+    assert!(proven["provenAt"].is_string());
+    for field in ["proof", "problem", "expiresAt"] {
+        assert_eq!(proven[field], Value::Null, "{field}");
+    }
+    named.leads(&owner, &[own, "www.toko.example"]).await;
+    assert!(owner.events().await.contains(HERE));
+    let path = format!("/api/instances/{}", owner.instance);
+    let before = owner.client.get(&path).await.data(200);
+    owner.proves(&claimed).await;
+    let after = owner.client.get(&path).await.data(200);
+    assert_eq!(after["generation"], before["generation"]);
+
+    owner.remove(&claimed).await.data(202);
+    named.leads(&owner, &[own]).await;
+    owner.has(&[]).await;
+    owner.remove(&claimed).await.fails(404, "NOT_FOUND");
+    owner.verify(&claimed).await.fails(404, "NOT_FOUND");
+    assert!(owner.events().await.contains(NOT_HERE));
+}
+
+async fn a_file_is_a_proof_and_no_other_answer_is(named: Named) {
+    let owner = named.owner("berkas@example.com").await;
+    let claimed = owner.claim("berkas.example").await;
+    let proof = &claimed["proof"];
+    let token = proof["fileContent"].as_str().unwrap();
+    let path = format!("/.well-known/dermaga/{token}");
+    assert!(
+        proof["fileUrl"].as_str().unwrap().ends_with(&path),
+        "{proof}"
+    );
+    for (status, content, expected) in [
+        (404, token, "is answered with status 404"),
+        (302, token, "is answered with status 302"),
+        (200, "0123456789abcdef", "has another content"),
+    ] {
+        named.web.answer_always(status);
+        named.web.say(content);
+        let reason = owner.fails_to_verify(&claimed).await;
+        assert!(reason.contains(expected), "{reason}");
+    }
+    assert!(named.web.at("/elsewhere").is_empty(), "not followed");
+    named.web.say(&format!("{token}\n"));
+    let proven = owner.proves(&claimed).await;
+    assert_eq!(proven["provenBy"], "HTTP");
+    assert!(named.web.at(&path).len() >= 4);
+    let own = claimed["target"].as_str().unwrap();
+    named.leads(&owner, &[own, "berkas.example"]).await;
+}
+
+async fn the_first_who_proves_a_domain_has_it(named: Named) {
+    const DOMAIN: &str = "rebutan.example";
+    let (first, other) = (
+        named.owner("satu@example.com").await,
+        named.owner("dua@example.com").await,
+    );
+    let (own, theirs) = (first.claim(DOMAIN).await, other.claim(DOMAIN).await);
+    assert_ne!(own["proof"]["recordValue"], theirs["proof"]["recordValue"]);
+    named.publish(&own);
+    named.publish(&theirs);
+    other.proves(&theirs).await;
+    let refused = first.verify(&own).await;
+    refused.fails(409, "CONFLICT");
+    let message = refused.body["message"].as_str().unwrap();
+    assert!(
+        message.contains("leads to a service of another customer"),
+        "{message}"
+    );
+    for theirs in ["dua@example.com", other.name.as_str()] {
+        assert!(!refused.text.contains(theirs), "{}", refused.text);
+    }
+
+    // Of two services of one customer the second is refused as well, and named.
+    let second = named
+        .buy(other.client.clone(), ("uptime-kuma", "free"))
+        .await;
+    let again = second.claim(DOMAIN).await;
+    named.publish(&again);
+    let refused = second.verify(&again).await;
+    refused.fails(409, "CONFLICT");
+    assert!(refused.text.contains(&other.name), "{}", refused.text);
+
+    other.remove(&theirs).await.data(202);
+    other.has(&[]).await;
+    first.proves(&own).await;
+    first.has(&[(DOMAIN, "ACTIVE")]).await;
+    second.has(&[(DOMAIN, "PENDING")]).await;
+
+    // At the same moment, one of them has it.
+    let both = "serentak.example";
+    let (own, theirs) = (first.claim(both).await, other.claim(both).await);
+    named.publish(&own);
+    named.publish(&theirs);
+    let (one, two) = tokio::join!(first.verify(&own), other.verify(&theirs));
+    let mut statuses = [one.status, two.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409], "{} {}", one.text, two.text);
+}
+
+async fn a_claim_is_refused_with_its_reason(named: Named) {
+    let owner = named.owner("tolak@example.com").await;
+    for (domain, message) in [
+        ("*.toko.example", "must be one name, without a wildcard"),
+        ("192.0.2.1", "must be a name, not an IP address"),
+        ("toko", "must be a domain, such as www.example.com"),
+        (
+            "https://toko.example",
+            "must be a domain, such as www.example.com",
+        ),
+        ("printer.local", "must be a name that everybody can reach"),
+    ] {
+        let refused = owner.ask(domain).await;
+        refused.fails(400, "VALIDATION_FAILED");
+        assert_eq!(refused.detail("domain"), Some(message), "{domain}");
+    }
+    let keyed = owner.client.with_key("domain-1");
+    let request = json!({ "domain": "a.toko.example" });
+    let first = keyed.post(&owner.path(), request.clone()).await;
+    let again = keyed.post(&owner.path(), request).await;
+    assert!(again.is_replayed() && !first.is_replayed());
+    assert_eq!(first.data(201), again.data(201));
+    let refused = owner.ask("A.toko.example").await;
+    refused.fails(409, "CONFLICT");
+    assert!(refused.text.contains("has the domain already"));
+    for domain in ["b", "c", "d"] {
+        owner.claim(&format!("{domain}.toko.example")).await;
+    }
+    let last = owner.claim("e.toko.example").await;
+    let refused = owner.ask("f.toko.example").await;
+    refused.fails(409, "CONFLICT");
+    assert!(
+        refused.text.contains("at most 5 domains"),
+        "{}",
+        refused.text
+    );
+    owner.remove(&last).await.data(200);
+    owner.claim("f.toko.example").await;
+
+    // What has no host name has no domain either, and neither has what is removed.
+    let client = named
+        .shop
+        .customer_with_credit("basisdata@example.com", 50_000)
+        .await;
+    let database = named.buy(client, ("postgresql", "basic")).await;
+    let refused = database.ask("toko.example").await;
+    refused.fails(409, "INVALID_STATE");
+    assert!(refused.text.contains("no public address"));
+    named.cancel(&owner).await;
+    assert_eq!(owner.all().await, Vec::<Value>::new());
+    let refused = owner.ask("toko.example").await;
+    refused.fails(409, "INVALID_STATE");
+}
+
+async fn the_shop_looks_by_itself_and_ends_what_is_never_proven(named: Named) {
+    const PROVEN: &str = "lambat.example";
+    const FORGOTTEN: &str = "lupa.example";
+    let clock = named.shop.clock();
+    let mut owner = named.owner("tunggu@example.com").await;
+    let claimed = owner.claim(PROVEN).await;
+    owner.claim(FORGOTTEN).await;
+    named.publish(&claimed);
+    clock.advance(TimeDelta::minutes(3));
+    let domains = &named.shop.state().domains;
+    domains.look_after().await.unwrap();
+    let all = owner
+        .has(&[(PROVEN, "ACTIVE"), (FORGOTTEN, "PENDING")])
+        .await;
+    let own = claimed["target"].as_str().unwrap();
+    named.leads(&owner, &[own, PROVEN]).await;
+    let expires_at = all[1]["expiresAt"].as_str().unwrap();
+    assert!(expires_at > all[1]["createdAt"].as_str().unwrap());
+
+    // Another one who proves it, too, learns why it does not lead there.
+    let other = named.owner("telat@example.com").await;
+    let late = other.claim(PROVEN).await;
+    named.publish(&late);
+    clock.advance(TimeDelta::minutes(3));
+    for _ in 0..400 {
+        domains.look_after().await.unwrap();
+        if other.all().await[0]["problem"].is_string() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let waiting = other.has(&[(PROVEN, "PENDING")]).await;
+    let reason = waiting[0]["problem"].as_str().unwrap();
+    assert!(reason.contains("another customer"), "{reason}");
+
+    clock.advance(TimeDelta::days(8));
+    owner.client = named.shop.sign_in("tunggu@example.com").await;
+    for _ in 0..400 {
+        domains.look_after().await.unwrap();
+        if owner.all().await.len() == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    owner.has(&[(PROVEN, "ACTIVE")]).await;
+}
+
+async fn administrators_see_all_domains_and_remove_them(named: Named) {
+    let admin = named.shop.admin().await;
+    let owner = named.owner("atur@example.com").await;
+    let led = owner.claim("atur.example").await;
+    named.publish(&led);
+    owner.proves(&led).await;
+    let pending = owner.claim("nanti.example").await;
+    let own = led["target"].as_str().unwrap();
+    named.leads(&owner, &[own, "atur.example"]).await;
+
+    owner.client.get(ALL).await.fails(403, "FORBIDDEN");
+    let found = admin.get(&format!("{ALL}?state=ACTIVE")).await.data(200);
+    assert_eq!(found.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (
+            &found[0]["domain"],
+            &found[0]["email"],
+            &found[0]["instanceName"]
+        ),
+        (
+            &json!("atur.example"),
+            &json!("atur@example.com"),
+            &json!(owner.name)
+        )
+    );
+    let of_instance = format!("{ALL}?instanceId={}", owner.instance);
+    let found = admin.get(&of_instance).await.data(200);
+    let domains: Vec<&Value> = found
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["domain"])
+        .collect();
+    assert_eq!(domains, ["nanti.example", "atur.example"]);
+    let found = admin.get(&format!("{ALL}?q=nanti")).await.data(200);
+    assert_eq!(found[0]["id"], pending["id"]);
+
+    let path = format!("{ALL}/{}", led["id"].as_str().unwrap());
+    let why = json!({ "reason": "The owner of the brand has complained." });
+    let refused = owner.client.delete_with(&path, why.clone()).await;
+    refused.fails(403, "FORBIDDEN");
+    let refused = admin.delete_with(&path, json!({ "reason": "" })).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    admin.delete_with(&path, why.clone()).await.data(202);
+    named.leads(&owner, &[own]).await;
+    owner.has(&[("nanti.example", "PENDING")]).await;
+    let again = admin.delete_with(&path, why.clone()).await;
+    again.fails(404, "NOT_FOUND");
+    let path = format!("{ALL}/{}", pending["id"].as_str().unwrap());
+    admin.delete_with(&path, why.clone()).await.data(200);
+    owner.has(&[]).await;
+
+    let audit = format!("/api/admin/audit?subject=domain:{}", text(&led["id"]));
+    let acts = admin.get(&audit).await.data(200);
+    assert_eq!(acts.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&acts[0]["act"], &acts[0]["reason"]),
+        (&json!("domain.removed"), &why["reason"])
+    );
+    assert_eq!(acts[0]["details"]["domain"], "atur.example");
+}
+
+async fn a_domain_ends_with_its_service(named: Named) {
+    const DOMAIN: &str = "pindahan.example";
+    let (owner, other) = (
+        named.owner("pergi@example.com").await,
+        named.owner("datang@example.com").await,
+    );
+    let (own, theirs) = (owner.claim(DOMAIN).await, other.claim(DOMAIN).await);
+    named.publish(&own);
+    named.publish(&theirs);
+    owner.proves(&own).await;
+    owner.claim("sisa.example").await;
+    named.cancel(&owner).await;
+    other.proves(&theirs).await;
+    owner.has(&[]).await;
+    let password = json!({ "password": "kata sandi yang panjang" });
+    let deleted = owner.client.delete_with("/api/user", password).await;
+    deleted.data(200);
+    other.has(&[(DOMAIN, "ACTIVE")]).await;
+    let mut conn = named.shop.state().db.read().await.unwrap();
+    let sql = "SELECT count(*) FROM custom_domains";
+    let (rows,) = fetch_one!(conn, (i64,), sql).unwrap();
+    assert_eq!(rows, 1);
+}
