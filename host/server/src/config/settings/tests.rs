@@ -26,7 +26,7 @@ fn every_name_is_there_once_and_every_default_fits_its_rule() {
 /// Settings that take an address of the web, and no other text, are marked as addresses.
 #[test]
 fn addresses_are_marked() {
-    for setting in SETTINGS {
+    for setting in all_settings() {
         let takes = |text: &str| (setting.set)(&mut Config::default(), text).is_ok();
         let is_address = takes("https://toko:rahasia@host.example/a?b=c") && !takes("a text");
         assert!(
