@@ -149,7 +149,7 @@ impl Cluster {
             resource_version: None,
         };
         let params = DeleteParams::background().preconditions(same);
-        self.delete_by(&api, object, &params).await
+        self.delete_by(api, object, &params).await
     }
 
     /// Deletes an object by these parameters; returns false when it is not there.
