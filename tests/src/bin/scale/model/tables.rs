@@ -31,6 +31,7 @@ const TABLES: [(Place, &[&str]); 4] = [
             "transactions",
             "journal_entries",
             "postings",
+            "ledger_blocks",
             "ledger_seal_heads",
             "decisions",
             "payments",
@@ -90,6 +91,8 @@ const TABLES: [(Place, &[&str]); 4] = [
         Place::Own,
         &[
             "ledger_seals",
+            "kept_days",
+            "subscription_days",
             "jobs",
             "job_runs",
             "outbox",
