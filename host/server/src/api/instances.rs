@@ -80,7 +80,7 @@ async fn list(
     Paged(page, query): Paged<ListQuery>,
 ) -> Reply<Vec<InstanceView>> {
     let found = provisioning::list(&state.db, customer.user_id, query.status, page.part()).await?;
-    let message = format!("{}.", counted(found.total, "instance"));
+    let message = format!("{}.", counted(found.counted(), "instance"));
     Ok(Success::page(message, page, found))
 }
 
@@ -256,7 +256,7 @@ async fn events(
 ) -> Reply<Vec<InstanceEventView>> {
     let part = page.part();
     let found = watching::events(&state.instances, customer.user_id, id, part).await?;
-    let mut message = format!("{}.", counted(found.page.total, "event"));
+    let mut message = format!("{}.", counted(found.page.counted(), "event"));
     if !found.has_cluster {
         message += " What its cluster tells is not among them.";
     }

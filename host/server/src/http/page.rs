@@ -2,7 +2,7 @@
 
 use dermaga_shop::{
     Error,
-    db::{Part, Span, Walked},
+    db::{MOST_COUNTED, Part, Span, Walked},
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,7 @@ impl PageQuery {
                 page: None,
                 limit: self.limit,
                 total_items: None,
+                more_than_total: None,
                 total_pages: None,
                 next_cursor: None,
             })
@@ -78,12 +79,14 @@ impl PageQuery {
 
     /// Describes this page of a list of `total` items.
     pub fn pagination(&self, total: i64) -> Pagination {
-        let total_items = u64::try_from(total).unwrap_or_default();
+        let is_longer = total > MOST_COUNTED;
+        let total_items = u64::try_from(total.min(MOST_COUNTED)).unwrap_or_default();
         let total_pages = total_items.div_ceil(u64::from(self.limit.max(1)));
         Pagination {
             page: Some(self.page),
             limit: self.limit,
             total_items: Some(total_items),
+            more_than_total: is_longer.then_some(true),
             total_pages: Some(total_pages),
             next_cursor: None,
         }
@@ -102,6 +105,11 @@ pub struct Pagination {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub total_items: Option<u64>,
+    /// True when the list has more items than `totalItems`, which counts 10,000 of them at most; absent otherwise.
+    /// Pages after `totalPages` are there as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub more_than_total: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub total_pages: Option<u64>,
@@ -121,7 +129,27 @@ mod tests {
         let (offset, limit) = (40, 20);
         assert_eq!(page.part(), Part { offset, limit });
         for (total, pages) in [(0, 0), (1, 1), (20, 1), (21, 2)] {
-            assert_eq!(page.pagination(total).total_pages, Some(pages));
+            let found = page.pagination(total);
+            assert_eq!(
+                (found.total_pages, found.more_than_total),
+                (Some(pages), None)
+            );
         }
+    }
+
+    #[test]
+    fn a_list_that_was_not_counted_to_its_end_says_so() {
+        let page = PageQuery { page: 1, limit: 20 };
+        let counted = page.pagination(MOST_COUNTED);
+        assert_eq!(
+            (counted.total_items, counted.more_than_total),
+            (Some(10_000), None)
+        );
+        let longer = page.pagination(MOST_COUNTED + 1);
+        assert_eq!(longer.more_than_total, Some(true));
+        assert_eq!(
+            (longer.total_items, longer.total_pages),
+            (Some(10_000), Some(500))
+        );
     }
 }

@@ -64,7 +64,8 @@ pub(super) async fn acknowledge(
 const ALERTS: List = List {
     rows: "SELECT id, kind, CASE WHEN resolved_at IS NULL THEN 'OPEN' ELSE 'RESOLVED' END AS state, subject, message,
         occurrences, raised_at, last_raised_at, acknowledged_at, acknowledged_by, resolved_at FROM alerts",
-    count: "SELECT count(*) FROM alerts",
+    from: "FROM alerts",
+    key: "id",
     order: "ORDER BY raised_at DESC, id DESC",
 };
 

@@ -49,7 +49,8 @@ pub(super) async fn is_administrator(conn: &mut Conn, id: UserId) -> sqlx::Resul
 const EVENTS: List = List {
     rows: "SELECT e.id, e.actor_id, u.email AS actor_email, e.act, e.subject, e.reason, e.details, e.created_at \
            FROM audit_events e LEFT JOIN users u ON u.id = e.actor_id",
-    count: "SELECT count(*) FROM audit_events e",
+    from: "FROM audit_events e",
+    key: "e.id",
     order: "ORDER BY e.created_at DESC, e.id DESC",
 };
 

@@ -41,9 +41,11 @@ pub(super) async fn in_grace(
     fetch_all!(conn, (SubscriptionId,), sql, now).map(ids)
 }
 
-/// Number of subscriptions of each status.
+/// Number of subscriptions of each status, counted by plan before, in the order of an index.
 pub(super) async fn count_by_status(conn: &mut Conn) -> sqlx::Result<Vec<(Status, i64)>> {
-    let sql = "SELECT status, count(*) FROM subscriptions GROUP BY status";
+    let sql = "SELECT status, CAST(sum(number) AS BIGINT)
+               FROM (SELECT plan_id, status, count(*) AS number FROM subscriptions GROUP BY plan_id, status) AS n
+               GROUP BY status";
     fetch_all!(conn, (Status, i64), sql)
 }
 
@@ -173,11 +175,16 @@ pub(super) struct StatusSum {
     pub(super) unpaid: Rupiah,
 }
 
+/// Sums live subscriptions, by plan before, in the order of an index.
 pub(super) async fn sums_by_status(conn: &mut Conn) -> sqlx::Result<Vec<StatusSum>> {
-    let sql = "SELECT status, auto_renew, count(*) AS number, CAST(sum(CASE WHEN freeze_state = 'FROZEN'
-                 THEN storage_price ELSE coalesce(term_price / term_months, monthly_price) END) AS BIGINT) AS monthly_price,
-                 CAST(coalesce(sum(unpaid), 0) AS BIGINT) AS unpaid
-               FROM subscriptions WHERE status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') GROUP BY status, auto_renew";
+    let sql = "SELECT status, auto_renew, CAST(sum(number) AS BIGINT) AS number,
+                 CAST(sum(monthly) AS BIGINT) AS monthly_price, CAST(sum(unpaid) AS BIGINT) AS unpaid
+               FROM (SELECT plan_id, status, auto_renew, count(*) AS number, CAST(sum(CASE WHEN freeze_state = 'FROZEN'
+                   THEN storage_price ELSE coalesce(term_price / term_months, monthly_price) END) AS BIGINT) AS monthly,
+                   CAST(coalesce(sum(unpaid), 0) AS BIGINT) AS unpaid
+                 FROM subscriptions WHERE status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')
+                 GROUP BY plan_id, status, auto_renew) AS n
+               GROUP BY status, auto_renew";
     fetch_all!(conn, StatusSum, sql)
 }
 
@@ -202,13 +209,14 @@ pub(super) struct TypeSum {
     pub(super) amount: Rupiah,
 }
 
-/// Sums the transactions of subscriptions since a moment.
+/// Sums the charges and refunds of subscriptions since a moment, from an index alone. All transactions of these
+/// types are of a subscription.
 pub(super) async fn charged_since(
     conn: &mut Conn,
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<TypeSum>> {
     let sql = "SELECT type AS kind, count(*) AS number, CAST(sum(amount) AS BIGINT) AS amount FROM transactions
-               WHERE subscription_id IS NOT NULL AND created_at >= $1 GROUP BY type";
+               WHERE type IN ('SUBSCRIPTION', 'UPGRADE', 'REFUND') AND created_at >= $1 GROUP BY type";
     fetch_all!(conn, TypeSum, sql, since)
 }
 

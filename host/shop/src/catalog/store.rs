@@ -264,7 +264,8 @@ const SERVICES: List = List {
         CASE WHEN s.edited LIKE '% summary %' THEN NULL ELSE s.indonesian_summary END AS indonesian_summary,
         CASE WHEN s.edited LIKE '% description %' THEN NULL ELSE s.indonesian_description END AS indonesian_description
         FROM services s JOIN service_categories c ON c.id = s.category_id",
-    count: "SELECT count(*) FROM services s JOIN service_categories c ON c.id = s.category_id",
+    from: "FROM services s JOIN service_categories c ON c.id = s.category_id",
+    key: "s.id",
     order: "ORDER BY s.featured DESC, s.name, s.slug",
 };
 

@@ -365,7 +365,7 @@ pub async fn statistics(
         uses: by_type.iter().map(|cost| cost.uses).sum(),
         cost: Rupiah::total(by_type.iter().map(|cost| cost.cost))?,
         revenue: Rupiah::total(by_type.iter().map(|cost| cost.revenue))?,
-        costliest: store::admin::costliest(conn, window, 10).await?,
+        costliest: store::admin::costliest(conn, window).await?,
         by_type,
     })
 }

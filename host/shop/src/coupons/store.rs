@@ -210,8 +210,10 @@ pub(super) async fn insert_redemption(
     defer!(
         conn,
         "INSERT INTO coupon_redemptions (id, coupon_id, user_id, effect, amount, reason, decision_id, transaction_id,
-           subscription_id, period, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+           subscription_id, period, created_at, revenue)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+           coalesce((SELECT -t.amount FROM transactions t WHERE t.id = $8 AND t.type IN ('SUBSCRIPTION', 'UPGRADE')
+             AND t.status = 'COMPLETED'), 0))",
         new.id,
         new.coupon_id,
         new.user_id,
@@ -306,7 +308,8 @@ pub(super) async fn give_back_use(
 const REDEMPTIONS: List = List {
     rows: "SELECT r.id, c.code, r.effect, r.amount, r.reason, r.decision_id, r.transaction_id, r.subscription_id, r.period,
         r.created_at, r.released_at FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id",
-    count: "SELECT count(*) FROM coupon_redemptions r",
+    from: "FROM coupon_redemptions r",
+    key: "r.id",
     order: "ORDER BY r.created_at DESC, r.id DESC",
 };
 

@@ -52,8 +52,8 @@ pub use lease::{Lease, LeasedQueue, LeasedTable, Term};
 pub use migrations::{Schema, newest_migration};
 pub use notify::{Heard, Listener, notify};
 pub use page::{
-    List, Page, Part, Place, Row, Span, Walked, count_where, fetch_first, fetch_page, fetch_span,
-    fetch_where, find_where,
+    List, MOST_COUNTED, Page, Part, Place, Row, Span, Walked, count_where, fetch_first, fetch_page,
+    fetch_span, fetch_where, find_where,
 };
 pub use server::Server;
 #[doc(hidden)]

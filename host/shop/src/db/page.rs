@@ -36,14 +36,23 @@ pub struct Part {
     pub limit: i64,
 }
 
+/// Most rows of a list that are counted.
+pub const MOST_COUNTED: i64 = 10_000;
+
 /// Part of a list, and the length of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
     pub items: Vec<T>,
+    /// Length of the list; more than [`MOST_COUNTED`] says only that it is longer than that.
     pub total: i64,
 }
 
 impl<T> Page<T> {
+    /// Number of the list's rows, as far as they were counted.
+    pub fn counted(&self) -> i64 {
+        self.total.min(MOST_COUNTED)
+    }
+
     /// Converts each item.
     pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Page<U> {
         Page {
@@ -88,7 +97,7 @@ pub enum Span<K> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Walked<T> {
     pub items: Vec<T>,
-    /// Length of the list; counted for pages alone.
+    /// Length of the list, as that of a [`Page`]; counted for pages alone.
     pub total: Option<i64>,
     /// True when older rows follow.
     pub has_more: bool,
@@ -117,9 +126,11 @@ impl<T> Walked<T> {
 pub struct List {
     /// `SELECT columns FROM tables`
     pub rows: &'static str,
-    /// `SELECT count(*) FROM tables`, without the tables that neither filter nor multiply rows.
-    pub count: &'static str,
-    /// `ORDER BY columns`, the last of them unique.
+    /// `FROM tables`, without the tables that neither filter nor multiply rows.
+    pub from: &'static str,
+    /// Column of these tables that no two rows share.
+    pub key: &'static str,
+    /// `ORDER BY columns` of these tables, the last of them unique.
     pub order: &'static str,
 }
 
@@ -136,14 +147,8 @@ pub fn fetch_page<'c, T: Row>(
 ) -> impl Future<Output = sqlx::Result<Page<T>>> + Send {
     let place = Location::caller();
     async move {
-        let rows = Select {
-            select: list.rows,
-            filter,
-            tail: list.order,
-            part: Some(part),
-        };
-        let items = rows.fetch(conn, place).await?;
-        let total = Select::all(list.count, filter).number(conn, place).await?;
+        let items = Select::part(list, filter, part).fetch(conn, place).await?;
+        let total = Select::count(list, filter).number(conn, place).await?;
         Ok(Page { items, total })
     }
 }
@@ -164,39 +169,28 @@ pub fn fetch_span<'c, T: Row, K: Value + 'c>(
     let caller = Location::caller();
     let (filter, part, is_page) = match span {
         Span::Page(part) => (filter, part, true),
-        // One more than is wanted shows that more follow.
         Span::After(after, limit) => {
-            let (offset, limit) = (0, limit + 1);
             let filter = filter.with_pair(place, after.at, after.tie);
-            (filter, Part { offset, limit }, false)
+            (filter, Part { offset: 0, limit }, false)
         }
     };
     async move {
-        let rows = Select {
-            select: list.rows,
-            filter: &filter,
-            tail: list.order,
-            part: Some(part),
-        };
+        // One more than is wanted shows that more follow.
+        let limit = part.limit.saturating_add(1);
+        let rows = Select::part(list, &filter, Part { limit, ..part });
         let mut items: Vec<T> = rows.fetch(conn, caller).await?;
-        let found = i64::try_from(items.len()).unwrap_or(i64::MAX);
-        if !is_page {
-            let has_more = found == part.limit;
-            items.truncate(usize::try_from(part.limit - 1).unwrap_or_default());
-            let total = None;
-            return Ok(Walked {
-                items,
-                total,
-                has_more,
-            });
-        }
-        let total = Select::all(list.count, &filter)
-            .number(conn, caller)
-            .await?;
+        let wanted = usize::try_from(part.limit).unwrap_or_default();
+        let has_more = items.len() > wanted;
+        items.truncate(wanted);
+        let total = if is_page {
+            Some(Select::count(list, &filter).number(conn, caller).await?)
+        } else {
+            None
+        };
         Ok(Walked {
             items,
-            total: Some(total),
-            has_more: part.offset + found < total,
+            total,
+            has_more,
         })
     }
 }
@@ -213,10 +207,7 @@ pub fn fetch_where<'c, T: Row>(
     tail: &'static str,
 ) -> impl Future<Output = sqlx::Result<Vec<T>>> + Send {
     let place = Location::caller();
-    let rows = Select {
-        tail,
-        ..Select::all(select, filter)
-    };
+    let rows = Select::all(select, filter, tail);
     async move { rows.fetch(conn, place).await }
 }
 
@@ -233,12 +224,7 @@ pub fn fetch_first<'c, T: Row>(
     limit: i64,
 ) -> impl Future<Output = sqlx::Result<Vec<T>>> + Send {
     let place = Location::caller();
-    let rows = Select {
-        select,
-        filter,
-        tail,
-        part: Some(Part { offset: 0, limit }),
-    };
+    let rows = Select::first(select, filter, tail, limit);
     async move { rows.fetch(conn, place).await }
 }
 
@@ -253,7 +239,7 @@ pub fn find_where<'c, T: Row>(
     filter: &'c Filter<'_>,
 ) -> impl Future<Output = sqlx::Result<Option<T>>> + Send {
     let place = Location::caller();
-    let rows = Select::all(select, filter);
+    let rows = Select::all(select, filter, "");
     async move { Ok(rows.fetch(conn, place).await?.into_iter().next()) }
 }
 
@@ -268,56 +254,86 @@ pub fn count_where<'c>(
     filter: &'c Filter<'_>,
 ) -> impl Future<Output = sqlx::Result<i64>> + Send {
     let place = Location::caller();
-    let rows = Select::all(count, filter);
+    let rows = Select::all(count, filter, "");
     async move { rows.number(conn, place).await }
 }
 
 /// A whole statement.
 struct Select<'f, 'v> {
-    select: &'static str,
+    text: String,
     filter: &'f Filter<'v>,
-    /// Text after the conditions; may be empty.
-    tail: &'static str,
-    part: Option<Part>,
+    /// Argument after the values of the filter.
+    number: Option<i64>,
 }
 
 impl<'f, 'v> Select<'f, 'v> {
-    const fn all(select: &'static str, filter: &'f Filter<'v>) -> Self {
+    /// Selects all rows; `tail` may be empty.
+    fn all(select: &str, filter: &'f Filter<'v>, tail: &str) -> Self {
+        let mut text = format!("{select}{}", filter.text());
+        if !tail.is_empty() {
+            text.push(' ');
+            text.push_str(tail);
+        }
         Self {
-            select,
+            text,
             filter,
-            tail: "",
-            part: None,
+            number: None,
         }
     }
 
-    fn text(&self) -> String {
-        let mut text = format!("{}{}", self.select, self.filter.text());
-        if !self.tail.is_empty() {
-            text.push(' ');
-            text.push_str(self.tail);
+    /// Selects the first rows.
+    fn first(select: &str, filter: &'f Filter<'v>, tail: &str, limit: i64) -> Self {
+        let all = Self::all(select, filter, tail);
+        let text = format!("{} LIMIT ${}", all.text, filter.len() + 1);
+        Self {
+            text,
+            number: Some(limit),
+            ..all
         }
-        if self.part.is_some() {
-            let values = self.filter.len();
-            text.push_str(&format!(" LIMIT ${} OFFSET ${}", values + 1, values + 2));
+    }
+
+    /// Selects a part of a list. Its keys come first, from an index where one has all that is asked for, so that
+    /// rows before the part are neither read nor joined. The limit is part of the text, since PostgreSQL would
+    /// plan for a tenth of the table without it.
+    fn part(list: List, filter: &'f Filter<'v>, Part { offset, limit }: Part) -> Self {
+        let List {
+            rows,
+            from,
+            key,
+            order,
+        } = list;
+        let (conditions, last) = (filter.text(), filter.len() + 1);
+        let keys = format!("SELECT {key} {from}{conditions} {order} LIMIT {limit} OFFSET ${last}");
+        Self {
+            text: format!("{rows} WHERE {key} IN ({keys}) {order}"),
+            filter,
+            number: Some(offset),
         }
-        text
+    }
+
+    /// Counts the rows of a list, up to one more than [`MOST_COUNTED`].
+    fn count(List { from, .. }: List, filter: &'f Filter<'v>) -> Self {
+        let (conditions, most) = (filter.text(), MOST_COUNTED + 1);
+        let counted = format!("SELECT 1 {from}{conditions} LIMIT {most}");
+        Self {
+            text: format!("SELECT count(*) FROM ({counted}) AS counted"),
+            filter,
+            number: None,
+        }
     }
 
     fn for_sqlite(&self) -> sqlx::Result<SqliteArguments> {
         let mut arguments = self.filter.for_sqlite()?;
-        if let Some(part) = self.part {
-            bind(&mut arguments, part.limit)?;
-            bind(&mut arguments, part.offset)?;
+        if let Some(number) = self.number {
+            bind(&mut arguments, number)?;
         }
         Ok(arguments)
     }
 
     fn for_postgres(&self) -> sqlx::Result<PgArguments> {
         let mut arguments = self.filter.for_postgres()?;
-        if let Some(part) = self.part {
-            bind(&mut arguments, part.limit)?;
-            bind(&mut arguments, part.offset)?;
+        if let Some(number) = self.number {
+            bind(&mut arguments, number)?;
         }
         Ok(arguments)
     }
@@ -327,7 +343,7 @@ impl<'f, 'v> Select<'f, 'v> {
         conn: &mut Conn,
         place: &Location<'static>,
     ) -> sqlx::Result<Vec<T>> {
-        let sql = self.text();
+        let sql = self.text.clone();
         // Texts come from the code and values are arguments, so the text is safe.
         match conn.engine_for(place.file(), place.line(), &sql).await? {
             Engine::Sqlite(engine) => {

@@ -117,7 +117,8 @@ pub(super) async fn insert(conn: &mut Conn, new: &NewNotification<'_>) -> sqlx::
 
 const INBOX: List = List {
     rows: "SELECT id, kind, payload, created_at, read_at FROM notifications",
-    count: "SELECT count(*) FROM notifications",
+    from: "FROM notifications",
+    key: "id",
     order: "ORDER BY created_at DESC, id DESC",
 };
 

@@ -16,7 +16,8 @@ use crate::{
 const PAYMENTS: List = List {
     rows: "SELECT id, transaction_id, user_id, order_id, method, amount, state, credited, reversed, token, redirect_url,
         payment_type, fee, expires_at, next_check_at, checks, last_error, problem, created_at, updated_at FROM payments",
-    count: "SELECT count(*) FROM payments",
+    from: "FROM payments",
+    key: "id",
     order: "ORDER BY created_at DESC, id DESC",
 };
 
@@ -256,7 +257,8 @@ pub(super) async fn insert_debt(conn: &mut Conn, new: &DebtView) -> sqlx::Result
 
 const DEBTS: List = List {
     rows: "SELECT id, user_id, payment_id, transaction_id, amount, paid, created_at, settled_at FROM debts",
-    count: "SELECT count(*) FROM debts",
+    from: "FROM debts",
+    key: "id",
     order: "ORDER BY created_at DESC, id DESC",
 };
 

@@ -238,7 +238,8 @@ pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sql
 const DECISIONS: List = List {
     rows: "SELECT id, digest, plugin_id, plugin_version, contract, function, user_id, input, output, failure, logs, fuel,
         duration_us, created_at FROM decisions",
-    count: "SELECT count(*) FROM decisions",
+    from: "FROM decisions",
+    key: "id",
     order: "ORDER BY created_at DESC, id DESC",
 };
 
@@ -256,8 +257,7 @@ pub(super) async fn decisions(
         UNION SELECT coupon_decision_id FROM transactions WHERE subscription_id = ?
         UNION SELECT decision_id FROM coupon_redemptions WHERE subscription_id = ?
         UNION SELECT manifests_decision_id FROM instances WHERE subscription_id = ?)";
-    const OF_COUPON: &str = "(coupon_id = (SELECT id FROM coupons WHERE code = ?)
-        OR id IN (SELECT r.decision_id FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id WHERE c.code = ?))";
+    const OF_COUPON: &str = "coupon_id = (SELECT id FROM coupons WHERE code = ?)";
     const OF_TRANSACTION: &str =
         "id IN (SELECT price_decision_id FROM transactions WHERE number = ?
         UNION SELECT coupon_decision_id FROM transactions WHERE number = ?)";

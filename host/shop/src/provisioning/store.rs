@@ -205,7 +205,8 @@ pub(super) async fn owned(
 
 const INSTANCES: List = List {
     rows: concat!("SELECT i.*, ", terms!()),
-    count: "SELECT count(*) FROM instances i",
+    from: "FROM instances i",
+    key: "i.id",
     order: "ORDER BY i.created_at DESC, i.id DESC",
 };
 

@@ -147,7 +147,8 @@ pub(super) async fn forget(conn: &mut Conn, job: &str, before: DateTime<Utc>) ->
 const RUN_LIST: List = List {
     rows: "SELECT id, job, scheduled_for, trigger, attempts, started_at, lease_until, finished_at, status, total, items,
         error_count, errors FROM job_runs",
-    count: "SELECT count(*) FROM job_runs",
+    from: "FROM job_runs",
+    key: "id",
     order: "ORDER BY started_at DESC, id DESC",
 };
 

@@ -113,7 +113,8 @@ const SUBSCRIPTIONS: List = List {
         with_plan!(),
         " LEFT JOIN instances i ON i.subscription_id = s.id"
     ),
-    count: "SELECT count(*) FROM subscriptions s",
+    from: "FROM subscriptions s",
+    key: "s.id",
     order: "ORDER BY s.created_at DESC, s.id DESC",
 };
 

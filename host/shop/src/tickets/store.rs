@@ -19,15 +19,22 @@ use crate::{
 
 const OWN: List = List {
     rows: "SELECT t.* FROM tickets t",
-    count: "SELECT count(*) FROM tickets t",
+    from: "FROM tickets t",
+    key: "t.id",
     order: "ORDER BY t.created_at DESC, t.id DESC",
 };
 
 const ALL: List = List {
     rows: "SELECT t.*, u.email, a.email AS assignee_email, NULL AS evidence
            FROM tickets t JOIN users u ON u.id = t.user_id LEFT JOIN users a ON a.id = t.assignee_id",
-    count: "SELECT count(*) FROM tickets t JOIN users u ON u.id = t.user_id",
+    from: "FROM tickets t",
+    key: "t.id",
     order: "ORDER BY t.created_at DESC, t.id DESC",
+};
+
+const WITH_CUSTOMERS: List = List {
+    from: "FROM tickets t JOIN users u ON u.id = t.user_id",
+    ..ALL
 };
 
 /// Takes the next number. Its row stays locked until the transaction ends.
@@ -153,11 +160,15 @@ pub(super) async fn list_all(
         .and_some(unassigned)
         .with_some("t.created_at >= ?", wanted.from)
         .with_some("t.created_at < ?", wanted.until);
-    let filter = match number {
-        Some(number) => filter.with("t.number = ?", number),
-        None => filter.containing(&["t.subject", "u.email"], wanted.words),
+    let (list, filter) = match (number, wanted.words) {
+        (Some(number), _) => (ALL, filter.with("t.number = ?", number)),
+        (None, None) => (ALL, filter),
+        (None, words) => {
+            let filter = filter.containing(&["t.subject", "u.email"], words);
+            (WITH_CUSTOMERS, filter)
+        }
     };
-    fetch_page(conn, ALL, &filter, part).await
+    fetch_page(conn, list, &filter, part).await
 }
 
 pub(super) async fn count_of(

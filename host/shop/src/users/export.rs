@@ -100,29 +100,128 @@ impl Exports {
     }
 }
 
-/// A file in the archive.
-struct Entry {
-    name: String,
-    content: Vec<u8>,
+/// Piece of the archive.
+enum Piece {
+    /// A file with this name begins.
+    File(String),
+    /// More of the file that began last.
+    Content(Vec<u8>),
 }
 
-fn write(mut entries: mpsc::Receiver<Entry>) -> io::Result<File> {
+fn write(mut pieces: mpsc::Receiver<Piece>) -> io::Result<File> {
     let mut archive = ZipWriter::new(tempfile::tempfile()?);
-    while let Some(Entry { name, content }) = entries.blocking_recv() {
-        archive.start_file(name, SimpleFileOptions::default())?;
-        archive.write_all(&content)?;
+    while let Some(piece) = pieces.blocking_recv() {
+        match piece {
+            Piece::File(name) => archive.start_file(name, SimpleFileOptions::default())?,
+            Piece::Content(content) => archive.write_all(&content)?,
+        }
     }
     let mut file = archive.finish()?;
     file.rewind()?;
     Ok(file)
 }
 
-struct Archive(mpsc::Sender<Entry>);
+/// JSON array that is written a part at a time, as [`serde_json::to_vec_pretty`] writes a whole one.
+#[derive(Default)]
+struct Array {
+    has_items: bool,
+}
+
+impl Array {
+    fn part<T: Serialize>(&mut self, items: impl Iterator<Item = T>) -> Result<Vec<u8>> {
+        let mut text = String::new();
+        for item in items {
+            text.push_str(if self.has_items { ",\n  " } else { "\n  " });
+            self.has_items = true;
+            let item = serde_json::to_string_pretty(&item).map_err(Error::internal)?;
+            text.push_str(&item.replace('\n', "\n  "));
+        }
+        Ok(text.into_bytes())
+    }
+
+    const fn end(&self) -> &'static str {
+        if self.has_items { "\n]" } else { "]" }
+    }
+}
+
+struct Archive(mpsc::Sender<Piece>);
 
 impl Archive {
-    async fn put(&self, name: String, content: Vec<u8>) -> Result<()> {
-        let sent = self.0.send(Entry { name, content }).await;
+    async fn send(&self, piece: Piece) -> Result<()> {
+        let sent = self.0.send(piece).await;
         sent.map_err(|_| Error::internal("the archive is not written"))
+    }
+
+    async fn put(&self, name: String, content: Vec<u8>) -> Result<()> {
+        self.send(Piece::File(name)).await?;
+        self.send(Piece::Content(content)).await
+    }
+
+    /// Writes a whole list that grows at its beginning, each row once whatever comes meanwhile, and holds a part of
+    /// it at a time.
+    async fn walk<T, V: Serialize, K, F>(
+        &self,
+        name: &str,
+        read: impl Fn(Span<K>) -> F,
+        place: impl Fn(&T) -> Place<K>,
+        view: impl Fn(T) -> V,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<Walked<T>>>,
+    {
+        let mut array = self.begin(name).await?;
+        let mut span = Span::Page(Part {
+            offset: 0,
+            limit: ROWS,
+        });
+        loop {
+            let found = read(span).await?;
+            let last = found.items.last().map(&place);
+            let last = last.filter(|_| found.has_more);
+            let content = array.part(found.items.into_iter().map(&view))?;
+            self.send(Piece::Content(content)).await?;
+            match last {
+                Some(last) => span = Span::After(last, ROWS),
+                None => return self.end(&array).await,
+            }
+        }
+    }
+
+    /// Writes a whole list, and holds a page of it at a time.
+    async fn pages<T, V: Serialize, F>(
+        &self,
+        name: &str,
+        read: impl Fn(Part) -> F,
+        view: impl Fn(T) -> V,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<Page<T>>>,
+    {
+        let mut array = self.begin(name).await?;
+        let mut offset = 0;
+        loop {
+            let found = read(Part {
+                offset,
+                limit: ROWS,
+            })
+            .await?;
+            let is_last = is_last(&found);
+            let content = array.part(found.items.into_iter().map(&view))?;
+            self.send(Piece::Content(content)).await?;
+            if is_last {
+                return self.end(&array).await;
+            }
+            offset += ROWS;
+        }
+    }
+
+    async fn begin(&self, name: &str) -> Result<Array> {
+        self.put(format!("{name}.json"), b"[".to_vec()).await?;
+        Ok(Array::default())
+    }
+
+    async fn end(&self, array: &Array) -> Result<()> {
+        self.send(Piece::Content(array.end().into())).await
     }
 
     async fn json<T: Serialize + Sync>(&self, name: &str, value: &T) -> Result<()> {
@@ -161,8 +260,8 @@ impl Archive {
         };
         let filter = &filter;
         let db = &sources.instances.db;
-        let acts = walked(|span| audit::list(db, filter, span), AuditEvent::place).await?;
-        self.json("acts", &acts).await
+        let read = |span| audit::list(db, filter, span);
+        self.walk("acts", read, AuditEvent::place, |act| act).await
     }
 
     async fn money(&self, sources: Sources<'_>, id: UserId) -> Result<()> {
@@ -170,29 +269,28 @@ impl Archive {
         let info = wallet::info(sources.wallets, id).await?;
         self.json("wallet", &info).await?;
         let every = TransactionFilter::default();
-        let transactions = walked(
-            |span| wallet::transactions(db, id, every, span),
+        let read = |span| wallet::transactions(db, id, every, span);
+        self.walk(
+            "transactions",
+            read,
             Transaction::place,
+            TransactionView::from,
         )
         .await?;
-        let views = transactions.into_iter().map(TransactionView::from);
-        self.json("transactions", &views.collect::<Vec<_>>())
-            .await?;
         let filter = PaymentFilter {
             user_id: Some(id),
             ..PaymentFilter::default()
         };
-        let payments = all(|part| payments::list(db, filter, part)).await?;
-        let views = payments.into_iter().map(PaymentView::from);
-        self.json("payments", &views.collect::<Vec<_>>()).await?;
+        let read = |part| payments::list(db, filter, part);
+        self.pages("payments", read, PaymentView::from).await?;
         let filter = DebtFilter {
             user_id: Some(id),
             ..DebtFilter::default()
         };
-        let debts = all(|part| payments::debts(db, filter, part)).await?;
-        self.json("debts", &debts).await?;
-        let redemptions = all(|part| coupons::redemptions_by(db, id, part)).await?;
-        self.json("coupons", &redemptions).await
+        let read = |part| payments::debts(db, filter, part);
+        self.pages("debts", read, |debt| debt).await?;
+        let read = |part| coupons::redemptions_by(db, id, part);
+        self.pages("coupons", read, |redemption| redemption).await
     }
 
     async fn services(&self, sources: Sources<'_>, id: UserId) -> Result<()> {
@@ -229,11 +327,11 @@ impl Archive {
             ..
         } = sources;
         let every = InboxFilter::default();
-        let inbox = all(|part| async move {
+        let read = |part| async move {
             let (page, _unread) = notifications.inbox(id, every, part).await?;
-            Ok(page)
-        });
-        self.json("notifications", &inbox.await?).await?;
+            Ok::<_, Error>(page)
+        };
+        self.pages("notifications", read, |told| told).await?;
         let preferences = notifications.preferences(id).await?;
         self.json("notification-preferences", &preferences).await?;
         let endpoints = webhooks.list(Owner::Customer(id)).await?;
@@ -273,30 +371,6 @@ impl Archive {
     }
 }
 
-/// Reads a whole list that grows at its beginning, each row once whatever comes meanwhile.
-async fn walked<T, K, F>(
-    read: impl Fn(Span<K>) -> F,
-    place: impl Fn(&T) -> Place<K>,
-) -> Result<Vec<T>>
-where
-    F: Future<Output = Result<Walked<T>>>,
-{
-    let mut rows = Vec::new();
-    let mut span = Span::Page(Part {
-        offset: 0,
-        limit: ROWS,
-    });
-    loop {
-        let found = read(span).await?;
-        let last = found.items.last().map(&place);
-        rows.extend(found.items);
-        match last.filter(|_| found.has_more) {
-            Some(last) => span = Span::After(last, ROWS),
-            None => return Ok(rows),
-        }
-    }
-}
-
 /// Reads a list to its end.
 async fn all<T, F>(page: impl Fn(Part) -> F) -> Result<Vec<T>>
 where
@@ -310,10 +384,40 @@ where
             limit: ROWS,
         };
         let found = page(part).await?;
+        let is_last = is_last(&found);
         rows.extend(found.items);
-        offset += ROWS;
-        if offset >= found.total {
+        if is_last {
             return Ok(rows);
+        }
+        offset += ROWS;
+    }
+}
+
+/// Returns true for a page after which none follows; long lists are not counted to their end.
+fn is_last<T>(page: &Page<T>) -> bool {
+    i64::try_from(page.items.len()).is_ok_and(|found| found < ROWS)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn an_array_in_parts_is_the_array() {
+        let items = [json!({ "a": [1, 2], "b": "x\ny" }), json!([]), json!(null)];
+        for parts in [[0, 0], [0, 1], [1, 1], [1, 3], [2, 2]] {
+            let [first, all] = parts;
+            let mut array = Array::default();
+            let mut text = String::from("[");
+            for part in [&items[..first], &items[first..all]] {
+                let part = array.part(part.iter()).unwrap();
+                text.push_str(std::str::from_utf8(&part).unwrap());
+            }
+            text.push_str(array.end());
+            let whole: Vec<&Value> = items[..all].iter().collect();
+            assert_eq!(text, serde_json::to_string_pretty(&whole).unwrap());
         }
     }
 }

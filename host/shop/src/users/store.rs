@@ -16,7 +16,8 @@ const USERS: List = List {
            (SELECT s.last_used_at FROM sessions s WHERE s.user_id = u.id AND s.acting_id IS NULL \
             ORDER BY s.last_used_at DESC LIMIT 1) AS last_seen_at \
            FROM users u LEFT JOIN wallets w ON w.user_id = u.id",
-    count: "SELECT count(*) FROM users u",
+    from: "FROM users u",
+    key: "u.id",
     order: "ORDER BY u.created_at DESC, u.id DESC",
 };
 

@@ -42,9 +42,14 @@ impl Float {
 /// # Errors
 /// When the database does not answer.
 pub async fn measure(wallets: &Wallets, conn: &mut Conn) -> Result<Float> {
-    let paid = store::admin::totals(conn).await?.paid;
+    let totals = store::admin::totals(conn).await?;
+    Ok(shown(wallets, totals.paid))
+}
+
+/// Shows the float as a metric.
+pub(super) fn shown(wallets: &Wallets, paid: Rupiah) -> Float {
     metrics::gauge!("dermaga_wallet_float_rupiah").set(figure(paid.get()));
-    Ok(Float::new(paid, wallets.settings.float_warning))
+    Float::new(paid, wallets.settings.float_warning)
 }
 
 /// Shows what customers hold, and how far ledger and seals have come, as metrics.

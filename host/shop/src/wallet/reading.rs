@@ -139,10 +139,11 @@ pub async fn all_wallets(wallets: &Wallets) -> Result<AllWallets> {
     let clock = &wallets.clock;
     let month_start = calendar::start_of_month(clock.zone(), clock.now());
     let mut conn = wallets.db.snapshot().await?;
+    let totals = store::admin::totals(&mut conn).await?;
     Ok(AllWallets {
-        totals: store::admin::totals(&mut conn).await?,
+        float: float::shown(wallets, totals.paid),
+        totals,
         this_month: store::admin::totals_by_type(&mut conn, month_start).await?,
-        float: float::measure(wallets, &mut conn).await?,
         month_start,
     })
 }

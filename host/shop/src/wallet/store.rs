@@ -228,7 +228,8 @@ pub(super) async fn insert_entry(conn: &mut Conn, entry: &EntryRow) -> sqlx::Res
 const TRANSACTIONS: List = List {
     rows: "SELECT id, number, user_id, type, status, amount, balance_before, balance_after, description, details,
         subscription_id, coupon_id, price_decision_id, coupon_decision_id, created_at, completed_at FROM transactions",
-    count: "SELECT count(*) FROM transactions",
+    from: "FROM transactions",
+    key: "number",
     order: "ORDER BY created_at DESC, number DESC",
 };
 

@@ -57,14 +57,12 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         SUM,
     ),
     ("coupons/store/admin.rs cost_by_type", "coupons", SUM),
-    ("coupons/store/admin.rs cost_by_type", "transactions", SUM),
     (
         "coupons/store/admin.rs costliest",
         "coupon_redemptions",
         SUM,
     ),
     ("coupons/store/admin.rs costliest", "coupons", SUM),
-    ("coupons/store/admin.rs costliest", "transactions", SUM),
     ("coupons/store/admin.rs count_by_status", "coupons", SUM),
     (
         "coupons/store/admin.rs customers",
@@ -207,6 +205,12 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "subscriptions",
         SUM,
     ),
+    (
+        "subscriptions/overview/store.rs first",
+        "subscriptions",
+        "the first of an index",
+    ),
+    ("subscriptions/overview/store.rs owners", "users", PAGE),
     ("tickets/store.rs count_by_priority", "tickets", SUM),
     ("tickets/store.rs count_by_status", "tickets", SUM),
     ("tickets/store.rs list_all", "tickets", PAGE),

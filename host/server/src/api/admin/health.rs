@@ -103,7 +103,7 @@ async fn history(
     Paged(page, query): Paged<HistoryQuery>,
 ) -> Reply<Vec<HealthSpanView>> {
     let found = health::history(&state.db, id, query.state, page.part()).await?;
-    let message = format!("{} of health.", counted(found.total, "span"));
+    let message = format!("{} of health.", counted(found.counted(), "span"));
     Ok(Success::page(message, page, found))
 }
 

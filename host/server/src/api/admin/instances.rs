@@ -163,7 +163,7 @@ async fn events(
     Paged(page, NoFilter {}): Paged<NoFilter>,
 ) -> Reply<Vec<InstanceEventView>> {
     let found = watching::events_in_full(&state.instances, id, page.part()).await?;
-    let mut message = format!("{}.", counted(found.page.total, "event"));
+    let mut message = format!("{}.", counted(found.page.counted(), "event"));
     if !found.has_cluster {
         message += " What its cluster tells is not among them.";
     }

@@ -110,7 +110,7 @@ async fn list(
         until,
     };
     let found = state.tickets.list_all(&filter, page.part()).await?;
-    let message = format!("{}.", counted(found.total, "ticket"));
+    let message = format!("{}.", counted(found.counted(), "ticket"));
     Ok(Success::page(message, page, found))
 }
 
@@ -132,7 +132,7 @@ async fn of_customer(
     Paged(page, NoFilter {}): Paged<NoFilter>,
 ) -> Reply<Vec<ManagedTicket>> {
     let found = state.tickets.of_customer(id, page.part()).await?;
-    let message = format!("{}.", counted(found.total, "ticket"));
+    let message = format!("{}.", counted(found.counted(), "ticket"));
     Ok(Success::page(message, page, found))
 }
 

@@ -42,13 +42,19 @@ fn pages(envelope: &Value) -> String {
     if all <= 1 {
         return String::new();
     }
+    let more = envelope.pointer("/pagination/moreThanTotal");
+    let at_least = if more == Some(&Value::Bool(true)) {
+        "more than "
+    } else {
+        ""
+    };
     let items = of("totalItems");
-    let next = if page < all {
+    let next = if page < all || !at_least.is_empty() {
         format!(" --page {} shows the next.", page + 1)
     } else {
         String::new()
     };
-    format!("Page {page} of {all}; {items} in all.{next}\n")
+    format!("Page {page} of {at_least}{all}; {at_least}{items} in all.{next}\n")
 }
 
 fn part(data: &Value, section: &Section, zone: Tz) -> String {
@@ -244,6 +250,19 @@ mod tests {
 Page 1 of 2; 3 in all. --page 2 shows the next.
 "
         );
+    }
+
+    #[test]
+    fn a_list_that_was_not_counted_to_its_end_says_so() {
+        let envelope = json!({
+            "message": "Things.",
+            "data": [],
+            "pagination": { "page": 500, "limit": 20, "totalItems": 10_000, "totalPages": 500, "moreThanTotal": true },
+        });
+        let shown = shown(&envelope, &VIEW);
+        let expected =
+            "Page 500 of more than 500; more than 10000 in all. --page 501 shows the next.\n";
+        assert!(shown.ends_with(expected), "{shown}");
     }
 
     #[test]

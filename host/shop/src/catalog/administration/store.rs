@@ -16,7 +16,8 @@ const SERVICES: List = List {
     rows: "SELECT s.id, s.slug, s.category_id, c.slug AS category, c.name AS category_name, s.plugin_id, s.name, s.summary,
         s.description, s.featured, s.active, s.refused, s.retired_at, s.edited, s.template_file, s.created_at, s.updated_at
         FROM services s JOIN service_categories c ON c.id = s.category_id",
-    count: "SELECT count(*) FROM services s JOIN service_categories c ON c.id = s.category_id",
+    from: "FROM services s JOIN service_categories c ON c.id = s.category_id",
+    key: "s.id",
     order: "ORDER BY s.name, s.slug",
 };
 
@@ -69,17 +70,28 @@ pub(super) async fn plan(conn: &mut Conn, id: PlanId) -> sqlx::Result<Option<Pla
     find_where(conn, PLANS, &Filter::of("id = ?", id)).await
 }
 
-/// Sums the live subscriptions of each service.
+/// Sums the live subscriptions of each service: numbers and prices by plan, in the order of an index, and each
+/// customer of several plans once.
 pub(super) async fn sales(conn: &mut Conn) -> sqlx::Result<Vec<ServiceSales>> {
-    let sql = "SELECT v.slug AS service, count(*) AS subscriptions, count(DISTINCT s.user_id) AS customers,
-                 CAST(coalesce(sum(CASE WHEN s.status IN ('ACTIVE', 'PAST_DUE') THEN
-                   CASE WHEN s.freeze_state = 'FROZEN' THEN s.storage_price
-                     ELSE coalesce(s.term_price / s.term_months, s.monthly_price) END ELSE 0 END), 0)
-                   AS BIGINT) AS monthly_revenue
-               FROM subscriptions s JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
-               WHERE s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
+    let sql = "SELECT v.slug AS service, CAST(sum(n.number) AS BIGINT) AS subscriptions, CAST(0 AS BIGINT) AS customers,
+                 CAST(sum(n.monthly) AS BIGINT) AS monthly_revenue
+               FROM (SELECT plan_id, count(*) AS number,
+                   CAST(coalesce(sum(CASE WHEN status IN ('ACTIVE', 'PAST_DUE') THEN
+                     CASE WHEN freeze_state = 'FROZEN' THEN storage_price
+                       ELSE coalesce(term_price / term_months, monthly_price) END ELSE 0 END), 0) AS BIGINT) AS monthly
+                 FROM subscriptions WHERE status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED') GROUP BY plan_id) AS n
+               JOIN service_plans p ON p.id = n.plan_id JOIN services v ON v.id = p.service_id
                GROUP BY v.slug ORDER BY v.slug";
-    fetch_all!(conn, ServiceSales, sql)
+    let mut sales = fetch_all!(conn, ServiceSales, sql)?;
+    let sql = "SELECT v.slug, count(DISTINCT s.user_id)
+               FROM subscriptions s JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
+               WHERE s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED') GROUP BY v.slug";
+    for (service, customers) in fetch_all!(conn, (String, i64), sql)? {
+        if let Some(of_service) = sales.iter_mut().find(|one| one.service == service) {
+            of_service.customers = customers;
+        }
+    }
+    Ok(sales)
 }
 
 pub(super) async fn template(conn: &mut Conn, id: ServiceId) -> sqlx::Result<Option<LoadedFrom>> {

@@ -15,7 +15,8 @@ const QUOTAS: List = List {
         (SELECT count(*) FROM waitlist w WHERE w.plan_id = p.id AND w.held_until IS NOT NULL) AS held_quota,
         (SELECT count(*) FROM waitlist w WHERE w.plan_id = p.id AND w.held_until IS NULL) AS waiting
         FROM service_plans p JOIN services s ON s.id = p.service_id",
-    count: "SELECT count(*) FROM service_plans p JOIN services s ON s.id = p.service_id",
+    from: "FROM service_plans p JOIN services s ON s.id = p.service_id",
+    key: "p.id",
     order: "ORDER BY s.slug, p.monthly_price, p.slug",
 };
 

@@ -15,7 +15,8 @@ const OWN: List = List {
           WHERE o.plan_id = w.plan_id AND o.number <= w.number AND o.held_until IS NULL) END AS position,
         w.held_until, w.created_at
         FROM waitlist w JOIN service_plans p ON p.id = w.plan_id JOIN services s ON s.id = p.service_id",
-    count: "SELECT count(*) FROM waitlist w",
+    from: "FROM waitlist w",
+    key: "w.id",
     order: "ORDER BY w.created_at, w.id",
 };
 
@@ -25,7 +26,8 @@ const QUEUE: List = List {
           WHERE o.plan_id = w.plan_id AND o.number <= w.number AND o.held_until IS NULL) END AS position,
         w.held_until, w.created_at
         FROM waitlist w JOIN users u ON u.id = w.user_id",
-    count: "SELECT count(*) FROM waitlist w",
+    from: "FROM waitlist w",
+    key: "w.id",
     // An entry with a held place came before all that wait.
     order: "ORDER BY w.number",
 };

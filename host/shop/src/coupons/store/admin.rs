@@ -13,7 +13,7 @@ use super::{
     COUPON,
 };
 use crate::{
-    db::{Conn, Filter, List, Page, Part, count_where, fetch_first, fetch_page, fetch_where},
+    db::{Conn, Filter, List, Page, Part, count_where, fetch_page, fetch_where},
     execute, fetch_all,
     ids::CouponId,
     money::Rupiah,
@@ -44,7 +44,8 @@ pub(in crate::coupons) async fn list(
 ) -> sqlx::Result<Page<Coupon>> {
     let list = List {
         rows: COUPON,
-        count: "SELECT count(*) FROM coupons",
+        from: "FROM coupons",
+        key: "id",
         order: "ORDER BY created_at DESC, id DESC",
     };
     let mut filter = Filter::default()
@@ -128,7 +129,8 @@ const REDEMPTIONS: List = List {
     rows: "SELECT r.user_id, u.email, r.id, c.code, r.effect, r.amount, r.reason, r.decision_id, r.transaction_id,
         r.subscription_id, r.period, r.created_at, r.released_at
         FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id JOIN users u ON u.id = r.user_id",
-    count: "SELECT count(*) FROM coupon_redemptions r",
+    from: "FROM coupon_redemptions r",
+    key: "r.id",
     order: "ORDER BY r.created_at DESC, r.id DESC",
 };
 
@@ -151,16 +153,17 @@ pub(in crate::coupons) async fn count_by_status(
     fetch_all!(conn, StatusCount, sql, now)
 }
 
-/// A coupon's sums. A purchase is negative in the wallet; what came back since is not revenue. Later
-/// periods cost and bring money, and are no uses.
+/// Sums of each coupon, from an index alone, and what is joined to them: a SELECT in two parts, whose conditions
+/// come between. A purchase is negative in the wallet; what came back since is not revenue, as its redemption was
+/// given back. Later periods cost and bring money, and are no uses.
 macro_rules! sums {
     ($columns:literal) => {
         concat!(
             "SELECT ",
             $columns,
-            ", count(CASE WHEN r.period = 1 THEN 1 END) AS uses, CAST(coalesce(sum(r.amount), 0) AS BIGINT) AS cost,
-               CAST(coalesce(sum(CASE WHEN t.type IN ('SUBSCRIPTION', 'UPGRADE') AND t.status = 'COMPLETED' THEN -t.amount ELSE 0 END), 0) AS BIGINT) AS revenue
-             FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id LEFT JOIN transactions t ON t.id = r.transaction_id"
+            " FROM coupons c JOIN (SELECT r.coupon_id, count(CASE WHEN r.period = 1 THEN 1 END) AS uses,
+                CAST(coalesce(sum(r.amount), 0) AS BIGINT) AS cost, CAST(coalesce(sum(r.revenue), 0) AS BIGINT) AS revenue
+              FROM coupon_redemptions r"
         )
     };
 }
@@ -177,19 +180,25 @@ pub(in crate::coupons) async fn cost_by_type(
     conn: &mut Conn,
     window: Window,
 ) -> sqlx::Result<Vec<TypeCost>> {
-    let select = sums!("c.plugin_id AS plugin, count(DISTINCT c.id) AS coupons");
-    let tail = "GROUP BY c.plugin_id ORDER BY cost DESC, c.plugin_id";
+    let select = sums!(
+        "c.plugin_id AS plugin, count(*) AS coupons, CAST(sum(g.uses) AS BIGINT) AS uses,
+         CAST(sum(g.cost) AS BIGINT) AS cost, CAST(sum(g.revenue) AS BIGINT) AS revenue"
+    );
+    let tail = "GROUP BY r.coupon_id) AS g ON g.coupon_id = c.id
+                GROUP BY c.plugin_id ORDER BY cost DESC, c.plugin_id";
     fetch_where(conn, select, &within(window), tail).await
 }
 
+/// The ten that cost the most.
 pub(in crate::coupons) async fn costliest(
     conn: &mut Conn,
     window: Window,
-    limit: i64,
 ) -> sqlx::Result<Vec<CouponCost>> {
-    let select = sums!("c.id, c.code AS coupon_code");
-    let tail = "GROUP BY c.id, c.code ORDER BY cost DESC, c.id";
-    fetch_first(conn, select, &within(window), tail, limit).await
+    let select = sums!("c.id, c.code AS coupon_code, g.uses, g.cost, g.revenue");
+    let tail =
+        "GROUP BY r.coupon_id ORDER BY cost DESC, r.coupon_id LIMIT 10) AS g ON g.coupon_id = c.id
+                ORDER BY g.cost DESC, c.id";
+    fetch_where(conn, select, &within(window), tail).await
 }
 
 pub(in crate::coupons) async fn customers(conn: &mut Conn, window: Window) -> sqlx::Result<i64> {

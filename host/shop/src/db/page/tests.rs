@@ -10,7 +10,8 @@ use crate::{
 
 const FRUITS: List = List {
     rows: "SELECT name FROM fruits",
-    count: "SELECT count(*) FROM fruits",
+    from: "FROM fruits",
+    key: "name",
     order: "ORDER BY weight DESC, name",
 };
 
@@ -77,7 +78,8 @@ async fn one_first_and_number_take_the_same_filter() {
         .await
         .unwrap();
     assert_eq!(first, [("apel".to_owned(),)]);
-    let number = count_where(&mut conn, FRUITS.count, &filter).await;
+    let count = "SELECT count(*) FROM fruits";
+    let number = count_where(&mut conn, count, &filter).await;
     assert_eq!(number.unwrap(), 2);
     let filter = Filter::of("name = ?", "kiwi");
     let none: Option<(String,)> = find_where(&mut conn, FRUITS.rows, &filter).await.unwrap();
@@ -100,7 +102,8 @@ async fn a_walk_goes_on_after_its_place_whatever_comes_before_it() {
     }
     let posts = List {
         rows: "SELECT at, number FROM posts",
-        count: "SELECT count(*) FROM posts",
+        from: "FROM posts",
+        key: "number",
         order: "ORDER BY at DESC, number DESC",
     };
     let mut span = Span::Page(Part {
@@ -143,24 +146,54 @@ async fn statements_are_recorded_at_the_place_that_sends_them() {
         .filter(is_here)
         .map(|one| one.sql.as_str())
         .collect();
-    let count = "SELECT count(*) FROM fruits WHERE weight = $1";
-    let rows =
-        "SELECT name FROM fruits WHERE weight = $1 ORDER BY weight DESC, name LIMIT $2 OFFSET $3";
+    let count =
+        "SELECT count(*) FROM (SELECT 1 FROM fruits WHERE weight = $1 LIMIT 10001) AS counted";
+    let rows = "SELECT name FROM fruits WHERE name IN (SELECT name FROM fruits WHERE weight = $1 \
+                ORDER BY weight DESC, name LIMIT 2 OFFSET $2) ORDER BY weight DESC, name";
     assert_eq!(sent, [count, rows]);
 }
 
+#[tokio::test]
+async fn a_long_list_is_counted_to_ten_thousand_and_read_to_its_end() {
+    let (_db, mut conn) = market().await;
+    let more = "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 10100) \
+                INSERT INTO fruits (name, weight) SELECT 'kurma ' || n, -n FROM s";
+    execute!(conn, more).unwrap();
+    let beyond = page(&mut conn, Filter::default(), 10_102).await;
+    let last = vec!["kurma 10099".to_owned(), "kurma 10100".to_owned()];
+    assert_eq!(beyond, (last, MOST_COUNTED + 1));
+    let few = page(&mut conn, Filter::of("weight > ?", -9_996), 0).await;
+    assert_eq!(few.1, 9_999);
+    let all = page(&mut conn, Filter::of("weight > ?", -9_997), 9_999).await;
+    assert_eq!(all, (vec!["kurma 9996".to_owned()], MOST_COUNTED));
+    let span = Span::<String>::Page(Part {
+        offset: 10_101,
+        limit: 2,
+    });
+    let place = "(weight, name) < (?, ?)";
+    let walked = fetch_span(&mut conn, FRUITS, place, Filter::default(), span);
+    let walked: Walked<(String,)> = walked.await.unwrap();
+    assert_eq!(walked.total, Some(MOST_COUNTED + 1));
+    assert!(walked.has_more, "{:?}", walked.items);
+}
+
 #[test]
-fn both_engines_get_the_limit_after_the_values() {
+fn both_engines_get_the_number_after_the_values() {
     let filter = Filter::of("weight = ?", 2).with("name = ?", "apel");
-    let select = Select {
-        part: Some(Part {
-            offset: 7,
-            limit: 9,
-        }),
-        ..Select::all("SELECT 1", &filter)
+    let part = Part {
+        offset: 7,
+        limit: 9,
     };
-    let expected = "SELECT 1 WHERE weight = $1 AND name = $2 LIMIT $3 OFFSET $4";
-    assert_eq!(select.text(), expected);
-    assert_eq!(select.for_sqlite().unwrap().len(), 4);
-    assert_eq!(select.for_postgres().unwrap().len(), 4);
+    let select = Select::part(FRUITS, &filter, part);
+    assert!(select.text.contains("LIMIT 9 OFFSET $3"), "{}", select.text);
+    assert_eq!(select.for_sqlite().unwrap().len(), 3);
+    assert_eq!(select.for_postgres().unwrap().len(), 3);
+    let first = Select::first("SELECT 1", &filter, "ORDER BY name", 5);
+    let expected = "SELECT 1 WHERE weight = $1 AND name = $2 ORDER BY name LIMIT $3";
+    assert_eq!(first.text, expected);
+    assert_eq!(first.for_postgres().unwrap().len(), 3);
+    assert_eq!(
+        Select::count(FRUITS, &filter).for_sqlite().unwrap().len(),
+        2
+    );
 }

@@ -116,7 +116,8 @@ const DELIVERIES: List = List {
     rows: "SELECT d.id, d.notification_id, n.user_id, n.kind, d.channel, d.address, d.state, d.attempts, d.next_try_at, \
              d.answer, d.created_at, d.sent_at \
            FROM notification_deliveries d JOIN notifications n ON n.id = d.notification_id",
-    count: "SELECT count(*) FROM notification_deliveries d",
+    from: "FROM notification_deliveries d",
+    key: "d.id",
     order: "ORDER BY d.created_at DESC, d.id DESC",
 };
 

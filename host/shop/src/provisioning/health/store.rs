@@ -151,7 +151,8 @@ pub(super) async fn purge_attempts(
 
 const SPANS: List = List {
     rows: span!(),
-    count: "SELECT count(*) FROM health_spans",
+    from: "FROM health_spans",
+    key: "id",
     order: "ORDER BY since DESC, id DESC",
 };
 
@@ -175,13 +176,14 @@ pub(super) async fn checked_at(
     fetch_optional!(conn, (Option<DateTime<Utc>>,), sql, id)
 }
 
-/// Numbers of instances that are not removed, by health; one that was not checked yet has none.
+/// Numbers of instances that are not removed, by health; one that was not checked yet has none. The span that
+/// lasts ends when its instance is removed, so spans are counted without their instances.
 pub(super) async fn count_by_state(
     conn: &mut Conn,
 ) -> sqlx::Result<Vec<(Option<InstanceHealth>, i64)>> {
-    let sql = "SELECT h.state, count(*) FROM instances i \
-               LEFT JOIN health_spans h ON h.instance_id = i.id AND h.until IS NULL \
-               WHERE i.status <> 'TERMINATED' GROUP BY h.state";
+    let sql = "SELECT state, count(*) FROM health_spans WHERE until IS NULL GROUP BY state
+               UNION ALL SELECT NULL, (SELECT count(*) FROM instances WHERE status <> 'TERMINATED')
+                 - (SELECT count(*) FROM health_spans WHERE until IS NULL)";
     fetch_all!(conn, (Option<InstanceHealth>, i64), sql)
 }
 
@@ -213,8 +215,8 @@ pub(super) struct UnwellRow {
 pub(super) async fn unwell(conn: &mut Conn, limit: i64) -> sqlx::Result<Vec<UnwellRow>> {
     let sql = "SELECT i.id, i.name, i.namespace, i.status, h.state, h.reason, h.detail, \
                coalesce(h.unwell_since, h.since) AS since, h.given_up_at \
-               FROM health_spans h JOIN instances i ON i.id = h.instance_id \
-               WHERE h.until IS NULL AND h.state IN ('FAILED', 'DEGRADED') \
+               FROM health_spans h CROSS JOIN instances i \
+               WHERE i.id = h.instance_id AND h.until IS NULL AND h.state IN ('FAILED', 'DEGRADED') \
                ORDER BY coalesce(h.unwell_since, h.since), i.id LIMIT $1";
     fetch_all!(conn, UnwellRow, sql, limit)
 }
@@ -240,7 +242,7 @@ pub(super) async fn ended_spans(
 ) -> sqlx::Result<Vec<SpanRow>> {
     let sql = concat!(
         measured!(),
-        " WHERE (h.until, h.id) > ($1, $2) ORDER BY h.until, h.id LIMIT $3"
+        " WHERE h.until IS NOT NULL AND (h.until, h.id) > ($1, $2) ORDER BY h.until, h.id LIMIT $3"
     );
     fetch_all!(conn, SpanRow, sql, after.0, after.1, limit)
 }

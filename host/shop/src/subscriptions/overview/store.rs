@@ -4,12 +4,16 @@ use chrono::{DateTime, Utc};
 
 use super::{AnySubscriptionFilter, OwnedRow, SubscriptionStatus};
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_page},
+    db::{Conn, Filter, List, Page, Part, fetch_first, fetch_page},
     fetch_all,
+    ids::UserId,
     money::Rupiah,
     subscriptions::store::{columns, with_plan},
     wallet::Account,
 };
+
+/// Customers that a search names one by one; more of them are met soon in the list itself.
+const MOST_NAMED: usize = 100;
 
 const SUBSCRIPTIONS: List = List {
     rows: concat!(
@@ -19,13 +23,17 @@ const SUBSCRIPTIONS: List = List {
         with_plan!(),
         " JOIN users u ON u.id = s.user_id LEFT JOIN instances i ON i.subscription_id = s.id"
     ),
-    count: concat!(
-        "SELECT count(*)",
-        with_plan!(),
-        " JOIN users u ON u.id = s.user_id"
-    ),
+    from: "FROM subscriptions s",
+    key: "s.id",
     order: "ORDER BY s.created_at DESC, s.id DESC",
 };
+
+const WITH_OWNERS: List = List {
+    from: "FROM subscriptions s JOIN users u ON u.id = s.user_id",
+    ..SUBSCRIPTIONS
+};
+
+const OF_SERVICE: &str = "s.plan_id IN (SELECT p.id FROM service_plans p JOIN services v ON v.id = p.service_id WHERE v.slug = ?)";
 
 pub(super) async fn list(
     conn: &mut Conn,
@@ -35,14 +43,33 @@ pub(super) async fn list(
     let filter = Filter::default()
         .with_some("s.status = ?", wanted.status)
         .with_some("s.user_id = ?", wanted.user_id)
-        .with_some("v.slug = ?", wanted.service)
+        .with_some(OF_SERVICE, wanted.service)
         .with_some("s.plan_id = ?", wanted.plan_id)
         .with_some("s.auto_renew = ?", wanted.auto_renew)
         .with_some("s.created_at >= ?", wanted.from)
         .with_some("s.created_at < ?", wanted.until)
-        .with_some("s.period_end < ?", wanted.ends_before)
-        .containing(&["u.email"], wanted.email);
-    fetch_page(conn, SUBSCRIPTIONS, &filter, part).await
+        .with_some("s.period_end < ?", wanted.ends_before);
+    let (list, filter) = match wanted.email {
+        None => (SUBSCRIPTIONS, filter),
+        Some(email) => {
+            let owners = owners(conn, email).await?;
+            if owners.len() > MOST_NAMED {
+                (WITH_OWNERS, filter.containing(&["u.email"], Some(email)))
+            } else {
+                (SUBSCRIPTIONS, filter.with_any("s.user_id", owners))
+            }
+        }
+    };
+    fetch_page(conn, list, &filter, part).await
+}
+
+/// The first customers whose e-mail address contains a text, one more than are [named](MOST_NAMED).
+async fn owners(conn: &mut Conn, text: &str) -> sqlx::Result<Vec<UserId>> {
+    let filter = Filter::default().containing(&["u.email"], Some(text));
+    let limit = i64::try_from(MOST_NAMED).unwrap_or(i64::MAX);
+    let rows = fetch_first(conn, "SELECT u.id FROM users u", &filter, "", limit + 1);
+    let rows: Vec<(UserId,)> = rows.await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// Number of a service's subscriptions of one status.

@@ -3,15 +3,21 @@
 use chrono::{DateTime, Utc};
 
 use super::super::{
-    AnyTransactionFilter, OwnedTransaction, OwnedWallet, Totals, TransactionNumber, TypeTotal,
-    WalletFilter, WalletOrder,
+    AnyTransactionFilter, OwnedTransaction, OwnedWallet, Totals, TransactionNumber,
+    TransactionStatus, TransactionType, TypeTotal, WalletFilter, WalletOrder,
 };
 use crate::{
-    db::{Conn, Filter, List, Page, Part, Span, Walked, fetch_page, fetch_span, find_where},
-    fetch_all, fetch_one,
+    db::{
+        Conn, Filter, List, Page, Part, Span, Walked, fetch_page, fetch_span, fetch_where,
+        find_where,
+    },
+    fetch_one,
     ids::UserId,
     money::Rupiah,
 };
+
+/// Amount from which on transactions have an index of their own.
+const LARGE: Rupiah = Rupiah::new(1_000_000);
 
 impl WalletOrder {
     const fn sql(self) -> &'static str {
@@ -35,7 +41,12 @@ pub(in crate::wallet) async fn wallets(
 ) -> sqlx::Result<Page<OwnedWallet>> {
     let list = List {
         rows: WALLETS,
-        count: "SELECT count(*) FROM wallets w JOIN users u ON u.id = w.user_id",
+        from: if wanted.owner.is_some() {
+            "FROM wallets w JOIN users u ON u.id = w.user_id"
+        } else {
+            "FROM wallets w"
+        },
+        key: "w.user_id",
         order: order.sql(),
     };
     let filter = Filter::default()
@@ -79,21 +90,44 @@ pub(in crate::wallet) async fn books(conn: &mut Conn) -> sqlx::Result<Books> {
     fetch_one!(conn, Books, sql)
 }
 
+/// Sums of the completed ones of each type come from an index alone; those of the others, which are few, from the
+/// rows.
 pub(in crate::wallet) async fn totals_by_type(
     conn: &mut Conn,
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<TypeTotal>> {
-    let sql =
-        "SELECT type, status, count(*) AS count, CAST(coalesce(sum(amount), 0) AS BIGINT) AS amount
-        FROM transactions WHERE created_at >= $1 GROUP BY type, status ORDER BY type, status";
-    fetch_all!(conn, TypeTotal, sql, since)
+    let select = "SELECT type, 'COMPLETED' AS status, count(*) AS count,
+        CAST(coalesce(sum(amount), 0) AS BIGINT) AS amount FROM transactions";
+    let completed = Filter::default()
+        .with_any("type", TransactionType::ALL.iter().copied())
+        .and("status = 'COMPLETED'")
+        .with("created_at >= ?", since);
+    let mut totals: Vec<TypeTotal> = fetch_where(conn, select, &completed, "GROUP BY type").await?;
+    let select = "SELECT type, status, count(*) AS count,
+        CAST(coalesce(sum(amount), 0) AS BIGINT) AS amount FROM transactions";
+    let others = TransactionStatus::ALL.iter().copied();
+    let others = Filter::default()
+        .with_any("status", others.filter(|status| is_rare(*status)))
+        .and("status <> 'COMPLETED'")
+        .with("created_at >= ?", since);
+    let others: Vec<TypeTotal> =
+        fetch_where(conn, select, &others, "GROUP BY type, status").await?;
+    totals.extend(others);
+    totals.sort_by_key(|total| (total.kind.as_str(), total.status.as_str()));
+    Ok(totals)
+}
+
+/// Returns true for every status but that of nearly all transactions.
+const fn is_rare(status: TransactionStatus) -> bool {
+    !matches!(status, TransactionStatus::Completed)
 }
 
 const TRANSACTIONS: List = List {
     rows: "SELECT u.email, t.id, t.number, t.user_id, t.type, t.status, t.amount, t.balance_before, t.balance_after,
         t.description, t.details, t.subscription_id, t.coupon_id, t.price_decision_id, t.coupon_decision_id, t.created_at,
         t.completed_at FROM transactions t JOIN users u ON u.id = t.user_id",
-    count: "SELECT count(*) FROM transactions t",
+    from: "FROM transactions t",
+    key: "t.number",
     order: "ORDER BY t.created_at DESC, t.number DESC",
 };
 
@@ -107,9 +141,21 @@ pub(in crate::wallet) async fn any_transactions(
         .with_some("t.number = ?", wanted.number)
         .with_some("t.type = ?", wanted.kind)
         .with_some("t.status = ?", wanted.status)
+        .and_some(
+            wanted
+                .status
+                .filter(|status| is_rare(*status))
+                .map(|_| "t.status <> 'COMPLETED'"),
+        )
         .with_some("t.created_at >= ?", wanted.from)
         .with_some("t.created_at < ?", wanted.to)
-        .with_some("abs(t.amount) >= ?", wanted.min_amount);
+        .with_some("abs(t.amount) >= ?", wanted.min_amount)
+        .and_some(
+            wanted
+                .min_amount
+                .filter(|least| *least >= LARGE)
+                .map(|_| "abs(t.amount) >= 1000000"),
+        );
     let place = "(t.created_at, t.number) < (?, ?)";
     fetch_span(conn, TRANSACTIONS, place, filter, span).await
 }

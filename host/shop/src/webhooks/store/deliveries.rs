@@ -132,7 +132,8 @@ pub(in crate::webhooks) async fn insert_attempt(
 
 const DELIVERIES: List = List {
     rows: "SELECT id, event_id, type, state, attempts, next_try_at, created_at, delivered_at FROM webhook_deliveries",
-    count: "SELECT count(*) FROM webhook_deliveries",
+    from: "FROM webhook_deliveries",
+    key: "id",
     order: "ORDER BY created_at DESC, id DESC",
 };
 
