@@ -12,7 +12,7 @@ use crate::{
     money::Rupiah,
     outbox::{self, ADMINISTRATORS, Topic},
     scheduler::{Outcome, Progress},
-    subscriptions::{self, SubscriptionStatus as Status, Subscriptions},
+    subscriptions::{self, SubscriptionStatus as Status, Subscriptions, overview::keep_days},
     timekeeping,
     wallet::{self, TransactionStatus, TransactionType, TypeTotal},
 };
@@ -124,16 +124,19 @@ async fn remind(shop: &Subscriptions, id: SubscriptionId) -> Result<bool> {
     Ok(is_new)
 }
 
-/// The job [`BILLING_STATS`]: tells administrators the figures of the day, once.
+/// The job [`BILLING_STATS`]: tells administrators the figures of the day, once, and keeps those of days that
+/// are over.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn summarise(shop: &Subscriptions) -> Result<Outcome> {
     let clock = &shop.clock;
+    keep_days(&shop.db, clock).await?;
     let short = low_credit(shop, shop.settings.low_credit_days).await?.len();
-    let mut conn = shop.db.begin().await?;
     let today = calendar::date(clock.zone(), clock.now());
-    let figures = figures(&mut conn, calendar::start_of_day(clock.zone(), today)).await?;
+    let since = calendar::start_of_day(clock.zone(), today);
+    let figures = figures(&mut shop.db.snapshot().await?, since).await?;
+    let mut conn = shop.db.begin().await?;
     let payload = json!({
         "date": today,
         "paid": figures.paid.0,

@@ -1,6 +1,7 @@
 //! Subscriptions of all customers as administrators see them: lists, and what became of them month by
 //! month.
 
+mod days;
 mod statistics;
 mod store;
 
@@ -8,6 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+pub(crate) use days::keep_days;
 pub use statistics::{
     MOST_MONTHS, MonthOfService, MonthView, ServiceCounts, SubscriptionStatistics, statistics,
 };

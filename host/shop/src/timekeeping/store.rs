@@ -8,6 +8,8 @@ use crate::{db::Conn, execute};
 const SKEW: TimeDelta = TimeDelta::minutes(5);
 /// Longest lease of a delivery to a webhook. One that was claimed just now is no mark of another clock.
 const DELIVERY: TimeDelta = TimeDelta::minutes(6);
+/// Longest day.
+const DAY: TimeDelta = TimeDelta::hours(26);
 /// Longest pause before another attempt.
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(25);
 
@@ -19,6 +21,9 @@ pub(super) async fn mend(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u6
     // the key of runs begins with it.
     let runs = "DELETE FROM job_runs WHERE job IN (SELECT name FROM jobs) AND scheduled_for > $1 AND finished_at IS NOT NULL";
     let mut mended = execute!(conn, runs, soon)?;
+    // A day that was taken for over before it was.
+    let days = "DELETE FROM kept_days WHERE from_at > $1 AND until_at > $2";
+    mended += execute!(conn, days, now - DAY, now)?;
     for (sql, limit) in [
         (
             "UPDATE jobs SET watched_since = $1 WHERE watched_since > $2",

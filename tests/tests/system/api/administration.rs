@@ -244,6 +244,19 @@ async fn statistics_count_what_came_and_went_and_what_was_paid(shop: Shop) {
     assert_eq!(month(&months[1]), [3, 1, 2, 40_000, 50_000], "{seen:#}");
     let [new, lost, active, revenue, _] = month(&months[0]);
     assert_eq!([new, lost, active, revenue], [0, 0, 2, 50_000], "{seen:#}");
+
+    // Days that are over are kept, and say the same; what comes then counts, too.
+    let path = "/api/admin/jobs/billing-stats/run";
+    shop.admin().await.post(path, json!({})).await.data(200);
+    let kept = shop.sql("UPDATE kept_days SET until_at = until_at").await;
+    assert!(kept.unwrap() >= 28);
+    assert_eq!(statistics().await, seen);
+    let customer = shop.sign_in("angka@example.com").await;
+    buy(&shop, &customer, ("n8n", "free"), None).await;
+    let now = statistics().await;
+    assert_eq!(now["months"][1], seen["months"][1]);
+    let [new, lost, active, revenue, _] = month(&now["months"][0]);
+    assert_eq!([new, lost, active, revenue], [1, 0, 3, 50_000], "{now:#}");
 }
 
 async fn a_gift_is_made_once_and_renews_at_its_price(shop: Shop) {

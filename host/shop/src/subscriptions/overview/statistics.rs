@@ -6,13 +6,15 @@ use chrono::{DateTime, Months, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::store::{self, StatusCount};
+use super::{
+    days,
+    store::{self, StatusCount},
+};
 use crate::{
     Error, Result, calendar,
     db::{Clock, Conn, Db},
     money::Rupiah,
     subscriptions::SubscriptionStatus,
-    wallet::Account,
 };
 
 /// Most months of one answer.
@@ -85,7 +87,7 @@ pub struct MonthOfService {
 /// # Errors
 /// When the database does not answer.
 pub async fn statistics(db: &Db, clock: &Clock, months: u32) -> Result<SubscriptionStatistics> {
-    let mut conn = db.read().await?;
+    let mut conn = db.snapshot().await?;
     let services = by_service(store::count_by_status(&mut conn).await?);
     let mut live: BTreeMap<String, i64> = services
         .iter()
@@ -113,31 +115,19 @@ async fn month(
     live: &mut BTreeMap<String, i64>,
 ) -> Result<MonthView> {
     let (from, until) = bounds(clock, ago)?;
-    let new: BTreeMap<_, _> = store::count_new(conn, from, until)
-        .await?
-        .into_iter()
-        .collect();
-    let lost: BTreeMap<_, _> = store::count_lost(conn, from, until)
-        .await?
-        .into_iter()
-        .collect();
-    let revenue = store::revenue(conn, from, until).await?;
-    let earned = |service: &str, account: Account| {
-        let mut found = revenue.iter();
-        let found = found.find(|(slug, of, _)| slug == service && *of == account);
-        found.map_or(Rupiah::ZERO, |(_, _, amount)| *amount)
-    };
+    let figures = days::figures(conn, (from, until)).await?;
     let services = live.iter_mut().map(|(service, live)| {
-        let count = |of: &BTreeMap<String, i64>| of.get(service).copied().unwrap_or_default();
-        let (new, lost, active) = (count(&new), count(&lost), *live);
+        let figures = figures.of(service);
+        let (new, lost) = figures.map_or((0, 0), |figures| (figures.began, figures.ended));
+        let active = *live;
         *live = live.saturating_sub(new).saturating_add(lost);
         MonthOfService {
             service: service.clone(),
             new,
             lost,
             active,
-            revenue: earned(service, Account::WalletPaid),
-            bonus_spent: earned(service, Account::WalletBonus),
+            revenue: figures.map_or(Rupiah::ZERO, |figures| figures.paid),
+            bonus_spent: figures.map_or(Rupiah::ZERO, |figures| figures.bonus),
         }
     });
     let services = services.collect();
@@ -149,7 +139,8 @@ async fn month(
     })
 }
 
-fn bounds(clock: &Clock, ago: u32) -> Result<(DateTime<Utc>, DateTime<Utc>)> {
+/// Returns the begin of the month that began so many months ago, and that of the next.
+pub(super) fn bounds(clock: &Clock, ago: u32) -> Result<(DateTime<Utc>, DateTime<Utc>)> {
     let zone = clock.zone();
     let this = calendar::date(zone, calendar::start_of_month(zone, clock.now()));
     let first = this.checked_sub_months(Months::new(ago));

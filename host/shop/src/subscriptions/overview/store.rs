@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use super::{AnySubscriptionFilter, OwnedRow, SubscriptionStatus};
 use crate::{
     db::{Conn, Filter, List, Page, Part, fetch_first, fetch_page},
-    fetch_all,
-    ids::UserId,
+    execute, fetch_all, fetch_optional,
+    ids::{ServiceId, UserId},
     money::Rupiah,
     subscriptions::store::{columns, with_plan},
     wallet::Account,
@@ -81,13 +81,35 @@ pub(super) struct StatusCount {
     pub(super) number: i64,
 }
 
+/// Counts all of them. They are counted by plan before anything is joined, in the order of an index.
 pub(super) async fn count_by_status(conn: &mut Conn) -> sqlx::Result<Vec<StatusCount>> {
-    let sql = concat!(
-        "SELECT v.slug AS service, v.name AS service_name, s.status, count(*) AS number",
-        with_plan!(),
-        " GROUP BY v.slug, v.name, s.status ORDER BY v.slug, s.status"
-    );
+    let sql = "SELECT v.slug AS service, v.name AS service_name, n.status, CAST(sum(n.number) AS BIGINT) AS number
+               FROM (SELECT plan_id, status, count(*) AS number FROM subscriptions GROUP BY plan_id, status) AS n
+               JOIN service_plans p ON p.id = n.plan_id JOIN services v ON v.id = p.service_id
+               GROUP BY v.slug, v.name, n.status ORDER BY v.slug, n.status";
     fetch_all!(conn, StatusCount, sql)
+}
+
+/// Number of a service's subscriptions.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct ServiceCount {
+    pub(super) service_id: ServiceId,
+    pub(super) service: String,
+    pub(super) number: i64,
+}
+
+/// Counts the subscriptions of a condition by service.
+macro_rules! count {
+    ($condition:literal) => {
+        concat!(
+            "SELECT p.service_id, v.slug AS service, CAST(sum(n.number) AS BIGINT) AS number
+             FROM (SELECT plan_id, count(*) AS number FROM subscriptions WHERE ",
+            $condition,
+            " GROUP BY plan_id) AS n
+             JOIN service_plans p ON p.id = n.plan_id JOIN services v ON v.id = p.service_id
+             GROUP BY p.service_id, v.slug"
+        )
+    };
 }
 
 /// Counts those made from a moment until another, by service.
@@ -95,13 +117,9 @@ pub(super) async fn count_new(
     conn: &mut Conn,
     from: DateTime<Utc>,
     until: DateTime<Utc>,
-) -> sqlx::Result<Vec<(String, i64)>> {
-    let sql = concat!(
-        "SELECT v.slug, count(*)",
-        with_plan!(),
-        " WHERE s.created_at >= $1 AND s.created_at < $2 GROUP BY v.slug"
-    );
-    fetch_all!(conn, (String, i64), sql, from, until)
+) -> sqlx::Result<Vec<ServiceCount>> {
+    let sql = count!("created_at >= $1 AND created_at < $2");
+    fetch_all!(conn, ServiceCount, sql, from, until)
 }
 
 /// Counts those that ended from a moment until another, by service.
@@ -109,13 +127,18 @@ pub(super) async fn count_lost(
     conn: &mut Conn,
     from: DateTime<Utc>,
     until: DateTime<Utc>,
-) -> sqlx::Result<Vec<(String, i64)>> {
-    let sql = concat!(
-        "SELECT v.slug, count(*)",
-        with_plan!(),
-        " WHERE s.cancelled_at >= $1 AND s.cancelled_at < $2 GROUP BY v.slug"
-    );
-    fetch_all!(conn, (String, i64), sql, from, until)
+) -> sqlx::Result<Vec<ServiceCount>> {
+    let sql = count!("cancelled_at >= $1 AND cancelled_at < $2");
+    fetch_all!(conn, ServiceCount, sql, from, until)
+}
+
+/// Sum that wallets paid for a service's subscriptions.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct ServiceSum {
+    pub(super) service_id: ServiceId,
+    pub(super) service: String,
+    pub(super) account: Account,
+    pub(super) amount: Rupiah,
 }
 
 /// Sums what the wallets paid for subscriptions from a moment until another, less what was given back,
@@ -124,12 +147,88 @@ pub(super) async fn revenue(
     conn: &mut Conn,
     from: DateTime<Utc>,
     until: DateTime<Utc>,
-) -> sqlx::Result<Vec<(String, Account, Rupiah)>> {
-    let sql = "SELECT v.slug, o.account, CAST(-sum(o.amount) AS BIGINT)
+) -> sqlx::Result<Vec<ServiceSum>> {
+    let sql = "SELECT p.service_id, v.slug AS service, o.account, CAST(-sum(o.amount) AS BIGINT) AS amount
                FROM transactions t JOIN journal_entries e ON e.transaction_id = t.id JOIN postings o ON o.entry_id = e.id
                JOIN subscriptions s ON s.id = t.subscription_id JOIN service_plans p ON p.id = s.plan_id
                JOIN services v ON v.id = p.service_id
                WHERE t.subscription_id IS NOT NULL AND t.created_at >= $1 AND t.created_at < $2
-                 AND o.account IN ('WALLET_PAID', 'WALLET_BONUS') GROUP BY v.slug, o.account";
-    fetch_all!(conn, (String, Account, Rupiah), sql, from, until)
+                 AND o.account IN ('WALLET_PAID', 'WALLET_BONUS') GROUP BY p.service_id, v.slug, o.account";
+    fetch_all!(conn, ServiceSum, sql, from, until)
+}
+
+// ---- days that are kept ----
+
+/// Moment of the first subscription.
+pub(super) async fn first(conn: &mut Conn) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let sql = "SELECT created_at FROM subscriptions ORDER BY created_at LIMIT 1";
+    let row = fetch_optional!(conn, (DateTime<Utc>,), sql)?;
+    Ok(row.map(|(at,)| at))
+}
+
+/// Days that are kept and lie within a stretch of time, the earliest first.
+pub(super) async fn kept_days(
+    conn: &mut Conn,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> sqlx::Result<Vec<(DateTime<Utc>, DateTime<Utc>)>> {
+    let sql = "SELECT from_at, until_at FROM kept_days
+               WHERE from_at >= $1 AND from_at < $2 AND until_at <= $2 ORDER BY from_at";
+    fetch_all!(conn, (DateTime<Utc>, DateTime<Utc>), sql, from, until)
+}
+
+/// Figures of a service.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct KeptFigures {
+    pub(super) service_id: ServiceId,
+    pub(super) service: String,
+    pub(super) began: i64,
+    pub(super) ended: i64,
+    pub(super) paid: Rupiah,
+    pub(super) bonus: Rupiah,
+}
+
+/// Sums of the same days, by service.
+pub(super) async fn kept_figures(
+    conn: &mut Conn,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> sqlx::Result<Vec<KeptFigures>> {
+    let sql = "SELECT d.service_id, v.slug AS service, CAST(sum(d.began) AS BIGINT) AS began,
+                 CAST(sum(d.ended) AS BIGINT) AS ended, CAST(sum(d.paid) AS BIGINT) AS paid,
+                 CAST(sum(d.bonus) AS BIGINT) AS bonus
+               FROM kept_days k JOIN subscription_days d ON d.from_at = k.from_at JOIN services v ON v.id = d.service_id
+               WHERE k.from_at >= $1 AND k.from_at < $2 AND k.until_at <= $2 GROUP BY d.service_id, v.slug";
+    fetch_all!(conn, KeptFigures, sql, from, until)
+}
+
+/// Inserts a day; false when another server has.
+pub(super) async fn insert_day(
+    conn: &mut Conn,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "INSERT INTO kept_days (from_at, until_at) VALUES ($1, $2) ON CONFLICT (from_at) DO NOTHING";
+    Ok(execute!(conn, sql, from, until)? == 1)
+}
+
+/// Inserts the figures of a service on a day.
+pub(super) async fn insert_figures(
+    conn: &mut Conn,
+    from: DateTime<Utc>,
+    figures: &KeptFigures,
+) -> sqlx::Result<()> {
+    let sql = "INSERT INTO subscription_days (from_at, service_id, began, ended, paid, bonus)
+               VALUES ($1, $2, $3, $4, $5, $6)";
+    execute!(
+        conn,
+        sql,
+        from,
+        figures.service_id,
+        figures.began,
+        figures.ended,
+        figures.paid,
+        figures.bonus
+    )
+    .map(|_| ())
 }
