@@ -252,7 +252,7 @@ async fn list(
         .tickets
         .list(customer.user_id, query.status, page.part())
         .await?;
-    let message = format!("{}.", counted(found.total, "ticket"));
+    let message = format!("{}.", counted(found.counted(), "ticket"));
     Ok(Success::page(message, page, found))
 }
 
@@ -324,7 +324,7 @@ pub(super) fn saved(file: SentFile) -> Result<Response, Refusal> {
     let attachment = Attachment {
         name: format!("{}.{}", file.id, file.media_type.extension()),
         media_type: file.media_type.as_str(),
-        content: file.content,
+        content: file.content.into(),
     };
     attachment.answer()
 }

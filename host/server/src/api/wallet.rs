@@ -1,17 +1,21 @@
 //! `/wallet`: what a customer sees of money.
 
-use axum::{extract::State, response::Response};
+use std::io;
+
+use axum::{body::Body as Content, extract::State, response::Response};
 use dermaga_shop::{
+    Error,
     calendar::Period,
     ids::UserId,
     money::Rupiah,
     wallet::{
         self, Statistics, Transaction, TransactionFilter, TransactionName, TransactionNumber,
         TransactionStatus, TransactionType, TransactionView, WalletInfo, receipt,
-        statement::{self, Dates},
+        statement::{Dates, Statement},
         statistics,
     },
 };
+use futures::{StreamExt as _, TryStreamExt as _, future, stream};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -118,7 +122,7 @@ async fn receipt(
     let file = Attachment {
         name: format!("dermaga-receipt-{number}.pdf"),
         media_type: "application/pdf",
-        content,
+        content: content.into(),
     };
     file.answer_in_words()
 }
@@ -163,13 +167,32 @@ pub(crate) async fn statement_of(
         zone,
         state.clock.now(),
     )?;
-    let mut conn = state.db.snapshot().await?;
+    let mut statement = Statement::open(&state.db, user_id, dates, zone).await?;
+    let first = statement.part().await?.unwrap_or_default();
     let file = Attachment {
         name: dates.file_name(),
         media_type: "text/csv; charset=utf-8; header=present",
-        content: statement::csv(&mut conn, user_id, dates, zone).await?,
+        content: if statement.is_over() {
+            first.into()
+        } else {
+            in_parts(first, statement)
+        },
     };
     file.answer_in_words()
+}
+
+/// Writes the rest of a long statement as the client takes it. A fault then breaks the answer off, so that no
+/// client takes a part for the whole.
+fn in_parts(first: Vec<u8>, rest: Statement) -> Content {
+    let rest = stream::try_unfold(rest, |mut rest| async move {
+        let part = rest.part().await?;
+        Ok::<_, Error>(part.map(|part| (part, rest)))
+    });
+    let parts = stream::once(future::ready(Ok(first))).chain(rest);
+    Content::from_stream(parts.map_err(|error| {
+        tracing::error!(%error, cause = ?error.source, "statement.broke_off");
+        io::Error::other(error.to_string())
+    }))
 }
 
 /// Period to add up.
@@ -193,7 +216,7 @@ async fn period_statistics(
     Params(query): Params<PeriodQuery>,
 ) -> Reply<Statistics> {
     let (zone, now) = (state.clock.zone(), state.clock.now());
-    let mut conn = state.db.read().await?;
+    let mut conn = state.db.snapshot().await?;
     let found = statistics::of_period(&mut conn, customer.user_id, query.period, zone, now).await?;
     Ok(Success::ok("What went in and out.", found))
 }

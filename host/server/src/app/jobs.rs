@@ -93,7 +93,7 @@ fn telling(config: &Config, shop: &Subscriptions) -> Vec<Job> {
         },
         Job {
             name: billing::BILLING_STATS,
-            summary: "Tells administrators the figures of the day.",
+            summary: "Tells administrators the figures of the day, and keeps those of days that are over.",
             schedule: config.schedules.billing_stats.clone(),
             rule: bound(
                 shop,
@@ -130,7 +130,9 @@ fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
             summary: "Remembers how far each wallet's chain has come, so that a lost end is noticed.",
             schedule: config.schedules.ledger_seal.clone(),
             rule: bound(wallets, |wallets, _| async move {
-                Ok(Outcome::of(wallet::seal(&wallets).await?))
+                let sealed = wallet::seal(&wallets).await?;
+                wallet::close_blocks(&wallets).await?;
+                Ok(Outcome::of(sealed))
             }),
         },
         Job {

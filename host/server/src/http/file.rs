@@ -1,6 +1,7 @@
 //! Answers that are files to keep, not JSON.
 
 use axum::{
+    body::Body,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
@@ -9,11 +10,11 @@ use dermaga_shop::{Error, Result};
 use crate::http::{Refusal, context};
 
 /// A file that browsers save under its name: letters, digits, `-`, `_` and `.` only.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Attachment {
     pub name: String,
     pub media_type: &'static str,
-    pub content: Vec<u8>,
+    pub content: Body,
 }
 
 impl Attachment {

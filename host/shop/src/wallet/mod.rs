@@ -5,6 +5,7 @@
 //! transaction. Bonus credit is kept apart, spent first, and never leaves as cash.
 
 mod adjustment;
+mod blocks;
 mod books;
 mod export;
 pub mod float;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 pub use adjustment::{Adjustment, CreditKind, Direction, adjust, adjust_all};
+pub use blocks::close_blocks;
 pub use books::watch_books;
 pub use export::{ExportFormat, export};
 pub use float::{Float, watch_float};

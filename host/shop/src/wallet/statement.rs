@@ -1,10 +1,22 @@
 //! A wallet's statement: what it held, everything that was posted, what it holds then.
 
+use std::collections::VecDeque;
+
 use chrono::{DateTime, Days, NaiveDate, SecondsFormat, Utc};
 use chrono_tz::Tz;
 
-use super::{Balance, TransactionNumber, TransactionType, store};
-use crate::{Error, Result, calendar, db::Conn, ids::UserId, language::spoken, money::Rupiah};
+use super::{
+    Balance, TransactionNumber, TransactionType,
+    blocks::{Blocks, Positions},
+    store,
+};
+use crate::{
+    Error, Result, calendar,
+    db::Db,
+    ids::UserId,
+    language::{self, Language, translated},
+    money::Rupiah,
+};
 
 /// A statement is about so many days at the most.
 const MOST_DAYS: i64 = 366;
@@ -80,58 +92,126 @@ impl Dates {
     }
 }
 
-/// The statement as CSV (RFC 4180): a header, the opening balance, a line for each entry in the
-/// order of the ledger, the closing balance. Amounts are whole rupiah; what is said of an entry is in the current
-/// language, and the names of the columns are in none.
+/// The statement as CSV (RFC 4180), written a part at a time: a header, the opening balance, a line for each entry
+/// in the order of the ledger, the closing balance. Amounts are whole rupiah; what is said of an entry is in the
+/// language that was current when it was opened, and the names of the columns are in none.
 ///
-/// # Errors
-/// `NOT_FOUND` when there is no such wallet.
-pub async fn csv(conn: &mut Conn, user_id: UserId, dates: Dates, zone: Tz) -> Result<Vec<u8>> {
-    if store::wallet(conn, user_id).await?.is_none() {
-        return Err(Error::not_found("wallet"));
-    }
-    let (from, to) = dates.moments(zone);
-    let (paid, bonus) = store::balance_before(conn, user_id, from).await?;
-    let lines = store::statement(conn, user_id, from, to).await?;
-    write(Balance { paid, bonus }, (from, to), &lines, zone)
+/// No transaction stays open between parts: entries never change, and those that come later are left out.
+#[derive(Debug)]
+pub struct Statement {
+    db: Db,
+    user_id: UserId,
+    zone: Tz,
+    /// Parts are written after the request, when no language is current.
+    language: Language,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    /// Balance after the lines that are written.
+    balance: Balance,
+    /// Entries that are not read yet.
+    parts: VecDeque<Positions>,
+    step: Step,
 }
 
-fn write(
-    opening: Balance,
-    (from, to): (DateTime<Utc>, DateTime<Utc>),
-    lines: &[StatementLine],
-    zone: Tz,
-) -> Result<Vec<u8>> {
-    let time = |moment: DateTime<Utc>| {
-        let local = moment.with_timezone(&zone);
-        local.to_rfc3339_opts(SecondsFormat::Secs, false)
-    };
-    let mut balance = opening;
-    let mut out = csv::Writer::from_writer(Vec::new());
-    let mut row = |cells: [&str; 8]| out.write_record(cells).map_err(Error::internal);
-    row(COLUMNS)?;
-    row(bound(&time(from), &spoken("Opening balance"), balance)
-        .each_ref()
-        .map(String::as_str))?;
-    for line in lines {
-        balance.paid = balance.paid.plus(line.paid)?;
-        balance.bonus = balance.bonus.plus(line.bonus)?;
-        row([
-            &time(line.posted_at),
-            &line.number.to_string(),
-            line.kind.as_str(),
-            &crate::csv::cell(&spoken(&line.description)),
-            &line.paid.get().to_string(),
-            &line.bonus.get().to_string(),
-            &balance.paid.get().to_string(),
-            &balance.bonus.get().to_string(),
-        ])?;
+/// Next part of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Opening,
+    Lines,
+    Over,
+}
+
+impl Statement {
+    /// Begins the statement of a wallet.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when there is no such wallet.
+    pub async fn open(db: &Db, user_id: UserId, dates: Dates, zone: Tz) -> Result<Self> {
+        let mut conn = db.snapshot().await?;
+        let wallet = store::wallet(&mut conn, user_id).await?;
+        let wallet = wallet.ok_or_else(|| Error::not_found("wallet"))?;
+        let (from, to) = dates.moments(zone);
+        let blocks = Blocks::of(&mut conn, &wallet).await?;
+        Ok(Self {
+            db: db.clone(),
+            user_id,
+            zone,
+            language: language::current(),
+            from,
+            to,
+            balance: blocks.balance_before(&mut conn, from).await?,
+            parts: blocks.parts(from, to),
+            step: Step::Opening,
+        })
     }
-    row(bound(&time(to), &spoken("Closing balance"), balance)
-        .each_ref()
-        .map(String::as_str))?;
-    out.into_inner()
-        .map_err(|error| Error::internal(error.to_string()))
+
+    /// Returns true when all of it was written.
+    pub fn is_over(&self) -> bool {
+        self.step == Step::Over
+    }
+
+    /// Writes the next part; `None` after the last.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn part(&mut self) -> Result<Option<Vec<u8>>> {
+        if self.is_over() {
+            return Ok(None);
+        }
+        let lines = match self.parts.pop_front() {
+            Some(positions) => {
+                let mut conn = self.db.read().await?;
+                let stretch = (self.from, self.to);
+                store::statement(&mut conn, self.user_id, positions, stretch).await?
+            }
+            None => Vec::new(),
+        };
+        self.write(&lines).map(Some)
+    }
+
+    fn write(&mut self, lines: &[StatementLine]) -> Result<Vec<u8>> {
+        let (zone, language) = (self.zone, self.language);
+        let said = |sentence| translated(sentence, language);
+        let time = |moment: DateTime<Utc>| {
+            let local = moment.with_timezone(&zone);
+            local.to_rfc3339_opts(SecondsFormat::Secs, false)
+        };
+        let mut out = csv::Writer::from_writer(Vec::new());
+        let mut row = |cells: [&str; 8]| out.write_record(cells).map_err(Error::internal);
+        if self.step == Step::Opening {
+            self.step = Step::Lines;
+            row(COLUMNS)?;
+            row(
+                bound(&time(self.from), &said("Opening balance"), self.balance)
+                    .each_ref()
+                    .map(String::as_str),
+            )?;
+        }
+        for line in lines {
+            self.balance.paid = self.balance.paid.plus(line.paid)?;
+            self.balance.bonus = self.balance.bonus.plus(line.bonus)?;
+            row([
+                &time(line.posted_at),
+                &line.number.to_string(),
+                line.kind.as_str(),
+                &crate::csv::cell(&said(&line.description)),
+                &line.paid.get().to_string(),
+                &line.bonus.get().to_string(),
+                &self.balance.paid.get().to_string(),
+                &self.balance.bonus.get().to_string(),
+            ])?;
+        }
+        if self.parts.is_empty() {
+            self.step = Step::Over;
+            row(
+                bound(&time(self.to), &said("Closing balance"), self.balance)
+                    .each_ref()
+                    .map(String::as_str),
+            )?;
+        }
+        out.into_inner()
+            .map_err(|error| Error::internal(error.to_string()))
+    }
 }
 
 /// The first or the last line.

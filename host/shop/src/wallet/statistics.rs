@@ -48,10 +48,18 @@ pub struct Statistics {
     pub parts: Vec<PartTotal>,
 }
 
-/// Settled transaction: purpose, amount, and moment it took effect.
-pub(super) type Settled = (TransactionType, Rupiah, DateTime<Utc>);
+/// Settled transactions of one type that all put in or all took out, in a part of a period.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub(super) struct Settled {
+    pub(super) kind: TransactionType,
+    pub(super) number: i64,
+    pub(super) amount: Rupiah,
+}
 
-/// Adds up a customer's settled transactions of the running period.
+/// Begin of a part, its end, and what settled in it.
+type Part = (DateTime<Utc>, DateTime<Utc>, Vec<Settled>);
+
+/// Adds up a customer's settled transactions of the running period. The connection sees one moment.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -62,58 +70,56 @@ pub async fn of_period(
     zone: Tz,
     now: DateTime<Utc>,
 ) -> Result<Statistics> {
-    let parts = period.parts(zone, now);
-    let (from, to) = (
-        parts.first().copied().unwrap_or(now),
-        parts.last().copied().unwrap_or(now),
-    );
-    let settled = store::settled(conn, user_id, from, to).await?;
-    summed(period, zone, &parts, &settled)
+    let bounds = period.parts(zone, now);
+    let mut parts = Vec::with_capacity(bounds.len());
+    for (from, to) in bounds.iter().zip(bounds.iter().skip(1)) {
+        let settled = store::settled(conn, user_id, *from, *to).await?;
+        parts.push((*from, *to, settled));
+    }
+    summed(period, zone, now, &parts)
 }
 
-fn summed(
-    period: Period,
-    zone: Tz,
-    bounds: &[DateTime<Utc>],
-    settled: &[Settled],
-) -> Result<Statistics> {
+fn summed(period: Period, zone: Tz, now: DateTime<Utc>, parts: &[Part]) -> Result<Statistics> {
     let mut by_type: BTreeMap<&str, TypeSum> = BTreeMap::new();
-    let mut parts: Vec<PartTotal> = bounds
-        .iter()
-        .zip(bounds.iter().skip(1))
-        .map(|(from, to)| PartTotal {
+    let mut totals = Vec::with_capacity(parts.len());
+    for (from, to, settled) in parts {
+        let mut total = PartTotal {
             from: *from,
             to: *to,
             credited: Rupiah::ZERO,
             debited: Rupiah::ZERO,
-        })
-        .collect();
-    for (kind, amount, at) in settled {
-        let sum = by_type.entry(kind.as_str()).or_insert(TypeSum {
-            r#type: *kind,
-            count: 0,
-            amount: Rupiah::ZERO,
-        });
-        sum.count += 1;
-        sum.amount = sum.amount.plus(*amount)?;
-        if let Some(part) = parts.iter_mut().find(|part| *at < part.to) {
+        };
+        for Settled {
+            kind,
+            number,
+            amount,
+        } in settled
+        {
+            let sum = by_type.entry(kind.as_str()).or_insert(TypeSum {
+                r#type: *kind,
+                count: 0,
+                amount: Rupiah::ZERO,
+            });
+            sum.count += u64::try_from(*number).unwrap_or_default();
+            sum.amount = sum.amount.plus(*amount)?;
             if amount.is_negative() {
-                part.debited = part.debited.minus(*amount)?;
+                total.debited = total.debited.minus(*amount)?;
             } else {
-                part.credited = part.credited.plus(*amount)?;
+                total.credited = total.credited.plus(*amount)?;
             }
         }
+        totals.push(total);
     }
-    let first = bounds.first().copied().unwrap_or_default();
+    let first = totals.first().map_or(now, |part| part.from);
     Ok(Statistics {
         period,
         time_zone: zone.name().to_owned(),
         from: first,
-        to: bounds.last().copied().unwrap_or(first),
-        credited: Rupiah::total(parts.iter().map(|part| part.credited))?,
-        debited: Rupiah::total(parts.iter().map(|part| part.debited))?,
+        to: totals.last().map_or(first, |part| part.to),
+        credited: Rupiah::total(totals.iter().map(|part| part.credited))?,
+        debited: Rupiah::total(totals.iter().map(|part| part.debited))?,
         by_type: by_type.into_values().collect(),
-        parts,
+        parts: totals,
     })
 }
 
@@ -122,35 +128,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_transaction_is_in_its_part() {
-        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
-        let bounds = Period::Week.parts(Tz::UTC, at("2026-11-25T10:00:00Z"));
-        let settled = [
-            (TransactionType::TopUp, 50_000, "2026-11-23T00:00:00Z"),
-            (
-                TransactionType::Subscription,
-                -20_000,
-                "2026-11-23T23:59:59Z",
-            ),
-            (
-                TransactionType::Subscription,
-                -5_000,
-                "2026-11-29T12:00:00Z",
-            ),
-        ]
-        .map(|(kind, amount, when)| (kind, Rupiah::new(amount), at(when)));
-        let found = summed(Period::Week, Tz::UTC, &bounds, &settled).unwrap();
+    fn parts_add_up_to_the_period() {
+        let now: DateTime<Utc> = "2026-11-25T10:00:00Z".parse().unwrap();
+        let bounds = Period::Week.parts(Tz::UTC, now);
+        let mut parts: Vec<Part> = bounds
+            .iter()
+            .zip(bounds.iter().skip(1))
+            .map(|(from, to)| (*from, *to, Vec::new()))
+            .collect();
+        let settled = |kind, number, amount| Settled {
+            kind,
+            number,
+            amount: Rupiah::new(amount),
+        };
+        let bought = TransactionType::Subscription;
+        parts[0].2 = vec![
+            settled(TransactionType::TopUp, 1, 50_000),
+            settled(bought, 2, -20_000),
+        ];
+        parts[6].2 = vec![settled(bought, 1, -5_000)];
+        let found = summed(Period::Week, Tz::UTC, now, &parts).unwrap();
         assert_eq!(
             (found.credited.get(), found.debited.get()),
             (50_000, 25_000)
         );
         let debited: Vec<i64> = found.parts.iter().map(|part| part.debited.get()).collect();
         assert_eq!(debited, [20_000, 0, 0, 0, 0, 0, 5_000]);
-        let spent = found
-            .by_type
-            .iter()
-            .find(|sum| sum.r#type == TransactionType::Subscription)
-            .unwrap();
-        assert_eq!((spent.count, spent.amount.get()), (2, -25_000));
+        let spent = found.by_type.iter().find(|sum| sum.r#type == bought);
+        let spent = spent.unwrap();
+        assert_eq!((spent.count, spent.amount.get()), (3, -25_000));
+        assert_eq!((found.from, found.to), (bounds[0], bounds[7]));
     }
 }

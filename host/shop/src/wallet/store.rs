@@ -1,6 +1,7 @@
 //! SQL of wallets, transactions and the journal.
 
 pub(super) mod admin;
+mod blocks;
 mod proof;
 mod seal;
 mod statement;
@@ -19,6 +20,7 @@ use crate::{
     write_returning,
 };
 
+pub(super) use blocks::*;
 pub(super) use proof::*;
 pub(super) use seal::*;
 pub(super) use statement::*;
@@ -319,16 +321,17 @@ pub(super) async fn at_a_glance(
     Ok(Some((wallet, spent, recent)))
 }
 
-/// Transactions that took effect in a stretch of time, oldest first.
+/// Sums of the transactions that took effect in a stretch of time, by type, and those that put in apart from those
+/// that took out; from an index alone.
 pub(super) async fn settled(
     conn: &mut Conn,
     user_id: UserId,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Settled>> {
-    let sql = "SELECT type, amount, coalesce(completed_at, created_at) FROM transactions
-               WHERE user_id = $1 AND coalesce(completed_at, created_at) >= $2 AND coalesce(completed_at, created_at) < $3
-                 AND status IN ('COMPLETED', 'REFUNDED') ORDER BY number";
+    let sql = "SELECT type AS kind, count(*) AS number, CAST(sum(amount) AS BIGINT) AS amount FROM transactions
+               WHERE user_id = $1 AND completed_at >= $2 AND completed_at < $3 AND status IN ('COMPLETED', 'REFUNDED')
+               GROUP BY type, amount < 0";
     fetch_all!(conn, Settled, sql, user_id, from, to)
 }
 

@@ -3,8 +3,12 @@
 use std::collections::HashMap;
 
 use chrono::TimeDelta;
-use dermaga_shop::wallet::{self, ExportFormat};
-use dermaga_tests::{Answer, Client, Shop, both_engines};
+use dermaga_shop::{
+    calendar,
+    ids::UserId,
+    wallet::{self, ExportFormat},
+};
+use dermaga_tests::{Answer, Client, Shop, both_engines, entries};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -55,11 +59,45 @@ both_engines!(
     Shop,
     [
         a_statement_adds_up,
+        a_long_statement_is_the_same_once_it_is_in_blocks,
         a_statement_is_the_owners,
         a_receipt_of_a_purchase,
         an_export_proves_itself
     ]
 );
+
+/// More entries than a block has, which come in several parts.
+async fn a_long_statement_is_the_same_once_it_is_in_blocks(shop: Shop) {
+    let customer = shop.customer("panjang@example.com").await;
+    let id: UserId = id_of(&customer).await.parse().unwrap();
+    let state = shop.state();
+    let zone = shop.clock().zone();
+    let first = calendar::date(zone, shop.clock().now());
+    entries::post(&state.db, shop.clock(), &[id], "first", 1_100).await;
+    shop.clock().advance(TimeDelta::days(3));
+    let last = calendar::date(zone, shop.clock().now());
+    entries::post(&state.db, shop.clock(), &[id], "last", 1_100).await;
+    let customer = shop.sign_in("panjang@example.com").await;
+    let whole = format!("/api/wallet/statement?from={first}&to={last}");
+    let last = format!("/api/wallet/statement?from={last}&to={last}");
+    let (all, latest) = (customer.get(&whole).await, customer.get(&last).await);
+    let (lines, latest_lines) = (rows(&all), rows(&latest));
+    assert_eq!(lines.len(), 2_202);
+    assert_eq!(latest_lines.len(), 1_102);
+    assert_eq!(number(&latest_lines[0], "paid_balance"), 5_500);
+    assert_eq!(number(&latest_lines[1_101], "paid_balance"), 11_000);
+
+    let path = "/api/admin/jobs/ledger-seal/run";
+    shop.admin().await.post(path, json!({})).await.data(200);
+    let blocks = "SELECT count(*) FROM ledger_blocks";
+    let mut conn = state.db.read().await.unwrap();
+    let (blocks,) = dermaga_shop::fetch_one!(conn, (i64,), blocks).unwrap();
+    drop(conn);
+    assert_eq!(blocks, 2);
+    assert_eq!(customer.get(&whole).await.text, all.text);
+    assert_eq!(customer.get(&last).await.text, latest.text);
+    shop.books_balance().await;
+}
 
 /// Lines add up from the opening to the closing balance, for each kind of credit and any dates.
 async fn a_statement_adds_up(shop: Shop) {

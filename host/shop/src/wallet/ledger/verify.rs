@@ -1,6 +1,6 @@
 //! The proof of the whole ledger.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{cmp::Ordering, collections::BTreeMap, mem};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::{
     super::{
         Account, Seal, WalletRow,
+        blocks::{self, Sum},
         journal::{Journal, PAGE},
         seal,
         store::{self, EntryRow, PostingRow},
@@ -70,9 +71,9 @@ impl Verification {
     }
 }
 
-/// Proves the whole ledger: every entry balances, every chain is unbroken, every balance is the sum
-/// of its postings, every completed transaction is posted with its amount, every sealed entry is
-/// there still, and all accounts together are zero. Reads one snapshot, a page at a time, and
+/// Proves the whole ledger: every entry balances, every chain is unbroken, every balance and every block is the
+/// sum of its postings, every completed transaction is posted with its amount, every sealed entry is there still,
+/// and all accounts together are zero. Reads one snapshot, a page at a time, and
 /// writes nothing.
 ///
 /// # Errors
@@ -110,6 +111,7 @@ async fn verify_chains(conn: &mut Conn, found: &mut Verification) -> Result<()> 
                 next.take_if(|(entry, _)| entry.wallet_id <= chain.wallet.user_id)
             {
                 chain.take(&entry, &lines, found)?;
+                check_block(conn, &mut chain, found).await?;
                 next = journal.next(conn).await?;
             }
             heads.update(Head::of(&chain.wallet).to_string());
@@ -124,6 +126,22 @@ async fn verify_chains(conn: &mut Conn, found: &mut Verification) -> Result<()> 
     let strays = store::stray_postings(conn).await?;
     if strays > 0 {
         found.fault(format!("Postings that belong to no entry: {strays}."));
+    }
+    Ok(())
+}
+
+/// Compares a full thousand of entries with its block, if there is one yet.
+async fn check_block(conn: &mut Conn, chain: &mut Chain, found: &mut Verification) -> Result<()> {
+    if chain.block.is_empty() || chain.entries % blocks::ENTRIES != 0 {
+        return Ok(());
+    }
+    let (sum, user_id) = (mem::take(&mut chain.block), chain.wallet.user_id);
+    let number = chain.entries / blocks::ENTRIES;
+    let kept = store::block(conn, user_id, number).await?;
+    if kept.is_some_and(|block| !sum.is_same(&block)) {
+        found.fault(format!(
+            "Block {number} of wallet {user_id} is not what its entries add up to."
+        ));
     }
     Ok(())
 }
@@ -148,6 +166,8 @@ struct Chain {
     previous: String,
     paid: Rupiah,
     bonus: Rupiah,
+    /// Entries since the last full thousand.
+    block: Sum,
 }
 
 impl Chain {
@@ -157,6 +177,7 @@ impl Chain {
             previous: genesis(wallet.user_id),
             paid: Rupiah::ZERO,
             bonus: Rupiah::ZERO,
+            block: Sum::default(),
             wallet,
         }
     }
@@ -176,6 +197,8 @@ impl Chain {
         for line in lines {
             self.post(entry, line, found)?;
         }
+        self.block
+            .add(self.wallet.user_id, entry.posted_at, lines)?;
         self.previous.clone_from(&entry.hash);
         Ok(())
     }
@@ -214,6 +237,7 @@ impl Chain {
             previous,
             paid,
             bonus,
+            ..
         } = self;
         let user_id = wallet.user_id;
         found.wallets += 1;
