@@ -124,7 +124,7 @@ pub(super) async fn fall_behind(
     due: Rupiah,
 ) -> Result<bool> {
     let (clock, now) = (&shop.clock, shop.clock.now());
-    let mut conn = shop.db.begin().await?;
+    let mut conn = shop.db.begin_together().await?;
     let wallet = wallet::lock(&mut conn, seen.user_id).await?;
     if wallet.balance().total()? >= due || !is_as_seen(&mut conn, seen).await? {
         conn.rollback().await?;

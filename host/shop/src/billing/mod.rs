@@ -5,6 +5,7 @@
 //! customer's wallet locked.
 
 mod dunning;
+mod lanes;
 mod preview;
 mod statistics;
 mod store;
@@ -14,6 +15,7 @@ mod tests;
 mod watch;
 
 use chrono::TimeDelta;
+use futures::{StreamExt as _, stream};
 
 pub use dunning::{expire, process_all_grace, process_grace, set_grace};
 pub use preview::{BillingInfo, Forecast, ForecastLine, billing_info, forecast, low_credit};
@@ -23,6 +25,8 @@ pub use telling::{
     warn_of_low_credit,
 };
 pub use watch::watch;
+
+use store::Due;
 
 use crate::{
     Result, coupons,
@@ -48,6 +52,11 @@ pub const JOBS: [&str; 5] = [
     GRACE_PERIOD_REMINDERS,
     BILLING_STATS,
 ];
+
+/// Subscriptions that are put into lanes together; those after them wait until they are done.
+const PART: usize = 512;
+/// Lanes that are worked on at a time: on SQLite they share commits, on PostgreSQL they use as many connections.
+const AT_ONCE: usize = 8;
 
 /// Result for one subscription that was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,11 +108,28 @@ pub async fn renew_payable(shop: &Subscriptions) -> Result<()> {
     Ok(())
 }
 
-/// Takes one step with each.
-async fn each(shop: &Subscriptions, ids: Vec<SubscriptionId>, progress: &Progress) -> Outcome {
+/// Takes one step with each, several at a time where they share nothing.
+async fn each(shop: &Subscriptions, due: Vec<Due>, progress: &Progress) -> Outcome {
     let mut outcome = Outcome::default();
-    progress.expect(ids.len());
-    for id in ids {
+    progress.expect(due.len());
+    for part in due.chunks(PART) {
+        let done: Vec<Outcome> = stream::iter(lanes::of(part))
+            .map(|lane| along(shop, lane, progress))
+            .buffer_unordered(AT_ONCE)
+            .collect()
+            .await;
+        for one in done {
+            outcome.items += one.items;
+            outcome.errors.extend(one.errors);
+        }
+    }
+    outcome
+}
+
+/// Takes one step with each, one after another.
+async fn along(shop: &Subscriptions, lane: Vec<SubscriptionId>, progress: &Progress) -> Outcome {
+    let mut outcome = Outcome::default();
+    for id in lane {
         timekeeping::wait_until_trusted(&shop.clock).await;
         match step(shop, id).await {
             Ok(Step::Nothing) => {}
@@ -191,6 +217,6 @@ pub async fn set_auto_renew(
 /// Renews or ends now, as the nightly job would, a subscription whose period is over.
 async fn renew_now(shop: &Subscriptions, id: SubscriptionId) {
     if timekeeping::trusted(&shop.clock).is_ok() {
-        each(shop, vec![id], &Progress::default()).await;
+        along(shop, vec![id], &Progress::default()).await;
     }
 }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     db::Conn,
     execute, fetch_all, fetch_one,
-    ids::SubscriptionId,
+    ids::{CouponId, SubscriptionId, UserId},
     money::Rupiah,
     subscriptions::{Subscription, SubscriptionStatus as Status},
     wallet::TransactionType,
@@ -15,21 +15,31 @@ fn ids(rows: Vec<(SubscriptionId,)>) -> Vec<SubscriptionId> {
     rows.into_iter().map(|(id,)| id).collect()
 }
 
+/// A subscription to take a step with, and what it shares with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub(super) struct Due {
+    pub(super) id: SubscriptionId,
+    pub(super) user_id: UserId,
+    /// Its coupon, if that has a budget.
+    pub(super) coupon_id: Option<CouponId>,
+}
+
 /// Active subscriptions whose period is over, and those of them and of the unpaid ones that are not
 /// to renew; the longest over first.
-pub(super) async fn due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<SubscriptionId>> {
-    let sql = "SELECT id FROM subscriptions WHERE status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND period_end <= $1
-                 AND (status = 'ACTIVE' OR NOT auto_renew) ORDER BY period_end, id";
-    fetch_all!(conn, (SubscriptionId,), sql, now).map(ids)
+pub(super) async fn due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<Due>> {
+    let sql = "SELECT s.id, s.user_id,
+                 (SELECT c.id FROM coupons c WHERE c.id = s.coupon_id AND c.budget IS NOT NULL) AS coupon_id
+               FROM subscriptions s WHERE s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND s.period_end <= $1
+                 AND (s.status = 'ACTIVE' OR NOT s.auto_renew) ORDER BY s.period_end, s.id";
+    fetch_all!(conn, Due, sql, now)
 }
 
 /// Unpaid subscriptions whose grace is over.
-pub(super) async fn out_of_grace(
-    conn: &mut Conn,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Vec<SubscriptionId>> {
-    let sql = "SELECT id FROM subscriptions WHERE status = 'PAST_DUE' AND grace_until <= $1 ORDER BY grace_until, id";
-    fetch_all!(conn, (SubscriptionId,), sql, now).map(ids)
+pub(super) async fn out_of_grace(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<Due>> {
+    let sql = "SELECT s.id, s.user_id,
+                 (SELECT c.id FROM coupons c WHERE c.id = s.coupon_id AND c.budget IS NOT NULL) AS coupon_id
+               FROM subscriptions s WHERE s.status = 'PAST_DUE' AND s.grace_until <= $1 ORDER BY s.grace_until, s.id";
+    fetch_all!(conn, Due, sql, now)
 }
 
 /// Unpaid subscriptions that run on for a while.
@@ -59,18 +69,19 @@ pub(super) async fn suspended_until(
 }
 
 /// Unpaid ones that the wallet holds enough for by now, and those to be tried again.
-pub(super) async fn payable(
-    conn: &mut Conn,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Vec<SubscriptionId>> {
-    let unpaid = "SELECT s.id FROM subscriptions s JOIN wallets w ON w.user_id = s.user_id
+pub(super) async fn payable(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<Due>> {
+    let unpaid = "SELECT s.id, s.user_id,
+                    (SELECT c.id FROM coupons c WHERE c.id = s.coupon_id AND c.budget IS NOT NULL) AS coupon_id
+                  FROM subscriptions s JOIN wallets w ON w.user_id = s.user_id
                   WHERE s.status IN ('PAST_DUE', 'SUSPENDED') AND s.auto_renew
                     AND s.unpaid <= w.paid_balance + w.bonus_balance
                     AND (s.renewal_retry_at IS NULL OR s.renewal_retry_at <= $1) ORDER BY s.period_end, s.id";
-    let retried = "SELECT id FROM subscriptions WHERE status = 'ACTIVE' AND renewal_retry_at <= $1 AND period_end <= $1
-                   ORDER BY renewal_retry_at, id";
-    let mut found = ids(fetch_all!(conn, (SubscriptionId,), unpaid, now)?);
-    found.extend(ids(fetch_all!(conn, (SubscriptionId,), retried, now)?));
+    let retried = "SELECT s.id, s.user_id,
+                     (SELECT c.id FROM coupons c WHERE c.id = s.coupon_id AND c.budget IS NOT NULL) AS coupon_id
+                   FROM subscriptions s WHERE s.status = 'ACTIVE' AND s.renewal_retry_at <= $1 AND s.period_end <= $1
+                   ORDER BY s.renewal_retry_at, s.id";
+    let mut found = fetch_all!(conn, Due, unpaid, now)?;
+    found.extend(fetch_all!(conn, Due, retried, now)?);
     Ok(found)
 }
 

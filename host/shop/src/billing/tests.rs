@@ -17,6 +17,10 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
+fn ids(due: Vec<Due>) -> Vec<SubscriptionId> {
+    due.into_iter().map(|one| one.id).collect()
+}
+
 fn settings(grace_days: u64) -> Settings {
     Settings {
         grace_period: grace_days > 0,
@@ -145,7 +149,7 @@ async fn what_renews_is_due_once_and_what_does_not_in_every_live_status() {
     }
     let later = rows.now + TimeDelta::minutes(1);
     rows.database.subscribe(rows.plan_id, "ACTIVE", later).await;
-    let due = async |now| store::due(&mut rows.conn().await, now).await.unwrap();
+    let due = async |now| ids(store::due(&mut rows.conn().await, now).await.unwrap());
     assert_eq!(due(rows.now).await, [active]);
     assert_eq!(due(later).await.len(), 2);
     let stop = "UPDATE subscriptions SET auto_renew = FALSE";
@@ -164,8 +168,10 @@ async fn grace_and_retention_are_over_at_their_ends() {
     let before = rows.now - TimeDelta::milliseconds(1);
     let mut conn = rows.conn().await;
     let (c, none) = (&mut conn, Vec::<SubscriptionId>::new());
-    assert_eq!(store::out_of_grace(c, before).await.unwrap(), none);
-    assert_eq!(store::out_of_grace(c, rows.now).await.unwrap(), [unpaid]);
+    let over = store::out_of_grace(c, before).await.unwrap();
+    assert_eq!(ids(over), none);
+    let over = store::out_of_grace(c, rows.now).await.unwrap();
+    assert_eq!(ids(over), [unpaid]);
     assert_eq!(store::suspended_until(c, before).await.unwrap(), none);
     let kept = store::suspended_until(c, rows.now).await.unwrap();
     assert_eq!(kept, [suspended]);
@@ -220,9 +226,9 @@ async fn a_failed_renewal_is_retried_soon_and_then_the_next_day() {
     let early = store::payable(&mut rows.conn().await, rows.now)
         .await
         .unwrap();
-    assert_eq!(early, Vec::<SubscriptionId>::new());
+    assert_eq!(early, Vec::new());
     let found = store::payable(&mut rows.conn().await, soon).await.unwrap();
-    assert_eq!(found, [id]);
+    assert_eq!(ids(found), [id]);
 }
 
 /// A server that fails in a renewal which another one has done meanwhile leaves no mark.

@@ -210,6 +210,8 @@ pub(super) enum Booking {
 pub(super) struct Booked {
     pub(super) next: Next,
     pub(super) transaction_id: TransactionId,
+    /// True when the instance is to be changed, too.
+    has_effect: bool,
 }
 
 /// Charges the next period.
@@ -224,20 +226,24 @@ pub(crate) async fn charge(
         Booking::Overtaken => return Ok(Charge::Overtaken),
     };
     conn.commit().await?;
-    shop.instances.handle.wake();
+    // Most periods change nothing in the cluster.
+    if booked.has_effect {
+        shop.instances.handle.wake();
+    }
     let (id, next) = (row.subscription.id, &booked.next);
     tracing::info!(subscription.id = %id, period = next.number, paid = %next.due()?, "subscription.renewed");
     Ok(Charge::Paid)
 }
 
-/// The one transaction: money, coupon, period, subscription and instance.
+/// The one transaction: money, coupon, period, subscription and instance. What it saw is durable when it is
+/// undone, so that its caller may say so.
 pub(super) async fn book(
     shop: &Subscriptions,
     row: &SubscriptionRow,
     mut next: Next,
 ) -> Result<Booking> {
     let (clock, seen) = (&shop.clock, &row.subscription);
-    let mut conn = shop.db.begin().await?;
+    let mut conn = shop.db.begin_together().await?;
     let mut wallet = wallet::lock(&mut conn, seen.user_id).await?;
     if !is_as_seen(&mut conn, seen).await? {
         conn.rollback().await?;
@@ -314,13 +320,15 @@ pub(super) async fn book(
         .await?;
     }
     tell(&mut conn, clock, row, &next).await?;
-    if let Some((act, message)) = effect(seen, next.kind) {
+    let effect = effect(seen, next.kind);
+    let has_effect = effect.is_some() || next.to.is_some();
+    if let Some((act, message)) = effect {
         provisioning::change(&mut conn, clock, seen.id, act, message).await?;
     }
-    let transaction_id = paid.transaction.id;
     let booked = Booked {
+        has_effect,
+        transaction_id: paid.transaction.id,
         next,
-        transaction_id,
     };
     Ok(Booking::Paid(conn, Box::new(booked)))
 }

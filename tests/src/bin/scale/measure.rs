@@ -1,5 +1,5 @@
 //! Cost of acts on a private PostgreSQL whose commits wait for the disk: each act is done again and again, one after
-//! another, by a call and without HTTP, but for sign-ups.
+//! another but for renewals, which are those of a night's run, by a call and without HTTP, but for sign-ups.
 
 use std::{
     collections::BTreeMap,

@@ -80,6 +80,7 @@ both_engines!(
     [
         a_year_is_charged_month_by_month,
         many_at_once_charge_once,
+        of_one_customer_the_longest_over_is_paid_first,
         a_failing_plugin_is_nobodys_debt
     ]
 );
@@ -126,6 +127,37 @@ async fn a_year_is_charged_month_by_month(shop: Shop) {
         .await
         .data(200);
     assert_eq!(why[0]["function"], "price", "{why:#}");
+    shop.books_balance().await;
+}
+
+/// A run renews several customers at once, and each customer's subscriptions in their order.
+async fn of_one_customer_the_longest_over_is_paid_first(shop: Shop) {
+    let plan = ("postgresql", "basic");
+    let customer = customer_with_cash(&shop, "berurutan@example.com", 75_000).await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let bought = buy(&shop, &customer, plan, None).await;
+        ids.push(id_of(&bought).to_owned());
+        shop.clock().advance(TimeDelta::minutes(1));
+    }
+    for number in 0..4 {
+        let email = format!("bersebelahan-{number}@example.com");
+        let other = customer_with_cash(&shop, &email, 50_000).await;
+        ids.push(id_of(&buy(&shop, &other, plan, None).await).to_owned());
+    }
+    let mut last = shop.clock().now();
+    for id in &ids {
+        last = last.max(moment(&subscription(&shop, id).await["periodEnd"]));
+    }
+    shop.clock().advance(last - shop.clock().now());
+    let outcome = renew_due(&shop.state().subscriptions).await.unwrap();
+    assert_eq!((outcome.items, outcome.errors), (6, Vec::new()));
+    let mut periods = Vec::new();
+    for id in &ids {
+        let seen = subscription(&shop, id).await;
+        periods.push(seen["periods"].as_array().unwrap().len());
+    }
+    assert_eq!(periods, [2, 1, 2, 2, 2, 2], "the second was not paid");
     shop.books_balance().await;
 }
 

@@ -64,7 +64,7 @@ pub(crate) struct Rates {
     pub(crate) plan_purchases: Figure,
     /// Redemptions a second of one coupon.
     pub(crate) coupon_redemptions: Figure,
-    /// Microseconds of one renewal, one after another.
+    /// Microseconds of one renewal in the run of a night.
     pub(crate) renewal_time: Figure,
     /// Microseconds of a pass of the reconciler.
     pub(crate) look_time: Figure,

@@ -90,11 +90,7 @@ fn needs(loads: &Loads<'_>) -> Vec<Need> {
         need("growth of the database", &loads.growth(), "GB a month"),
         need("its size at that age, nothing removed", &loads.disk(), "GB"),
         counted("renewals on the busiest day of a year", renewals, ""),
-        need(
-            "their time, one after another",
-            &loads.renewals(),
-            "minutes",
-        ),
+        need("their time", &loads.renewals(), "minutes"),
         need("their mails by all servers", &mails, "minutes"),
         need(
             "nightly proof of the books at that age",
