@@ -18,6 +18,7 @@ mod mail_server;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod processes;
+pub mod scale;
 mod shop;
 pub mod wire;
 

@@ -55,6 +55,11 @@ pub(crate) struct Options {
     /// Entries that the ledger has before anything is measured; a million takes minutes
     #[arg(long, default_value_t = 0, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     pub(crate) entries: u32,
+    /// Measure lists and statistics instead, after a year of rows: so many hundredths of the size at which they
+    /// have their goal, which is a million transactions and takes minutes to fill
+    #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "100",
+        value_parser = clap::value_parser!(u32).range(1..=100), conflicts_with_all = ["cases", "connections", "entries"])]
+    pub(crate) lists: Option<u32>,
     /// Log of the server, which goes into a file, as DERMAGA_LOG
     #[arg(long, default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
@@ -166,8 +171,20 @@ mod tests {
     }
 
     #[test]
+    fn lists_are_measured_alone_and_at_full_size_unless_said_otherwise() {
+        assert_eq!(options(&[]).unwrap().lists, None);
+        assert_eq!(options(&["--lists"]).unwrap().lists, Some(100));
+        let small = ["--lists", "1", "--rounds", "1"];
+        assert_eq!(options(&small).unwrap().lists, Some(1));
+        for other in ["--entries", "--connections"] {
+            assert!(options(&["--lists", other, "1"]).is_err(), "{other}");
+        }
+    }
+
+    #[test]
     fn what_would_not_end_is_refused() {
         for wrong in [
+            ["--lists", "0"],
             ["--connections", "0"],
             ["--connections", "301"],
             ["--seconds", "0"],

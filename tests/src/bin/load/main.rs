@@ -1,4 +1,5 @@
-//! Load through HTTP: single routes and whole journeys against the `dermaga` command, beside floors.
+//! Load through HTTP: single routes and whole journeys against the `dermaga` command, beside floors; and lists of a shop
+//! with a past.
 //!
 //! `cargo run --release --package dermaga-tests --bin load -- --help`
 
@@ -8,6 +9,7 @@ mod args;
 mod floor;
 mod journey;
 mod level;
+mod lists;
 mod process;
 mod report;
 mod routes;
@@ -67,6 +69,9 @@ async fn until_stopped(options: &Options) -> Outcome<()> {
 async fn run(options: &Options) -> Outcome<()> {
     let server = options.server()?;
     let processors = thread::available_parallelism()?.get();
+    if let Some(percent) = options.lists {
+        return Box::pin(lists::run(&server, processors, options, percent)).await;
+    }
     println!(
         "{} on {processors} processors, {} rounds with turns of {} s; the clients are on the same processors",
         server.display(),

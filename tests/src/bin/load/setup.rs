@@ -1,9 +1,12 @@
 //! Preparations: an administrator, customers with a coupon each, and a plan that is never sold out.
 
+use std::time::Duration;
+
 use dermaga_shop::ids::UserId;
 use dermaga_tests::wire::{Request, Wire};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::{Outcome, text_at};
 
@@ -20,6 +23,8 @@ const PLAN: &str = "basic";
 const REASON: &str = "Room for a measurement";
 /// Customers that are made at the same time.
 const AT_ONCE: usize = 8;
+/// Pause between two looks at a job.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A customer with a session, credit, and a coupon that was redeemed once.
 #[derive(Debug, Clone)]
@@ -36,7 +41,12 @@ pub(crate) fn registration(name: &str) -> Value {
 
 /// Signs the administrator in; returns the access token.
 pub(crate) async fn administrator(host: &str) -> Outcome<String> {
-    let body = json!({ "email": ADMINISTRATOR, "password": PASSWORD });
+    session(host, ADMINISTRATOR).await
+}
+
+/// Signs in an account with the administrator's password; returns the access token.
+pub(crate) async fn session(host: &str, email: &str) -> Outcome<String> {
+    let body = json!({ "email": email, "password": PASSWORD });
     let session = send(host, None, ("POST", "/api/auth/login"), &body, 200).await?;
     Ok(text_at(&session, "/data/accessToken")?.to_owned())
 }
@@ -88,6 +98,33 @@ pub(crate) async fn plan(host: &str, admin: &str) -> Outcome<String> {
     Ok(plan.to_owned())
 }
 
+/// Runs a job, and waits until it has ended.
+pub(crate) async fn run_job(host: &str, admin: &str, name: &str) -> Outcome<()> {
+    let path = format!("/api/admin/jobs/{name}/run");
+    let request = Request {
+        method: "POST",
+        path: &path,
+        token: Some(admin),
+        body: Some("{}"),
+        ..Request::default()
+    };
+    let mut wire = Wire::connect(host).await?;
+    let answered = wire.ask(&request.to_text(host)).await?;
+    if !matches!(answered.status, 200 | 202) {
+        return Err(crate::refusal(&path, answered).into());
+    }
+    let mut run: Value = serde_json::from_slice(answered.body)?;
+    let path = format!("/api/admin/jobs/{name}/runs/{}", text_at(&run, "/data/id")?);
+    while text_at(&run, "/data/status")? == "RUNNING" {
+        sleep(PAUSE).await;
+        run = read(host, Some(admin), &path).await?;
+    }
+    match text_at(&run, "/data/status")? {
+        "SUCCEEDED" => Ok(()),
+        status => Err(format!("the job {name} ended: {status}").into()),
+    }
+}
+
 /// Returns the id of the row with this slug in an answer.
 fn named<'a>(answer: &'a Value, slug: &str) -> Outcome<&'a str> {
     let rows = answer.get("data").and_then(Value::as_array);
@@ -96,7 +133,7 @@ fn named<'a>(answer: &'a Value, slug: &str) -> Outcome<&'a str> {
     text_at(row.ok_or_else(|| format!("no `{slug}` is on sale"))?, "/id")
 }
 
-async fn read(host: &str, token: Option<&str>, path: &str) -> Outcome<Value> {
+pub(crate) async fn read(host: &str, token: Option<&str>, path: &str) -> Outcome<Value> {
     let request = Request {
         method: "GET",
         path,

@@ -94,6 +94,7 @@ async fn the_database_is_the_last_fence(shop: Shop) {
             "decisions",
             "ledger_seals",
             "ledger_seal_heads",
+            "ledger_blocks",
         ] {
             assert!(
                 shop.rewrite(&[format!("TRUNCATE {table} CASCADE")])
