@@ -60,7 +60,8 @@ CREATE INDEX users_by_search ON users (created_at, id, email, name);
 -- Nearly every open span has the same end, none, which made it look like the rarest.
 DROP INDEX health_spans_by_end;
 CREATE INDEX health_spans_by_end ON health_spans (until, id) WHERE until IS NOT NULL;
-CREATE INDEX health_spans_open ON health_spans (state, since) WHERE until IS NULL;
+CREATE INDEX health_spans_open ON health_spans (state, since, instance_id, until) WHERE until IS NULL;
+CREATE INDEX instances_by_first_ready ON instances (ready_at);
 
 -- What the wallet paid for what a redemption reduced.
 ALTER TABLE coupon_redemptions ADD COLUMN revenue INTEGER NOT NULL DEFAULT 0;

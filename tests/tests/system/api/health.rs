@@ -239,6 +239,20 @@ async fn the_figures_of_a_time_range_come_from_the_history(shop: Shop) {
         }
         refused.fails(400, "VALIDATION_FAILED");
     }
+    // What lasts from before the range counts as much as what is told in it.
+    assert_eq!(hour["instances"], 2);
+    remember(&shop, &other, &[past("HEALTHY", 3000, None)]).await;
+    let both = stats("?timeRange=1h").await;
+    assert_eq!(both["instances"], 2);
+    let share = percent(&both);
+    assert!(share > 91.0 && share < 92.0, "{both:#}");
+    remember(&shop, &other, &[past("FAILED", 3000, None)]).await;
+    let failing = stats("?timeRange=1h").await;
+    assert_eq!(
+        (&failing["failures"], &failing["leastAvailable"][0]["id"]),
+        (&json!(1), &json!(other)),
+        "{failing:#}"
+    );
 }
 
 async fn checks_are_made_at_once_and_counted_once(shop: Shop) {

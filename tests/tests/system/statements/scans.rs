@@ -156,6 +156,12 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("provisioning/health/store.rs open_spans", "instances", SUM),
     ("provisioning/health/store.rs ended_spans", "instances", SUM),
     (
+        "provisioning/health/store.rs ready_late",
+        "health_spans",
+        SUM,
+    ),
+    ("provisioning/health/store.rs ready_late", "instances", SUM),
+    (
         "provisioning/health/store.rs purge_spans",
         "health_spans",
         NIGHT,

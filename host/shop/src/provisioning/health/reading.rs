@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{
     Act, HealthSpanView, InstanceHealth, Span, State, TimeRange,
     limits::{MOST_RECREATIONS, MOST_RESTARTS, WINDOW},
-    stats::{Percent, Tally, Totals},
+    stats::{Percent, Quiet, Tally, Totals},
     store,
 };
 use crate::{
@@ -265,7 +265,7 @@ pub async fn statistics(instances: &Instances, time_range: TimeRange) -> Result<
         time_range,
         from,
         to: now,
-        instances: totals.each.len(),
+        instances: totals.instances(),
         availability_percent: totals.all.availability(),
         failures: totals.all.failures,
         recoveries: totals.all.recoveries,
@@ -290,17 +290,50 @@ async fn totals(db: &Db, from: DateTime<Utc>, now: DateTime<Utc>) -> Result<Tota
             break;
         }
     }
-    let mut after = InstanceId::MIN;
-    loop {
-        let spans = store::open_spans(&mut db.read().await?, after, limit).await?;
-        for span in &spans {
-            totals.add(span, from, now);
-            after = span.instance_id;
-        }
-        if spans.len() < AT_ONCE {
-            return Ok(totals);
+    for state in InstanceHealth::ALL {
+        let begin = if is_quiet(*state) {
+            from
+        } else {
+            DateTime::<Utc>::UNIX_EPOCH
+        };
+        let mut after = (begin, InstanceId::MIN);
+        loop {
+            let spans = store::open_spans(&mut db.read().await?, *state, after, limit).await?;
+            for span in &spans {
+                totals.add(span, from, now);
+                after = (span.since, span.instance_id);
+            }
+            if spans.len() < AT_ONCE {
+                break;
+            }
         }
     }
+    totals.add_quiet(&quiet(&mut db.read().await?, from).await?, from, now);
+    Ok(totals)
+}
+
+/// Returns true for a state of which spans that last from before a time range are only counted.
+const fn is_quiet(state: InstanceHealth) -> bool {
+    matches!(
+        state,
+        InstanceHealth::Healthy | InstanceHealth::Stopped | InstanceHealth::Unknown
+    )
+}
+
+async fn quiet(conn: &mut Conn, from: DateTime<Utc>) -> Result<Quiet> {
+    let mut quiet = Quiet::default();
+    for (state, count) in store::count_quiet(conn, from).await? {
+        if state == InstanceHealth::Healthy {
+            quiet.healthy += count;
+        } else {
+            quiet.unmeasured += count;
+        }
+    }
+    if quiet.healthy > 0 {
+        let late = store::ready_late(conn, from).await?;
+        quiet.ready_late = late.into_iter().map(|(ready_at,)| ready_at).collect();
+    }
+    Ok(quiet)
 }
 
 fn least_available(totals: Totals) -> Vec<InstanceFigures> {

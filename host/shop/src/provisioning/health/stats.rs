@@ -67,6 +67,34 @@ pub(super) struct SpanRow {
     pub(super) unwell_since: Option<DateTime<Utc>>,
 }
 
+/// Spans that last from before the range and are counted alone: of instances that are well, or not measured. Nothing
+/// else of theirs is in the range, as each span begins when the one before it ends.
+#[derive(Debug, Default)]
+pub(super) struct Quiet {
+    pub(super) healthy: i64,
+    pub(super) unmeasured: i64,
+    /// Times at which some of the healthy ones were first ready, which was not before the range.
+    pub(super) ready_late: Vec<Option<DateTime<Utc>>>,
+}
+
+impl Quiet {
+    /// Number of instances.
+    pub(super) fn instances(&self) -> usize {
+        usize::try_from(self.healthy.saturating_add(self.unmeasured)).unwrap_or_default()
+    }
+
+    /// Time in the range for which they were measured, and healthy.
+    fn healthy_time(&self, from: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
+        let late = i64::try_from(self.ready_late.len()).unwrap_or(i64::MAX);
+        let throughout = self.healthy.saturating_sub(late).max(0);
+        let whole = (now - from).num_milliseconds().saturating_mul(throughout);
+        let late = self.ready_late.iter().flatten();
+        let rest = late.map(|ready_at| (now - ready_at).num_milliseconds().max(0));
+        let all = rest.fold(whole, i64::saturating_add);
+        TimeDelta::try_milliseconds(all).unwrap_or(TimeDelta::MAX)
+    }
+}
+
 /// Figures of one instance or of all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Tally {
@@ -132,10 +160,24 @@ impl Tally {
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     pub(super) all: Tally,
+    /// Those of which more than a [quiet](Quiet) span is in the range.
     pub(super) each: HashMap<InstanceId, Tally>,
+    quiet: usize,
 }
 
 impl Totals {
+    /// Number of instances.
+    pub(super) fn instances(&self) -> usize {
+        self.each.len().saturating_add(self.quiet)
+    }
+
+    pub(super) fn add_quiet(&mut self, quiet: &Quiet, from: DateTime<Utc>, now: DateTime<Utc>) {
+        let time = quiet.healthy_time(from, now);
+        self.all.measured += time;
+        self.all.healthy += time;
+        self.quiet = self.quiet.saturating_add(quiet.instances());
+    }
+
     pub(super) fn add(&mut self, span: &SpanRow, from: DateTime<Utc>, now: DateTime<Utc>) {
         self.all.add(span, from, now);
         let one = self.each.entry(span.instance_id).or_default();
@@ -187,7 +229,7 @@ mod tests {
         for span in &spans {
             totals.add(span, at(40), at(100));
         }
-        let Totals { all, each } = totals;
+        let Totals { all, each, .. } = totals;
         assert_eq!((all.failures, all.recoveries), (1, 1));
         assert_eq!(all.mean_seconds_to_recovery(), Some(360));
         let availability = all.availability().unwrap();
@@ -199,6 +241,35 @@ mod tests {
                 ..all
             }
         );
+    }
+
+    #[test]
+    fn quiet_spans_count_as_if_they_were_read() {
+        let ready = [Some(at(0)), Some(at(0)), Some(at(70)), None];
+        let mut read = Totals::default();
+        for (number, ready_at) in ready.into_iter().enumerate() {
+            let healthy = SpanRow {
+                instance_id: InstanceId::from_u128(number as u128),
+                ready_at,
+                ..span(InstanceHealth::Healthy, 5, None)
+            };
+            read.add(&healthy, at(40), at(100));
+        }
+        let stopped = SpanRow {
+            instance_id: InstanceId::from_u128(9),
+            ..span(InstanceHealth::Stopped, 5, None)
+        };
+        read.add(&stopped, at(40), at(100));
+        let quiet = Quiet {
+            healthy: 4,
+            unmeasured: 1,
+            ready_late: vec![Some(at(70)), None],
+        };
+        let mut counted = Totals::default();
+        counted.add_quiet(&quiet, at(40), at(100));
+        assert_eq!(counted.all.measured, TimeDelta::minutes(150));
+        assert_eq!(counted.instances(), read.instances());
+        assert_eq!(counted.all, read.all);
     }
 
     #[test]

@@ -247,17 +247,41 @@ pub(super) async fn ended_spans(
     fetch_all!(conn, SpanRow, sql, after.0, after.1, limit)
 }
 
-/// Spans that last, of the instances after one.
+/// Spans of a state that last, after a place in their order, which begins with their begins.
 pub(super) async fn open_spans(
     conn: &mut Conn,
-    after: InstanceId,
+    state: InstanceHealth,
+    after: (DateTime<Utc>, InstanceId),
     limit: i64,
 ) -> sqlx::Result<Vec<SpanRow>> {
     let sql = concat!(
         measured!(),
-        " WHERE h.until IS NULL AND h.instance_id > $1 ORDER BY h.instance_id LIMIT $2"
+        " WHERE h.until IS NULL AND h.state = $1 AND (h.since, h.instance_id) > ($2, $3) \
+         ORDER BY h.since, h.instance_id LIMIT $4"
     );
-    fetch_all!(conn, SpanRow, sql, after, limit)
+    fetch_all!(conn, SpanRow, sql, state, after.0, after.1, limit)
+}
+
+/// Counts by state the spans that last from before a moment, of instances that are well or not measured.
+pub(super) async fn count_quiet(
+    conn: &mut Conn,
+    from: DateTime<Utc>,
+) -> sqlx::Result<Vec<(InstanceHealth, i64)>> {
+    let sql = "SELECT state, count(*) FROM health_spans \
+               WHERE until IS NULL AND state IN ('HEALTHY', 'STOPPED', 'UNKNOWN') AND since < $1 GROUP BY state";
+    fetch_all!(conn, (InstanceHealth, i64), sql, from)
+}
+
+/// Times at which instances were first ready that are well from before a moment, and were not ready by then.
+pub(super) async fn ready_late(
+    conn: &mut Conn,
+    from: DateTime<Utc>,
+) -> sqlx::Result<Vec<(Option<DateTime<Utc>>,)>> {
+    // Instances first, which are few; SQLite keeps the order of a cross join.
+    let sql = "SELECT i.ready_at FROM instances i CROSS JOIN health_spans h \
+               WHERE (i.ready_at IS NULL OR i.ready_at > $1) AND h.instance_id = i.id AND h.until IS NULL \
+                 AND h.state = 'HEALTHY' AND h.since < $1";
+    fetch_all!(conn, (Option<DateTime<Utc>>,), sql, from)
 }
 
 // ---- checks that are asked for ----
