@@ -17,6 +17,31 @@ const DAYS: u32 = 360;
 /// Seconds of a day.
 const DAY: u32 = 86_400;
 
+/// Tables that have tens of thousands of rows at full size.
+pub const LARGE: &[&str] = &[
+    "audit_events",
+    "coupon_customer_uses",
+    "coupon_redemptions",
+    "decisions",
+    "health_spans",
+    "instance_events",
+    "instances",
+    "journal_entries",
+    "notification_deliveries",
+    "notifications",
+    "payments",
+    "postings",
+    "sessions",
+    "subscription_periods",
+    "subscriptions",
+    "ticket_messages",
+    "tickets",
+    "transactions",
+    "users",
+    "wallets",
+    "webhook_deliveries",
+];
+
 /// E-mail address of the customer with the most transactions. All customers have the administrator's password.
 pub const BIGGEST: &str = "pelanggan-1@example.com";
 /// E-mail address of a customer like the others.

@@ -33,7 +33,7 @@ pub(super) fn coupons(size: Size) -> u32 {
     (size.subscriptions / 100).max(1)
 }
 
-/// What all statements have in common.
+/// Facts that all statements need.
 struct Filling<'a> {
     db: &'a Db,
     size: Size,
@@ -417,7 +417,7 @@ impl<'a> Filling<'a> {
         let priority = "CASE n % 4 WHEN 0 THEN 'HIGH' WHEN 1 THEN 'LOW' ELSE 'NORMAL' END";
         Rows::of(self.db, "tickets", number)
             .id("id", Kind::Ticket, "n")
-            .with("number", "n")
+            .with("number", "(SELECT last FROM ticket_numbers) + n")
             .with("user_id", &self.customer())
             .with("subject", "'Pertanyaan ' || n")
             .with(
@@ -443,7 +443,7 @@ impl<'a> Filling<'a> {
             .await;
         run(
             self.db,
-            format!("UPDATE ticket_numbers SET last = {number}"),
+            format!("UPDATE ticket_numbers SET last = last + {number}"),
         )
         .await;
     }

@@ -255,7 +255,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "When customers are reminded of a grace that ends."
         => |c, text| c.schedules.grace_period_reminders = text.parse()?;
     "CRON_BILLING_STATS" "cron.billing_stats" (Some("0 23 * * *")):
-        "When administrators get a summary of the day."
+        "When administrators get a summary of the day, and the figures of days that are over are kept for statistics."
         => |c, text| c.schedules.billing_stats = text.parse()?;
     "CRON_COUPON_STATUSES" "cron.coupon_statuses" (Some("0 * * * *")):
         "When coupons whose time, uses or budget are over are marked so. They are refused at once, whatever this says."
@@ -264,7 +264,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "When the paid credit of all customers is compared with WALLET_FLOAT_WARNING."
         => |c, text| c.schedules.wallet_float = text.parse()?;
     "CRON_LEDGER_SEAL" "cron.ledger_seal" (Some("10 0 * * *")):
-        "When the ledger is sealed: how far each wallet's chain has come is remembered, so that a lost end is noticed."
+        "When the ledger is sealed: how far each wallet's chain has come is remembered, so that a lost end is noticed. What each thousand entries of a wallet add up to is remembered, too, for statements."
         => |c, text| c.schedules.ledger_seal = text.parse()?;
     "CRON_LEDGER_VERIFY" "cron.ledger_verify" (Some("40 3 * * *")):
         "When the books are proven, for the alert BOOKS_BROKEN, as `dermaga ledger verify` does."

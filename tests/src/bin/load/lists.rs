@@ -189,13 +189,13 @@ async fn ask(http: &Client, host: &str, token: Option<&str>, path: &str) -> Outc
 
 async fn refused(path: &str, response: Response) -> String {
     let status = response.status();
-    // An answer that is cut off is told as far as it came.
+    // Of an answer that is cut off, as much as came.
     let body = response.text().await.unwrap_or_default();
     let body: String = body.chars().take(SHOWN).collect();
     format!("{path} answered {status}: {body}")
 }
 
-/// Meanings of words in paths, with cursors that the shop gives.
+/// Meanings of words in paths, with cursors from the shop's answers.
 async fn words(host: &str, tokens: &Tokens, size: Size) -> Outcome<Words> {
     let mut words = Words::new(size, Clock::system().now().date_naive());
     for (who, path, word) in paths::CURSORS {

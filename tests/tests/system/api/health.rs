@@ -239,7 +239,7 @@ async fn the_figures_of_a_time_range_come_from_the_history(shop: Shop) {
         }
         refused.fails(400, "VALIDATION_FAILED");
     }
-    // What lasts from before the range counts as much as what is told in it.
+    // A span that lasts from before the range counts as much as one that begins in it.
     assert_eq!(hour["instances"], 2);
     remember(&shop, &other, &[past("HEALTHY", 3000, None)]).await;
     let both = stats("?timeRange=1h").await;

@@ -158,7 +158,7 @@ pub(super) const CURSORS: [(Who, &str, &str); 4] = [
     ),
 ];
 
-/// What words in paths mean.
+/// Meanings of words in paths.
 pub(super) struct Words(Vec<(&'static str, String)>);
 
 impl Words {
