@@ -25,7 +25,7 @@ const GRANTED: i64 = 5_000;
 const PRICE: i64 = 30_000;
 const REFUNDED: i64 = 10_000;
 /// One of so many transactions comes with a top-up that is never paid.
-const UNPAID: u32 = 50;
+const UNPAID: u32 = 49;
 
 /// A transaction before it is posted.
 struct Act {
