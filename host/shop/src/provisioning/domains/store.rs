@@ -69,7 +69,8 @@ const DOMAINS: List = List {
     rows: "SELECT d.id, d.name, d.state, d.user_id, u.email, d.instance_id, i.name AS instance_name, d.proven_by, \
            d.proven_at, d.problem, d.checked_at, d.created_at \
            FROM custom_domains d JOIN users u ON u.id = d.user_id JOIN instances i ON i.id = d.instance_id",
-    count: "SELECT count(*) FROM custom_domains d JOIN users u ON u.id = d.user_id",
+    from: "FROM custom_domains d JOIN users u ON u.id = d.user_id",
+    key: "d.id",
     order: "ORDER BY d.created_at DESC, d.id DESC",
 };
 
