@@ -15,10 +15,10 @@ pub mod entries;
 pub mod explain;
 mod journal;
 mod mail_server;
+pub mod past;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod processes;
-pub mod scale;
 mod shop;
 pub mod wire;
 

@@ -3,7 +3,7 @@
 //! `cargo run --release --package dermaga-tests --bin fill -- --help`
 
 use clap::Parser;
-use dermaga_tests::scale::{self, Size};
+use dermaga_tests::past::{self, Size};
 
 /// Fills a database with a year of customers, transactions, decisions and subscriptions, whose books balance.
 ///
@@ -23,5 +23,5 @@ struct Cli {
 #[tokio::main]
 async fn main() {
     let cli = Cli::parse();
-    Box::pin(scale::fill(&cli.database, Size::percent(cli.size))).await;
+    Box::pin(past::fill(&cli.database, Size::percent(cli.size))).await;
 }

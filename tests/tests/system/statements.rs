@@ -13,7 +13,7 @@ use dermaga_shop::db::{Db, Statement};
 use dermaga_tests::{
     Engine,
     explain::Explainer,
-    scale::{self, Size},
+    past::{self, Size},
 };
 use tempfile::TempDir;
 
@@ -145,8 +145,8 @@ async fn explained_at_full_size(engine: Engine) {
     let Some((url, known, _data)) = Box::pin(played(engine)).await else {
         return;
     };
-    Box::pin(scale::fill(&url, Size::FULL)).await;
-    explain(&url, &known, |table| !scale::LARGE.contains(&table)).await;
+    Box::pin(past::fill(&url, Size::FULL)).await;
+    explain(&url, &known, |table| !past::LARGE.contains(&table)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ use std::{
 use dermaga_shop::db::Clock;
 use dermaga_tests::{
     Engine,
-    scale::{self, Size},
+    past::{self, Size},
 };
 use reqwest::{Client, Response, StatusCode};
 
@@ -94,7 +94,7 @@ async fn measure(
     site.start()?;
     site.stop()?;
     let size = Size::percent(percent);
-    Box::pin(scale::fill(&site.database_url(), size)).await;
+    Box::pin(past::fill(&site.database_url(), size)).await;
     site.start()?;
     let host = site.host()?.to_owned();
     let tokens = Tokens::of(&host).await?;
@@ -209,8 +209,8 @@ impl Tokens {
     async fn of(host: &str) -> Outcome<Self> {
         Ok(Self {
             administrator: setup::administrator(host).await?,
-            biggest: setup::session(host, scale::BIGGEST).await?,
-            ordinary: setup::session(host, scale::ORDINARY).await?,
+            biggest: setup::session(host, past::BIGGEST).await?,
+            ordinary: setup::session(host, past::ORDINARY).await?,
         })
     }
 

@@ -1,7 +1,7 @@
 //! Requests for lists and statistics: first pages, deep ones, filters that match much and little, and whole files.
 
 use chrono::{NaiveDate, TimeDelta};
-use dermaga_tests::scale::{Kind, Size};
+use dermaga_tests::past::{Kind, Size};
 use uuid::Uuid;
 
 use super::Who;

@@ -74,7 +74,7 @@ pub(super) async fn post(db: &Db, size: Size) {
                 place,
             };
             let (movement, new) = act.draft(size);
-            let key = format!("scale-{number}");
+            let key = format!("past-{number}");
             ledger::post(&mut conn, &clock, wallet, &movement, &key, new)
                 .await
                 .unwrap();
