@@ -39,7 +39,7 @@ struct Act {
 /// Returns the customer of a transaction: the biggest one in turn, the others spread over the year.
 fn customer(number: u32, size: Size) -> u32 {
     let every = size.transactions / size.of_biggest.max(1);
-    if number % every.max(1) == 0 || size.customers < 2 {
+    if number.is_multiple_of(every.max(1)) || size.customers < 2 {
         return 1;
     }
     let spread = u64::from(number) * 7_919 % u64::from(size.customers - 1);
@@ -118,7 +118,7 @@ impl Act {
         }
     }
 
-    fn new(&self, kind: TransactionType, description: &str) -> NewTransaction {
+    fn transaction(&self, kind: TransactionType, description: &str) -> NewTransaction {
         NewTransaction {
             user_id: user(self.customer),
             kind,
@@ -143,7 +143,7 @@ impl Act {
             bonus: Rupiah::ZERO,
             others: vec![(Account::Gateway, Rupiah::new(-TOPPED_UP))],
         };
-        (movement, self.new(TransactionType::TopUp, "Top-up"))
+        (movement, self.transaction(TransactionType::TopUp, "Top-up"))
     }
 
     fn redemption(&self, size: Size) -> (Movement, NewTransaction) {
@@ -156,7 +156,7 @@ impl Act {
         let new = NewTransaction {
             coupon_id: Some(CouponId::from_u128(Kind::Coupon.id(coupon))),
             coupon_decision_id: self.decision(size),
-            ..self.new(TransactionType::CouponRedemption, "Coupon")
+            ..self.transaction(TransactionType::CouponRedemption, "Coupon")
         };
         (movement, new)
     }
@@ -177,7 +177,7 @@ impl Act {
                 Kind::Subscription.id(subscription),
             )),
             price_decision_id: self.decision(size),
-            ..self.new(TransactionType::Subscription, "N8N Basic, month 2")
+            ..self.transaction(TransactionType::Subscription, "N8N Basic, month 2")
         };
         (movement, new)
     }
