@@ -116,6 +116,22 @@ impl Once {
         self.run(state, user_id, Box::pin(act))
     }
 
+    /// Answers as [`answer`](Self::answer) does, and carries `act` through when its client hangs up or
+    /// its time is over: the key is held until it has ended, and has its answer then.
+    ///
+    /// # Errors
+    /// As [`answer`](Self::answer).
+    pub async fn answer_to_the_end<T: Serialize + Send + 'static>(
+        self,
+        state: &AppState,
+        user_id: UserId,
+        act: impl Future<Output = Result<Uncommitted<Success<T>>, Error>> + Send + 'static,
+    ) -> Result<Response, Refusal> {
+        let (state, act) = (state.clone(), Box::pin(act));
+        let work = async move { self.run(&state, user_id, act).await };
+        context::to_the_end(work).await?
+    }
+
     async fn run<T: Serialize>(
         self,
         state: &AppState,

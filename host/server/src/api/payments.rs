@@ -1,15 +1,18 @@
 //! `/wallet/topup` and what follows from it, and the gateway's webhook.
 
+use std::sync::Arc;
+
 use axum::{Router, extract::State, response::Response, routing::get};
 use chrono::{DateTime, Utc};
 use dermaga_shop::{
     Error,
+    crypto::Hidden,
     db::Conn,
     money::Rupiah,
     payments::{
-        self, DebtFilter, DebtView, Payment, PaymentMethod, PaymentState, WEBHOOK_PATH, asking,
-        notice, problem,
-        top_up::{self, LARGEST_TOP_UP, OpenTopUp, SMALLEST_TOP_UP},
+        self, DebtFilter, DebtView, Payment, PaymentMethod, PaymentState, WEBHOOK_PATH, notice,
+        page, problem,
+        top_up::{self, LARGEST_TOP_UP, NewTopUp, OpenTopUp, SMALLEST_TOP_UP},
     },
     wallet::{self, TransactionName, TransactionView},
 };
@@ -22,7 +25,7 @@ use crate::{
     api::{AppState, Customer, IdempotencyKey, Keyed},
     http::{
         Envelope, Nothing, PageQuery, Params, Refusal, Reply, Segment, Success, announced::Raw,
-        failure_responses, routes,
+        context, failure_responses, routes,
     },
 };
 
@@ -56,6 +59,10 @@ struct TopUpRequest {
 }
 
 /// Begins a top-up and opens its payment page.
+///
+/// A request that ends without an answer (a broken connection, 408, 503) is the same top-up when it is sent
+/// again with the same `Idempotency-Key`, and is answered with its page. The page is also in
+/// `GET /wallet/transactions/{id}/status`.
 #[utoipa::path(post, path = "/wallet/topup", tag = "wallet", params(IdempotencyKey), request_body = TopUpRequest, security(("bearer" = [])),
     responses((status = 201, description = "The payment page, good for an hour", body = Envelope<OpenTopUp>), ToppingUp))]
 async fn begin_top_up(
@@ -64,12 +71,18 @@ async fn begin_top_up(
     Keyed(request, once): Keyed<TopUpRequest>,
 ) -> Result<Response, Refusal> {
     let user_id = customer.user_id;
-    let begin = async {
-        let amount = Rupiah::new(request.amount);
-        let open = top_up::begin(&state.payments, user_id, amount, request.payment_method).await?;
+    let new = NewTopUp {
+        user_id,
+        amount: Rupiah::new(request.amount),
+        method: request.payment_method,
+        intent: once.intent(user_id),
+    };
+    let payments = Arc::clone(&state.payments);
+    let begin = async move {
+        let open = top_up::begin(&payments, &new).await?;
         Ok(open.map(|open| Success::created("Pay on the page at redirectUrl.", open)))
     };
-    once.answer(&state, user_id, begin).await
+    once.answer_to_the_end(&state, user_id, begin).await
 }
 
 /// A way to pay.
@@ -121,6 +134,9 @@ struct PaymentStatusView {
     notice: Option<&'static str>,
     /// Rupiah that the gateway charged on top, beside the amount.
     fee: Rupiah,
+    /// Token of the payment page for Midtrans' own JavaScript (Snap), while the page is open.
+    #[schema(value_type = Option<String>)]
+    token: Option<Hidden>,
     /// Page for its payment while it is open.
     redirect_url: Option<String>,
     expires_at: DateTime<Utc>,
@@ -136,6 +152,7 @@ impl PaymentStatusView {
             is_confirmed,
             notice: payment.problem.is_some().then_some(problem::NOTICE),
             fee: payment.fee,
+            token: payment.token.filter(|_| is_waiting),
             redirect_url: payment.redirect_url.filter(|_| is_waiting),
             expires_at: payment.expires_at,
         })
@@ -143,7 +160,7 @@ impl PaymentStatusView {
 }
 
 /// The present state of a top-up. The gateway is asked while it waits, once in five seconds at the
-/// most.
+/// most; also for its payment page, when that has not arrived.
 #[utoipa::path(get, path = "/wallet/transactions/{id}/status", tag = "wallet", security(("bearer" = [])),
     params(("id" = String, Path, description = "Id or number of the transaction")),
     responses((status = 200, description = "The top-up as it is now", body = Envelope<PaymentStatusView>), Missing))]
@@ -153,7 +170,9 @@ async fn payment_status(
     Segment(name): Segment<TransactionName>,
 ) -> Reply<PaymentStatusView> {
     let payment = payments::of_customer(&state.db, customer.user_id, name).await?;
-    let (payment, is_confirmed) = asking::refresh(&state.payments, payment).await?;
+    let payments = Arc::clone(&state.payments);
+    let look = async move { page::refresh(&payments, payment).await };
+    let (payment, is_confirmed) = context::to_the_end(look).await??;
     let mut conn = state.db.read().await?;
     let view = PaymentStatusView::of(&mut conn, payment, is_confirmed).await?;
     Ok(Success::ok("The top-up.", view))
@@ -169,7 +188,9 @@ async fn cancel_top_up(
     Segment(name): Segment<TransactionName>,
 ) -> Reply<PaymentStatusView> {
     let payment = payments::of_customer(&state.db, customer.user_id, name).await?;
-    let payment = top_up::cancel(&state.payments, &payment).await?;
+    let payments = Arc::clone(&state.payments);
+    let cancel = async move { top_up::cancel(&payments, &payment).await };
+    let payment = context::to_the_end(cancel).await??;
     let mut conn = state.db.read().await?;
     let view = PaymentStatusView::of(&mut conn, payment, true).await?;
     Ok(Success::ok("The top-up is cancelled.", view))

@@ -5,9 +5,11 @@ use std::future::Future;
 use axum::http::{HeaderMap, HeaderValue, header};
 use chrono::{DateTime, Utc};
 use dermaga_shop::{
+    Error,
     db::Clock,
     language::{self, Language},
 };
+use tracing::Instrument as _;
 
 tokio::task_local! {
     static CLOCK: Clock;
@@ -20,6 +22,21 @@ pub(crate) fn within<F: Future>(
     work: F,
 ) -> impl Future<Output = F::Output> {
     CLOCK.scope(clock, language::within(named, work))
+}
+
+/// Runs the work of a request to its end, in a task of its own: a client that hangs up, or a request
+/// whose time is over, does not cut it off.
+///
+/// # Errors
+/// `INTERNAL` when the work panics.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Error> {
+    let clock = CLOCK.try_with(Clock::clone);
+    let clock = clock.unwrap_or_else(|_| Clock::system());
+    let work = within(clock, Some(language::current()), work);
+    let ended = tokio::spawn(work.in_current_span()).await;
+    ended.map_err(Error::internal)
 }
 
 /// Returns the language that a request names by `Accept-Language`, which may come in several lines.
@@ -60,7 +77,27 @@ pub(crate) fn note_choice(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
+
+    #[tokio::test]
+    async fn work_ends_in_the_language_of_a_request_that_was_given_up() {
+        let (begin, begun) = oneshot::channel::<()>();
+        let (end, ended) = oneshot::channel();
+        let work = async move {
+            let _ = begun.await;
+            let _ = end.send(language::current());
+        };
+        let language = Language::Indonesian;
+        let request = within(Clock::system(), Some(language), to_the_end(work));
+        let request = tokio::spawn(request);
+        tokio::task::yield_now().await;
+        request.abort();
+        assert!(request.await.unwrap_err().is_cancelled());
+        begin.send(()).unwrap();
+        assert_eq!(ended.await.unwrap(), language);
+    }
 
     #[test]
     fn a_language_is_named_in_one_line_or_in_several() {

@@ -24,6 +24,8 @@ use super::{
 
 /// A gateway forgets nothing; this one, whose orders live in memory, forgets the oldest.
 const ORDERS_KEPT: usize = 10_000;
+/// Message for an order whose id was used before, in Midtrans' words.
+const USED: &str = "transaction_details.order_id sudah digunakan";
 
 pub(super) fn routes() -> Router<Sandbox> {
     Router::new()
@@ -72,6 +74,7 @@ pub(super) async fn go_wrong(
         }
         Some(Fault::Garbage) => Html("<h1>It works!</h1>").into_response(),
         Some(Fault::Refused) => refusal(412, REFUSED),
+        Some(Fault::OrderUsed) => refuse(&[USED.to_owned()]),
     }
 }
 
@@ -129,17 +132,13 @@ async fn create(
     headers: HeaderMap,
     Json(sent): Json<Value>,
 ) -> Response {
-    let refuse = |messages: Vec<String>| {
-        let body = json!({ "error_messages": messages });
-        (StatusCode::BAD_REQUEST, Json(body)).into_response()
-    };
     let request: SnapRequest = match serde_json::from_value(sent) {
         Ok(request) => request,
-        Err(error) => return refuse(vec![error.to_string()]),
+        Err(error) => return refuse(&[error.to_string()]),
     };
     let faults = faults(&request);
     if !faults.is_empty() {
-        return refuse(faults);
+        return refuse(&faults);
     }
     let clock = &sandbox.0.clock;
     let notify = headers.get("x-override-notification");
@@ -173,11 +172,17 @@ async fn create(
         .get(&order_id)
         .is_some_and(|known| known.status.is_some())
     {
-        return refuse(vec!["transaction_details.order_id sudah digunakan".into()]);
+        return refuse(&[USED.to_owned()]);
     }
     make_room(&mut orders);
     orders.insert(order_id, Order::new(new, clock.now()));
     (StatusCode::CREATED, Json(answer)).into_response()
+}
+
+/// Refuses an order as Snap does.
+fn refuse(messages: &[String]) -> Response {
+    let body = json!({ "error_messages": messages });
+    (StatusCode::BAD_REQUEST, Json(body)).into_response()
 }
 
 /// Forgets the oldest order, where as many are kept as this gateway's memory is meant for.

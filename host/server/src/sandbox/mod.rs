@@ -44,6 +44,8 @@ pub enum Fault {
     Garbage,
     /// 412, and nothing was done.
     Refused,
+    /// 400 as for an order whose id was used before, and nothing was done.
+    OrderUsed,
 }
 
 /// The gateway. Cheap to clone; clones are the same gateway.

@@ -129,28 +129,48 @@ pub async fn refresh(payments: &Payments, payment: Payment) -> Result<(Payment, 
     }
     let turn = payments.turns.take(payment.id).await;
     let payment = reread(payments, &payment).await?;
-    if !payment.state.is_waiting() || turn.has_waited || !may_ask(payments, &payment).await? {
+    if !payment.state.is_waiting()
+        || turn.has_waited
+        || !may_ask(payments, &payment, SPACING).await?
+    {
         let is_heard = payment.last_error.is_none();
         return Ok((payment, is_heard));
     }
     match learn(payments, payment.clone()).await {
         Ok(learned) => Ok((learned.commit().await?.payment, true)),
-        Err(error) => {
-            tracing::warn!(payment.id = %payment.id, %error, "payment.not_refreshed");
-            let until = payments.clock.now() + wanted_pause(&error).unwrap_or(SPACING);
-            let mut conn = payments.db.begin().await?;
-            store::question_failed(&mut conn, payment.id, until, &reason(&error)).await?;
-            conn.commit().await?;
-            Ok((reread(payments, &payment).await?, false))
-        }
+        Err(error) => Ok((failed(payments, &payment, &error).await?, false)),
     }
 }
 
-/// Takes the one question about this payment for some seconds, out of its customer's share.
-async fn may_ask(payments: &Payments, payment: &Payment) -> Result<bool> {
+/// Notes a question for a customer that failed, and puts off the next one. Returns the payment as it is then.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn failed(
+    payments: &Payments,
+    payment: &Payment,
+    error: &Error,
+) -> Result<Payment> {
+    tracing::warn!(payment.id = %payment.id, %error, "payment.not_refreshed");
+    let until = payments.clock.now() + wanted_pause(error).unwrap_or(SPACING);
+    let mut conn = payments.db.begin().await?;
+    store::question_failed(&mut conn, payment.id, until, &reason(error)).await?;
+    conn.commit().await?;
+    reread(payments, payment).await
+}
+
+/// Takes the one question about this payment for a time, out of its customer's share.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn may_ask(
+    payments: &Payments,
+    payment: &Payment,
+    time: TimeDelta,
+) -> Result<bool> {
     let now = payments.clock.now();
     let mut conn = payments.db.begin().await?;
-    let is_free = store::take_question(&mut conn, payment.id, now, now + SPACING).await?;
+    let is_free = store::take_question(&mut conn, payment.id, now, now + time).await?;
     conn.commit().await?;
     Ok(is_free && payments.budget.spend(payment.user_id, now).is_ok())
 }

@@ -1,9 +1,10 @@
 //! Payments through the gateway: top-ups, its notices, money taken back, debts.
 //!
-//! The rules: a top-up is written down before the gateway hears of it; the gateway is never asked
-//! inside a database transaction; its statements are applied once and never backwards
-//! (`state::step`); the ledger is updated in the same transaction (`settlement`); a notice that
-//! does not arrive is asked for (`janitor`).
+//! The rules: a top-up is written down before the gateway hears of it, under the name of its
+//! request, so that a repetition finds it (`top_up`); its page is kept before it is answered
+//! (`page`); the gateway is never asked inside a database transaction; its statements are applied
+//! once and never backwards (`state::step`); the ledger is updated in the same transaction
+//! (`settlement`); a notice that does not arrive is asked for (`janitor`).
 
 pub mod asking;
 mod budget;
@@ -12,6 +13,7 @@ mod gateway;
 mod janitor;
 mod model;
 pub mod notice;
+pub mod page;
 pub mod problem;
 mod reading;
 pub mod refunds;

@@ -21,12 +21,18 @@ const PAYMENTS: List = List {
     order: "ORDER BY created_at DESC, id DESC",
 };
 
-pub(super) async fn insert(conn: &mut Conn, new: &Payment) -> sqlx::Result<()> {
+/// Writes down a payment, whose page is asked for until `until`. The intent is that of its request.
+pub(super) async fn insert(
+    conn: &mut Conn,
+    new: &Payment,
+    intent: Option<&str>,
+    until: DateTime<Utc>,
+) -> sqlx::Result<()> {
     execute!(
         conn,
         "INSERT INTO payments (id, transaction_id, user_id, order_id, method, amount, state, expires_at,
-           next_check_at, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)",
+           next_check_at, created_at, updated_at, intent, ask_after)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12)",
         new.id,
         new.transaction_id,
         new.user_id,
@@ -37,6 +43,8 @@ pub(super) async fn insert(conn: &mut Conn, new: &Payment) -> sqlx::Result<()> {
         new.expires_at,
         new.next_check_at,
         new.created_at,
+        intent,
+        until,
     )
     .map(|_| ())
 }
@@ -56,6 +64,32 @@ pub(super) async fn by_transaction(
     find_where(conn, PAYMENTS.rows, &Filter::of("transaction_id = ?", id)).await
 }
 
+/// Returns the payment that a request with this intent wrote down and that has not answered it.
+pub(super) async fn of_intent(conn: &mut Conn, intent: &str) -> sqlx::Result<Option<Payment>> {
+    find_where(conn, PAYMENTS.rows, &Filter::of("intent = ?", intent)).await
+}
+
+/// Forgets the request of a payment: it is answered, or another payment answers it.
+pub(super) async fn forget_intent(conn: &mut Conn, id: PaymentId) -> sqlx::Result<()> {
+    let sql = "UPDATE payments SET intent = NULL WHERE id = $1";
+    execute!(conn, sql, id).map(|_| ())
+}
+
+/// Returns a customer's payments without a page, for which no server asks at `now`.
+pub(super) async fn without_page(
+    conn: &mut Conn,
+    user_id: UserId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Payment>> {
+    let filter = Filter::of("user_id = ?", user_id)
+        .and("state = 'STARTING' AND token IS NULL AND problem IS NULL")
+        .with(
+            "(last_error IS NOT NULL OR ask_after IS NULL OR ask_after <= ?)",
+            now,
+        );
+    fetch_where(conn, PAYMENTS.rows, &filter, "ORDER BY created_at, id").await
+}
+
 /// The sum that waiting top-ups would add to a wallet, without those that a person must settle.
 pub(super) async fn awaited(conn: &mut Conn, user_id: UserId) -> sqlx::Result<Rupiah> {
     let sql = "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM payments
@@ -71,18 +105,19 @@ pub(super) async fn count_awaited(conn: &mut Conn, user_id: UserId) -> sqlx::Res
     Ok(count)
 }
 
-/// Keeps the payment page of a payment that waits; false when it does not wait any more.
+/// Keeps the page of a payment that waits for one; false when it does not wait any more, or has one.
 pub(super) async fn keep_page(
     conn: &mut Conn,
     id: PaymentId,
     token: &str,
     redirect_url: &str,
+    expires_at: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let sql =
-        "UPDATE payments SET token = $2, redirect_url = $3, state = 'PENDING', updated_at = $4
-               WHERE id = $1 AND state IN ('STARTING', 'PENDING')";
-    execute!(conn, sql, id, token, redirect_url, now).map(|rows| rows == 1)
+    let sql = "UPDATE payments SET token = $2, redirect_url = $3, expires_at = $4, state = 'PENDING', updated_at = $5,
+                 ask_after = NULL, last_error = NULL
+               WHERE id = $1 AND state IN ('STARTING', 'PENDING') AND token IS NULL";
+    execute!(conn, sql, id, token, redirect_url, expires_at, now).map(|rows| rows == 1)
 }
 
 /// Writes the progress of a payment: state, sums, when to ask again. The caller holds its wallet's
@@ -139,6 +174,16 @@ pub(super) async fn take_question(
     let sql = "UPDATE payments SET ask_after = $3
                WHERE id = $1 AND (ask_after IS NULL OR ask_after <= $2)";
     Ok(execute!(conn, sql, id, now, until)? == 1)
+}
+
+/// Takes the question about a payment until `until`, also when it is taken: its page is asked for again.
+pub(super) async fn ask_again(
+    conn: &mut Conn,
+    id: PaymentId,
+    until: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE payments SET ask_after = $2, last_error = NULL WHERE id = $1";
+    execute!(conn, sql, id, until).map(|_| ())
 }
 
 /// Notes a question that failed, and when the next one may be asked.

@@ -9,7 +9,7 @@ use super::{
     Payment, PaymentMethod, PaymentState, Payments,
     asking::{self, Learned, News},
     gateway::PAGE_MINUTES,
-    janitor, problem,
+    janitor, page, problem,
     settlement::{self, Applied},
     state::Claim,
     store,
@@ -17,15 +17,20 @@ use super::{
 use crate::{
     Code, Error, Result,
     crypto::Hidden,
-    db::{Uncommitted, new_id},
+    db::{Conn, Uncommitted, new_id},
     ids::{PaymentId, TransactionId, UserId},
     money::Rupiah,
-    wallet::{self, TopUp, Transaction, TransactionNumber},
+    wallet::{self, LockedWallet, TopUp, Transaction, TransactionNumber},
 };
 
 /// Smallest and largest top-up, in rupiah.
 pub const SMALLEST_TOP_UP: i64 = 10_000;
 pub const LARGEST_TOP_UP: i64 = 10_000_000;
+/// Time for which an unanswered request is known, as long as an `Idempotency-Key`.
+const KNOWN: TimeDelta = TimeDelta::hours(24);
+/// Orders that one request makes at the most: a second one where the gateway has a page of the first
+/// that never arrived.
+const ORDERS: usize = 2;
 
 /// A top-up whose payment page is open.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -48,83 +53,141 @@ pub struct OpenTopUp {
     pub(super) expires_at: DateTime<Utc>,
 }
 
+/// A top-up that a customer asks for.
+#[derive(Debug, Clone)]
+pub struct NewTopUp {
+    pub user_id: UserId,
+    pub amount: Rupiah,
+    pub method: PaymentMethod,
+    /// Names the request by its `Idempotency-Key`, so that a repetition is the same top-up.
+    pub intent: Option<String>,
+}
+
 /// Begins a top-up: the transaction is written down first, then the gateway makes the payment page,
-/// with no database transaction open. When it does not, the top-up is `FAILED`.
+/// with no database transaction open, and the page is kept. A repeated request continues after the
+/// last of these steps that was taken. When the gateway refuses, the top-up is `FAILED`; also when it
+/// does not answer, unless the request can be repeated.
 ///
 /// # Errors
 /// `PAYMENTS_NOT_CONFIGURED`, `TOO_MANY_OPEN_TOP_UPS`, `BALANCE_CAP_EXCEEDED`, `TOO_MANY_REQUESTS`
 /// for one customer's too many at once, `GATEWAY_UNAVAILABLE`, `GATEWAY_REFUSED`.
-pub async fn begin(
-    payments: &Payments,
-    user_id: UserId,
-    amount: Rupiah,
-    method: PaymentMethod,
-) -> Result<Uncommitted<OpenTopUp>> {
-    let gateway = payments.gateway()?;
-    payments.budget.spend(user_id, payments.clock.now())?;
-    let (transaction, payment) = write_down(payments, user_id, amount, method).await?;
-    let name = format!("Wallet top-up {}", transaction.number);
-    let page = match gateway.create_page(&payment, &name).await {
-        Ok(page) => page,
-        Err(error) => {
-            let mut conn = payments.db.begin().await?;
-            let failed = Claim::Failed.into();
-            settlement::apply(&mut conn, &payments.clock, &payment, &failed).await?;
-            conn.commit().await?;
-            return Err(error.into());
+pub async fn begin(payments: &Payments, new: &NewTopUp) -> Result<Uncommitted<OpenTopUp>> {
+    payments.gateway()?;
+    payments.budget.spend(new.user_id, payments.clock.now())?;
+    for _ in 0..ORDERS {
+        let payment = write_down(payments, new).await?;
+        let _turn = payments.turns.take(payment.id).await;
+        let payment = asking::reread(payments, &payment).await?;
+        if let Some(payment) = with_page(payments, new, payment).await? {
+            return answer(payments, new, payment).await;
         }
+    }
+    Err(Error::new(
+        Code::GatewayRefused,
+        "The payment gateway refused this.",
+    ))
+}
+
+/// Returns the top-up with its page, for which the gateway is asked if need be; `None` when it has
+/// ended without money.
+async fn with_page(
+    payments: &Payments,
+    new: &NewTopUp,
+    payment: Payment,
+) -> Result<Option<Payment>> {
+    if payment.problem.is_some() {
+        return Err(problem::refusal());
+    }
+    if !page::is_missing(&payment) {
+        let is_good = payment.state.is_waiting() || payment.credited.is_positive();
+        return Ok(is_good.then_some(payment));
+    }
+    let opened = Box::pin(page::open(payments, &payment)).await;
+    if let Err(error) = &opened {
+        not_opened(payments, new, &payment, error).await?;
+    }
+    opened
+}
+
+/// Ends a top-up that got no page. One that the gateway has not answered waits for the repetition of
+/// its request.
+async fn not_opened(
+    payments: &Payments,
+    new: &NewTopUp,
+    payment: &Payment,
+    error: &Error,
+) -> Result<()> {
+    match (error.code, &new.intent) {
+        (Code::GatewayRefused, _) | (Code::GatewayUnavailable, None) => {
+            let failed = Claim::Failed.into();
+            let mut conn = payments.db.begin().await?;
+            settlement::apply(&mut conn, &payments.clock, payment, &failed).await?;
+            conn.commit().await?;
+        }
+        (Code::GatewayUnavailable, Some(_)) => {
+            asking::failed(payments, payment, error).await?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Answers with the page of a top-up. Its request is known by this answer from the commit on.
+async fn answer(
+    payments: &Payments,
+    new: &NewTopUp,
+    payment: Payment,
+) -> Result<Uncommitted<OpenTopUp>> {
+    let (Some(token), Some(redirect_url)) = (payment.token, payment.redirect_url) else {
+        return Err(Error::new(Code::InvalidState, page::ENDED));
     };
-    let now = payments.clock.now();
     let mut conn = payments.db.begin().await?;
-    let (token, url) = (&*page.token, page.redirect_url.as_str());
-    if !store::keep_page(&mut conn, payment.id, token, url, now).await? {
-        let message = "This top-up ended while its payment page was being created.";
-        return Err(Error::new(Code::InvalidState, message).retry_after(1));
+    let transaction = wallet::transaction(&mut conn, payment.transaction_id).await?;
+    if new.intent.is_some() {
+        store::forget_intent(&mut conn, payment.id).await?;
     }
     let open = OpenTopUp {
         transaction_id: transaction.id,
         number: transaction.number,
-        amount,
-        payment_method: method,
-        token: page.token,
+        amount: payment.amount,
+        payment_method: payment.method,
+        token,
         client_key: payments.settings.midtrans.client_key.clone(),
-        redirect_url: page.redirect_url,
+        redirect_url,
         expires_at: payment.expires_at,
     };
     Ok(Uncommitted::new(conn, open))
 }
 
-async fn write_down(
-    payments: &Payments,
-    user_id: UserId,
-    amount: Rupiah,
-    method: PaymentMethod,
-) -> Result<(Transaction, Payment)> {
+/// Writes a top-up down, unless an earlier request with the same intent did.
+async fn write_down(payments: &Payments, new: &NewTopUp) -> Result<Payment> {
     let (clock, now) = (&payments.clock, payments.clock.now());
+    let until = now + payments.gateway()?.patience();
     let mut conn = payments.db.begin().await?;
-    let wallet = wallet::lock(&mut conn, user_id).await?;
+    let wallet = wallet::lock(&mut conn, new.user_id).await?;
     wallet.check_owner(&mut conn).await?;
-    let most = payments.settings.open_top_ups;
-    if store::count_awaited(&mut conn, user_id).await? >= most {
-        return Err(too_many_open(most));
+    if let Some(known) = repeated(&mut conn, new, now).await? {
+        if page::is_missing(&known) {
+            store::ask_again(&mut conn, known.id, until).await?;
+        }
+        conn.commit().await?;
+        return Ok(known);
     }
-    // Top-ups that wait to be paid count too.
-    let awaited = store::awaited(&mut conn, user_id).await?;
-    wallet::check_cap(&payments.wallets.settings, &wallet, awaited.plus(amount)?)?;
-    let new = TopUp {
-        user_id,
-        amount,
-        method: method.to_string(),
+    check_limits(payments, &mut conn, &wallet, new.amount).await?;
+    let top_up = TopUp {
+        user_id: new.user_id,
+        amount: new.amount,
+        method: new.method.to_string(),
     };
-    let transaction = wallet::announce_top_up(&mut conn, clock, &new).await?;
+    let transaction = wallet::announce_top_up(&mut conn, clock, &top_up).await?;
     let id = new_id(clock);
     let mut payment = Payment {
         id,
         transaction_id: transaction.id,
-        user_id,
+        user_id: new.user_id,
         order_id: order_id(&transaction, id),
-        method,
-        amount,
+        method: new.method,
+        amount: new.amount,
         state: PaymentState::Starting,
         credited: Rupiah::ZERO,
         reversed: Rupiah::ZERO,
@@ -141,9 +204,49 @@ async fn write_down(
         updated_at: now,
     };
     payment.next_check_at = janitor::next_check(&payment, now);
-    store::insert(&mut conn, &payment).await?;
+    store::insert(&mut conn, &payment, new.intent.as_deref(), until).await?;
     conn.commit().await?;
-    Ok((transaction, payment))
+    Ok(payment)
+}
+
+/// Finds the top-up that an unanswered request with the same intent wrote down. One that cannot be
+/// paid any more leaves the intent to another.
+async fn repeated(conn: &mut Conn, new: &NewTopUp, now: DateTime<Utc>) -> Result<Option<Payment>> {
+    let Some(intent) = &new.intent else {
+        return Ok(None);
+    };
+    let Some(known) = store::of_intent(conn, intent).await? else {
+        return Ok(None);
+    };
+    let is_payable = known.token.is_none() || now < known.expires_at;
+    let is_open = known.state.is_waiting() && is_payable;
+    if now < known.created_at + KNOWN && (is_open || known.credited.is_positive()) {
+        return Ok(Some(known));
+    }
+    store::forget_intent(conn, known.id).await?;
+    Ok(None)
+}
+
+/// Refuses more than a customer may have waiting, or hold. Top-ups that got no page, and for which no
+/// server asks any more, are given up first and do not count.
+async fn check_limits(
+    payments: &Payments,
+    conn: &mut Conn,
+    wallet: &LockedWallet,
+    amount: Rupiah,
+) -> Result<()> {
+    let user_id = wallet.user_id;
+    let failed = Claim::Failed.into();
+    for left in store::without_page(conn, user_id, payments.clock.now()).await? {
+        settlement::apply(conn, &payments.clock, &left, &failed).await?;
+    }
+    let most = payments.settings.open_top_ups;
+    if store::count_awaited(conn, user_id).await? >= most {
+        return Err(too_many_open(most));
+    }
+    // Top-ups that wait to be paid count too.
+    let awaited = store::awaited(conn, user_id).await?;
+    wallet::check_cap(&payments.wallets.settings, wallet, awaited.plus(amount)?)
 }
 
 fn too_many_open(most: i64) -> Error {

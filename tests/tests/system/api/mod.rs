@@ -39,6 +39,7 @@ pub(crate) mod notifications;
 pub(crate) mod pasted;
 pub(crate) mod payment_asking;
 pub(crate) mod payment_gateway;
+pub(crate) mod payment_pages;
 pub(crate) mod payment_refunds;
 pub(crate) mod payments;
 pub(crate) mod personal_data;

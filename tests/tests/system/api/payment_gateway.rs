@@ -145,7 +145,7 @@ async fn a_notice_that_fails_is_applied_when_it_comes_again(till: Till) {
     till.shop.books_balance().await;
 }
 
-/// A failing gateway leaves no waiting top-up behind; a lost answer is requested again.
+/// Without a key, a failing gateway leaves no waiting top-up behind; a lost answer is requested again.
 async fn a_gateway_that_fails(till: Till) {
     let customer = till.shop.customer("gagal@example.com").await;
     let body = json!({ "amount": 10_000, "paymentMethod": "QRIS" });
@@ -161,10 +161,7 @@ async fn a_gateway_that_fails(till: Till) {
         vec![Fault::Silence],
     ] {
         till.gateway.fail_next(faults);
-        let refused = customer
-            .with_key("satu")
-            .post("/api/wallet/topup", body.clone())
-            .await;
+        let refused = customer.post("/api/wallet/topup", body.clone()).await;
         refused.fails(503, "GATEWAY_UNAVAILABLE");
         assert!(refused.headers.contains_key("retry-after"));
     }
@@ -179,17 +176,21 @@ async fn a_gateway_that_fails(till: Till) {
         .data(200);
     assert_eq!(waiting.as_array().unwrap().len(), 1);
     // The fifth failure in a row has opened the breaker; the same key can retry after its
-    // pause.
+    // pause, and is one top-up.
+    let keyed = customer.with_key("satu");
+    let left_alone = keyed.post("/api/wallet/topup", body.clone()).await;
+    left_alone.fails(503, "GATEWAY_UNAVAILABLE");
     till.shop.clock().advance(TimeDelta::seconds(31));
     eventually("it is tried again", async || {
-        customer
-            .with_key("satu")
-            .post("/api/wallet/topup", body.clone())
-            .await
-            .status
-            == 201
+        let again = keyed.post("/api/wallet/topup", body.clone()).await;
+        again.status == 201
     })
     .await;
+    let all = customer
+        .get("/api/wallet/transactions?type=TOP_UP")
+        .await
+        .data(200);
+    assert_eq!(all.as_array().unwrap().len(), 5, "{all:#}");
     till.shop.books_balance().await;
 }
 

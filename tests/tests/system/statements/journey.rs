@@ -37,6 +37,9 @@ pub(super) async fn play(till: &Till) {
         .data(200);
     let open = till.top_up(&customer, 20_000, "QRIS").await;
     till.act(&open, Action::Deny);
+    let top_up = json!({ "amount": 20_000, "paymentMethod": "QRIS" });
+    let keyed = customer.with_key("jalan-isi");
+    keyed.post("/api/wallet/topup", top_up).await.data(201);
     check_due(&shop.state().payments).await.unwrap();
 
     let subscription = subscribe(till, &customer).await;

@@ -36,6 +36,10 @@ use crate::{
 const ATTEMPTS: u32 = 3;
 /// Pause before the second attempt; doubled before the third, and spread.
 const FIRST_WAIT_MS: u64 = 150;
+/// Longer than the pause before any attempt.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Longer than any question, by the longest timeout that the settings allow.
+const LONGEST_QUESTION: TimeDelta = TimeDelta::minutes(4);
 /// Answers are small; anything longer is not from a gateway.
 const ANSWER_BYTES: u64 = 256 * 1024;
 /// The pause after a 429 that names none, and the bounds within which it may name one.
@@ -80,6 +84,8 @@ pub struct Gateway {
     addresses: OnceLock<Addresses>,
     /// Address for notices, when not the one in the gateway's own settings.
     notify: OnceLock<String>,
+    /// Timeout of one attempt.
+    timeout: Duration,
     breaker: Breaker,
 }
 
@@ -120,6 +126,16 @@ impl GatewayError {
             self,
             Self::Unreachable(_) | Self::Failed(_) | Self::Garbage(_)
         )
+    }
+
+    /// Returns true when an order is refused because there was one with its id, in the words of
+    /// Snap: its language is that of the shop's account there.
+    pub(super) fn is_order_used(&self) -> bool {
+        let Self::Refused { code, message } = self else {
+            return false;
+        };
+        let is_used = message.contains("sudah digunakan") || message.contains("already");
+        matches!(*code, 400 | 406 | 409) && message.contains("order_id") && is_used
     }
 }
 
@@ -204,6 +220,7 @@ impl Gateway {
             callbacks: settings.callbacks,
             addresses: settings.addresses.map(OnceLock::from).unwrap_or_default(),
             notify: settings.notify.map(OnceLock::from).unwrap_or_default(),
+            timeout: settings.timeout,
             breaker: Breaker::default(),
         })
     }
@@ -216,6 +233,13 @@ impl Gateway {
 
     pub(super) fn server_key(&self) -> &str {
         self.server_key.reveal()
+    }
+
+    /// Returns the longest time that one question may take, with all its attempts.
+    pub(super) fn patience(&self) -> TimeDelta {
+        let attempt = self.timeout.saturating_add(LONGEST_WAIT);
+        let longest = TimeDelta::from_std(attempt.saturating_mul(ATTEMPTS));
+        longest.map_or(LONGEST_QUESTION, |longest| longest.min(LONGEST_QUESTION))
     }
 
     /// Returns the moment until which no question is asked, while the breaker is open.

@@ -1,6 +1,6 @@
 //! Midtrans' JSON, and what of it is believed.
 
-use chrono::{DateTime, FixedOffset, Utc};
+use chrono::{DateTime, FixedOffset, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::{Value, error::Category, json};
 use sha2::{Digest, Sha512};
@@ -234,8 +234,9 @@ fn short(text: &str) -> String {
     text.chars().take(60).collect()
 }
 
-/// The body of a Snap request for this payment.
+/// The body of a Snap request for this payment, whose page is open until the payment expires.
 pub(super) fn snap_request(payment: &Payment, name: &str, callbacks: &Callbacks) -> Value {
+    let asked_at = payment.expires_at - TimeDelta::minutes(PAGE_MINUTES);
     let callbacks: serde_json::Map<String, Value> = [
         ("finish", &callbacks.finish),
         ("unfinish", &callbacks.unfinish),
@@ -249,7 +250,7 @@ pub(super) fn snap_request(payment: &Payment, name: &str, callbacks: &Callbacks)
         "item_details": [{ "id": "TOP_UP", "name": name, "price": payment.amount, "quantity": 1 }],
         "enabled_payments": payment.method.channels(),
         "credit_card": { "secure": true },
-        "expiry": { "start_time": jakarta(payment.created_at), "unit": "minutes", "duration": PAGE_MINUTES },
+        "expiry": { "start_time": jakarta(asked_at), "unit": "minutes", "duration": PAGE_MINUTES },
         "page_expiry": { "unit": "minutes", "duration": PAGE_MINUTES },
     });
     if let Some(body) = body.as_object_mut()
