@@ -27,6 +27,7 @@ mod push;
 mod rollout;
 mod servers;
 mod site;
+mod top_ups;
 mod traces;
 mod transfer;
 mod two_releases;

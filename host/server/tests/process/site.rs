@@ -233,13 +233,18 @@ pub(super) fn free_address() -> String {
 
 /// The payment gateway outlives the servers.
 pub(super) async fn gateway() -> String {
+    sandbox().await.1
+}
+
+/// The same, for tests that make it fail; its address is the second part.
+pub(super) async fn sandbox() -> (Sandbox, String) {
     let gateway = Sandbox::new(Secret::new(KEY), Clock::system());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     gateway.found_at(&base);
     let router: axum::Router = gateway.router();
     tokio::spawn(async move { axum::serve(listener, router).await });
-    base
+    (gateway, base)
 }
 
 /// A server process that dies with the test.
