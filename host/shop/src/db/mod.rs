@@ -3,6 +3,7 @@
 //! SQLite is the embedded default; PostgreSQL serves more than one machine. Stores write each
 //! statement once, with `$1`-style parameters, and bind native types on each engine.
 
+mod address;
 mod batch;
 mod boxed;
 mod clock;
@@ -38,6 +39,7 @@ use sqlx::{
     },
 };
 
+pub use address::Address;
 #[doc(hidden)]
 pub use batch::{Batch, Waiting, bind};
 #[doc(hidden)]
@@ -98,7 +100,7 @@ impl Db {
     /// Connects to `sqlite://path` or `postgres://...`. A SQLite file is made when it is missing.
     ///
     /// # Errors
-    /// When the URL is neither, or the engine cannot be reached.
+    /// When the URL is neither or has what would be left out, or the engine cannot be reached.
     pub async fn connect(url: &str) -> sqlx::Result<Self> {
         Self::connect_with(url, &Settings::default()).await
     }
@@ -108,14 +110,13 @@ impl Db {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub async fn connect_with(url: &str, settings: &Settings) -> sqlx::Result<Self> {
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        let address = Address::parse(url);
+        let wrong = |fault: String| sqlx::Error::Configuration(format!("the URL {fault}").into());
+        if address.map_err(wrong)?.is_server() {
             let server = Box::pin(Server::connect(url, settings)).await?;
             Ok(Self::Postgres(server))
-        } else if url.starts_with("sqlite:") {
-            Box::pin(Self::connect_sqlite(url)).await
         } else {
-            let message = "the URL must begin with sqlite:// or postgres://";
-            Err(sqlx::Error::Configuration(message.into()))
+            Box::pin(Self::connect_sqlite(url)).await
         }
     }
 

@@ -63,6 +63,20 @@ impl Default for Settings {
 }
 
 impl Tls {
+    /// Words for protections, as `sslmode` has them.
+    pub const WORDS: [(&'static str, Self); 5] = [
+        ("disable", Self::Disable),
+        ("prefer", Self::Prefer),
+        ("require", Self::Require),
+        ("verify-ca", Self::VerifyCa),
+        ("verify-full", Self::VerifyFull),
+    ];
+
+    /// Returns true when the certificate of the server is checked by an authority.
+    pub const fn verifies(self) -> bool {
+        matches!(self, Self::VerifyCa | Self::VerifyFull)
+    }
+
     const fn mode(self) -> PgSslMode {
         match self {
             Self::Disable => PgSslMode::Disable,
