@@ -23,7 +23,7 @@ pub fn without_password(url: &str) -> String {
     }
     shown.push_str(path);
     let kept = query.split('&').filter(|part| !part.is_empty());
-    let kept = kept.filter(|part| !part.starts_with("password="));
+    let kept = kept.filter(|part| !is_password(part));
     for (part, before) in kept.zip(std::iter::once('?').chain(std::iter::repeat('&'))) {
         shown.push(before);
         shown.push_str(part);
@@ -31,8 +31,14 @@ pub fn without_password(url: &str) -> String {
     shown
 }
 
-/// Returns an address of the web with `***` for its user and password, and for the values of its query, of which
-/// any may be a key.
+/// Returns true for the part of a query that is a password, however its name is written.
+fn is_password(part: &str) -> bool {
+    let query = Url::parse(&format!("sqlite:?{part}"));
+    query.is_ok_and(|url| url.query_pairs().any(|(name, _)| name == "password"))
+}
+
+/// Returns an address of the web with `***` for its user and password, for the values of its query and for its
+/// fragment, of which any may be a key.
 pub fn without_secrets(address: &str) -> String {
     let Ok(mut url) = Url::parse(address) else {
         return HIDDEN.to_owned();
@@ -42,7 +48,8 @@ pub fn without_secrets(address: &str) -> String {
         let parts: Vec<String> = query.split('&').map(without_value).collect();
         parts.join("&")
     });
-    if !has_user && values.is_none() {
+    let has_fragment = url.fragment().is_some_and(|fragment| !fragment.is_empty());
+    if !has_user && values.is_none() && !has_fragment {
         return address.to_owned();
     }
     if has_user {
@@ -50,6 +57,9 @@ pub fn without_secrets(address: &str) -> String {
         let _ = (url.set_username(HIDDEN), url.set_password(None));
     }
     url.set_query(values.as_deref());
+    if has_fragment {
+        url.set_fragment(Some(HIDDEN));
+    }
     url.into()
 }
 
@@ -91,6 +101,10 @@ mod tests {
             ),
             ("postgres://shop@db/shop", "postgres://shop@db/shop"),
             (
+                "postgres://shop@db/shop?%70assword=s3cret&port=5433",
+                "postgres://shop@db/shop?port=5433",
+            ),
+            (
                 "postgres://db?application_name=x",
                 "postgres://db?application_name=x",
             ),
@@ -123,6 +137,15 @@ mod tests {
                 "https://a:s3cret@host.example/?k=s3cret",
                 "https://***@host.example/?k=***",
             ),
+            (
+                "https://host.example/a#token=s3cret",
+                "https://host.example/a#***",
+            ),
+            (
+                "https://host.example/?k=s3cret#s3cret",
+                "https://host.example/?k=***#***",
+            ),
+            ("https://host.example/a#", "https://host.example/a#"),
             ("s3cret", "***"),
         ] {
             assert_eq!(without_secrets(address), shown, "{address}");

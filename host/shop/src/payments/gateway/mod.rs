@@ -412,7 +412,9 @@ impl Gateway {
         if let Some(notify) = self.notify.get() {
             request = request.header("x-override-notification", notify);
         }
-        let response = request.send().await?;
+        // Its address is logged beside an error, without the values of a query.
+        let unreachable = reqwest::Error::without_url;
+        let response = request.send().await.map_err(unreachable)?;
         let (status, pause) = (response.status(), pause(&response));
         if status == StatusCode::TOO_MANY_REQUESTS {
             return Err(GatewayError::Throttled(pause));
@@ -424,7 +426,7 @@ impl Gateway {
             return Err(GatewayError::Garbage("the answer is too long".into()));
         }
         let garbage = |error: serde_json::Error| GatewayError::Garbage(error.to_string());
-        let text = response.text().await?;
+        let text = response.text().await.map_err(unreachable)?;
         let json: Value = serde_json::from_str(&text).map_err(garbage)?;
         match code(&json).unwrap_or_else(|| status.as_u16()) {
             429 => Err(GatewayError::Throttled(pause)),
