@@ -63,6 +63,13 @@ impl SmtpUrl {
             ("smtps", None) => Encryption::Tls,
             _ => return Err("must have no `?`, or `?tls=none` with smtp://".to_owned()),
         };
+        if url.fragment().is_some() {
+            return Err("must have no `#`; within a password, write it as %23".to_owned());
+        }
+        // One of them alone is not used to sign in.
+        if url.username().is_empty() != url.password().is_none() {
+            return Err("must have a user and a password, or neither of them".to_owned());
+        }
         known.set_query((encryption == Encryption::StartTls).then_some("tls=required"));
         let known = Self {
             address: Secret::new(known.as_str()),
@@ -76,6 +83,11 @@ impl SmtpUrl {
     /// Name of the server, without user and password.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Returns true unless the address asks for connections without TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.encryption != Encryption::None
     }
 
     fn builder(
@@ -318,6 +330,11 @@ mod tests {
             "smtp://",
             "smtp://mail.example.com?tls=opportunistic",
             "smtps://mail.example.com?tls=none",
+            "smtp://mail.example.com?tls=none&tls=none",
+            "smtp://user:1#word@mail.example.com",
+            "smtp://mail.example.com#tls",
+            "smtp://user@mail.example.com",
+            "smtp://:word@mail.example.com",
         ] {
             assert!(
                 SmtpUrl::parse(wrong).unwrap_err().starts_with("must "),
