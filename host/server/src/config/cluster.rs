@@ -1,10 +1,10 @@
 //! Texts to decisions about what is put into a cluster. Every failure completes the setting's name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use dermaga_shop::provisioning::{Issuer, Mirror, Toleration};
 
-use super::parse;
+use super::{lists::each_once, parse};
 
 /// Domain of labels and annotations that the server writes itself.
 const OWN_DOMAIN: &str = "dermaga.dev";
@@ -83,7 +83,25 @@ pub(super) fn mirrors(text: &str) -> Result<Vec<Mirror>, String> {
         "must be FROM=TO, separated by commas, such as docker.io=mirror.example.com/hub".to_owned()
     })?;
     each_once(all.iter().map(|mirror| mirror.from.as_str()))?;
+    for Mirror { from, to } in &all {
+        if from == to {
+            return Err(format!(
+                "must have another place than `{from}` behind its `=`"
+            ));
+        }
+        if !has_registry(from) {
+            return Err(format!(
+                "must begin each place with its registry, as docker.io/library does; `{from}` fits no image"
+            ));
+        }
+    }
     Ok(all)
+}
+
+/// Returns true for a place that begins with a registry, as references of images are completed to do.
+fn has_registry(place: &str) -> bool {
+    let (registry, _) = place.split_once('/').unwrap_or((place, ""));
+    registry.contains(['.', ':']) || registry == "localhost"
 }
 
 /// A registry, or a part of one, without a tag.
@@ -109,17 +127,6 @@ fn pairs(
     let owned = all.into_iter();
     let owned = owned.map(|(key, value)| (key.to_owned(), value.to_owned()));
     Ok(owned.collect())
-}
-
-/// Refuses a key that comes again: one of both would have no effect.
-fn each_once<'a>(keys: impl Iterator<Item = &'a str>) -> Result<(), String> {
-    let mut seen = BTreeSet::new();
-    for key in keys {
-        if !seen.insert(key) {
-            return Err(format!("must have `{key}` once, not twice"));
-        }
-    }
-    Ok(())
 }
 
 /// A name, or a domain and a name, as keys of labels and annotations are.
@@ -227,6 +234,19 @@ mod tests {
         // A taint may have several effects.
         let effects = tolerations("pool:NoSchedule,pool:NoExecute").unwrap();
         assert_eq!(effects.len(), 2);
+    }
+
+    #[test]
+    fn a_mirror_fits_images_and_is_another_place() {
+        for good in ["docker.io/n8nio=a.example", "localhost/a=b", "a:5000=b"] {
+            assert_eq!(mirrors(good).unwrap().len(), 1, "{good}");
+        }
+        for idle in ["n8nio=a.example", "library/redis=a.example"] {
+            let said = mirrors(idle).unwrap_err();
+            assert!(said.ends_with("fits no image"), "{said}");
+        }
+        let said = mirrors("ghcr.io=a.example,docker.io=docker.io").unwrap_err();
+        assert!(said.contains("another place than `docker.io`"), "{said}");
     }
 
     #[test]

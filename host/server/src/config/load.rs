@@ -12,7 +12,7 @@ use std::{
 use dermaga_shop::text;
 
 use super::{
-    Config, clean, dotenv,
+    Config, addresses, clean, dotenv,
     error::{ConfigError, Problem},
     file, midtrans, names, otel, rules,
     setting::Setting,
@@ -51,21 +51,15 @@ impl Sources {
                 )
             })
             .collect::<BTreeMap<String, String>>();
-        let named = file.or_else(|| {
-            environment
-                .get("DERMAGA_CONFIG")
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from)
-        });
+        let of_environment = environment.get("DERMAGA_CONFIG");
+        let of_environment = of_environment.filter(|path| !path.is_empty());
+        let (named, source) = match (file, of_environment) {
+            (Some(path), _) => (Some(path), Source::Flag),
+            (None, path) => (path.map(PathBuf::from), Source::Environment),
+        };
         let file = match named {
             Some(path) if path.is_file() => Some(path),
-            Some(path) => {
-                return Err(ConfigError::one(
-                    path.display().to_string(),
-                    "the configuration file",
-                    "is not there",
-                ));
-            }
+            Some(path) => return Err(not_there(&path, &source)),
             None => Some(PathBuf::from("dermaga.toml")).filter(|path| path.is_file()),
         };
         let dotenv = file
@@ -77,6 +71,15 @@ impl Sources {
             environment,
             flags,
         })
+    }
+}
+
+/// Returns the fault of a configuration file that is not there. An address in its place is not repeated.
+fn not_there(path: &Path, source: &Source) -> ConfigError {
+    let name = "the configuration file";
+    match addresses::path(&path.to_string_lossy()) {
+        Ok(path) => ConfigError::one(path, name, "is not there"),
+        Err(fault) => ConfigError::one(source.to_string(), name, fault),
     }
 }
 

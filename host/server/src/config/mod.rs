@@ -3,6 +3,7 @@
 //! Values come from the configuration file, then `.env` beside it, then the environment, then
 //! flags; a later source wins.
 
+mod addresses;
 mod clean;
 mod cluster;
 mod dotenv;
@@ -10,7 +11,9 @@ mod effects;
 mod error;
 mod file;
 mod keys;
+mod lists;
 mod load;
+mod log_filter;
 mod midtrans;
 mod names;
 mod otel;

@@ -8,13 +8,17 @@ use std::{
     time::Duration,
 };
 
+use chrono_tz::{TZ_VARIANTS, Tz};
 use dermaga_shop::{
-    accounts::MIN_SECRET_BYTES,
     crypto::Secret,
     db::{Pooler, Tls},
-    plugins::signatures::PublicKey,
     wallet::Typeface,
 };
+
+use super::names::nearest;
+
+/// Likeness from which a name is taken for a misspelt one.
+const ALIKE: f64 = 0.9;
 
 /// A whole number within bounds; `_` may group its digits.
 pub(super) fn number<T: FromStr + PartialOrd + Display>(
@@ -97,16 +101,7 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String
 
 /// A protection of connections to the database.
 pub(super) fn database_tls(text: &str) -> Result<Tls, String> {
-    word(
-        text,
-        &[
-            ("disable", Tls::Disable),
-            ("prefer", Tls::Prefer),
-            ("require", Tls::Require),
-            ("verify-ca", Tls::VerifyCa),
-            ("verify-full", Tls::VerifyFull),
-        ],
-    )
+    word(text, &Tls::WORDS)
 }
 
 /// A program between the servers and the database.
@@ -130,27 +125,6 @@ pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
         .or_else(|_| text.parse::<IpAddr>().map(alone));
     address
         .map_err(|_| "must be an IP address, or one with a port, such as 192.0.2.53:53".to_owned())
-}
-
-/// An address on the web.
-pub(super) fn url(text: &str) -> Result<String, String> {
-    let parsed = reqwest::Url::parse(text).ok();
-    let is_web = parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https"));
-    if is_web {
-        return Ok(text.to_owned());
-    }
-    Err("must be an address such as https://shop.example.com/topped-up".into())
-}
-
-/// Secrets separated by commas, each long enough for HS256.
-pub(super) fn jwt_secrets(text: &str) -> Result<Vec<Secret>, String> {
-    let secrets: Vec<&str> = text.split(',').map(str::trim).collect();
-    if secrets.iter().any(|secret| secret.len() < MIN_SECRET_BYTES) {
-        return Err(format!(
-            "must be at least {MIN_SECRET_BYTES} bytes (each, when several are listed); `openssl rand -hex 32` makes one"
-        ));
-    }
-    Ok(secrets.into_iter().map(Secret::new).collect())
 }
 
 /// Secret of the Standard Webhooks specification.
@@ -180,42 +154,6 @@ pub(super) fn path_secret(text: &str) -> Result<Secret, String> {
     Err("must be 32 to 200 letters and digits; `openssl rand -hex 32` makes one".to_owned())
 }
 
-/// Master keys separated by commas.
-pub(super) fn master_keys(text: &str) -> Result<Vec<Secret>, String> {
-    let keys = text.split(',').map(str::trim);
-    keys.map(|key| dermaga_shop::crypto::MasterKey::parse(key).map(|_| Secret::new(key)))
-        .collect()
-}
-
-/// Publishers' keys separated by commas.
-pub(super) fn public_keys(text: &str) -> Result<Vec<PublicKey>, String> {
-    let keys = text.split(',').map(str::trim);
-    keys.map(|key| {
-        key.parse()
-            .map_err(|why| format!("must be a list of public keys: {why}"))
-    })
-    .collect()
-}
-
-pub(super) fn database_url(text: &str) -> Result<Secret, String> {
-    let is_server = ["postgres://", "postgresql://"]
-        .iter()
-        .any(|scheme| text.starts_with(scheme));
-    if is_server {
-        return Ok(Secret::new(text));
-    }
-    let Some(rest) = text.strip_prefix("sqlite:") else {
-        return Err("must begin with sqlite:// or postgres://".into());
-    };
-    let rest = rest.strip_prefix("//").unwrap_or(rest);
-    let (file, _) = rest.split_once('?').unwrap_or((rest, ""));
-    if file.is_empty() || file == ":memory:" || rest.contains("mode=memory") {
-        return Err("must name a file: a database in memory is forgotten".into());
-    }
-    Ok(Secret::new(text))
-}
-
-/// A DNS name of at most 200 characters, so that instances' host names fit below it.
 /// A name that people read: one line of 1 to 60 characters.
 pub(super) fn name(text: &str) -> Result<String, String> {
     let text = text.trim();
@@ -225,6 +163,7 @@ pub(super) fn name(text: &str) -> Result<String, String> {
         Err("must be a name of 1 to 60 characters".to_owned())
     }
 }
+
 /// A font, read from the file of this name.
 pub(super) fn font(text: &str) -> Result<Typeface, String> {
     let bytes = std::fs::read(text).map_err(|error| {
@@ -234,6 +173,7 @@ pub(super) fn font(text: &str) -> Result<Typeface, String> {
         .map_err(|error| format!("must be a TrueType or OpenType font; {text} is none: {error}"))
 }
 
+/// A DNS name of at most 200 characters, so that instances' host names fit below it.
 pub(super) fn domain(text: &str) -> Result<String, String> {
     let label = |label: &str| {
         let inner = label
@@ -252,41 +192,26 @@ pub(super) fn object_name(text: &str) -> Result<String, String> {
     domain(text).map_err(|_| "must be the name of a Kubernetes object, such as nginx".into())
 }
 
-/// A filter that `tracing_subscriber::EnvFilter` understands.
-pub(super) fn log_filter(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!(
-            "must be a level or filter such as `info,dermaga=debug` ({error})"
-        )),
-    }
+/// A name of the IANA time zone database.
+pub(super) fn time_zone(text: &str) -> Result<Tz, String> {
+    text.parse::<Tz>().map_err(|_| {
+        let rule = "must be a time zone such as Asia/Jakarta";
+        let names = TZ_VARIANTS.iter().copied().map(Tz::name);
+        let is_city = |name: &&str| {
+            let (_, city) = name.rsplit_once('/').unwrap_or(("", *name));
+            city.eq_ignore_ascii_case(text)
+        };
+        let meant = names.clone().find(is_city);
+        match meant.or_else(|| nearest(text, names, ALIKE)) {
+            Some(name) => format!("{rule}; did you mean {name}?"),
+            None => rule.to_owned(),
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_database_is_a_server_or_a_file() {
-        for url in [
-            "postgres://a@b/c",
-            "sqlite://kept.db",
-            "sqlite:kept.db",
-            "sqlite:///a/b.db?mode=rwc",
-        ] {
-            assert_eq!(database_url(url).unwrap().reveal(), url);
-        }
-        for url in [
-            "mysql://a",
-            "sqlite:",
-            "sqlite://",
-            "sqlite::memory:",
-            "sqlite://:memory:",
-            "sqlite://a?mode=memory",
-        ] {
-            assert!(database_url(url).is_err(), "{url}");
-        }
-    }
 
     #[test]
     fn durations() {
@@ -332,12 +257,19 @@ mod tests {
     }
 
     #[test]
-    fn short_secrets_and_odd_keys_are_refused() {
-        let good = "a".repeat(32);
-        assert_eq!(jwt_secrets(&format!("{good}, {good}")).unwrap().len(), 2);
-        assert!(jwt_secrets(&format!("{good},short")).is_err());
-        assert!(master_keys("zz").is_err());
-        assert_eq!(master_keys(&"0f".repeat(32)).unwrap().len(), 1);
+    fn a_time_zone_is_proposed_for_a_misspelt_one() {
+        assert_eq!(time_zone("Asia/Jakarta"), Ok(Tz::Asia__Jakarta));
+        for misspelt in ["asia/jakarta", "ASIA/JAKARTA", "Asia/Jakarat", "jakarta"] {
+            assert_eq!(
+                time_zone(misspelt).unwrap_err(),
+                "must be a time zone such as Asia/Jakarta; did you mean Asia/Jakarta?",
+                "{misspelt}"
+            );
+        }
+        let said = time_zone("America/New York").unwrap_err();
+        assert!(said.ends_with("did you mean America/New_York?"), "{said}");
+        let said = time_zone("WIB").unwrap_err();
+        assert_eq!(said, "must be a time zone such as Asia/Jakarta");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use dermaga_shop::{
 };
 
 use super::{
-    Environment, midtrans, parse,
+    Environment, addresses, lists, log_filter, midtrans, parse,
     setting::{DAY, KIB, MIB, Setting, seconds, settings},
 };
 use crate::telemetry::LogFormat;
@@ -40,10 +40,10 @@ const OF_THE_SERVER: &[Setting] = settings! {
         => |c, text| c.http.listen = text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:3000".to_owned())?;
     "DERMAGA_DATA_DIR" "data_dir" (Some("./data")):
         "Folder for the database file, compiled plugins, manifests and generated keys."
-        => |c, text| c.data_dir = text.into();
+        => |c, text| c.data_dir = addresses::path(text)?.into();
     "DATABASE_URL" "database_url" (None, secret):
-        "`sqlite://path` or `postgres://user:password@host/database`. Without it, `dermaga.db` in the data folder."
-        => |c, text| c.database_url = Some(parse::database_url(text)?);
+        "`sqlite://path` or `postgres://user:password@host/database`. Without it, `dermaga.db` in the data folder. A parameter behind the `?` that is unknown, or there twice, is refused."
+        => |c, text| c.database_url = Some(addresses::database(text)?);
     "DERMAGA_DATABASE_CONNECTIONS" "database_connections" (Some("20")):
         "Connections to PostgreSQL that this server keeps open at most, from 2 to 500; requests beyond wait for one. SQLite does not need it."
         => |c, text| c.database.connections = parse::number(text, &(2..=500))?;
@@ -57,11 +57,11 @@ const OF_THE_SERVER: &[Setting] = settings! {
         "How long a statement may take in PostgreSQL before it is ended, from 1s to 1d. Migrations may take longer. A wait for what a frozen server has locked lasts a minute."
         => |c, text| c.database.statement = parse::duration(text, &(seconds(1)..=seconds(DAY)))?;
     "DERMAGA_DATABASE_TLS" "database_tls" (None):
-        "Protection of connections to PostgreSQL: `disable`, `prefer`, `require`, `verify-ca` or `verify-full`. Without it, `sslmode` of DATABASE_URL, else `verify-full` with DERMAGA_DATABASE_CA_FILE and `prefer` without."
+        "Protection of connections to PostgreSQL: `disable`, `prefer`, `require`, `verify-ca` or `verify-full`; not another one than `sslmode` of DATABASE_URL. Without both, `verify-full` with DERMAGA_DATABASE_CA_FILE and `prefer` without."
         => |c, text| c.database.tls = Some(parse::database_tls(text)?);
     "DERMAGA_DATABASE_CA_FILE" "database_ca_file" (None):
         "File of certificates (PEM) of authorities that may have signed PostgreSQL's certificate, beside those of the system."
-        => |c, text| { drop(Authorities::read(text)?); c.database.ca_file = Some(text.into()) };
+        => |c, text| { drop(Authorities::read(addresses::path(text)?)?); c.database.ca_file = Some(text.into()) };
     "DERMAGA_DATABASE_POOLER" "database_pooler" (Some("auto")):
         "Pooler between the servers and PostgreSQL: `none`, also for one that keeps a connection for each session; `transaction` for one that lends a connection for a transaction, such as PgBouncer in that mode; `auto` finds out at start, and takes each pooler for one that lends."
         => |c, text| c.database.pooler = parse::pooler(text)?;
@@ -71,9 +71,9 @@ const OF_THE_SERVER: &[Setting] = settings! {
 
     "JWT_SECRET" "jwt_secret" (None, secret):
         "Signs access tokens; at least 32 bytes. Several, separated by commas, allow rotation: the first signs, all are read. Made in the data folder in development."
-        => |c, text| c.jwt_secrets = parse::jwt_secrets(text)?;
+        => |c, text| c.jwt_secrets = lists::jwt_secrets(text)?;
     "JWT_EXPIRES_IN" "jwt_expires_in" (Some("24h")):
-        "How long an access token is good, from 1m to 30d."
+        "How long an access token is good, from 1m to 30d, and no longer than JWT_REFRESH_EXPIRES_IN."
         => |c, text| c.accounts.access_token_lifetime = parse::duration(text, &(seconds(60)..=seconds(30 * DAY)))?;
     "JWT_REFRESH_EXPIRES_IN" "jwt_refresh_expires_in" (Some("7d")):
         "How long a refresh token is good, from 1m to 365d."
@@ -86,7 +86,7 @@ const OF_THE_SERVER: &[Setting] = settings! {
         => |c, text| c.accounts.admin_two_factor = parse::boolean(text)?;
     "DERMAGA_MASTER_KEY" "master_key" (None, secret):
         "Encrypts instances' secrets in the database: 64 hexadecimal digits. Several, separated by commas, allow rotation: the first encrypts, all decrypt. Made in the data folder in development."
-        => |c, text| c.master_keys = parse::master_keys(text)?;
+        => |c, text| c.master_keys = lists::master_keys(text)?;
     "DERMAGA_ADMIN_EMAIL" "admin_email" (None):
         "E-mail of the first administrator, made at start when there is none yet."
         => |c, text| c.admin_email = Some(dermaga_shop::accounts::Email::parse(text)?.as_str().to_owned());
@@ -96,13 +96,13 @@ const OF_THE_SERVER: &[Setting] = settings! {
 
     "DERMAGA_PLUGINS_DIR" "plugins_dir" (None):
         "Folder of plugin components (`*.wasm`) installed at start. Without it, `plugins` beside the binary or the checkout's."
-        => |c, text| c.plugins_dir = Some(text.into());
+        => |c, text| c.plugins_dir = Some(addresses::path(text)?.into());
     "DERMAGA_TEMPLATES_DIR" "templates_dir" (None):
         "Folder of service templates (`*.toml`) read at start. Without it, `service-templates` beside the binary or the checkout's."
-        => |c, text| c.templates_dir = Some(text.into());
+        => |c, text| c.templates_dir = Some(addresses::path(text)?.into());
     "DERMAGA_PLUGIN_TRUSTED_KEYS" "plugins.trusted_keys" (None):
         "Public keys of publishers whose signatures of components are believed, as `NAME:BASE64`, separated by commas."
-        => |c, text| c.plugins.trust.keys = parse::public_keys(text)?;
+        => |c, text| c.plugins.trust.keys = lists::public_keys(text)?;
     "DERMAGA_PLUGIN_REQUIRE_SIGNATURE" "plugins.require_signature" (Some("false")):
         "Whether a component is taken and run only with a signature by a trusted key; in the plugins folder that is `NAME.wasm.sig` beside `NAME.wasm`."
         => |c, text| c.plugins.trust.required = parse::boolean(text)?;
@@ -178,19 +178,19 @@ const OF_THE_SHOP: &[Setting] = settings! {
         => |c, text| c.payments.midtrans.is_production = parse::boolean(text)?;
     "MIDTRANS_BASE_URL" "midtrans.base_url" (None, address):
         "Another server that speaks Midtrans' HTTP, instead of Midtrans' own; for tests. In production it begins with https://."
-        => |c, text| c.payments.midtrans.base_url = Some(parse::url(text)?);
+        => |c, text| c.payments.midtrans.base_url = Some(addresses::server(text)?);
     "MIDTRANS_NOTIFICATION_URL" "midtrans.notification_url" (None, address):
         "Where Midtrans sends its notices: this shop's `/api/wallet/webhook/midtrans`, as seen from outside. Without it, what Midtrans' dashboard says."
-        => |c, text| c.payments.midtrans.notification_url = Some(parse::url(text)?);
+        => |c, text| c.payments.midtrans.notification_url = Some(addresses::server(text)?);
     "MIDTRANS_FINISH_URL" "midtrans.finish_url" (None, address):
         "Where a customer goes after paying. Without it, what Midtrans' dashboard says; so the next two."
-        => |c, text| c.payments.midtrans.finish_url = Some(parse::url(text)?);
+        => |c, text| c.payments.midtrans.finish_url = Some(addresses::url(text)?);
     "MIDTRANS_UNFINISH_URL" "midtrans.unfinish_url" (None, address):
         "Where a customer goes who leaves the payment page without paying."
-        => |c, text| c.payments.midtrans.unfinish_url = Some(parse::url(text)?);
+        => |c, text| c.payments.midtrans.unfinish_url = Some(addresses::url(text)?);
     "MIDTRANS_ERROR_URL" "midtrans.error_url" (None, address):
         "Where a customer goes whose payment failed."
-        => |c, text| c.payments.midtrans.error_url = Some(parse::url(text)?);
+        => |c, text| c.payments.midtrans.error_url = Some(addresses::url(text)?);
     "MIDTRANS_TIMEOUT" "midtrans.timeout" (Some("8s")):
         "How long one question to Midtrans may take, from 1s to 1m. A question without an answer is asked up to three times."
         => |c, text| c.payments.midtrans.timeout = parse::duration(text, &(seconds(1)..=seconds(60)))?;
@@ -208,10 +208,10 @@ const OF_THE_SHOP: &[Setting] = settings! {
         => |c, text| c.wallet.shop_name = parse::name(text)?;
     "RECEIPT_FONT" "receipt_font" (None):
         "A TrueType or OpenType font file for letters on receipts that the included one (DejaVu Sans Mono: Latin, Greek, Cyrillic, Arabic and more) lacks, such as Chinese."
-        => |c, text| c.wallet.receipt_font = Some(parse::font(text)?);
+        => |c, text| c.wallet.receipt_font = Some(parse::font(addresses::path(text)?)?);
     "BILLING_TIMEZONE" "billing.timezone" (Some("Asia/Jakarta")):
         "Whose days and months the shop counts by, and when its jobs run: a name of the IANA time zone database. Where clocks are moved, a wall time that is repeated is the first of the two, and one that is skipped is the end of the gap; jobs of every hour follow the time that passes."
-        => |c, text| c.billing_timezone = text.parse().map_err(|_| "must be a time zone such as Asia/Jakarta".to_owned())?;
+        => |c, text| c.billing_timezone = parse::time_zone(text)?;
     "AUTO_RENEWAL_ENABLED" "billing.auto_renewal" (Some("true")):
         "Whether subscriptions are charged for their next period when one is over. If not, they go on as they are; those that shall not renew end all the same."
         => |c, text| c.subscriptions.auto_renewal = parse::boolean(text)?;
@@ -246,7 +246,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "Whether customers are warned whose next period is due soon and whose balance is too small for it."
         => |c, text| c.subscriptions.low_credit_warning = parse::boolean(text)?;
     "LOW_CREDIT_WARNING_DAYS" "billing.low_credit_warning_days" (Some("3")):
-        "How many days before that, 1 to 30."
+        "How many days before that, 1 to 30. Without such warnings, for the summary and the list of administrators alone."
         => |c, text| c.subscriptions.low_credit_days = parse::number(text, &(1..=30))?;
     "CRON_LOW_CREDIT_NOTIFICATIONS" "cron.low_credit_notifications" (Some("0 9 * * *")):
         "When customers are warned of a balance that is too small."
@@ -296,7 +296,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
 
     "DERMAGA_NOTIFICATION_TEMPLATES_DIR" "notifications.templates_dir" (None):
         "Folder of templates that replace the included texts of notifications, by their names (`top-up-received.id.txt`, `layout.html`). Read at start and by POST /api/admin/notifications/templates/reload."
-        => |c, text| c.notifications.templates = Some(text.into());
+        => |c, text| c.notifications.templates = Some(addresses::path(text)?.into());
     "SMTP_URL" "mail.smtp_url" (None, secret):
         "Server that takes the shop's mails: `smtp://user:password@host:587` asks for STARTTLS, `smtps://` for TLS from the first byte, `smtp://host?tls=none` for neither. Without it, notifications are in inboxes only."
         => |c, text| c.notifications.smtp = Some(SmtpUrl::parse(text)?);
@@ -305,7 +305,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         => |c, text| c.notifications.connections = parse::number(text, &(1..=100))?;
     "SMTP_CA_FILE" "mail.smtp_ca_file" (None):
         "File of certificates (PEM) of authorities that may have signed the mail server's certificate, beside those of the system."
-        => |c, text| c.notifications.authorities = Some(Authorities::read(text)?);
+        => |c, text| c.notifications.authorities = Some(Authorities::read(addresses::path(text)?)?);
     "SMTP_RETRY_HOURS" "mail.smtp_retry_hours" (Some("72")):
         "For how many hours a mail is tried again that the mail server does not take for now, or while it is away, from 1 to 720."
         => |c, text| c.notifications.retry = TimeDelta::hours(parse::number(text, &(1..=720))?);
@@ -314,7 +314,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         => |c, text| c.notifications.from = Some(Sender::parse(text)?);
     "SHOP_URL" "shop_url" (None, address):
         "Address of the shop as customers see it, for links in mails. Without it, mails have no link that ends further ones."
-        => |c, text| c.notifications.shop_url = Some(parse::url(text)?);
+        => |c, text| c.notifications.shop_url = Some(addresses::url(text)?);
 
     "DERMAGA_WEBHOOKS_PER_CUSTOMER" "webhooks.per_customer" (Some("5")):
         "Webhooks that one customer may have, from 1 to 100."
@@ -327,7 +327,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         => |c, text| c.webhooks.disable_after = TimeDelta::days(parse::number(text, &(1..=30))?);
     "DERMAGA_WEBHOOK_CA_FILE" "webhooks.ca_file" (None):
         "File of certificates (PEM) of authorities that may have signed certificates of webhooks' servers, beside those of the system."
-        => |c, text| c.webhooks.authorities = Some(Authorities::read(text)?);
+        => |c, text| c.webhooks.authorities = Some(Authorities::read(addresses::path(text)?)?);
     "DERMAGA_WEBHOOK_ALLOW_HTTP" "webhooks.allow_http" (Some("false")):
         "Whether webhooks may have addresses that begin with http://, for development. A production start refuses it."
         => |c, text| c.webhooks.allow_http = parse::boolean(text)?;
@@ -350,8 +350,8 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "Where pictures of tickets are kept: a folder, or `s3://bucket/prefix`, which several servers need. Without it, `attachments` in the data folder."
         => |c, text| c.files.place = Some(Place::parse(text)?);
     "DERMAGA_S3_ENDPOINT" "attachments.s3_endpoint" (None, address):
-        "Address of the service that has the bucket, such as `https://s3.example.com`. Without it, Amazon's."
-        => |c, text| c.files.endpoint = Some(parse::url(text)?);
+        "Address of the service that has the bucket, such as `https://s3.example.com`, without user and query. Without it, Amazon's."
+        => |c, text| c.files.endpoint = Some(addresses::buckets(text)?);
     "DERMAGA_S3_REGION" "attachments.s3_region" (Some("us-east-1")):
         "Region of the bucket."
         => |c, text| c.files.region = parse::region(text)?;
@@ -381,7 +381,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "Connections at the same time, from 16 to 1000000; never more than the process may open files for. Further ones are answered 503."
         => |c, text| c.http.connections.most = parse::number(text, &(16..=1_000_000))?;
     "DERMAGA_MAX_CONNECTIONS_PER_ADDRESS" "max_connections_per_address" (Some("256")):
-        "Connections at the same time from one address (a /64 of IPv6), from 1 to 1000000; further ones are answered 429. Not counted behind trusted proxies, which hold the connections of all."
+        "Connections at the same time from one address (a /64 of IPv6), from 1 to 1000000; further ones are answered 429. No more than DERMAGA_MAX_CONNECTIONS. Refused beside DERMAGA_TRUSTED_PROXIES: the connections of all are theirs."
         => |c, text| c.http.connections.most_per_address = parse::number(text, &(1..=1_000_000))?;
     "DERMAGA_REQUEST_TIMEOUT" "request_timeout" (Some("30s")):
         "How long a request may take before it answers 408, from 1s to 10m."
@@ -408,12 +408,12 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "Sites whose pages may call the API from a browser, as `https://toko.example.com`, separated by commas. Without it, pages of the server's own address alone. Cookies are never used, and `*` is refused."
         => |c, text| c.http.origins = text.parse()?;
     "DERMAGA_LOG" "log" (Some("info")):
-        "What is logged, to stderr: a level, or a filter such as `info,dermaga=debug`."
-        => |c, text| c.telemetry.log = parse::log_filter(text)?;
+        "What is logged, to stderr: a level (`off`, `error`, `warn`, `info`, `debug`, `trace`), or a filter such as `info,dermaga=debug`."
+        => |c, text| c.telemetry.log = log_filter::parse(text)?;
     "DERMAGA_LOG_FORMAT" "log_format" (Some("text")):
         "`text` or `json`, one event a line."
         => |c, text| c.telemetry.log_format = parse::word(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?;
     "OTEL_EXPORTER_OTLP_ENDPOINT" "otlp_endpoint" (None, address):
         "Address of an OpenTelemetry collector, such as `http://otel-collector:4318`, to which the server sends traces by OTLP over HTTP (`/v1/traces` is added). Without it, none are made."
-        => |c, text| c.telemetry.otlp_endpoint = Some(parse::url(text)?);
+        => |c, text| c.telemetry.otlp_endpoint = Some(addresses::server(text)?);
 };

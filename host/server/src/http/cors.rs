@@ -41,32 +41,40 @@ pub struct Origins(Vec<HeaderValue>);
 impl FromStr for Origins {
     type Err = String;
 
+    /// Names a wrong address by its place: it may have a password.
     fn from_str(text: &str) -> Result<Self, String> {
-        text.split(',').map(|one| origin(one.trim())).collect()
+        let mut sites: Vec<HeaderValue> = Vec::new();
+        for (at, one) in text.split(',').enumerate() {
+            let number = at + 1;
+            let site = origin(one.trim()).ok_or_else(|| {
+                format!(
+                    "must be addresses such as https://toko.example.com, without user and path, separated by commas; \
+                     number {number} is none"
+                )
+            })?;
+            if let Some(first) = sites.iter().position(|other| *other == site) {
+                return Err(format!(
+                    "must have each address once: number {number} is number {} again",
+                    first + 1
+                ));
+            }
+            sites.push(site);
+        }
+        Ok(Self(sites))
     }
 }
 
-impl FromIterator<HeaderValue> for Origins {
-    fn from_iter<I: IntoIterator<Item = HeaderValue>>(origins: I) -> Self {
-        Self(origins.into_iter().collect())
-    }
-}
-
-fn origin(text: &str) -> Result<HeaderValue, String> {
-    let wrong = || {
-        format!(
-            "must be addresses such as https://toko.example.com, without a path, separated by commas; `{text}` is none"
-        )
-    };
-    let uri: Uri = text.parse().map_err(|_| wrong())?;
+/// Returns an address of a site; `None` for anything else.
+fn origin(text: &str) -> Option<HeaderValue> {
+    let uri: Uri = text.parse().ok()?;
     let scheme = uri.scheme_str().unwrap_or_default();
     let authority = uri.authority().map_or("", |authority| authority.as_str());
     let is_written_so = text == format!("{scheme}://{authority}").to_ascii_lowercase();
     let is_site = matches!(scheme, "http" | "https") && !authority.contains(['@', '*']);
     if authority.is_empty() || !is_site || !is_written_so {
-        return Err(wrong());
+        return None;
     }
-    HeaderValue::from_str(text).map_err(|_| wrong())
+    HeaderValue::from_str(text).ok()
 }
 
 /// Returns the layer that lets pages of these sites call; none without sites.
@@ -135,5 +143,16 @@ mod tests {
             let message = wrong.parse::<Origins>().unwrap_err();
             assert!(message.starts_with("must be addresses"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_site_is_listed_once_and_a_wrong_one_is_not_repeated() {
+        let wrong = "https://toko.example.com,https://toko:s3cret@toko.example.com";
+        let message = wrong.parse::<Origins>().unwrap_err();
+        assert!(message.ends_with("number 2 is none"), "{message}");
+        let twice = "https://toko.example.com, http://a.example,https://toko.example.com";
+        let message = twice.parse::<Origins>().unwrap_err();
+        let refused = "must have each address once: number 3 is number 1 again";
+        assert_eq!(message, refused);
     }
 }

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use dermaga_shop::provisioning::{Controller, EntryChoice};
 
 use super::super::{
-    cluster, parse,
+    addresses, cluster, parse,
     setting::{DAY, Setting, seconds, settings},
 };
 
@@ -15,13 +15,13 @@ pub(super) const OF_INSTANCES: &[Setting] = settings! {
         => |c, text| c.provisioning.provisioner = text.parse().map_err(|_| "must be one of: auto, kubernetes, directory".to_owned())?;
     "KUBECONFIG" "kubeconfig" (None):
         "The file that says how to reach the cluster. Without it, `~/.kube/config` or the pod's own account. Several in the environment, separated by colons, are merged."
-        => |c, text| c.provisioning.kubeconfig = (!text.contains(':')).then(|| text.into());
+        => |c, text| c.provisioning.kubeconfig = Some(addresses::path(text)?).filter(|path| !path.contains(':')).map(Into::into);
     "DERMAGA_BASE_DOMAIN" "base_domain" (Some("apps.localhost")):
         "Instances with a public endpoint get a host name below this."
         => |c, text| c.subscriptions.base_domain = parse::domain(text)?;
     "DERMAGA_MANIFESTS_DIR" "manifests_dir" (None):
         "Where the `directory` provisioner writes. Without it, `manifests` in the data folder."
-        => |c, text| c.manifests_dir = Some(text.into());
+        => |c, text| c.manifests_dir = Some(addresses::path(text)?.into());
     "DERMAGA_SECRET_STORE" "secret_store" (None):
         "Name of the ClusterSecretStore (External Secrets Operator) from which the cluster that applies that folder makes instances' Secrets. Without it, they are made by hand."
         => |c, text| c.provisioning.secret_store = Some(parse::object_name(text)?);

@@ -28,13 +28,47 @@ fn every_name_is_there_once_and_every_default_fits_its_rule() {
 fn addresses_are_marked() {
     for setting in all_settings() {
         let takes = |text: &str| (setting.set)(&mut Config::default(), text).is_ok();
-        let is_address = takes("https://toko:rahasia@host.example/a?b=c") && !takes("a text");
+        let is_address = takes("https://host.example/a") && !takes("a text");
         assert!(
             !is_address || setting.address || setting.secret,
             "{}",
             setting.env
         );
         assert!(!setting.address || is_address, "{}", setting.env);
+    }
+}
+
+/// A path is shown as it is, so that no address is taken for one, and what is wrong is not repeated.
+#[test]
+fn an_address_in_the_place_of_a_path_is_refused_and_not_shown() {
+    let address = "https://toko:rahasia@host.example/a?kunci=gembok#palang";
+    let is_path = |setting: &&Setting| {
+        let ends = ["_DIR", "_FILE", "_FONT", "KUBECONFIG", "ATTACHMENTS"];
+        ends.iter().any(|end| setting.env.ends_with(*end))
+    };
+    let mut seen = 0;
+    for setting in SETTINGS.iter().filter(is_path) {
+        let said = (setting.set)(&mut Config::default(), address).unwrap_err();
+        for secret in ["rahasia", "gembok", "palang"] {
+            assert!(!said.contains(secret), "{}: {said}", setting.env);
+        }
+        seen += 1;
+    }
+    assert!(seen > 9, "{seen}");
+}
+
+/// Faults about what was given do not repeat it, where it may have a password.
+#[test]
+fn no_fault_shows_what_lets_in() {
+    for text in [
+        "https://toko:rahasia@host.example/a?rahasia=rahasia#rahasia",
+        "postgres://toko:rahasia@host/a?rahasia=rahasia",
+    ] {
+        for setting in SETTINGS {
+            if let Err(said) = (setting.set)(&mut Config::default(), text) {
+                assert!(!said.contains("rahasia"), "{}: {said}", setting.env);
+            }
+        }
     }
 }
 
