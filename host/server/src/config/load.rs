@@ -275,7 +275,11 @@ impl Given {
                 self.faults.problems.push(problem);
             }
             None if value.is_empty() => {}
-            None => self.doubts.extend(otel::doubt(name, &source)),
+            None => {
+                let doubt = otel::doubt(name, &source);
+                self.doubts
+                    .extend(doubt.or_else(|| names::doubt(name, value, &source)));
+            }
         }
     }
 
