@@ -35,12 +35,11 @@ impl Remote {
     /// When there is no token, or the address is none.
     pub(super) fn api(&self) -> Result<Api, CliError> {
         let address = self.server.trim().trim_end_matches('/');
-        let is_http = reqwest::Url::parse(address)
-            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        if !is_http {
-            return Err(CliError::Usage(format!(
-                "{address} is no address of a server; it looks like https://shop.example.com"
-            )));
+        if !is_server(address) {
+            // It is not repeated: it may have a password.
+            let message = "--server or DERMAGA_SERVER is no address of a server; one looks like \
+                           https://shop.example.com, without user, `?` and `#`";
+            return Err(CliError::Usage(message.to_owned()));
         }
         let token = self.token.as_deref().map(str::trim).unwrap_or_default();
         if token.is_empty() {
@@ -50,6 +49,17 @@ impl Remote {
         }
         Ok(Api::new(address.to_owned()).bounded().signed_in(token))
     }
+}
+
+/// Returns true for an address to which paths can be added. A user would not be sent beside the token, and errors show
+/// the rest.
+fn is_server(address: &str) -> bool {
+    reqwest::Url::parse(address).is_ok_and(|url| {
+        let has_more = url.query().is_some() || url.fragment().is_some();
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+        is_web && !has_more && !has_user
+    })
 }
 
 impl From<ApiError> for CliError {

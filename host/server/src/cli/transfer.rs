@@ -3,7 +3,7 @@
 use clap::Args;
 use dermaga_shop::{
     db::{
-        self, Clock, Db, Held, NotHeld,
+        self, Address, Clock, Db, Held, NotHeld,
         transfer::{Begun, Counted, Transfer, TransferError},
     },
     text::{counted, without_password},
@@ -29,7 +29,7 @@ pub(super) async fn migrate(loaded: Loaded, args: MigrateArgs) -> Result<(), Cli
         (Some(from), Some(to)) => {
             let from = source(&loaded.config, from);
             let to = target(&loaded.config, to)?;
-            Box::pin(transfer(&from, &to)).await
+            Box::pin(transfer(&from, &to, &protection(&loaded.config))).await
         }
         _ => Box::pin(serve::migrate(loaded)).await,
     }
@@ -48,14 +48,31 @@ fn target(config: &Config, given: String) -> Result<String, CliError> {
     } else {
         given
     };
-    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Ok(url);
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        let message = "--to needs a PostgreSQL database: its URL (postgres://...), or `postgres` with DATABASE_URL set";
+        return Err(CliError::Usage(message.to_owned()));
     }
-    let message = "--to needs a PostgreSQL database: its URL (postgres://...), or `postgres` with DATABASE_URL set";
-    Err(CliError::Usage(message.to_owned()))
+    let address = Address::parse(&url)
+        .map_err(|fault| CliError::Usage(format!("the URL of --to {fault}")))?;
+    let (set, of_url) = (config.database.tls, address.tls());
+    if set.is_some() && of_url.is_some() && set != of_url {
+        let message = "DERMAGA_DATABASE_TLS is another protection than `sslmode` in the URL of --to: leave one of them out";
+        return Err(CliError::Usage(message.to_owned()));
+    }
+    Ok(url)
 }
 
-async fn transfer(from: &str, to: &str) -> Result<(), CliError> {
+/// Returns the settings of connections to the target, which are protected as those of a server. All others are of
+/// requests, and of the way that a server takes.
+fn protection(config: &Config) -> db::Settings {
+    db::Settings {
+        tls: config.database.tls,
+        ca_file: config.database.ca_file.clone(),
+        ..db::Settings::default()
+    }
+}
+
+async fn transfer(from: &str, to: &str, protection: &db::Settings) -> Result<(), CliError> {
     let Some(file) = db::file_of(from) else {
         let message = "--from needs a SQLite database: `sqlite`, or sqlite://FILE";
         return Err(CliError::Usage(message.to_owned()));
@@ -75,7 +92,8 @@ async fn transfer(from: &str, to: &str) -> Result<(), CliError> {
         move |error: sqlx::Error| CliError::Failed(format!("the {what} database: {error}"))
     };
     let source = Db::connect(from).await.map_err(opened("SQLite"))?;
-    let target = Db::connect(to).await.map_err(opened("PostgreSQL"))?;
+    let target = Db::connect_with(to, protection).await;
+    let target = target.map_err(opened("PostgreSQL"))?;
     let done = fill(&source, &target).await;
     source.close().await;
     target.close().await;
