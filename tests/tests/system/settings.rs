@@ -29,14 +29,19 @@ fn configuration(data_dir: &Path, settings: &[(&str, &str)]) -> Config {
         ("DERMAGA_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
         ("DERMAGA_DATA_DIR".to_owned(), display(data_dir)),
         ("DERMAGA_PROVISIONER".to_owned(), "directory".to_owned()),
-        // Tests that run at the same time share the nodes of a cluster.
-        ("DERMAGA_CAPACITY_CHECK".to_owned(), "false".to_owned()),
         ("DERMAGA_PLUGINS_DIR".to_owned(), display(plugins_folder())),
         (
             "DERMAGA_TEMPLATES_DIR".to_owned(),
             display(&checkout().join("service-templates")),
         ),
     ]);
+    // Tests that run at the same time share the nodes of a cluster.
+    let is_elsewhere =
+        |(name, place): &(&str, &str)| *name == "DERMAGA_PROVISIONER" && *place != "directory";
+    if settings.iter().any(is_elsewhere) {
+        let check = "DERMAGA_CAPACITY_CHECK".to_owned();
+        environment.insert(check, "false".to_owned());
+    }
     // All callers of a test have the same address.
     for class in ["CATALOGUE", "CUSTOMER", "ADMIN", "WEBHOOK"] {
         let name = format!("DERMAGA_{class}_REQUESTS_PER_MINUTE");

@@ -1,22 +1,26 @@
 //! Settings that have an effect only beside others: without those they would be believed and do nothing.
 
-use dermaga_shop::{
-    files::Place,
-    provisioning::{Choice, EntryChoice},
-};
+mod idle;
 
-use super::{Config, load::Loaded};
+use dermaga_shop::provisioning::{Choice, EntryChoice};
+
+use super::{
+    Config,
+    load::{Loaded, Origin, Source},
+};
 
 /// Domain below which controllers of Ingresses have their annotations.
 const OF_INGRESSES: &str = "ingress.kubernetes.io";
-
-/// Settings that are without an effect, and the rule about them.
-type Idle = (&'static [&'static str], &'static str);
+/// Reason why the server plays no gateway.
+const NOT_PLAYED: &str =
+    "plays no gateway beside MIDTRANS_SERVER_KEY, to which payments go; leave one of them out";
+/// Reason why no cluster is reached.
+const NOT_REACHED: &str = "has no effect with DERMAGA_PROVISIONER=directory";
 
 /// Reports every setting that was given and has no effect.
 pub(super) fn check(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
     let config = &loaded.config;
-    for (names, message) in idle(config) {
+    for (names, message) in idle::settings(config) {
         for name in names.iter().filter(|name| is_given(loaded, name)) {
             problem(name, message);
         }
@@ -30,72 +34,58 @@ pub(super) fn check(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
             format!("has `{key}`, which has no effect on the routes of DERMAGA_ENTRY=gateway");
         problem("DERMAGA_ENTRY_ANNOTATIONS", &message);
     }
+    for (origin, message) in apart(loaded) {
+        if !is_excused(origin) {
+            problem(origin.setting.env, message);
+        }
+    }
 }
 
-/// Returns the settings that do nothing beside the others.
-fn idle(config: &Config) -> Vec<Idle> {
-    let provisioning = &config.provisioning;
-    let is_gateway = provisioning.classes.entry.choice == EntryChoice::Gateway;
-    let is_bucket = matches!(config.files.place, Some(Place::Bucket { .. }));
-    let all: [(bool, Idle); 5] = [
+/// Returns remarks about settings without an effect that were not given for this shop alone.
+pub(super) fn notes(loaded: &Loaded) -> impl Iterator<Item = String> {
+    let excused = apart(loaded).filter(|(origin, _)| is_excused(origin));
+    excused.map(|(origin, message)| {
+        let name = origin.source.name_of(origin.setting);
+        format!("{name}: {message} ({})", origin.source)
+    })
+}
+
+/// Returns the settings without an effect of which a source may have another use.
+fn apart(loaded: &Loaded) -> impl Iterator<Item = (&Origin, &'static str)> {
+    let Config {
+        payments,
+        provisioning,
+        ..
+    } = &loaded.config;
+    let has_key = payments.midtrans.server_key.is_some();
+    let in_folder = provisioning.provisioner == Choice::Directory;
+    let all = [
         (
-            !is_gateway,
-            (
-                &[
-                    "DERMAGA_GATEWAY_NAME",
-                    "DERMAGA_GATEWAY_NAMESPACE",
-                    "DERMAGA_GATEWAY_SECTION",
-                ],
-                "needs DERMAGA_ENTRY=gateway",
-            ),
+            payments.sandbox && has_key,
+            "DERMAGA_PAYMENTS_SANDBOX",
+            NOT_PLAYED,
         ),
-        (
-            is_gateway,
-            (
-                &["DERMAGA_INGRESS_CLASS", "DERMAGA_INGRESS_CONTROLLER"],
-                "has no effect with DERMAGA_ENTRY=gateway",
-            ),
-        ),
-        (
-            provisioning.provisioner == Choice::Kubernetes,
-            (
-                &["DERMAGA_MANIFESTS_DIR", "DERMAGA_SECRET_STORE"],
-                "has no effect with DERMAGA_PROVISIONER=kubernetes",
-            ),
-        ),
-        (
-            config.notifications.smtp.is_none(),
-            (
-                &[
-                    "MAIL_FROM",
-                    "SMTP_CONNECTIONS",
-                    "SMTP_CA_FILE",
-                    "SMTP_RETRY_HOURS",
-                ],
-                "needs SMTP_URL",
-            ),
-        ),
-        (
-            !is_bucket,
-            (
-                &[
-                    "DERMAGA_S3_ENDPOINT",
-                    "DERMAGA_S3_REGION",
-                    "DERMAGA_S3_ACCESS_KEY",
-                    "DERMAGA_S3_SECRET_KEY",
-                ],
-                "needs a bucket in DERMAGA_ATTACHMENTS, as s3://bucket/prefix",
-            ),
-        ),
+        (in_folder, "KUBECONFIG", NOT_REACHED),
     ];
-    let idle = all.into_iter().filter(|(is_idle, _)| *is_idle);
-    idle.map(|(_, settings)| settings).collect()
+    let idle = all.into_iter().filter(|(is_idle, ..)| *is_idle);
+    idle.filter_map(move |(_, name, message)| Some((given(loaded, name)?, message)))
+}
+
+/// Returns true for what `--dev` turns on besides, and for a variable that `kubectl` reads, too.
+fn is_excused(origin: &Origin) -> bool {
+    origin.source == Source::Flag
+        || (origin.setting.env == "KUBECONFIG" && origin.source == Source::Environment)
 }
 
 /// Returns true for a setting that has another value than its default.
-fn is_given(loaded: &Loaded, name: &str) -> bool {
+pub(super) fn is_given(loaded: &Loaded, name: &str) -> bool {
+    given(loaded, name).is_some()
+}
+
+/// Returns the origin of a setting that has another value than its default.
+fn given<'l>(loaded: &'l Loaded, name: &str) -> Option<&'l Origin> {
     let mut origins = loaded.origins.iter();
-    origins.any(|origin| {
+    origins.find(|origin| {
         origin.setting.env == name && origin.value.as_deref() != origin.setting.default
     })
 }

@@ -6,6 +6,7 @@
 mod addresses;
 mod clean;
 mod cluster;
+mod database;
 mod dotenv;
 mod effects;
 mod error;

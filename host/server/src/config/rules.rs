@@ -6,7 +6,7 @@ use dermaga_shop::{
 };
 
 use super::{
-    Config, effects,
+    Config, database, effects,
     load::{Loaded, Source},
     strength,
 };
@@ -21,10 +21,48 @@ pub(super) fn check(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
     }
     check_tickets(config, problem);
     check_entry(config, problem);
+    database::check(config, problem);
+    check_lifetimes(config, problem);
+    check_connections(loaded, problem);
+    check_bonus(loaded, problem);
     effects::check(loaded, problem);
     if config.is_production() {
         check_secrets(config, problem);
         check_webhooks(config, problem);
+    }
+}
+
+/// A session is renewed by its refresh token: an access token that outlives it would be the session.
+fn check_lifetimes(config: &Config, problem: &mut impl FnMut(&str, &str)) {
+    let accounts = &config.accounts;
+    if accounts.access_token_lifetime > accounts.refresh_token_lifetime {
+        problem(
+            "JWT_EXPIRES_IN",
+            "must not be more than JWT_REFRESH_EXPIRES_IN",
+        );
+    }
+}
+
+/// The default of the one may be above the other; what was given would be believed.
+fn check_connections(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
+    let name = "DERMAGA_MAX_CONNECTIONS_PER_ADDRESS";
+    let limits = &loaded.config.http.connections;
+    if limits.most_per_address > limits.most && effects::is_given(loaded, name) {
+        problem(name, "must not be more than DERMAGA_MAX_CONNECTIONS");
+    }
+}
+
+/// Refuses a demand that no customer could meet. A sandbox writes its mails into the log.
+fn check_bonus(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
+    let name = "BONUS_REQUIRES_VERIFIED_EMAIL";
+    let config = &loaded.config;
+    let has_mails = config.notifications.smtp.is_some() || config.payments.sandbox;
+    let is_demanded = config.coupons.bonus_requires_verified_email;
+    if is_demanded && !has_mails && effects::is_given(loaded, name) {
+        problem(
+            name,
+            "needs SMTP_URL: without mails no address can be confirmed",
+        );
     }
 }
 
@@ -107,7 +145,9 @@ fn check_grace(config: &Config, problem: &mut impl FnMut(&str, &str)) {
             "GRACE_PERIOD_MIN_DAYS",
             "must not be more than GRACE_PERIOD_MAX_DAYS",
         );
-    } else if let Err(message) = billing.check_grace_days(billing.grace_days) {
+    } else if billing.grace_period
+        && let Err(message) = billing.check_grace_days(billing.grace_days)
+    {
         problem("GRACE_PERIOD_DAYS", &message);
     }
 }

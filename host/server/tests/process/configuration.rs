@@ -110,18 +110,21 @@ fn a_path_ends_where_it_seems_to_end() {
     assert_eq!(names, ["shop"]);
 }
 
-/// User, password and keys in a query are in no line of `config`, and in none of the log.
+/// User, password, keys in a query and fragments are in no line of `config`, and in none of the log.
 #[test]
 fn what_lets_in_is_not_shown() {
     let folder = TempDir::new().unwrap();
     let address = "https://toko:rahasia@host.example/a?kunci=gembok";
+    let page = format!("{address}#kancing");
     let given = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", address),
+        ("MIDTRANS_SERVER_KEY", "SB-Mid-server-selot"),
         ("MIDTRANS_BASE_URL", address),
         ("MIDTRANS_NOTIFICATION_URL", address),
-        ("SHOP_URL", address),
+        ("MIDTRANS_FINISH_URL", &page),
+        ("SHOP_URL", &page),
         ("DERMAGA_ATTACHMENTS", "s3://toko"),
-        ("DERMAGA_S3_ENDPOINT", address),
+        ("DERMAGA_S3_ENDPOINT", "https://s3.example"),
         ("DERMAGA_S3_ACCESS_KEY", "toko"),
         ("DERMAGA_S3_SECRET_KEY", "palang"),
         ("DERMAGA_LOG", "debug"),
@@ -129,13 +132,77 @@ fn what_lets_in_is_not_shown() {
     let shown = dermaga(folder.path(), &["config"], &given);
     assert!(shown.status.success(), "{}", stderr(&shown));
     let said = stdout(&shown) + &stderr(&shown);
-    assert_eq!(
-        said.matches("https://***@host.example/a?kunci=***").count(),
-        5
-    );
-    for secret in ["rahasia", "gembok", "palang"] {
+    let hidden = "https://***@host.example/a?kunci=***";
+    assert_eq!(said.matches(hidden).count(), 5);
+    assert_eq!(said.matches(&format!("{hidden}#***")).count(), 2);
+    for secret in ["rahasia", "gembok", "kancing", "selot", "palang"] {
         assert!(!said.contains(secret), "{said}");
     }
+}
+
+/// A fault names the setting and repeats nothing that may let in, wherever it was written by mistake.
+#[test]
+fn what_lets_in_is_not_shown_by_a_fault() {
+    let folder = TempDir::new().unwrap();
+    let address = "https://toko:rahasia@host.example/a?kunci=rahasia#rahasia";
+    let bucket = [
+        ("DERMAGA_ATTACHMENTS", "s3://toko"),
+        ("DERMAGA_S3_ACCESS_KEY", "toko"),
+        ("DERMAGA_S3_SECRET_KEY", "palang"),
+    ];
+    for (name, value) in [
+        (
+            "DATABASE_URL",
+            "postgres://toko@host.example/toko?rahasia=rahasia",
+        ),
+        (
+            "DATABASE_URL",
+            "postgres://toko:1#rahasia@host.example/toko",
+        ),
+        ("DATABASE_URL", "sqlite://toko.db?mode=rahasia"),
+        ("DERMAGA_S3_ENDPOINT", address),
+        ("DERMAGA_S3_ENDPOINT", "https://host.example/?rahasia"),
+        ("DERMAGA_CORS_ORIGINS", address),
+        ("DERMAGA_CORS_ORIGINS", "https://toko:rahasia@host.example"),
+        ("DERMAGA_DATA_DIR", address),
+        ("KUBECONFIG", address),
+        ("SMTP_CA_FILE", address),
+        ("RECEIPT_FONT", address),
+        ("DERMAGA_CONFIG", address),
+    ] {
+        let given = [&bucket[..], &[(name, value)]].concat();
+        for command in ["config", "doctor"] {
+            let refused = dermaga(folder.path(), &[command], &given);
+            assert!(!refused.status.success(), "{name}");
+            let said = stdout(&refused) + &stderr(&refused);
+            let is_named = said.contains(name) || said.contains("the configuration file must be");
+            assert!(is_named, "{name}: {said}");
+            assert!(!said.contains("rahasia"), "{name}: {said}");
+        }
+    }
+    let flag = ["config", "--config", address];
+    let said = stderr(&dermaga(folder.path(), &flag, &[]));
+    assert!(said.contains("must be a path on this machine"), "{said}");
+    assert!(!said.contains("rahasia"), "{said}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// The client of PostgreSQL leaves out what it does not know, and would log it with its value.
+#[test]
+fn a_misspelt_parameter_of_a_target_is_refused_and_not_shown() {
+    let folder = TempDir::new().unwrap();
+    let made = dermaga(folder.path(), &["migrate"], &[]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let to = "postgres://toko@127.0.0.1:1/toko?sslmod=rahasia";
+    let arguments = ["migrate", "--from", "sqlite", "--to", to];
+    let refused = dermaga(folder.path(), &arguments, &[]);
+    assert_eq!(refused.status.code(), Some(2));
+    let said = stderr(&refused);
+    assert!(
+        said.contains("--to must have no unknown parameter"),
+        "{said}"
+    );
+    assert!(!said.contains("rahasia"), "{said}");
 }
 
 #[test]
@@ -154,9 +221,19 @@ fn a_setting_without_effect_stops_the_start_and_one_of_others_is_noted() {
     ] {
         assert!(told.contains(rule), "{told}");
     }
-    let misspelt = [("OTEL_EXPORTER_OTLP_ENDPIONT", "http://127.0.0.1:4318")];
+    let misspelt = [
+        ("OTEL_EXPORTER_OTLP_ENDPIONT", "http://127.0.0.1:4318"),
+        ("DATA_DIR", "elsewhere"),
+        ("DERMAGA_PROVISIONER", "directory"),
+        ("KUBECONFIG", "/etc/kubeconfig"),
+    ];
     let shown = dermaga(folder.path(), &["config"], &misspelt);
     assert!(shown.status.success(), "{}", stderr(&shown));
-    let note = "did you mean OTEL_EXPORTER_OTLP_ENDPOINT?";
-    assert!(stderr(&shown).contains(note), "{}", stderr(&shown));
+    for note in [
+        "did you mean OTEL_EXPORTER_OTLP_ENDPOINT?",
+        "DATA_DIR: is not read by this server; did you mean DERMAGA_DATA_DIR?",
+        "KUBECONFIG: has no effect with DERMAGA_PROVISIONER=directory (environment)",
+    ] {
+        assert!(stderr(&shown).contains(note), "{}", stderr(&shown));
+    }
 }

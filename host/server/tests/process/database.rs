@@ -19,8 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Returns the settings of the database in an environment.
 fn set(environment: &[(&str, &str)]) -> Settings {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    // They are for PostgreSQL alone.
+    let server = [("DATABASE_URL", "postgres://dermaga@127.0.0.1/toko")];
+    let environment = server.iter().chain(environment);
     let sources = Sources {
-        environment: environment.iter().map(owned).collect(),
+        environment: environment.map(owned).collect(),
         ..Sources::default()
     };
     config::load(sources).unwrap().config.database

@@ -238,22 +238,28 @@ async fn a_collector_is_asked_with_the_headers_of_exports() {
 async fn a_gateway_is_asked_when_that_is_wanted() {
     let patient = Patient::new().await;
     let base = gateway().await;
+    // A server with a key plays no gateway.
+    let unplayed = ("DERMAGA_PAYMENTS_SANDBOX", "false");
     let good = [
         ("MIDTRANS_SERVER_KEY", KEY),
         ("MIDTRANS_BASE_URL", base.as_str()),
+        unplayed,
     ];
     let report = patient.with(&good, &["--ask-gateway"]).await;
     assert_eq!(report.code, Some(0), "{:#?}", report.findings);
-    let wrong = [("MIDTRANS_SERVER_KEY", "SB-Mid-server-other"), good[1]];
+    let other = ("MIDTRANS_SERVER_KEY", "SB-Mid-server-other");
+    let wrong = [other, good[1], unplayed];
     let report = patient.with(&wrong, &["--ask-gateway"]).await;
     report.blames("gateway", "FAILED", &["MIDTRANS_SERVER_KEY", "401"]);
-    let nowhere = format!("http://{}", free_address());
-    let away = [good[0], ("MIDTRANS_BASE_URL", nowhere.as_str())];
+    let nowhere = format!("http://{}?kunci=gembok", free_address());
+    let away = [good[0], ("MIDTRANS_BASE_URL", nowhere.as_str()), unplayed];
     let report = patient.with(&away, &["--ask-gateway"]).await;
     report.blames("gateway", "FAILED", &["refused"]);
+    let said = format!("{:?}", report.findings);
+    assert!(!said.contains("gembok"), "{said}");
     let report = patient.with(&away, &[]).await;
     assert_eq!(report.code, Some(0), "nothing is asked by itself");
-    let none = [("DERMAGA_PAYMENTS_SANDBOX", "false")];
+    let none = [unplayed];
     let report = patient.with(&none, &[]).await;
     report.blames(
         "gateway",

@@ -97,7 +97,11 @@ async fn what_is_shown_is_documented_and_the_database_is_looked_into() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pool_of_postgresql_is_as_large_as_set() {
     let most = 4;
-    let environment = [("DERMAGA_DATABASE_CONNECTIONS".to_owned(), most.to_string())];
+    let server = "postgres://dermaga@127.0.0.1/toko";
+    let environment = [
+        ("DATABASE_URL".to_owned(), server.to_owned()),
+        ("DERMAGA_DATABASE_CONNECTIONS".to_owned(), most.to_string()),
+    ];
     let sources = Sources {
         environment: environment.into(),
         ..Sources::default()

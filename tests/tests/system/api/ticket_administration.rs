@@ -417,8 +417,9 @@ async fn a_ticket_carries_the_evidence_of_its_instance(desk: Desk) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silence_closes_after_the_days_that_were_set() {
-    let shop =
-        settings::empty_shop(&[("TICKETS_SILENCE_DAYS", "3"), ("JWT_EXPIRES_IN", "30d")]).await;
+    let tokens = ["JWT_EXPIRES_IN", "JWT_REFRESH_EXPIRES_IN"].map(|name| (name, "30d"));
+    let silence = ("TICKETS_SILENCE_DAYS", "3");
+    let shop = settings::empty_shop(&[silence, tokens[0], tokens[1]]).await;
     let customer = shop.customer("tanya@example.com").await;
     let admin = shop.admin().await;
     let [open, answered, writing] = [

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use dermaga_tests::{Answer, Client, Shop, both_engines};
 use reqwest::Method;
 use serde_json::json;
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -75,10 +76,17 @@ async fn connections_are_limited_in_all() {
     let shop = empty_shop(&[
         ("DERMAGA_TRUSTED_PROXIES", "1"),
         ("DERMAGA_MAX_CONNECTIONS", "16"),
-        ("DERMAGA_MAX_CONNECTIONS_PER_ADDRESS", "2"),
         ("DERMAGA_IDLE_TIMEOUT", "1s"),
     ])
     .await;
+    // Settings may not ask for what has no effect there.
+    let nothing = TempDir::new().unwrap();
+    let shop = shop.restart_with(|config| {
+        config.plugins_dir = Some(nothing.path().to_owned());
+        config.templates_dir = Some(nothing.path().to_owned());
+        config.http.connections.most_per_address = 2;
+    });
+    let shop = shop.await.unwrap();
     let mut held = Vec::new();
     for _ in 0..16 {
         held.push(half_a_request(&shop).await);

@@ -130,10 +130,15 @@ async fn drift_is_repaired_at_the_next_resync() {
     }
 }
 
-/// The attempts themselves need a cluster; the server says how long it waits before them.
+/// The attempts themselves need a cluster; the server says how long it waits before them. Here no cluster answers, so
+/// that instances are written into a folder.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_is_mended_and_kept_as_the_settings_say() {
+    let folder = TempDir::new().unwrap();
+    let path = kubeconfig_of(folder.path(), &closed_address());
     let shop = shop(&[
+        ("DERMAGA_PROVISIONER", "auto"),
+        ("KUBECONFIG", path.to_str().unwrap()),
         ("DERMAGA_HEALING_PATIENCE", "90s"),
         ("DERMAGA_HEALTH_HISTORY_DAYS", "10"),
     ])
@@ -158,15 +163,16 @@ async fn health_is_mended_and_kept_as_the_settings_say() {
     }
 }
 
+/// Returns the address of a port that was just closed, which has no listener.
+fn closed_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
 #[tokio::test]
 async fn instances_go_where_the_provisioner_says() {
     let folder = TempDir::new().unwrap();
-    // A port that was just closed has no listener.
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let path = kubeconfig_of(folder.path(), &closed.to_string());
+    let path = kubeconfig_of(folder.path(), &closed_address());
     let path = path.to_str().unwrap();
     for (choice, provisioner) in [
         ("kubernetes", "kubernetes"),

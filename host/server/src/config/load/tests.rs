@@ -1,8 +1,15 @@
 //! Merging of the sources, and every problem found on the way.
 
+mod effects;
 mod together;
 
 use super::*;
+
+/// A mail server and the sender that it needs.
+const SMTP: [(&str, &str); 2] = [
+    ("SMTP_URL", "smtps://mail.example"),
+    ("MAIL_FROM", "toko@example.com"),
+];
 
 const STRONG: &str = "5b1f4e0a93d26a8fbb0c3e5d7f917c1d06e2c47385b0f9d1a6e2c47384b0f9d1";
 

@@ -104,6 +104,6 @@ pub(super) const OF_INSTANCES: &[Setting] = settings! {
         "Whether plans are sold only while a node of the cluster has room for their pods, by requests. Turn it off where nodes are added as pods wait for them."
         => |c, text| c.provisioning.capacity.check = parse::boolean(text)?;
     "DERMAGA_CAPACITY_HEADROOM" "capacity.headroom" (Some("10")):
-        "Percent of each node's allocatable processor and memory that is not sold, from 0 to 90: for updates, and for instances that their owners stopped."
+        "Percent of each node's allocatable processor and memory that is not sold, from 0 to 90: for updates, and for instances that their owners stopped. Needs DERMAGA_CAPACITY_CHECK."
         => |c, text| c.provisioning.capacity.headroom = parse::number(text, &(0..=90))?;
 };

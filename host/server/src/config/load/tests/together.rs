@@ -72,7 +72,11 @@ fn one_mistake_is_one_problem() {
             "DERMAGA_PLUGIN_TRUSTED_KEYS must",
         ),
         (
-            &[("TICKETS_REPLY_ADDRESS", "balas@example.com")],
+            &[
+                SMTP[0],
+                SMTP[1],
+                ("TICKETS_REPLY_ADDRESS", "balas@example.com"),
+            ],
             &[("TICKETS_MAIL_SECRET", "short")],
             "TICKETS_MAIL_SECRET must",
         ),
@@ -168,6 +172,41 @@ fn what_has_no_effect_is_refused() {
         );
     }
     assert!(load(environment(&[("SMTP_CONNECTIONS", "8")])).is_ok());
+}
+
+#[test]
+fn a_name_without_its_beginning_is_a_note() {
+    let loaded = load(environment(&[
+        ("MASTER_KEY", STRONG),
+        ("DATABASE_URI", "postgres://toko:rahasia@db.example/toko"),
+        ("LOG", "debug"),
+        ("SMPT_URL", ""),
+    ]));
+    let notes = loaded.unwrap().notes();
+    let doubt = |name: &str, meant: &str| {
+        format!("{name}: is not read by this server; did you mean {meant}? (environment)")
+    };
+    assert_eq!(
+        notes,
+        [
+            doubt("DATABASE_URI", "DATABASE_URL"),
+            doubt("MASTER_KEY", "DERMAGA_MASTER_KEY"),
+        ]
+    );
+}
+
+#[test]
+fn a_variable_in_the_file_is_proposed_as_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dermaga.toml");
+    std::fs::write(&file, "DERMAGA_LISTEN = \"127.0.0.1:1\"\n").unwrap();
+    let found = problems(Sources {
+        file: Some(file.clone()),
+        ..Sources::default()
+    });
+    let at = file.display();
+    let expected = format!("DERMAGA_LISTEN is not a setting; did you mean listen? ({at}:1)");
+    assert_eq!(found, [expected]);
 }
 
 #[test]
