@@ -20,7 +20,7 @@ use dermaga_shop::{
 };
 use dermaga_tests::{
     Engine, MailServer, Shop,
-    bench::{durable_shop, on_both_engines},
+    bench::{durable_shop, on_both_engines, resident_kib},
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -55,7 +55,8 @@ async fn measure(engine: Engine) {
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(before.elapsed() < Duration::from_secs(600), "it stopped");
         if server.taken() >= MAILS / 10 {
-            memory.push(resident());
+            // The server and the mail server are in this process.
+            memory.push(resident_kib());
         }
     }
     let rate = MAILS as f64 / before.elapsed().as_secs_f64();
@@ -111,12 +112,4 @@ async fn write_messages(shop: &Shop, readers: &[Uuid]) -> Instant {
     }
     conn.commit().await.unwrap();
     Instant::now()
-}
-
-/// Returns the resident memory of this process, server and mail server included, in KiB.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let words = line.unwrap_or_default().split_whitespace().next();
-    words.unwrap_or_default().parse().unwrap()
 }

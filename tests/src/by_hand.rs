@@ -2,6 +2,8 @@
 //! the fewest possible round trips. A lower bound for any redemption on the same tables. Beside it the
 //! smallest durable commit there is: one row.
 
+mod renewals;
+
 use std::sync::Arc;
 
 use dermaga_shop::{
@@ -13,6 +15,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use uuid::Uuid;
+
+pub use renewals::{Model, Renewer};
 
 /// Statements in the order of a redemption. `{number}` and `{postings}` differ by engine.
 const STATEMENTS: [&str; 8] = [

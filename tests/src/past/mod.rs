@@ -148,6 +148,28 @@ pub async fn fill(url: &str, size: Size) {
     println!("  filled in {} s", begun.elapsed().as_secs());
 }
 
+/// Fills the database of a shop that has just begun with so many customers, each with credit and a subscription that
+/// is paid for ten days more. That of a customer has the same number.
+///
+/// # Panics
+/// When the database refuses, or no administrator is there.
+pub async fn subscribers(db: &Db, number: u32) {
+    let size = Size {
+        customers: number,
+        transactions: number,
+        of_biggest: 1,
+        decisions: 1,
+        subscriptions: number,
+    };
+    rows::people(db, size).await;
+    Box::pin(money::credit(db, number)).await;
+    rows::running(db, size).await;
+    db.optimize().await.unwrap();
+    if words::is_postgres(db) {
+        words::run(db, "ANALYZE".to_owned()).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -94,6 +94,28 @@ pub(super) async fn post(db: &Db, size: Size) {
     }
 }
 
+/// Tops up the wallet of each customer once.
+pub(super) async fn credit(db: &Db, customers: u32) {
+    let clock = Clock::system();
+    for first in (1..=customers).step_by(TOGETHER as usize) {
+        let mut conn = db.begin().await.unwrap();
+        for customer in first..=customers.min(first + TOGETHER - 1) {
+            let (movement, new) = Act {
+                customer,
+                number: customer,
+                place: 0,
+            }
+            .top_up();
+            let mut wallet = wallet::lock(&mut conn, user(customer)).await.unwrap();
+            let key = format!("credit-{customer}");
+            ledger::post(&mut conn, &clock, &mut wallet, &movement, &key, new)
+                .await
+                .unwrap();
+        }
+        conn.commit().await.unwrap();
+    }
+}
+
 impl Act {
     fn draft(&self, size: Size) -> (Movement, NewTransaction) {
         match self.place % CYCLE {

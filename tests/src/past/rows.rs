@@ -1,6 +1,7 @@
 //! Rows that nothing is posted for, and those that follow from transactions.
 
 mod rest;
+mod running;
 
 use chrono::TimeDelta;
 use dermaga_shop::{
@@ -66,6 +67,13 @@ pub(super) async fn before_money(db: &Db, size: Size) {
     filling.instances().await;
     filling.events_of_instances().await;
     filling.health().await;
+}
+
+/// A subscription of each customer that runs, and what it refers to.
+pub(super) async fn running(db: &Db, size: Size) {
+    let filling = Filling::new(db, size);
+    filling.decisions().await;
+    filling.running().await;
 }
 
 /// Rows that refer to transactions, and those of the rest of a shop.

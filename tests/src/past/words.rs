@@ -15,7 +15,8 @@ pub(super) struct Rows<'a> {
     joined: &'static str,
 }
 
-const fn is_postgres(db: &Db) -> bool {
+/// Returns true for PostgreSQL.
+pub(super) const fn is_postgres(db: &Db) -> bool {
     matches!(db, Db::Postgres(_))
 }
 
