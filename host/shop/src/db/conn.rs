@@ -87,7 +87,8 @@ impl Conn {
         }
     }
 
-    fn note(&mut self, file: &'static str, line: u32, sql: &str) {
+    /// Notes a statement of this place.
+    pub(super) fn note(&mut self, file: &'static str, line: u32, sql: &str) {
         self.raising.note(sql);
         if let Some(recorder) = &self.recorder {
             recorder.note(file, line, sql);

@@ -134,7 +134,7 @@ pub struct List {
     pub order: &'static str,
 }
 
-/// Fetches a page: its rows, then the number of all rows of the filter.
+/// Fetches a page: its rows, then the number of all rows of the filter, unless the page shows it.
 ///
 /// # Errors
 /// When the database refuses.
@@ -147,8 +147,11 @@ pub fn fetch_page<'c, T: Row>(
 ) -> impl Future<Output = sqlx::Result<Page<T>>> + Send {
     let place = Location::caller();
     async move {
-        let items = Select::part(list, filter, part).fetch(conn, place).await?;
-        let total = Select::count(list, filter).number(conn, place).await?;
+        let rows = Select::part(list, filter, part);
+        let items: Vec<T> = rows.fetch(conn, place).await?;
+        let is_last = i64::try_from(items.len()).is_ok_and(|found| found < part.limit);
+        let end = end(part.offset, items.len()).filter(|_| is_last);
+        let total = length(conn, list, filter, end, place).await?;
         Ok(Page { items, total })
     }
 }
@@ -183,7 +186,8 @@ pub fn fetch_span<'c, T: Row, K: Value + 'c>(
         let has_more = items.len() > wanted;
         items.truncate(wanted);
         let total = if is_page {
-            Some(Select::count(list, &filter).number(conn, caller).await?)
+            let end = end(part.offset, items.len()).filter(|_| !has_more);
+            Some(length(conn, list, &filter, end, caller).await?)
         } else {
             None
         };
@@ -193,6 +197,29 @@ pub fn fetch_span<'c, T: Row, K: Value + 'c>(
             has_more,
         })
     }
+}
+
+/// Returns the length of a list of which this was the end; `None` where nothing was found, as it may end before.
+fn end(offset: i64, found: usize) -> Option<i64> {
+    let found = i64::try_from(found).ok()?;
+    (found > 0 || offset == 0).then(|| offset.saturating_add(found))
+}
+
+/// Counts a list, unless its end was read.
+async fn length(
+    conn: &mut Conn,
+    list: List,
+    filter: &Filter<'_>,
+    end: Option<i64>,
+    place: &Location<'static>,
+) -> sqlx::Result<i64> {
+    let count = Select::count(list, filter);
+    let Some(end) = end else {
+        return count.number(conn, place).await;
+    };
+    // Other pages of the list send it: those who look at all statements look at this one, too.
+    conn.note(place.file(), place.line(), &count.text);
+    Ok(end.min(MOST_COUNTED + 1))
 }
 
 /// Fetches all rows of a filter; `tail` is the text after its conditions, as `ORDER BY columns`.

@@ -47,6 +47,19 @@ async fn a_page_is_a_part_and_counts_the_whole() {
 }
 
 #[tokio::test]
+async fn pages_tell_the_length_of_the_list_with_and_without_its_end() {
+    let (_db, mut conn) = market().await;
+    for (offset, limit) in [(0, 5), (0, 4), (2, 3), (3, 1), (4, 2), (9, 2)] {
+        let (filter, part) = (Filter::default(), Part { offset, limit });
+        let found = fetch_page(&mut conn, FRUITS, &filter, part).await;
+        let found: Page<(String,)> = found.unwrap();
+        assert_eq!(found.total, 4, "{limit} after {offset}");
+    }
+    let ends = (end(0, 0), end(20, 3), end(20, 0));
+    assert_eq!(ends, (Some(0), Some(23), None));
+}
+
+#[tokio::test]
 async fn every_condition_gets_its_own_value() {
     let (_db, mut conn) = market().await;
     let filter = Filter::of("weight < ?", 4)
