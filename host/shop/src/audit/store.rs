@@ -65,6 +65,8 @@ pub(super) async fn list(
         .with_some("e.subject = ?", wanted.subject)
         .with_some("e.created_at >= ?", wanted.from)
         .with_some("e.created_at < ?", wanted.until)
+        // For the index of reasons, which has those alone.
+        .and_some(wanted.reason.map(|_| "e.reason IS NOT NULL"))
         .containing(&["e.reason"], wanted.reason);
     let place = "(e.created_at, e.id) < (?, ?)";
     fetch_span(conn, EVENTS, place, filter, span).await

@@ -1,7 +1,8 @@
 //! Tests of the lists and statistics of wallets and transactions, for administrators.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dermaga_tests::{Shop, both_engines};
+use dermaga_shop::ids::UserId;
+use dermaga_tests::{Shop, both_engines, entries};
 use serde_json::json;
 
 use super::wallet::{REASON, change, id_nobody, id_of};
@@ -10,11 +11,51 @@ both_engines!(
     Shop,
     [
         administrators_find_wallets_and_transactions,
+        a_smallest_amount_is_found_among_few_and_many,
         all_wallets_together,
         statistics_count_the_running_period,
         filters_know_every_word
     ]
 );
+
+/// Few transactions of a smallest amount are found by the index of amounts, and many in the list.
+async fn a_smallest_amount_is_found_among_few_and_many(shop: Shop) {
+    let admin = shop.admin().await;
+    let customer = shop
+        .customer_with_credit("sedikit@example.com", 70_000)
+        .await;
+    let id: UserId = id_of(&customer).await.parse().unwrap();
+    entries::post(&shop.state().db, shop.clock(), &[id], "kecil", 510).await;
+    for (query, total) in [
+        ("minAmount=70001", 0),
+        ("minAmount=70000", 1),
+        ("minAmount=6", 1),
+        ("minAmount=6&type=TOP_UP", 0),
+        ("minAmount=5", 511),
+        ("minAmount=5&type=TOP_UP", 510),
+        ("minAmount=5&page=26", 511),
+        ("minAmount=5&page=27", 511),
+    ] {
+        let path = format!("/api/admin/transactions?{query}");
+        let found = admin.get(&path).await;
+        assert_eq!(found.body["pagination"]["totalItems"], total, "{query}");
+    }
+    let path = "/api/admin/transactions?minAmount=5&limit=2";
+    let first = admin.get(path).await;
+    let cursor = first.body["pagination"]["nextCursor"].as_str().unwrap();
+    let next = admin.get(&format!("{path}&cursor={cursor}")).await;
+    let number = |row: usize| {
+        let (from, row) = if row < 2 {
+            (&first, row)
+        } else {
+            (&next, row - 2)
+        };
+        let number = from.body["data"][row]["number"].as_str().unwrap();
+        number.trim_start_matches("TXMP-").parse::<i64>().unwrap()
+    };
+    let newest = number(0);
+    assert_eq!([1, 2, 3].map(number), [newest - 1, newest - 2, newest - 3]);
+}
 
 /// Lists of all wallets and transactions have filters, and are for administrators only.
 async fn administrators_find_wallets_and_transactions(shop: Shop) {

@@ -8,16 +8,16 @@ use super::super::{
 };
 use crate::{
     db::{
-        Conn, Filter, List, Page, Part, Span, Walked, fetch_page, fetch_span, fetch_where,
-        find_where,
+        Conn, Filter, List, Page, Part, Span, Walked, fetch_first, fetch_page, fetch_span,
+        fetch_where, find_where,
     },
     fetch_one,
     ids::UserId,
     money::Rupiah,
 };
 
-/// Amount from which on transactions have an index of their own.
-const LARGE: Rupiah = Rupiah::new(1_000_000);
+/// Transactions that a smallest amount names one by one; more of them are met soon in the list itself.
+const MOST_NAMED: usize = 500;
 
 impl WalletOrder {
     const fn sql(self) -> &'static str {
@@ -148,14 +148,43 @@ pub(in crate::wallet) async fn any_transactions(
                 .map(|_| "t.status <> 'COMPLETED'"),
         )
         .with_some("t.created_at >= ?", wanted.from)
-        .with_some("t.created_at < ?", wanted.to)
-        .with_some("abs(t.amount) >= ?", wanted.min_amount)
-        .and_some(
-            wanted
-                .min_amount
-                .filter(|least| *least >= LARGE)
-                .map(|_| "abs(t.amount) >= 1000000"),
-        );
+        .with_some("t.created_at < ?", wanted.to);
+    let filter = match wanted.min_amount {
+        None => filter,
+        Some(least) => with_least(conn, filter, least).await?,
+    };
     let place = "(t.created_at, t.number) < (?, ?)";
     fetch_span(conn, TRANSACTIONS, place, filter, span).await
+}
+
+/// Adds a smallest amount, by the index of amounts where only few transactions have it.
+async fn with_least<'v>(
+    conn: &mut Conn,
+    filter: Filter<'v>,
+    least: Rupiah,
+) -> sqlx::Result<Filter<'v>> {
+    let found = largest(conn, least).await?;
+    if found.len() <= MOST_NAMED {
+        return Ok(filter.with_any("t.number", found));
+    }
+    // SQLite would use the index here, too, and sort all that it finds; the sign keeps it from that.
+    let condition = if conn.is_postgres() {
+        "abs(t.amount) >= ?"
+    } else {
+        "+abs(t.amount) >= ?"
+    };
+    Ok(filter.with(condition, least))
+}
+
+/// The largest transactions of a smallest amount, one more than are [named](MOST_NAMED).
+async fn largest(conn: &mut Conn, least: Rupiah) -> sqlx::Result<Vec<TransactionNumber>> {
+    let filter = Filter::of("abs(t.amount) >= ?", least);
+    let (select, tail) = (
+        "SELECT t.number FROM transactions t",
+        "ORDER BY abs(t.amount) DESC",
+    );
+    let limit = i64::try_from(MOST_NAMED).unwrap_or(i64::MAX);
+    let rows = fetch_first(conn, select, &filter, tail, limit.saturating_add(1));
+    let rows: Vec<(TransactionNumber,)> = rows.await?;
+    Ok(rows.into_iter().map(|(number,)| number).collect())
 }
