@@ -7,6 +7,7 @@ pub mod check;
 pub mod colour;
 #[cfg(test)]
 mod guide;
+pub mod letters;
 pub mod new;
 pub mod open;
 pub mod render;

@@ -41,6 +41,7 @@ async fn list(State(state): State<AppState>, customer: Customer) -> Reply<Vec<Ap
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewToken {
     /// Purpose of the token, for its owner to read.
+    #[serde(deserialize_with = "dermaga_shop::text::typed_line")]
     #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 80, example = "pipeline")]
     name: String,

@@ -250,6 +250,7 @@ enum CancelAt {
 #[derive(Debug, Default, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CancelRequest {
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(inner(length(chars, max = 500), custom(dermaga_shop::text::prose)))]
     #[schema(max_length = 500)]
     reason: Option<String>,

@@ -54,7 +54,7 @@ struct WebhookRequest {
     /// Purpose of the endpoint, for people to read.
     #[garde(length(chars, max = 200), custom(dermaga_shop::text::prose))]
     #[schema(max_length = 200)]
-    #[serde(default)]
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_prose")]
     description: String,
     /// Kinds of events; all, also those that come later, when it is empty or absent.
     #[garde(length(max = 50))]
@@ -71,6 +71,7 @@ struct WebhookPatch {
     #[garde(inner(length(chars, min = 1, max = 500)))]
     #[schema(min_length = 1, max_length = 500)]
     url: Option<String>,
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(inner(length(chars, max = 200), custom(dermaga_shop::text::prose)))]
     #[schema(max_length = 200)]
     description: Option<String>,

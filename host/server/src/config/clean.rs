@@ -18,7 +18,9 @@ pub(super) fn clean(text: &str) -> Result<Cleaned, String> {
     let trimmed = text.trim_matches(is_blank);
     let inner = unquoted(trimmed);
     let value = inner.map_or(trimmed, |inner| inner.trim_matches(is_blank));
-    if let Some((at, letter)) = value.chars().enumerate().find(|(_, c)| is_refused(*c)) {
+    let judged = text::judged(value).into_iter().enumerate();
+    let mut refused = judged.filter(|(_, (letter, is_idle))| *is_idle || is_refused(*letter));
+    if let Some((at, (letter, _))) = refused.next() {
         let name = name_of(letter);
         return Err(format!("must not contain {name} (character {})", at + 1));
     }
@@ -51,9 +53,7 @@ fn unquoted(text: &str) -> Option<&str> {
 }
 
 fn is_refused(letter: char) -> bool {
-    letter.is_control()
-        || letter == char::REPLACEMENT_CHARACTER
-        || (text::is_invisible(letter) && !text::joins(letter))
+    letter.is_control() || letter == char::REPLACEMENT_CHARACTER
 }
 
 fn name_of(letter: char) -> String {
@@ -114,6 +114,8 @@ mod tests {
             ("a\u{1b}[0m", "the control character U+001B"),
             ("\u{feff}a", "the invisible character U+FEFF"),
             ("a\u{200b}", "the invisible character U+200B"),
+            ("a\u{200d}b", "the invisible character U+200D"),
+            ("a\u{e000}", "the invisible character U+E000"),
             ("a\u{fffd}", "bytes that are not UTF-8"),
         ] {
             let message = clean(text).unwrap_err();

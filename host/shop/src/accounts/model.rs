@@ -175,7 +175,7 @@ pub fn parse_phone(text: &str) -> Result<String, String> {
 /// A sentence that completes "avatar ...".
 pub fn parse_avatar(text: &str) -> Result<String, String> {
     let wrong = || "must be an https address of at most 2048 characters".to_owned();
-    let uri: http::Uri = text::tidy(text).parse().map_err(|_| wrong())?;
+    let uri: http::Uri = text::identifier(text)?.parse().map_err(|_| wrong())?;
     let host = uri
         .authority()
         .filter(|authority| !authority.as_str().contains('@'))
@@ -209,6 +209,7 @@ mod tests {
             "sari@",
             "@example.com",
             "a b@example.com",
+            "sari\u{202e}@example.com",
             &format!("{}@example.com", "a".repeat(250)),
         ] {
             assert!(Email::parse(wrong).is_err(), "{wrong}");
@@ -248,6 +249,7 @@ mod tests {
             "javascript:alert(1)",
             "/a.png",
             "https://u:p@example.com/",
+            "https://example.com/a\u{202e}gpj.png",
         ] {
             assert!(parse_avatar(wrong).is_err(), "{wrong}");
         }

@@ -96,7 +96,7 @@ fn is_after(
 pub struct NewCoupon {
     #[garde(skip)]
     pub(super) code: CouponCode,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::text::typed_prose")]
     #[garde(length(chars, max = 200), custom(crate::text::prose))]
     #[schema(max_length = 200)]
     pub(super) description: String,

@@ -4,19 +4,66 @@
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::{
-    is_blank, is_idle, placed, separates, shown, tidy, turns, turns_passages, visible_length,
+    is_blank, is_invisible, is_unseen, judged, separates, shown_line, shown_prose, tidy, turns,
+    turns_passages, visible_length,
 };
 
 /// Rule that a text breaks whose letters are not read in the order in which they are written.
 const TURNED: &str = "must not have characters that turn the direction of the text";
+/// Rule that an identifier breaks which is another one without what cannot be seen of it.
+const HIDDEN: &str = "must not have characters that print nothing";
+/// Rule that a text breaks of which nothing is seen.
+const UNSEEN: &str = "must have at least one character that can be seen";
+
+/// Returns what identifies something, without the blanks around it and the marks that come along when a text is
+/// copied from a page or a list of contacts, and that change nothing of how it is read.
+///
+/// # Errors
+/// When it has others that print nothing: without them it would be another one than was typed.
+fn as_typed(text: &str) -> Result<&str, String> {
+    let comes_along = |letter: char| {
+        letter.is_whitespace()
+            || matches!(
+                letter,
+                '\u{200b}'
+                    | '\u{200e}'
+                    | '\u{202a}'
+                    | '\u{202c}'
+                    | '\u{2060}'
+                    | '\u{2066}'
+                    | '\u{2068}'
+                    | '\u{2069}'
+                    | '\u{feff}'
+            )
+    };
+    let typed = text.trim_matches(comes_along);
+    if typed.chars().any(is_invisible) {
+        return Err(HIDDEN.to_owned());
+    }
+    Ok(typed)
+}
+
+/// Returns an identifier with compatibility forms, hyphens and blanks folded, as [`tidy`] does.
+///
+/// # Errors
+/// When a character within it prints nothing.
+pub fn identifier(text: &str) -> Result<String, String> {
+    as_typed(text).map(tidy)
+}
 
 /// An e-mail address in lower case.
 ///
 /// # Errors
 /// When it is none.
 pub fn email(text: &str) -> Result<String, String> {
-    let email = tidy(text).to_lowercase();
-    if email.len() > 254 || garde::rules::email::parse_email(&email).is_err() {
+    let typed = as_typed(text)?;
+    // Letters of full width are the same ones; any other that is folded makes another address.
+    let is_kept = |letter: char| letter.is_ascii() || matches!(letter, '\u{ff01}'..='\u{ff5e}');
+    let email = tidy(typed).to_ascii_lowercase();
+    if !typed.chars().all(is_kept)
+        || email.len() > 254
+        || garde::rules::email::parse_email(&email).is_err()
+    {
         return Err("must be an e-mail address, such as sari@example.com".into());
     }
     Ok(email)
@@ -31,7 +78,7 @@ pub fn phone(text: &str) -> Result<String, String> {
         "must be an Indonesian mobile number, such as 0812-3456-7890 or +62 812 3456 7890"
             .to_owned()
     };
-    let mut compact = tidy(text);
+    let mut compact = identifier(text)?;
     compact.retain(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')'));
     let national = ["+62", "62", "0"]
         .iter()
@@ -48,16 +95,16 @@ pub fn phone(text: &str) -> Result<String, String> {
     Ok(format!("+62{national}"))
 }
 
-/// A name of 1 to 100 characters, without those that print nothing. Joiners inside a word stay where they have
-/// something to join: Persian and Indic names need them.
+/// A name of 1 to 100 characters, without those that print nothing. Joiners stay where they have something to join:
+/// Persian and Indic names need them.
 ///
 /// # Errors
 /// When nothing of it is seen, it is too long, or has control characters.
 pub fn name(text: &str) -> Result<String, String> {
     let folded: String = text.nfkc().collect();
-    let folded = shown(&folded);
-    if is_blank(&folded) {
-        return Err("must have at least one character that can be seen".into());
+    let folded = shown_line(&folded);
+    if is_unseen(&folded) {
+        return Err(UNSEEN.to_owned());
     }
     if folded.trim().chars().any(char::is_control) {
         return Err("must be one line, without control characters".into());
@@ -78,7 +125,7 @@ pub fn name(text: &str) -> Result<String, String> {
 /// # Errors
 /// When it is none.
 pub fn code(text: &str) -> Result<String, String> {
-    let code = tidy(text).to_ascii_uppercase();
+    let code = identifier(text)?.to_ascii_uppercase();
     let allowed = |byte: u8| {
         byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
     };
@@ -92,10 +139,13 @@ pub fn code(text: &str) -> Result<String, String> {
 /// A rule of garde: a text of any number of lines, which is shown as it is written and may be empty.
 ///
 /// # Errors
-/// When a passage of it is turned.
+/// When a passage of it is turned, or another character prints nothing and is of no use.
 pub fn prose(text: &str, (): &()) -> garde::Result {
     if text.chars().any(turns_passages) {
         return Err(garde::Error::new(TURNED));
+    }
+    if shown_prose(text) != text {
+        return Err(garde::Error::new(HIDDEN));
     }
     Ok(())
 }
@@ -118,9 +168,8 @@ pub fn namespace(text: &str) -> Result<(), String> {
 /// # Errors
 /// When nothing can.
 pub fn label(text: &str, (): &()) -> garde::Result {
-    if is_blank(text) {
-        let message = "must have at least one character that can be seen";
-        return Err(garde::Error::new(message));
+    if is_unseen(text) {
+        return Err(garde::Error::new(UNSEEN));
     }
     Ok(())
 }
@@ -138,7 +187,8 @@ pub fn title(text: &str, (): &()) -> garde::Result {
         return Err(garde::Error::new(TURNED));
     }
     let ends_line = |letter: char| letter.is_control() || separates(letter);
-    if text.chars().any(ends_line) || placed(text).any(is_idle) {
+    let is_hidden = judged(text).iter().any(|(_, is_idle)| *is_idle);
+    if text.chars().any(ends_line) || is_hidden {
         let message = "must be one line, without characters that print nothing";
         return Err(garde::Error::new(message));
     }
@@ -184,6 +234,65 @@ mod tests {
         assert_eq!(name(&"é".repeat(100)).unwrap().chars().count(), 100);
     }
 
+    /// Without what cannot be seen, or with another letter in the place of one, it would be another one than was typed.
+    #[test]
+    fn an_identifier_is_never_another_one_than_was_typed() {
+        for hidden in [
+            '\u{ad}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{202a}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{3164}',
+            '\u{feff}',
+            '\u{e0041}',
+            '\u{e000}',
+            '\u{fdd0}',
+            '\u{ffff}',
+        ] {
+            for refused in [
+                email(&format!("sa{hidden}ri@example.com")),
+                phone(&format!("0812{hidden}34567890")),
+                code(&format!("HEMAT{hidden}10")),
+                identifier(&format!("https://a.example/{hidden}b")),
+            ] {
+                assert_eq!(refused.unwrap_err(), HIDDEN, "{hidden:?}");
+            }
+        }
+        // Marks that turn the text do not come along.
+        for turned in ['\u{202b}', '\u{202d}', '\u{202e}', '\u{2067}', '\u{200f}'] {
+            assert!(email(&format!("{turned}sari@example.com")).is_err());
+            assert!(phone(&format!("081234567890{turned}")).is_err());
+        }
+        for other in [
+            "\u{fb01}sh@example.com",
+            "\u{212a}artika@example.com",
+            "sari\u{2013}dewi@example.com",
+            "s\u{430}ri@example.com",
+        ] {
+            assert!(email(other).is_err(), "{other:?}");
+        }
+        let wide = "ｓａｒｉ＠example.com";
+        assert_eq!(email(wide).unwrap(), "sari@example.com");
+    }
+
+    #[test]
+    fn names_in_all_scripts_stay_as_they_are_written() {
+        for written in [
+            // Malayalam and Persian, with a joiner at the end of a word
+            "\u{d05}\u{d35}\u{d28}\u{d4d}\u{200d}",
+            "\u{62e}\u{627}\u{646}\u{647}\u{200c} Sari",
+            "\u{845b}\u{e0100}\u{57ce}",
+            "\u{1820}\u{180b}\u{1828}",
+            "Alba \u{1f3f4}\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}",
+        ] {
+            assert_eq!(name(written).unwrap(), written);
+            title(written, &()).unwrap();
+            prose(written, &()).unwrap();
+        }
+    }
+
     #[test]
     fn a_title_is_read_in_one_direction() {
         title("Basis data", &()).unwrap();
@@ -221,6 +330,8 @@ mod tests {
             '\u{feff}',
             '\u{fff9}',
             '\u{e0041}',
+            '\u{e000}',
+            '\u{ffff}',
             '\n',
             '\t',
             '\u{7}',
@@ -252,6 +363,11 @@ mod tests {
             let told = format!("A reason that is long enough: {turned}");
             assert_eq!(reason(&told, &()).unwrap_err().message(), TURNED);
         }
+        for hidden in ["a\u{e000}b", "\u{645}\u{200c}\u{200c}\u{62e}", "a\u{fffe}"] {
+            assert_eq!(prose(hidden, &()).unwrap_err().message(), HIDDEN);
+        }
+        assert!(label(&"\u{301}".repeat(20), &()).is_err());
+        assert!(reason(&"\u{301}".repeat(20), &()).is_err());
     }
 
     #[test]
@@ -262,6 +378,9 @@ mod tests {
             "\u{200b}\u{200d}",
             "\u{3164}",
             "\u{2800}",
+            "\u{e000}\u{ffff}",
+            &"\u{301}".repeat(20),
+            "\u{301} \u{302}",
             "a\nb",
             &"a".repeat(101),
         ] {

@@ -218,7 +218,7 @@ fn body_of(mail: &Message<'_>) -> Result<String> {
     let written = quoted::without(&texts::lines(&whole));
     let is_odd = |letter: char| letter.is_control() && letter != '\n' && letter != '\t';
     let plain: String = written.chars().filter(|letter| !is_odd(*letter)).collect();
-    if text::is_blank(&plain) {
+    if text::is_unseen(&plain) {
         let message = "has no text that was written for this answer: send text, not HTML alone";
         return Err(Error::invalid("body", message));
     }

@@ -16,7 +16,7 @@ const LONGEST_NAME: usize = 100;
 /// # Errors
 /// `VALIDATION_FAILED`.
 pub fn subject(given: &str) -> Result<String> {
-    let subject = text::shown(given);
+    let subject = text::shown_line(given);
     let subject = subject.trim();
     let ends_line = |c: char| c.is_control() || text::separates(c);
     if subject.chars().any(ends_line) {
@@ -42,14 +42,10 @@ pub fn message(given: &str) -> Result<String> {
     bounded("message", &lines(given), MESSAGE)
 }
 
-/// Writes the ends of lines in one way, as forms send CR and LF, and leaves out what turns passages. Numbers that
-/// are pasted from lists of contacts often have such characters around them.
+/// Writes the ends of lines in one way, as forms send CR and LF, and leaves out what prints nothing and is of no use.
+/// Numbers that are pasted from lists of contacts often have such characters around them.
 pub(super) fn lines(given: &str) -> String {
-    let straight: String = given
-        .chars()
-        .filter(|c| !text::turns_passages(*c))
-        .collect();
-    straight
+    text::shown_prose(given)
         .replace("\r\n", "\n")
         .replace('\r', "\n")
         .trim()
@@ -79,10 +75,11 @@ fn bounded(field: &str, given: &str, (least, most): (usize, usize)) -> Result<St
 /// Returns the last part of a file's name, without what could deceive its readers.
 pub(super) fn file_name(given: &str) -> String {
     let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
-    let shown = text::tidy(last);
-    let shown = shown.chars().filter(|letter| !letter.is_control());
+    let shown = text::shown_line(last);
+    let ends_line = |letter: char| letter.is_control() || text::separates(letter);
+    let shown = shown.trim().chars().filter(|letter| !ends_line(*letter));
     let name: String = shown.take(LONGEST_NAME).collect();
-    if text::is_blank(&name) {
+    if text::is_unseen(&name) {
         "picture".to_owned()
     } else {
         name
@@ -125,7 +122,11 @@ mod tests {
         let pasted = "Call \u{202a}+62 812\u{202c}, \u{200f}\u{5d0}\u{200b}";
         let kept = "Call +62 812, \u{200f}\u{5d0}\u{200b}";
         assert_eq!(message(pasted).unwrap(), kept);
-        for wrong in ["", " \n ", "\u{200b}", "nul \0", "\u{1b}[31m"] {
+        let private = "It stopped\u{e000} \u{f0b7} today.";
+        assert_eq!(message(private).unwrap(), "It stopped  today.");
+        let marks = "\u{301}".repeat(20);
+        assert!(description(&marks).is_err() && subject(&marks).is_err());
+        for wrong in ["", " \n ", "\u{200b}", "nul \0", "\u{1b}[31m", &marks] {
             assert!(message(wrong).is_err(), "{wrong:?}");
         }
     }
@@ -140,6 +141,15 @@ mod tests {
             ("photo\u{202e}gnp.exe", "photognp.exe"),
             ("", "picture"),
             ("\u{200b}", "picture"),
+            ("\u{301}\u{302}", "picture"),
+            (
+                "\u{646}\u{645}\u{627}\u{200c}.png",
+                "\u{646}\u{645}\u{627}.png",
+            ),
+            (
+                "\u{645}\u{6cc}\u{200c}\u{62e}.png",
+                "\u{645}\u{6cc}\u{200c}\u{62e}.png",
+            ),
         ] {
             assert_eq!(file_name(given), kept, "{given:?}");
         }

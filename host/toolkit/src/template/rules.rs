@@ -11,11 +11,13 @@ use super::{
     fields::{expected, nearest},
     terms::TERMS,
 };
+use crate::letters::{is_unseen, separates, shown_line, shown_prose, turns, turns_passages};
 
 const TURNED: &str =
     "it has invisible characters that turn the direction of the text; leave them out";
+const HIDDEN: &str = "it has line breaks or invisible characters; leave them out";
 
-/// Accepts a text of 1 to `max` characters that is not only white space.
+/// Accepts a text of 1 to `max` characters, of which something can be seen.
 pub(super) fn text(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
     move |value| {
         let text = value
@@ -23,7 +25,7 @@ pub(super) fn text(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String
             .ok_or_else(|| expected("a text", value))?
             .trim();
         match text.chars().count() {
-            0 => Err("it is empty; write a text".into()),
+            _ if is_unseen(text) => Err("it is empty; write a text".into()),
             length if length > max => Err(format!(
                 "it has {length} characters; at most {max} are allowed"
             )),
@@ -32,33 +34,32 @@ pub(super) fn text(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String
     }
 }
 
-/// Accepts a text as [`text`] does, of any number of lines, in which no passage is turned.
+/// Accepts a text as [`text`] does, of any number of lines, in which no passage is turned and no character prints
+/// nothing to no use.
 pub(super) fn prose(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
-    let turns = |letter: char| matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     move |value| {
         let prose = text(max)(value)?;
-        if prose.chars().any(turns) {
+        if prose.chars().any(turns_passages) {
             return Err(TURNED.into());
+        }
+        if shown_prose(&prose) != prose {
+            return Err("it has invisible characters; leave them out".into());
         }
         Ok(prose)
     }
 }
 
 /// Accepts a line as [`text`] does, without characters that turn its direction or print nothing: it is shown beside
-/// others. The shop refuses them, too, where an administrator changes such a line.
+/// others. Where an administrator types such a line, the shop leaves them out; a file is mended by its author.
 pub(super) fn title(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
-    let turns = |letter: char| matches!(letter, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let hides = |letter: char| {
-        letter.is_control()
-            || matches!(letter, '\u{ad}' | '\u{200b}' | '\u{2028}'..='\u{2029}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
+    let ends_line = |letter: char| letter.is_control() || separates(letter);
     move |value| {
         let name = text(max)(value)?;
         if name.chars().any(turns) {
             return Err(TURNED.into());
         }
-        if name.chars().any(hides) {
-            return Err("it has line breaks or invisible characters; leave them out".into());
+        if name.chars().any(ends_line) || shown_line(&name) != name {
+            return Err(HIDDEN.into());
         }
         Ok(name)
     }

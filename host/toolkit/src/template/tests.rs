@@ -132,12 +132,21 @@ fn a_line_shows_each_of_its_characters_and_no_text_is_turned() {
         ("automation.", "auto\\nmation.", "summary"),
         ("One workflow", "One\u{feff} workflow", "features"),
         ("For builders", "For \u{202e}builders", "description"),
+        ("For builders", "For \u{e000}builders", "description"),
+        ("One workflow", "One\u{3164} workflow", "features"),
+        ("One workflow", "One\u{200d} workflow", "features"),
+        ("One workflow", "One\u{ffff} workflow", "features"),
     ] {
         let found = problems(&changed(&[(from, to)]));
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains(field), "{found:?}");
         assert!(found[0].contains("invisible characters"), "{found:?}");
     }
+    let joined = changed(&[(
+        "One workflow",
+        "\u{645}\u{6cc}\u{200c}\u{62e}\u{200c} workflow",
+    )]);
+    Template::parse("n8n.toml", &joined).unwrap();
     let marked = changed(&[("Connect anything.", "Connect\u{200e} any\u{200b}thing.")]);
     Template::parse("n8n.toml", &marked).unwrap();
 }

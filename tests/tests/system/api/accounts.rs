@@ -63,6 +63,7 @@ async fn registration_is_checked(shop: Shop) {
         ("a@example.com", "short", "Nama"),
         ("a@example.com", "password123", "Nama"),
         ("a@example.com", "kata sandi yang panjang", "\u{200b}"),
+        ("a\u{202e}@example.com", "kata sandi yang panjang", "Nama"),
     ] {
         register(email, password, name)
             .await

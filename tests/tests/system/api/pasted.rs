@@ -42,6 +42,7 @@ both_engines!(
     Shop,
     [
         pasted_texts_are_the_typed_ones,
+        what_identifies_is_refused_with_what_cannot_be_seen,
         filters_take_dates_and_moments,
         a_blank_is_no_value_of_what_has_a_form,
         no_text_holds_the_nul_character,
@@ -49,10 +50,10 @@ both_engines!(
     ]
 );
 
-/// Invisible characters, hyphens of every kind and full-width letters are what they look like.
+/// Hyphens of every kind, full-width letters, and what comes along with a copied text are what they look like.
 async fn pasted_texts_are_the_typed_ones(shop: Shop) {
     let new = json!({
-        "email": "\u{202a}Tempel\u{feff}@Example.com\u{a0}", "password": PASSWORD,
+        "email": "\u{202a}Tempel@Example.com\u{feff}\u{a0}", "password": PASSWORD,
         "name": " Sari\u{a0}\u{200b} Dewi ", "phone": "\u{ff0b}62\u{a0}812\u{2011}3456\u{2013}7890",
         "avatar": "",
     });
@@ -110,6 +111,57 @@ async fn pasted_texts_are_the_typed_ones(shop: Shop) {
         .await
         .data(200);
     assert_eq!(view["code"], "HEMAT-10");
+}
+
+/// Without its invisible characters an address is another one, and so are a code, a number and a host.
+async fn what_identifies_is_refused_with_what_cannot_be_seen(shop: Shop) {
+    let hidden = "must not have characters that print nothing";
+    let new = json!({
+        "email": "moc.elpmaxe@\u{202e}sari@example.com", "password": PASSWORD, "name": "Sari\u{202e}",
+        "phone": "0812\u{200b}34567890", "avatar": "https://cdn.example.com/a\u{202e}gpj.png",
+    });
+    let refused = shop.client().post("/api/auth/register", new).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    let expected = [("avatar", hidden), ("email", hidden), ("phone", hidden)];
+    assert_eq!(told(&refused), expected);
+    for email in ["sari\u{202e}@example.com", "sa\u{feff}ri@example.com"] {
+        let login = json!({ "email": email, "password": PASSWORD });
+        let refused = shop.client().post("/api/auth/login", login).await;
+        assert_eq!(told(&refused), [("email", hidden)]);
+    }
+
+    coupon(&shop).await;
+    let customer = shop.customer("tersembunyi@example.com").await;
+    let code = json!({ "couponCode": "HE\u{200b}MAT-10" });
+    let refused = customer.post("/api/wallet/redeem-coupon", code).await;
+    assert_eq!(told(&refused), [("couponCode", hidden)]);
+    let admin = shop.admin().await;
+    let new = json!({
+        "code": "HE\u{202e}MAT-20", "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 },
+    });
+    let refused = admin.post("/api/admin/coupons", new).await;
+    assert_eq!(told(&refused), [("code", hidden)]);
+
+    // Names are texts: what cannot be seen is left out, and what a script needs stays.
+    let chillu = "\u{d05}\u{d35}\u{d28}\u{d4d}\u{200d}";
+    for (name, kept) in [("Sa\u{202e}ri\u{e000}", "Sari"), (chillu, chillu)] {
+        let changed = customer
+            .put("/api/user/profile", json!({ "name": name }))
+            .await;
+        assert_eq!(changed.data(200)["name"], kept);
+    }
+    let marks = "\u{301}".repeat(20);
+    let refused = customer
+        .put("/api/user/profile", json!({ "name": marks }))
+        .await;
+    refused.fails(400, "VALIDATION_FAILED");
+    let texts = [
+        ("subject", "A question of mine"),
+        ("description", marks.as_str()),
+    ];
+    let refused = customer.post_form("/api/tickets", &texts, &[]).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert!(refused.detail("description").is_some(), "{}", refused.text);
 }
 
 /// A date is a whole day where the shop is, a moment is a moment, in every filter.

@@ -77,16 +77,20 @@ async fn only_a_plan_of_tier_free_costs_nothing(shop: Shop) {
     );
 }
 
-/// A name that reads "exe.gnp" would be shown as "png.exe", and one with a blank of no width as another.
+/// A name that reads "exe.gnp" would be shown as "png.exe", and one with a blank of no width as another. What people
+/// write is kept without such characters, whoever writes it.
 async fn no_name_turns_the_direction_of_the_text(shop: Shop) {
     let admin = shop.admin().await;
     let n8n = service(&admin, "n8n").await;
     for path in [path_of(&n8n), plan_path(&n8n, "basic")] {
+        for (name, kept) in [("Da\u{202e}sar", "Dasar"), ("Ra\u{200b}ya\u{e000}", "Raya")] {
+            let edited = admin.put(&path, because(json!({ "name": name }))).await;
+            assert_eq!(edited.data(200)["name"], kept, "{name:?}");
+        }
         for (name, rule) in [
-            ("Da\u{202e}sar", "must not have characters that turn"),
-            ("Da\u{200b}sar", "must be one line"),
             ("Dasar\nRaya", "must be one line"),
             ("Dasar\u{2028}Raya", "must be one line"),
+            ("\u{301}\u{302}", "must have at least one character"),
         ] {
             let refused = admin.put(&path, because(json!({ "name": name }))).await;
             refused.fails(400, "VALIDATION_FAILED");
@@ -95,9 +99,8 @@ async fn no_name_turns_the_direction_of_the_text(shop: Shop) {
         }
     }
     let turned = because(json!({ "description": "Da\u{202e}sar" }));
-    let refused = admin.put(&path_of(&n8n), turned).await;
-    refused.fails(400, "VALIDATION_FAILED");
-    assert!(refused.detail("description").is_some(), "{}", refused.text);
+    let edited = admin.put(&path_of(&n8n), turned).await.data(200);
+    assert_eq!(edited["description"], "Dasar");
     let texts = [
         ("subject", "\u{202e}A question\u{2066} of\u{200b} mine"),
         ("description", "How do I\u{202e} move my domain?"),

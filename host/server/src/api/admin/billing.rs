@@ -174,6 +174,7 @@ struct GraceRequest {
     #[schema(minimum = 1, maximum = 90)]
     grace_days: u64,
     /// Reason for the audit trail.
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(inner(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason)))]
     #[schema(min_length = 10, max_length = 500)]
     reason: Option<String>,
@@ -201,6 +202,7 @@ async fn set_grace_period(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ExpireRequest {
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,

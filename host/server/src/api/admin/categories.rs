@@ -53,9 +53,11 @@ struct CategoryRequest {
     #[garde(length(chars, min = 2, max = 50))]
     #[schema(min_length = 2, max_length = 50)]
     slug: String,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_line")]
     #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 80)]
     name: String,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(
         length(chars, min = 1, max = 1000),
         custom(dermaga_shop::text::label),
@@ -71,6 +73,7 @@ struct CategoryRequest {
     /// Category above it, which has none above itself; absent for one at the top.
     #[garde(skip)]
     parent_id: Option<CategoryId>,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -106,9 +109,11 @@ async fn create(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CategoryEdit {
+    #[serde(deserialize_with = "dermaga_shop::text::typed_line")]
     #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 80)]
     name: String,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(
         length(chars, min = 1, max = 1000),
         custom(dermaga_shop::text::label),
@@ -124,6 +129,7 @@ struct CategoryEdit {
     /// Category above it, which has none above itself; absent for one at the top.
     #[garde(skip)]
     parent_id: Option<CategoryId>,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,

@@ -102,6 +102,7 @@ struct RepairDriftRequest {
     #[garde(inner(custom(named)))]
     #[schema(max_length = 63, pattern = "^[a-z0-9-]+$", format = "namespace")]
     namespace: Option<String>,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,

@@ -76,6 +76,7 @@ pub(super) struct PlanInput {
     #[garde(length(chars, min = 2, max = 50))]
     #[schema(min_length = 2, max_length = 50)]
     slug: String,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_line")]
     #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 80)]
     name: String,
@@ -102,6 +103,7 @@ pub(super) struct PlanInput {
     #[garde(range(min = 1, max = 1_000_000))]
     #[schema(minimum = 1, maximum = 1_000_000)]
     max_instances_per_user: u32,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_line")]
     #[garde(
         length(min = 1, max = 50),
         inner(length(chars, min = 1, max = 200), custom(dermaga_shop::text::title))
@@ -133,6 +135,7 @@ impl From<PlanInput> for catalog::NewPlan {
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct PlanEdit {
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_line")]
     #[garde(inner(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title)))]
     #[schema(min_length = 1, max_length = 80)]
     name: Option<String>,
@@ -150,6 +153,7 @@ pub(super) struct PlanEdit {
     #[garde(range(min = 0, max = 1_000_000_000))]
     #[schema(minimum = 0, maximum = 1_000_000_000, value_type = Option<i64>)]
     storage_price: Option<Option<i64>>,
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_line")]
     #[garde(inner(
         length(min = 1, max = 50),
         inner(length(chars, min = 1, max = 200), custom(dermaga_shop::text::title))
@@ -161,6 +165,7 @@ pub(super) struct PlanEdit {
     max_instances_per_user: Option<i64>,
     #[garde(dive)]
     resources: Option<Sizes>,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,

@@ -328,6 +328,7 @@ struct ClassRequest {
     #[garde(skip)]
     class: PluginClass,
     /// Reason of at least 10 characters; kept with the audit.
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,

@@ -123,13 +123,16 @@ struct ServiceRequest {
     #[garde(length(chars, min = 3, max = 50))]
     #[schema(min_length = 3, max_length = 50)]
     plugin: String,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_line")]
     #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 80)]
     name: String,
     /// One sentence for lists.
+    #[serde(deserialize_with = "dermaga_shop::text::typed_line")]
     #[garde(length(chars, min = 1, max = 300), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 300)]
     summary: String,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(
         length(chars, min = 1, max = 5000),
         custom(dermaga_shop::text::label),
@@ -158,6 +161,7 @@ struct ServiceRequest {
     #[garde(length(min = 1, max = 5), dive)]
     #[schema(min_items = 1, max_items = 5)]
     plans: Vec<PlanInput>,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -213,12 +217,15 @@ async fn get(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ServiceEdit {
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_line")]
     #[garde(inner(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title)))]
     #[schema(min_length = 1, max_length = 80)]
     name: Option<String>,
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_line")]
     #[garde(inner(length(chars, min = 1, max = 300), custom(dermaga_shop::text::title)))]
     #[schema(min_length = 1, max_length = 300)]
     summary: Option<String>,
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(inner(
         length(chars, min = 1, max = 5000),
         custom(dermaga_shop::text::label),
@@ -232,6 +239,7 @@ struct ServiceEdit {
     #[garde(inner(length(chars, min = 2, max = 50)))]
     #[schema(min_length = 2, max_length = 50)]
     category: Option<String>,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -262,6 +270,7 @@ async fn change(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CatalogReason {
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     pub(super) reason: String,
@@ -315,6 +324,7 @@ struct SaleToggle {
     /// True to sell it; the other of what is, when absent.
     #[garde(skip)]
     active: Option<bool>,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -376,6 +386,7 @@ async fn list_plans(
 struct PlanRequest {
     #[garde(dive)]
     plan: PlanInput,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,

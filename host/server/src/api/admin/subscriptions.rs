@@ -165,6 +165,7 @@ struct GrantRequest {
     #[serde(default)]
     #[garde(skip)]
     skip_credit_check: bool,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -227,6 +228,7 @@ struct EditRequest {
     #[garde(inner(custom(price)))]
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000_000_i64)]
     monthly_price: Option<Rupiah>,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -271,6 +273,7 @@ struct PlanChangeRequest {
     #[serde(default)]
     #[garde(skip)]
     skip_credit_check: bool,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -324,6 +327,7 @@ struct ExtendRequest {
     #[garde(range(min = 1, max = MOST_EXTENSION_DAYS))]
     #[schema(minimum = 1, maximum = 365)]
     days: u64,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -355,6 +359,7 @@ async fn extend(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct EndRequest {
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -383,6 +388,7 @@ struct ForceCancelRequest {
     #[serde(default)]
     #[garde(skip)]
     process_refund: bool,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -440,6 +446,7 @@ struct RefundRequest {
     #[garde(custom(positive))]
     #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_000_i64)]
     amount: Rupiah,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,

@@ -171,6 +171,7 @@ async fn answer(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NoteRequest {
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 1, max = 2000), custom(dermaga_shop::text::label))]
     #[schema(min_length = 1, max_length = 2000)]
     message: String,
@@ -234,6 +235,7 @@ struct BulkCloseRequest {
     #[garde(length(min = 1, max = 100))]
     #[schema(min_items = 1, max_items = 100)]
     ids: Vec<TicketId>,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -266,6 +268,7 @@ struct AssignRequest {
     /// Account of an administrator; none is to take care of it when it is absent.
     #[garde(skip)]
     assignee_id: Option<UserId>,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -302,6 +305,7 @@ async fn assign(
 struct PriorityRequest {
     #[garde(skip)]
     priority: TicketPriority,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -341,12 +345,15 @@ async fn attachment(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CannedAnswerRequest {
+    #[serde(deserialize_with = "dermaga_shop::text::typed_line")]
     #[garde(length(chars, min = 1, max = 100), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 100)]
     title: String,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 1, max = 2000), custom(dermaga_shop::text::label))]
     #[schema(min_length = 1, max_length = 2000)]
     body: String,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,

@@ -238,6 +238,7 @@ struct AdjustmentRequest {
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     amount: i64,
     /// Reason of at least ten characters; the customer can read it.
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(custom(reason_given))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -353,6 +354,7 @@ struct BulkRequest {
     #[schema(min_items = 1, max_items = 100)]
     adjustments: Vec<BulkItem>,
     /// Reason of at least ten characters; the customers can read it.
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(custom(reason_given))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,

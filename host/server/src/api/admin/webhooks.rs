@@ -56,13 +56,14 @@ struct ShopWebhookRequest {
     /// Purpose of the endpoint, for people to read.
     #[garde(length(chars, max = 200), custom(dermaga_shop::text::prose))]
     #[schema(max_length = 200)]
-    #[serde(default)]
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_prose")]
     description: String,
     /// Kinds of events; all, also those that come later, when it is empty or absent.
     #[garde(length(max = 50))]
     #[schema(max_items = 50)]
     #[serde(default)]
     events: Vec<Topic>,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -76,6 +77,7 @@ struct ShopWebhookPatch {
     #[garde(inner(length(chars, min = 1, max = 500)))]
     #[schema(min_length = 1, max_length = 500)]
     url: Option<String>,
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(inner(length(chars, max = 200), custom(dermaga_shop::text::prose)))]
     #[schema(max_length = 200)]
     description: Option<String>,
@@ -86,6 +88,7 @@ struct ShopWebhookPatch {
     /// False to send nothing for now. True also after the shop disabled it.
     #[garde(skip)]
     enabled: Option<bool>,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -99,6 +102,7 @@ struct ShopRotationRequest {
     #[garde(inner(range(min = 0, max = MOST_OVERLAP_HOURS)))]
     #[schema(minimum = 0, maximum = 168, default = 24)]
     overlap_hours: Option<u32>,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,

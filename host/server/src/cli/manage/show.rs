@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use dermaga_shop::{calendar, money::Rupiah, text::is_invisible};
+use dermaga_shop::{calendar, money::Rupiah, text::shown_line};
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -198,8 +198,8 @@ fn written(value: &Value) -> String {
 
 /// Returns a text on one line, without what could steer the terminal or hide: customers wrote some of it.
 fn clean(text: &str) -> String {
-    let shown = text.chars().filter(|letter| !is_invisible(*letter));
-    shown
+    shown_line(text)
+        .chars()
         .map(|letter| match letter {
             '\n' | '\t' => ' ',
             letter if letter.is_control() => '\u{fffd}',
