@@ -25,6 +25,7 @@ use crate::{
     plugin::{Lane, Plugin},
     sniff,
     store::Host,
+    texts::Texts,
     v0_1, v0_2,
 };
 
@@ -45,6 +46,7 @@ pub(crate) fn load(means: &Means<'_>, bytes: &[u8], size: SizeClass) -> Result<P
     sniff::refuse(bytes)?;
     complexity::check(bytes, core.limits.most_memory_bytes())?;
     let world = inspect::world(bytes)?;
+    let texts = Texts::of(bytes)?;
     let digest = Digest::of(bytes);
     let component = compiled(means, digest, bytes)?;
     let guest = Guest {
@@ -63,7 +65,7 @@ pub(crate) fn load(means: &Means<'_>, bytes: &[u8], size: SizeClass) -> Result<P
         let copies = copies.map(|core| copy(&described.lane.guest, core, world));
         copies.collect::<Result<_, _>>()?
     };
-    Ok(described.into_plugin(digest, world, others))
+    Ok(described.into_plugin(digest, (world, texts), others))
 }
 
 /// Links a component with its one import.
@@ -199,16 +201,9 @@ struct Described {
 }
 
 impl Described {
-    fn into_plugin(self, digest: Digest, world: World, others: Vec<Lane>) -> Plugin {
+    fn into_plugin(self, digest: Digest, own: (World, Texts), others: Vec<Lane>) -> Plugin {
         let lanes = PerCore::new(self.lane, others);
-        Plugin::new(
-            digest,
-            self.about,
-            world,
-            self.description,
-            self.usage,
-            lanes,
-        )
+        Plugin::new(digest, self.about, own, self.description, self.usage, lanes)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
     limits::{Limits, SizeClass},
     metadata,
     per_core::PerCore,
+    texts::Texts,
 };
 
 /// Maximum of descriptions remembered for one plugin; a shop has fewer templates for one.
@@ -47,6 +48,7 @@ struct Inner {
     digest: Digest,
     about: About,
     world: World,
+    texts: Texts,
     description: Description,
     /// Descriptions of services by the canonical settings.
     described: Mutex<HashMap<String, Arc<ServiceDescription>>>,
@@ -57,7 +59,7 @@ impl Plugin {
     pub(crate) fn new(
         digest: Digest,
         about: About,
-        world: World,
+        (world, texts): (World, Texts),
         description: Description,
         load_usage: Usage,
         lanes: PerCore<Lane>,
@@ -66,6 +68,7 @@ impl Plugin {
             digest,
             about,
             world,
+            texts,
             description,
             described: Mutex::default(),
             load_usage,
@@ -149,6 +152,11 @@ impl Plugin {
     /// Returns the contract version that the component was built against.
     pub fn contract(&self) -> &'static str {
         self.inner.world.version.as_str()
+    }
+
+    /// Returns its sentences in Indonesian.
+    pub fn texts(&self) -> &Texts {
+        &self.inner.texts
     }
 
     pub fn description(&self) -> &Description {

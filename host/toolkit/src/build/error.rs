@@ -23,6 +23,9 @@ pub enum BuildError {
         "no compiler here can build plugins: {why}. Run this once, then try again:\n\n    {advice}\n"
     )]
     NoToolchain { why: String, advice: String },
+    /// Texts in another language that are not of their form.
+    #[error("{}: {why}", .path.display())]
+    Texts { path: PathBuf, why: String },
     #[error("{command} failed:\n{output}")]
     Command { command: String, output: String },
     #[error("{plugins} did not compile:\n{output}")]

@@ -73,6 +73,7 @@ pub(super) fn read_by_cargo(
         root.join("Cargo.toml"),
         root.join("Cargo.lock"),
     ]);
+    files.extend(one.texts());
     Ok(files)
 }
 
@@ -85,11 +86,11 @@ fn embedded(language: &Language) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-/// Checks that no source was added or removed since, which digests of the old files do not show.
-/// Always true for Rust.
+/// Checks that no source was added or removed since, which digests of the old files do not show. For Rust, these are
+/// texts in other languages alone.
 fn same_files(one: &PluginSource, files: &BTreeSet<PathBuf>) -> bool {
     let now = match one.language {
-        Language::Rust => return true,
+        Language::Rust => return one.texts().is_none_or(|texts| files.contains(&texts)),
         Language::JavaScript { .. } => javascript::files(one),
         Language::C { .. } => c::files(one),
     };
@@ -201,6 +202,13 @@ mod tests {
         assert_eq!(check(&one, folder.path()), None);
         write();
         assert!(check(&one, folder.path()).is_some());
+        fs::write(at("plugin.toml"), "[texts.id]").unwrap();
+        assert_eq!(check(&one, folder.path()), None);
+        write();
+        assert!(check(&one, folder.path()).is_some());
+        fs::remove_file(at("plugin.toml")).unwrap();
+        assert_eq!(check(&one, folder.path()), None);
+        write();
         fs::write(at("x.wasm"), "another").unwrap();
         assert_eq!(check(&one, folder.path()), None);
         fs::remove_file(at("x.wasm")).unwrap();

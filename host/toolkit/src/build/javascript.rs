@@ -90,6 +90,7 @@ fn guarded(one: &PluginSource, entry: &Path) -> Result<PathBuf, BuildError> {
 pub(super) fn files(one: &PluginSource) -> Result<BTreeSet<PathBuf>, BuildError> {
     let mut files = BTreeSet::from([one.manifest()]);
     files.extend(Some(one.folder.join(LOCK)).filter(|lock| lock.is_file()));
+    files.extend(one.texts());
     modules(&one.folder, &mut files)?;
     Ok(files)
 }

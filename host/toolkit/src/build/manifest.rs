@@ -5,11 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dermaga_runtime::contract::Kind;
+use dermaga_runtime::{Texts, contract::Kind};
 use serde::Deserialize;
 use toml::Table;
 
-use super::{error::BuildError, sources::Language};
+use super::{
+    error::BuildError,
+    sources::{Language, PluginSource},
+};
 
 pub(super) const CARGO: &str = "Cargo.toml";
 pub(super) const PACKAGE: &str = "package.json";
@@ -134,6 +137,23 @@ struct PluginManifest {
     name: String,
     kind: Kind,
     language: Written,
+    #[serde(default)]
+    texts: Languages,
+}
+
+/// Contents of a `plugin.toml` beside the manifest of another language.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Beside {
+    texts: Languages,
+}
+
+/// Sentences of a plugin in other languages, by their codes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Languages {
+    #[serde(default)]
+    id: Texts,
 }
 
 #[derive(Debug, Deserialize)]
@@ -147,9 +167,33 @@ fn plugin(text: &str) -> Result<(String, Language), String> {
         name,
         kind,
         language: Written::C,
+        texts: _,
     } = toml::from_str(text).map_err(|error| format!("its {PLUGIN}: {}", error.message()))?;
     file_name(&name)?;
     Ok((name, Language::C { kind }))
+}
+
+/// Reads the texts of a plugin in Indonesian; none when it has no `plugin.toml`.
+pub(super) fn texts(one: &PluginSource) -> Result<Texts, BuildError> {
+    let path = one.folder.join(PLUGIN);
+    if !path.is_file() {
+        return Ok(Texts::default());
+    }
+    let text = fs::read_to_string(&path).map_err(BuildError::reading(&path))?;
+    let languages = match one.language {
+        Language::C { .. } => toml::from_str(&text).map(|own: PluginManifest| own.texts),
+        Language::Rust | Language::JavaScript { .. } => {
+            toml::from_str(&text).map(|own: Beside| own.texts)
+        }
+    };
+    let checked = languages
+        .map_err(|error| error.message().to_owned())
+        .and_then(|Languages { id }| {
+            id.check()
+                .map(|()| id)
+                .map_err(|why| format!("texts.id: {why}"))
+        });
+    checked.map_err(|why| BuildError::Texts { path, why })
 }
 
 /// Checks that a name can be a file's; for Rust, cargo does so itself.
@@ -193,5 +237,44 @@ mod tests {
                 .contains("unknown variant `go`")
         );
         assert!(why(cargo("[package]")).contains("no [package] with a name"));
+    }
+
+    #[test]
+    fn texts_are_in_plugin_toml_in_any_language() {
+        let folder = tempfile::tempdir().unwrap();
+        let texts_of = |language: Language, text: &str| {
+            fs::write(folder.path().join(PLUGIN), text).unwrap();
+            let one = PluginSource {
+                name: "coupon-x".to_owned(),
+                folder: folder.path().to_owned(),
+                language,
+            };
+            texts(&one).map_err(|error| error.to_string())
+        };
+        let kind = Kind::Coupon;
+        let written = "[texts.id]\n\"Amount\" = \"Jumlah\"\n";
+        let own = format!("name = \"coupon-x\"\nkind = \"coupon\"\nlanguage = \"c\"\n{written}");
+        let rust = texts_of(Language::Rust, written).unwrap();
+        assert_eq!(rust.iter().collect::<Vec<_>>(), [("Amount", "Jumlah")]);
+        assert_eq!(texts_of(Language::C { kind }, &own).unwrap(), rust);
+        assert_eq!(plugin(&own).unwrap().1, Language::C { kind });
+        for (text, why) in [
+            (own.as_str(), "unknown field `name`"),
+            ("[texts.de]\n", "unknown field `de`"),
+            (
+                "[texts.id]\n\"Off {}.\" = \"Potongan.\"\n",
+                "texts.id: `Off {}.`: both",
+            ),
+        ] {
+            let told = texts_of(Language::Rust, text).unwrap_err();
+            assert!(told.contains(why), "{told}");
+        }
+        fs::remove_file(folder.path().join(PLUGIN)).unwrap();
+        let one = PluginSource {
+            name: "coupon-x".to_owned(),
+            folder: folder.path().to_owned(),
+            language: Language::Rust,
+        };
+        assert!(texts(&one).unwrap().is_empty());
     }
 }

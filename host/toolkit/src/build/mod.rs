@@ -4,7 +4,7 @@
 //! sources with generated bindings. For both, `wit-component` wraps each module into the component
 //! that its bindings describe; one toolchain makes the same bytes of the same sources in any
 //! folder, as no path of the machine reaches the output. JavaScript: `componentize-js` makes the
-//! component, with other bytes each time.
+//! component, with other bytes each time. The plugin's texts in other languages go behind it.
 //!
 //! [`build`] always runs cargo and clang. [`ensure_built`] compiles only what has changed, for
 //! programs that need the components.
@@ -225,7 +225,9 @@ impl Work<'_> {
         component: &[u8],
         files: BTreeSet<PathBuf>,
     ) -> Result<(), BuildError> {
-        let built = self.output.put(one, component, files)?;
+        let mut component = component.to_vec();
+        manifest::texts(one)?.append_to(&mut component);
+        let built = self.output.put(one, &component, files)?;
         self.done(built);
         Ok(())
     }

@@ -65,6 +65,12 @@ impl PluginSource {
         })
     }
 
+    /// Returns the file with the plugin's texts in other languages, if it has one.
+    pub(super) fn texts(&self) -> Option<PathBuf> {
+        let file = self.folder.join(manifest::PLUGIN);
+        file.is_file().then_some(file)
+    }
+
     /// Folder of the plugin's golden cases.
     pub fn cases(&self) -> PathBuf {
         self.folder.join("cases")
