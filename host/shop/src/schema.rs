@@ -1,6 +1,7 @@
 //! Values that a plugin's author described by a JSON Schema.
 
 mod fixed;
+mod spoken;
 mod whole;
 mod wording;
 
@@ -12,6 +13,7 @@ use lru::LruCache;
 use serde_json::Value;
 
 pub use fixed::{FIXED, refuse_fixed};
+pub use spoken::{in_words, spoken};
 pub use wording::{Fault, Format, faults};
 pub use wording::{LIST_FOR_OBJECT, UNKNOWN, of_format, unknown_among};
 

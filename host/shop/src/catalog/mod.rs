@@ -17,6 +17,7 @@ pub mod waitlist;
 use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
+use dermaga_runtime::Texts;
 use dermaga_toolkit::template::{FormTexts, Template};
 
 pub use administration::{
@@ -218,6 +219,19 @@ pub async fn form_texts(conn: &mut Conn, slug: &str) -> Result<FormTexts> {
     }
     let service = store::service_by_slug(conn, slug).await?;
     Ok(service.map_or_else(FormTexts::new, |service| service.indonesian_form.0))
+}
+
+/// Returns the sentences in Indonesian that the template of a service has for its plugin, if that is the current
+/// language.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn sentences(conn: &mut Conn, slug: &str) -> Result<Texts> {
+    if language::current() == Language::English {
+        return Ok(Texts::default());
+    }
+    let service = store::any_service_by_slug(conn, slug).await?;
+    Ok(service.map_or_else(Texts::default, |service| service.indonesian_sentences.0))
 }
 
 /// Takes one of the plan's quota for a customer, in the caller's transaction: the place that is

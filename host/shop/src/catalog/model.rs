@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use chrono::{DateTime, Utc};
-use dermaga_runtime::{contract, gate::Exception};
+use dermaga_runtime::{Texts, contract, gate::Exception};
 use dermaga_toolkit::template::{FormTexts, translate_form};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,7 +16,7 @@ use crate::{
     ids::{CategoryId, PlanId, ServiceId},
     language::{self, Language},
     money::Rupiah,
-    text_enum,
+    schema, text_enum,
 };
 
 text_enum! {
@@ -94,14 +94,17 @@ pub struct Service {
     pub indonesian_description: Option<String>,
     /// Texts of the form's fields in Indonesian.
     pub indonesian_form: Json<FormTexts>,
+    /// Sentences that its plugin says out of the settings in Indonesian.
+    pub indonesian_sentences: Json<Texts>,
 }
 
-/// Returns the schema of a form with its texts in the current language.
+/// Returns the schema of a form with its texts in the current language: those of the template, else those of the
+/// plugin.
 pub fn form_in_language<'s>(schema: &'s Value, indonesian: &FormTexts) -> Cow<'s, Value> {
-    if indonesian.is_empty() || language::current() == Language::English {
+    if language::current() == Language::English {
         return Cow::Borrowed(schema);
     }
-    let mut schema = schema.clone();
+    let mut schema = schema::spoken(schema).into_owned();
     translate_form(&mut schema, indonesian);
     Cow::Owned(schema)
 }

@@ -73,8 +73,8 @@ pub(super) async fn upsert_service(
         (ServiceId,),
         "INSERT INTO services (id, slug, category_id, plugin_id, name, summary, description, featured, active,
            images, settings, pod_security_exceptions, template_file, template, created_at, updated_at,
-           indonesian_summary, indonesian_description, indonesian_form)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, TRUE, $9, $10, $11, $13, $14, $12, $12, $15, $16, $17)
+           indonesian_summary, indonesian_description, indonesian_form, indonesian_sentences)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, TRUE, $9, $10, $11, $13, $14, $12, $12, $15, $16, $17, $18)
          ON CONFLICT (slug) DO UPDATE SET plugin_id = excluded.plugin_id,
            category_id = CASE WHEN services.edited LIKE '% category %' THEN services.category_id ELSE excluded.category_id END,
            name = CASE WHEN services.edited LIKE '% name %' THEN services.name ELSE excluded.name END,
@@ -82,7 +82,7 @@ pub(super) async fn upsert_service(
            description = CASE WHEN services.edited LIKE '% description %' THEN services.description ELSE excluded.description END,
            featured = CASE WHEN services.edited LIKE '% featured %' THEN services.featured ELSE excluded.featured END,
            indonesian_summary = excluded.indonesian_summary, indonesian_description = excluded.indonesian_description,
-           indonesian_form = excluded.indonesian_form,
+           indonesian_form = excluded.indonesian_form, indonesian_sentences = excluded.indonesian_sentences,
            images = excluded.images, settings = excluded.settings,
            pod_security_exceptions = excluded.pod_security_exceptions, template_file = excluded.template_file,
            template = excluded.template, refused = NULL, updated_at = excluded.updated_at
@@ -104,6 +104,7 @@ pub(super) async fn upsert_service(
         &new.texts.summary,
         &new.texts.description,
         Json(&new.texts.form),
+        Json(&new.texts.sentences),
     )?;
     Ok(id)
 }
@@ -259,7 +260,7 @@ pub(super) async fn categories(
 const SERVICES: List = List {
     rows: "SELECT s.id, s.slug, c.slug AS category_slug, c.name AS category_name, s.plugin_id, s.name, s.summary,
         s.description, s.featured, (s.active AND s.refused IS NULL) AS active, s.images, s.settings,
-        s.pod_security_exceptions, s.indonesian_form,
+        s.pod_security_exceptions, s.indonesian_form, s.indonesian_sentences,
         CASE WHEN c.edited LIKE '% name %' THEN NULL ELSE c.indonesian_name END AS indonesian_category,
         CASE WHEN s.edited LIKE '% summary %' THEN NULL ELSE s.indonesian_summary END AS indonesian_summary,
         CASE WHEN s.edited LIKE '% description %' THEN NULL ELSE s.indonesian_description END AS indonesian_description
@@ -302,6 +303,14 @@ pub(super) async fn all_services(conn: &mut Conn) -> sqlx::Result<Vec<Service>> 
 
 pub(super) async fn service_by_slug(conn: &mut Conn, slug: &str) -> sqlx::Result<Option<Service>> {
     find_where(conn, SERVICES.rows, &sold().with("s.slug = ?", slug)).await
+}
+
+/// The same, sold or not.
+pub(super) async fn any_service_by_slug(
+    conn: &mut Conn,
+    slug: &str,
+) -> sqlx::Result<Option<Service>> {
+    find_where(conn, SERVICES.rows, &Filter::of("s.slug = ?", slug)).await
 }
 
 pub(super) async fn service(conn: &mut Conn, id: ServiceId) -> sqlx::Result<Option<Service>> {

@@ -324,6 +324,7 @@ async fn snapshot(conn: &mut Conn) -> Result<BTreeMap<Key, Map<String, Value>>> 
             "texts": { "id": {
                 "categoryName": service.indonesian_category, "summary": service.indonesian_summary,
                 "description": service.indonesian_description, "form": service.indonesian_form,
+                "sentences": service.indonesian_sentences,
             } },
         });
         seen.insert((service.slug, None), object(fields));

@@ -387,7 +387,7 @@ fn check_place(plugin: &Plugin, place: Place) -> Result<()> {
     let good: Vec<_> = places.iter().map(|place| place_name(*place)).collect();
     let message = format!(
         "This coupon is for: {}; not for {}.",
-        good.join(", "),
+        good.join(" or "),
         place_name(place)
     );
     Err(Error::new(Code::CouponNotApplicable, message))

@@ -370,9 +370,11 @@ pub struct CouponTypeView {
     pub plugin: String,
     pub version: String,
     pub title: String,
+    #[serde(serialize_with = "crate::language::in_words")]
     pub summary: String,
     /// JSON Schema of the parameters that an administrator sets.
     #[schema(value_type = Object)]
+    #[serde(serialize_with = "crate::schema::in_words")]
     pub parameters_schema: Value,
     /// Places where coupons of this type are presented: wallet, checkout, registration.
     pub places: Vec<String>,

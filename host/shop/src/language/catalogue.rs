@@ -3,8 +3,11 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
+
+use arc_swap::{ArcSwap, Guard};
+use dermaga_runtime::Texts;
 
 /// Files of sentences, which are recognised wherever they are.
 pub(super) const SENTENCES: &[&str] = &[
@@ -16,6 +19,9 @@ pub(super) const SENTENCES: &[&str] = &[
 /// File of words and parts of sentences, which are recognised inside of sentences alone.
 pub(super) const WORDS: &str = include_str!("id/words.toml");
 
+/// File of titles and labels, which are recognised as whole texts alone.
+pub(super) const LABELS: &str = include_str!("id/labels.toml");
+
 /// Longest text that is compared with templates.
 const LONGEST: usize = 2_000;
 /// Most sentences of a text that is read sentence by sentence.
@@ -23,10 +29,19 @@ const MOST_SENTENCES: usize = 8;
 /// Depth to which arguments of arguments are looked at.
 const DEEPEST: u8 = 4;
 
-/// Returns the catalogue, which is read once.
-pub(super) fn indonesian() -> &'static Catalogue {
-    static READ: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::of(SENTENCES, WORDS));
-    &READ
+/// The catalogue, whose files are read once.
+static SPOKEN: LazyLock<ArcSwap<Catalogue>> =
+    LazyLock::new(|| ArcSwap::from_pointee(Catalogue::of(SENTENCES, WORDS, LABELS)));
+
+/// Returns the catalogue as it is now.
+pub(super) fn indonesian() -> Guard<Arc<Catalogue>> {
+    SPOKEN.load()
+}
+
+/// Replaces the sentences that plugins have brought along.
+pub(super) fn learn(texts: BTreeMap<String, String>) {
+    let learned = SPOKEN.load().with(texts);
+    SPOKEN.store(Arc::new(learned));
 }
 
 /// Reads one file. One that cannot be read has no entries; a test shows that there is none.
@@ -37,8 +52,13 @@ pub(super) fn entries(file: &str) -> BTreeMap<String, String> {
 /// English sentences, and their Indonesian ones.
 #[derive(Debug)]
 pub(super) struct Catalogue {
-    sentences: Table,
-    words: Table,
+    sentences: Arc<Table>,
+    words: Arc<Table>,
+    /// Titles, labels and other texts that are no sentences: within another text they may be a name.
+    labels: Arc<Table>,
+    /// Sentences of plugins. One of the shop's that fits as well goes first.
+    taught: Table,
+    taught_labels: Table,
 }
 
 /// A text that was said in the other language, and how many of its bytes were recognised.
@@ -59,19 +79,70 @@ impl Said {
 }
 
 impl Catalogue {
-    pub(super) fn of(sentences: &[&str], words: &str) -> Self {
+    pub(super) fn of(sentences: &[&str], words: &str, labels: &str) -> Self {
+        let sentences = sentences.iter().flat_map(|file| entries(file));
         Self {
-            sentences: Table::of(sentences.iter().flat_map(|file| entries(file))),
-            words: Table::of(entries(words)).counting(),
+            sentences: Arc::new(Table::of(sentences)),
+            words: Arc::new(Table::of(entries(words)).counting()),
+            labels: Arc::new(Table::of(entries(labels))),
+            taught: Table::default(),
+            taught_labels: Table::default(),
+        }
+    }
+
+    /// Returns the same with these texts of plugins.
+    fn with(&self, texts: BTreeMap<String, String>) -> Self {
+        let is_sentence = |(english, _): &(String, String)| english.ends_with(['.', '!', '?']);
+        let (sentences, labels): (Vec<_>, Vec<_>) = texts.into_iter().partition(is_sentence);
+        Self {
+            sentences: Arc::clone(&self.sentences),
+            words: Arc::clone(&self.words),
+            labels: Arc::clone(&self.labels),
+            taught: Table::of(sentences),
+            taught_labels: Table::of(labels),
         }
     }
 
     /// Says a text; one that is not known stays as it is.
     pub(super) fn said<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        match self.best(text, 0).or_else(|| self.count(text)) {
+        let label = || {
+            self.labels
+                .exact(text)
+                .or_else(|| self.taught_labels.exact(text))
+        };
+        if self.sentences.exact(text).is_none()
+            && let Some(label) = label()
+        {
+            return Cow::Owned(label.to_owned());
+        }
+        let said = self.best(text, 0).or_else(|| self.count(text));
+        match said.or_else(|| self.label(text)) {
             Some(said) => Cow::Owned(said.text),
             None => Cow::Borrowed(text),
         }
+    }
+
+    /// Says a text by these texts alone; words of the shop are said within its gaps.
+    pub(super) fn said_by(&self, texts: &Texts, text: &str) -> Option<String> {
+        let texts = texts.iter();
+        let owned = texts.map(|(english, indonesian)| (english.to_owned(), indonesian.to_owned()));
+        let table = Table::of(owned);
+        if let Some(exact) = table.exact(text) {
+            return Some(exact.to_owned());
+        }
+        if text.len() > LONGEST {
+            return None;
+        }
+        self.filled(&table, text, 0).map(|said| said.text)
+    }
+
+    /// Says a label with gaps.
+    fn label(&self, text: &str) -> Option<Said> {
+        if text.len() > LONGEST {
+            return None;
+        }
+        let own = self.filled(&self.labels, text, 0);
+        fuller(own, self.filled(&self.taught_labels, text, 0))
     }
 
     /// Says a number with its noun, which is a whole message over a list: `3 tickets.`
@@ -88,23 +159,30 @@ impl Catalogue {
 
     /// Reads a text as one sentence or as several, whichever recognises more of it.
     fn best(&self, text: &str, depth: u8) -> Option<Said> {
-        if let Some(exact) = self.sentences.exact(text) {
-            let recognised = text.len();
-            return Some(Said {
-                text: exact.to_owned(),
-                recognised,
-            });
+        if let Some(exact) = self.exact(text) {
+            return Some(exact);
         }
         if text.len() > LONGEST {
             return None;
         }
-        let whole = self.filled(&self.sentences, text, depth);
-        let split = self.one_by_one(text, depth);
-        match (whole, split) {
-            (Some(whole), Some(split)) if split.recognised > whole.recognised => Some(split),
-            (None, split) => split,
-            (whole, _) => whole,
-        }
+        let whole = self.sentence(text, depth);
+        fuller(whole, self.one_by_one(text, depth))
+    }
+
+    /// Says a sentence without gaps.
+    fn exact(&self, text: &str) -> Option<Said> {
+        let own = self.sentences.exact(text);
+        let said = own.or_else(|| self.taught.exact(text))?;
+        Some(Said {
+            text: said.to_owned(),
+            recognised: text.len(),
+        })
+    }
+
+    /// Says a sentence with gaps.
+    fn sentence(&self, text: &str, depth: u8) -> Option<Said> {
+        let own = self.filled(&self.sentences, text, depth);
+        fuller(own, self.filled(&self.taught, text, depth))
     }
 
     /// Reads a text as sentences in a row, some of which may not be known.
@@ -142,13 +220,8 @@ impl Catalogue {
         let stretch = text.get(start..end).unwrap_or_default();
         let sentence = stretch.trim_end();
         let blanks = stretch.get(sentence.len()..).unwrap_or_default();
-        let said = match self.sentences.exact(sentence) {
-            Some(exact) => Some(Said {
-                text: exact.to_owned(),
-                recognised: sentence.len(),
-            }),
-            None => self.filled(&self.sentences, sentence, depth),
-        };
+        let said = self.exact(sentence);
+        let said = said.or_else(|| self.sentence(sentence, depth));
         let mut said = said.unwrap_or_else(|| Said::unknown(sentence));
         said.text.push_str(blanks);
         said
@@ -202,6 +275,15 @@ impl Catalogue {
             argument.get(trailing..).unwrap_or_default()
         );
         said
+    }
+}
+
+/// Returns the reading of which more is recognised, of two that are equal the first.
+fn fuller(first: Option<Said>, second: Option<Said>) -> Option<Said> {
+    match (first, second) {
+        (Some(first), Some(second)) if second.recognised > first.recognised => Some(second),
+        (None, second) => second,
+        (first, _) => first,
     }
 }
 

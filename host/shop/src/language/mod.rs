@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod header;
+mod taught;
 #[cfg(test)]
 mod tests;
 
@@ -12,10 +13,12 @@ use std::{
     sync::atomic::{AtomicU8, Ordering},
 };
 
+use dermaga_runtime::Texts;
 use serde::{Serialize as _, Serializer};
 use serde_json::Value;
 
 pub use header::accepted;
+pub use taught::{forget, teach};
 
 use crate::text_enum;
 
@@ -98,6 +101,14 @@ pub fn translated(sentence: &str, language: Language) -> Cow<'_, str> {
         Language::English => Cow::Borrowed(sentence),
         Language::Indonesian => catalogue::indonesian().said(sentence),
     }
+}
+
+/// Says a text by these texts in Indonesian, which are not known elsewhere; nothing when none of them fits.
+pub fn said_by(texts: &Texts, text: &str) -> Option<String> {
+    if texts.is_empty() {
+        return None;
+    }
+    catalogue::indonesian().said_by(texts, text)
 }
 
 /// Writes a sentence in the current language, for `#[serde(serialize_with)]`.

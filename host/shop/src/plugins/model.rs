@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use dermaga_runtime::SizeClass;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
@@ -12,6 +12,7 @@ use super::Registry;
 use crate::{
     db::Place,
     ids::{DecisionId, SubscriptionId, UserId},
+    language::{self, Language},
 };
 
 crate::text_enum! {
@@ -90,6 +91,7 @@ pub struct VersionView {
     pub state: VersionState,
     /// The conformance report of its upload.
     #[schema(value_type = Object)]
+    #[serde(serialize_with = "report_in_words")]
     pub report: Value,
     pub uploaded_by: Option<UserId>,
     pub created_at: DateTime<Utc>,
@@ -102,6 +104,25 @@ pub struct VersionView {
     /// Reason why this server cannot run it, when it cannot.
     #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub failure: Option<String>,
+}
+
+/// Writes a report with its sentences in the current language; it is kept in English.
+fn report_in_words<S: Serializer>(report: &Value, serializer: S) -> Result<S::Ok, S::Error> {
+    if language::current() == Language::English {
+        return report.serialize(serializer);
+    }
+    let say = |text: Option<&mut Value>| {
+        if let Some(Value::String(text)) = text {
+            *text = language::spoken(text).into_owned();
+        }
+    };
+    let mut said = report.clone();
+    say(said.pointer_mut("/subject/about/summary"));
+    let checks = said.get_mut("checks").and_then(Value::as_array_mut);
+    for check in checks.into_iter().flatten() {
+        say(check.get_mut("message"));
+    }
+    said.serialize(serializer)
 }
 
 impl VersionView {

@@ -21,6 +21,7 @@ use crate::{
     Code, Error, Result,
     alerts::{self, AlertKind},
     db::{Clock, Conn, Db},
+    language,
 };
 
 /// Polls between two attempts to load a version that did not load.
@@ -368,6 +369,7 @@ impl Registry {
 
     /// Forgets a version that was deleted.
     pub(super) fn forget(&self, digest: &str) {
+        language::forget(digest);
         if let Ok(digest) = digest.parse() {
             self.memory().remove(&digest);
             self.breakers.reset(digest);
@@ -465,9 +467,11 @@ impl Registry {
         })
     }
 
-    /// Keeps an installed version at hand.
+    /// Keeps an installed version at hand, and its sentences in the language of those who read them.
     pub(super) fn remember(&self, plugin: &Plugin) {
-        self.memory().insert(plugin.digest(), plugin.clone());
+        let digest = plugin.digest();
+        language::teach(&plugin.about().id, &digest.to_string(), plugin.texts());
+        self.memory().insert(digest, plugin.clone());
     }
 
     fn remembered(&self, digest: Digest) -> Option<Plugin> {

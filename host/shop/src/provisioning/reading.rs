@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
+    catalog,
     db::{Conn, Db, Page, Part},
     ids::{InstanceId, UserId},
     plugins,
@@ -121,11 +122,14 @@ pub async fn credentials(
         ));
     }
     instances.looks.admit(user_id, clock.now())?;
-    let secrets = secrets::open(&mut db.read().await?, vault, &instance).await?;
+    let mut conn = db.read().await?;
+    let secrets = secrets::open(&mut conn, vault, &instance).await?;
+    let texts = catalog::sentences(&mut conn, &terms.service).await?;
+    drop(conn);
     let plugin = registry.version(&instance.plugin_digest).await?;
     let input = subject(&instance, &terms, &secrets)?;
     let card = plugins::decide::<service::Access>(registry, &plugin, input, user_id.into()).await?;
-    let (view, shown) = CredentialsView::of(card.value, &secrets)?;
+    let (view, shown) = CredentialsView::of(card.value, &secrets, &texts)?;
     let mut conn = db.begin().await?;
     let details = json!({ "secrets": shown });
     let event = Event::new(AuditAct::CredentialsShown, Subject::Instance(id), details);

@@ -1,7 +1,10 @@
 //! Instances as customers see them.
 
 use chrono::{DateTime, Utc};
-use dermaga_runtime::contract::{AccessCard, AccessValue, EndpointSpec, Protocol};
+use dermaga_runtime::{
+    Texts,
+    contract::{AccessCard, AccessValue, EndpointSpec, Protocol},
+};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -248,6 +251,7 @@ pub struct CredentialsView {
     pub url: Option<String>,
     pub fields: Vec<CredentialView>,
     /// Notes to read before the first use; may be empty.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub notes: String,
 }
 
@@ -256,6 +260,7 @@ pub struct CredentialsView {
 #[serde(rename_all = "camelCase")]
 pub struct CredentialView {
     /// For example `Password`.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub label: String,
     #[schema(value_type = String)]
     pub value: Hidden,
@@ -264,11 +269,13 @@ pub struct CredentialView {
 }
 
 impl CredentialsView {
-    /// Fills the secrets into a plugin's answer; also returns the names of those it shows.
+    /// Fills the secrets into a plugin's answer, and says what the template has in another language; also returns the
+    /// names of the secrets it shows.
     ///
     /// # Errors
     /// `PLUGIN_FAILED` when the plugin asks for a secret that this instance does not have.
-    pub fn of(card: AccessCard, secrets: &Secrets) -> Result<(Self, Vec<String>)> {
+    pub fn of(card: AccessCard, secrets: &Secrets, texts: &Texts) -> Result<(Self, Vec<String>)> {
+        let said = |text: &str| language::said_by(texts, text).unwrap_or_else(|| text.to_owned());
         let mut shown = Vec::new();
         let mut fields = Vec::new();
         for field in card.fields {
@@ -284,7 +291,7 @@ impl CredentialsView {
                 }
             };
             fields.push(CredentialView {
-                label: field.label,
+                label: said(&field.label),
                 value,
                 is_secret,
             });
@@ -293,7 +300,7 @@ impl CredentialsView {
             Self {
                 url: card.url,
                 fields,
-                notes: card.notes,
+                notes: said(&card.notes),
             },
             shown,
         ))

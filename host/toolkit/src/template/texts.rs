@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dermaga_runtime::Texts;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use toml::de::DeValue;
@@ -17,6 +18,7 @@ pub(super) const KEY: &str = "texts";
 /// Code of the one language there is beside English.
 pub(super) const INDONESIAN: &str = "id";
 const FORM: &str = "form";
+const SENTENCES: &str = "sentences";
 
 /// Texts of a service; what is absent is shown in English.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,9 @@ pub struct ServiceTexts {
     pub description: Option<String>,
     /// Fields of the form by which it is configured, by their names; `mail.host` is a field within another.
     pub form: FormTexts,
+    /// Sentences that its plugin says out of the template's settings, such as notes on the access.
+    #[serde(default)]
+    pub sentences: Texts,
 }
 
 /// Texts of a form by the names of its fields.
@@ -117,7 +122,7 @@ pub(super) fn of_service(fields: &Fields<'_, '_>) -> Option<ServiceTexts> {
     let Some(fields) = in_indonesian(fields)? else {
         return Some(ServiceTexts::default());
     };
-    fields.only(&["summary", "description", FORM]);
+    fields.only(&["summary", "description", FORM, SENTENCES]);
     let summary = text(&fields, "summary", rules::title(300));
     let description = text(&fields, "description", rules::prose(5000));
     let form = if fields.has(FORM) {
@@ -125,11 +130,29 @@ pub(super) fn of_service(fields: &Fields<'_, '_>) -> Option<ServiceTexts> {
     } else {
         Some(FormTexts::new())
     };
+    let sentences = if fields.has(SENTENCES) {
+        let table = fields.optional_table(SENTENCES);
+        table.and_then(|fields| sentences(&fields))
+    } else {
+        Some(Texts::default())
+    };
     Some(ServiceTexts {
         summary: summary?,
         description: description?,
         form: form?,
+        sentences: sentences?,
     })
+}
+
+fn sentences(fields: &Fields<'_, '_>) -> Option<Texts> {
+    let texts = fields.entries(|english| Ok(english.to_owned()), rules::prose(2000))?;
+    for (english, indonesian) in &texts {
+        if let Err(why) = Texts::check_pair(english, indonesian) {
+            fields.problem(english, why);
+            return None;
+        }
+    }
+    Some(texts.into_iter().collect())
 }
 
 fn form(fields: &Fields<'_, '_>) -> Option<FormTexts> {
@@ -239,7 +262,7 @@ resources = {{ cpu_millis = 250, memory_mib = 512, storage_gib = 1, replicas = 1
     #[test]
     fn texts_in_another_language_are_beside_the_english_ones() {
         let template = parse(
-            "texts.id = { summary = \"Otomasi.\", form.timezone = { title = \"Zona waktu\" } }",
+            "texts.id = { summary = \"Otomasi.\", form.timezone = { title = \"Zona waktu\" }, sentences = { \"Open {}.\" = \"Buka {0}.\" } }",
             "texts.id.name = \"Alat Pengembangan\"",
             "texts.id.features = [\"Satu alur kerja\", \"Satu volume\"]",
         )
@@ -250,6 +273,8 @@ resources = {{ cpu_millis = 250, memory_mib = 512, storage_gib = 1, replicas = 1
         let description = None;
         let zone = FieldTexts { title, description };
         assert_eq!(template.texts.form.get("timezone"), Some(&zone));
+        let sentences: Vec<_> = template.texts.sentences.iter().collect();
+        assert_eq!(sentences, [("Open {}.", "Buka {0}.")]);
         let name = template.category.texts.name.as_deref();
         assert_eq!(name, Some("Alat Pengembangan"));
         let features = template.plans[0].texts.features.as_ref().unwrap();
@@ -294,7 +319,12 @@ resources = {{ cpu_millis = 250, memory_mib = 512, storage_gib = 1, replicas = 1
             (
                 "texts.id.name = \"x\"",
                 "",
-                "n8n.toml:6:10: texts.id.name: there is no such key; known here are summary, description, form",
+                "n8n.toml:6:10: texts.id.name: there is no such key; known here are summary, description, form, sentences",
+            ),
+            (
+                "texts.id.sentences = { \"Open {}.\" = \"Buka.\" }",
+                "",
+                "n8n.toml:6:37: texts.id.sentences.Open {}.: both sentences need the same gaps, each of them once",
             ),
             (
                 "texts.id.summary = \"\"",

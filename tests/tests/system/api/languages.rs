@@ -174,8 +174,13 @@ async fn sentences_within_the_data_are_in_the_language(shop: Shop) {
     assert_eq!(english["rounding"], ROUNDING.0);
     assert_eq!(indonesian["rounding"], ROUNDING.1);
     assert_eq!(english["due"], indonesian["due"]);
-    // Sentences of a plugin stay as it says them.
     assert_eq!(english["lines"][0]["code"], indonesian["lines"][0]["code"]);
+    assert_eq!(english["lines"][0]["label"], "BASIC plan, 1 month");
+    assert_eq!(indonesian["lines"][0]["label"], "Paket BASIC, 1 bulan");
+    assert_eq!(
+        indonesian["lines"][0]["reason"],
+        "Paket BASIC seharga Rp50.000 per bulan, untuk 1 bulan."
+    );
 
     let description = |client: Client| async move {
         let list = client.get("/api/wallet/transactions").await.data(200);

@@ -49,6 +49,7 @@ pub(crate) mod plugin_classes;
 pub(crate) mod plugin_lifecycle;
 pub(crate) mod plugin_signatures;
 pub(crate) mod plugin_suspensions;
+pub(crate) mod plugin_texts;
 pub(crate) mod plugin_versions;
 pub(crate) mod plugins;
 pub(crate) mod price_moves;

@@ -16,7 +16,7 @@ const ENGLISH: &[&str] = &[
     "that", "the", "this", "was", "were", "will", "with", "would", "your",
 ];
 /// Fields that hold what others have said, or facts as they were written down.
-const OF_OTHERS: &[&str] = &["facts", "report", "logs"];
+const OF_OTHERS: &[&str] = &["facts", "logs", "input", "output"];
 /// Operations that end the session of their caller.
 const FAREWELLS: &[&str] = &[
     "/api/auth/logout",
@@ -30,9 +30,18 @@ struct Sentences(Vec<Vec<String>>);
 impl Sentences {
     fn read() -> Self {
         let folder = checkout().join("host/shop/src/language/id");
+        let catalogues = CATALOGUES
+            .iter()
+            .map(|name| folder.join(format!("{name}.toml")));
+        let plugins = fs::read_dir(checkout().join("plugins")).unwrap();
+        let plugins = plugins.map(|entry| entry.unwrap().path().join("plugin.toml"));
+        let files: Vec<_> = catalogues
+            .chain(plugins.filter(|file| file.is_file()))
+            .collect();
+        assert!(files.len() > CATALOGUES.len() + 7, "{files:?}");
         let mut sentences = Vec::new();
-        for name in CATALOGUES {
-            let file = fs::read_to_string(folder.join(format!("{name}.toml"))).unwrap();
+        for file in files {
+            let file = fs::read_to_string(file).unwrap();
             for line in file.lines().filter(|line| line.starts_with('"')) {
                 let (english, indonesian) = line.split_once("\" = \"").unwrap();
                 let english: String = serde_json::from_str(&format!("{english}\"")).unwrap();
@@ -297,7 +306,16 @@ async fn what_is_read_is_told_in_indonesian() {
     }
     let id = bought["subscription"]["id"].as_str().unwrap();
     let pro = json!({ "planId": shop.plan("n8n", "pro").await });
+    let new = json!({ "code": "BACA", "plugin": "coupon-credit-topup", "parameters": { "amount": 5_000 } });
+    admin.post("/api/admin/coupons", new).await.data(201);
+    let code = json!({ "couponCode": "BACA" });
+    // On the wallet page alone.
+    let mut misplaced = order.clone();
+    misplaced["couponCode"] = json!("BACA");
     for (path, body) in [
+        ("/api/wallet/validate-coupon".to_owned(), &code),
+        ("/api/wallet/redeem-coupon".to_owned(), &code),
+        ("/api/subscriptions/quote".to_owned(), &misplaced),
         ("/api/subscriptions/quote".to_owned(), &order),
         ("/api/subscriptions/validate".to_owned(), &order),
         (format!("/api/subscriptions/{id}/upgrade-quote"), &pro),

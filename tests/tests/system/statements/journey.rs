@@ -102,6 +102,11 @@ async fn subscribe(till: &Till, customer: &Client) -> String {
             .await
             .data(200);
     }
+    customer
+        .in_language(Some("id"))
+        .get(&format!("/api/instances/{instance}/credentials"))
+        .await
+        .data(200);
     for path in ["", "/billing-info"] {
         customer
             .get(&format!("/api/subscriptions/{id}{path}"))

@@ -37,6 +37,7 @@ const RUNTIME: &[&str] = &[
     "exports.rs",
     "inspect.rs",
     "metadata.rs",
+    "texts.rs",
 ];
 
 /// Returns the literals of the sources whose texts reach people over the API.
@@ -48,7 +49,9 @@ pub(super) fn literals() -> Vec<Literal> {
         "server/src/api",
         "server/src/http",
         "server/src/app",
+        "toolkit/src/check",
         "toolkit/src/template",
+        "../plugins/sdk/src",
     ] {
         collect(&host.join(folder), &mut files);
     }
