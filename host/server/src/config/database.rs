@@ -68,7 +68,7 @@ mod tests {
         config.database.ca_file = Some("ca.pem".into());
         let mut names = Vec::new();
         check(&config, &mut |name: &str, _: &str| {
-            names.push(name.to_owned())
+            names.push(name.to_owned());
         });
         assert!(names.len() < 2, "{names:?}");
         names.pop()
