@@ -75,10 +75,12 @@ impl Texts {
             match payload.map_err(|error| LoadError::malformed(error.to_string()))? {
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
-                Payload::CustomSection(section) if depth == 0 && section.name() == SECTION => {
-                    if found.replace(section.data()).is_some() {
-                        return Err(wrong("the section is there twice".to_owned()));
-                    }
+                Payload::CustomSection(section)
+                    if depth == 0
+                        && section.name() == SECTION
+                        && found.replace(section.data()).is_some() =>
+                {
+                    return Err(wrong("the section is there twice".to_owned()));
                 }
                 _ => {}
             }
