@@ -29,6 +29,7 @@ mod recreation;
 mod removal;
 mod rollout;
 mod routes;
+mod secrets;
 mod stuck_pods;
 mod survey;
 mod telling;

@@ -4,7 +4,6 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
 use dermaga_runtime::gate::INSTANCE_LABEL;
 use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api, ResourceExt,
     api::{DynamicObject, ListParams, Patch, PatchParams},
@@ -338,32 +337,6 @@ impl Cluster {
         self.known.read(&object, live.clone());
         live.metadata.managed_fields = None;
         Ok(Some((object, live)))
-    }
-
-    /// Looks at the Secrets of an instance from time to time, since they are not watched.
-    ///
-    /// # Errors
-    /// When the cluster is away or denies reading.
-    pub async fn look_at_secrets(
-        &self,
-        namespace: &str,
-        instance: &str,
-    ) -> Result<(), ClusterError> {
-        if !self.known.needs_secrets(namespace, instance) {
-            return Ok(());
-        }
-        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let selector = ListParams::default().labels(&format!("{INSTANCE_LABEL}={instance}"));
-        let found = self
-            .call("Secret objects", secrets.list_metadata(&selector))
-            .await?;
-        let found = found.into_iter().map(|secret| DynamicObject {
-            types: None,
-            metadata: secret.metadata,
-            data: Value::Null,
-        });
-        self.known.secrets(namespace, instance, found.collect());
-        Ok(())
     }
 
     /// Remembers that nothing of an instance is under way: its objects of this digest lead to this
