@@ -252,13 +252,7 @@ impl Terms {
     /// # Errors
     /// When a size in the database is beyond what the contract can say.
     pub(super) fn resources(&self) -> Result<contract::Resources> {
-        let size = |value: i64| u32::try_from(value).map_err(Error::internal);
-        Ok(contract::Resources {
-            cpu_millis: size(self.sizes.cpu_millis)?,
-            memory_mib: size(self.sizes.memory_mib)?,
-            storage_gib: size(self.sizes.storage_gib)?,
-            replicas: size(self.sizes.replicas)?,
-        })
+        resources(&self.sizes)
     }
 
     /// # Errors
@@ -271,6 +265,16 @@ impl Terms {
             resources: self.resources()?,
         })
     }
+}
+
+fn resources(sizes: &Sizes) -> Result<contract::Resources> {
+    let size = |value: i64| u32::try_from(value).map_err(Error::internal);
+    Ok(contract::Resources {
+        cpu_millis: size(sizes.cpu_millis)?,
+        memory_mib: size(sizes.memory_mib)?,
+        storage_gib: size(sizes.storage_gib)?,
+        replicas: size(sizes.replicas)?,
+    })
 }
 
 /// A customer's instance with the terms of its plan and service.
@@ -290,7 +294,16 @@ pub(super) struct Neighbour {
     /// The largest volumes it may still have from a larger plan.
     pub kept_storage_gib: i64,
     #[sqlx(flatten)]
-    pub terms: Terms,
+    pub sizes: Sizes,
+    pub pod_security_exceptions: Json<Vec<Exception>>,
+}
+
+impl Neighbour {
+    /// # Errors
+    /// As [`Terms::resources`].
+    pub(super) fn resources(&self) -> Result<contract::Resources> {
+        resources(&self.sizes)
+    }
 }
 
 /// One event in the life of an instance.

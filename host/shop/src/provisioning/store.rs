@@ -238,11 +238,10 @@ pub(super) async fn names(conn: &mut Conn, plan_id: PlanId) -> sqlx::Result<(Str
 
 /// Returns the instances of a namespace that are not proven to be gone.
 pub(super) async fn neighbours(conn: &mut Conn, namespace: &str) -> sqlx::Result<Vec<Neighbour>> {
-    let sql = concat!(
-        "SELECT i.name, i.desired, i.kept_storage_gib, ",
-        terms!(),
-        " WHERE i.namespace = $1 AND i.status <> 'TERMINATED' ORDER BY i.name"
-    );
+    let sql = "SELECT i.name, i.desired, i.kept_storage_gib, i.cpu_millis, i.memory_mib, i.storage_gib, i.replicas, \
+               s.pod_security_exceptions FROM instances i JOIN service_plans p ON p.id = i.plan_id \
+               JOIN services s ON s.id = p.service_id \
+               WHERE i.namespace = $1 AND i.status <> 'TERMINATED' ORDER BY i.name";
     fetch_all!(conn, Neighbour, sql, namespace)
 }
 

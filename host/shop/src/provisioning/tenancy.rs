@@ -21,7 +21,7 @@ pub(super) fn tenant(
     ingress_namespace: &str,
 ) -> Result<Tenant> {
     let sizes = neighbours.iter().map(size).collect::<Result<Vec<_>>>()?;
-    let is_excepted = |neighbour: &Neighbour| !neighbour.terms.pod_security_exceptions.is_empty();
+    let is_excepted = |neighbour: &Neighbour| !neighbour.pod_security_exceptions.is_empty();
     let pod_security = if neighbours.iter().any(is_excepted) {
         PodSecurity::Baseline
     } else {
@@ -43,7 +43,7 @@ pub(super) fn tenant(
 
 /// Resources a neighbour bought, with volumes kept from a larger plan, since those never shrink.
 fn size(neighbour: &Neighbour) -> Result<Resources> {
-    let bought = neighbour.terms.resources()?;
+    let bought = neighbour.resources()?;
     let kept = u32::try_from(neighbour.kept_storage_gib).map_err(Error::internal)?;
     Ok(Resources {
         storage_gib: bought.storage_gib.max(kept),
