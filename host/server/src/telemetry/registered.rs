@@ -63,6 +63,7 @@ pub(super) const METRICS: &[Metric] = table![
 
     Gauge "dermaga_instances" ["status"] "Instances by status; those that are gone are not counted.";
     Counter "dermaga_reconcile_passes_total" ["status"] "Passes of the reconciler, by the status they left the instance in.";
+    Counter "dermaga_reconcile_quiet_looks_total" [] "Looks at instances at rest that needed no pass.";
     Counter "dermaga_healing_acts_total" ["act"] "Restarts and recreations of instances that were at fault.";
     Counter "dermaga_instances_given_up_total" [] "Instances that restarts and recreation did not mend.";
     Counter "dermaga_cluster_calls_total" ["verb", "kind", "status"] "Requests to the Kubernetes API; `none` is a status without an answer.";

@@ -43,6 +43,8 @@ mod contest_tests;
 #[cfg(test)]
 mod namespace_tests;
 #[cfg(test)]
+pub(crate) mod pretended;
+#[cfg(test)]
 mod tests;
 
 pub use capacity::{Capacity, Layout, NodeRule, ROOM_LAG, pods_of};

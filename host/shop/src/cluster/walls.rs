@@ -151,14 +151,14 @@ impl Walls {
     }
 
     /// Begins watches of these kinds; nothing is trusted until all of them have listed.
-    fn begin(&self, kinds: impl Iterator<Item = &'static str>) {
+    pub(super) fn begin(&self, kinds: impl Iterator<Item = &'static str>) {
         let mut seen = self.seen();
         for kind in kinds {
             seen.lists.entry(kind).or_default().1 = false;
         }
     }
 
-    fn list_begins(&self, kind: &'static str) {
+    pub(super) fn list_begins(&self, kind: &'static str) {
         let mut seen = self.seen();
         let (list, is_complete) = seen.lists.entry(kind).or_default();
         *list = list.wrapping_add(1);
@@ -166,7 +166,7 @@ impl Walls {
     }
 
     /// Forgets what the list did not have, and returns the namespaces of that.
-    fn list_ends(&self, kind: &'static str) -> Vec<String> {
+    pub(super) fn list_ends(&self, kind: &'static str) -> Vec<String> {
         let mut seen = self.seen();
         let (list, is_complete) = seen.lists.entry(kind).or_default();
         *is_complete = true;
@@ -282,6 +282,11 @@ fn ours(object: &DynamicObject) -> WallChange {
 }
 
 impl Cluster {
+    /// Returns true while changes of what separates customers are seen.
+    pub fn sees_walls(&self) -> bool {
+        self.walls.is_current()
+    }
+
     /// Streams changes of what separates customers. Starts with everything there is; reconnects by
     /// itself after the API server was away.
     ///

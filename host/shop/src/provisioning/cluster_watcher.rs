@@ -75,7 +75,12 @@ impl<S: Services> ClusterWatcher<S> {
 
     async fn attend(&self, corrections: &mut Corrections, change: WallChange) {
         let Reconciler { db, clock, .. } = &*self.reconciler;
-        self.wake_if(walls::attend(db, clock, corrections, change).await);
+        let attended = walls::attend(db, clock, corrections, change).await;
+        if attended.is_err() {
+            // The change is not seen again: full looks find it.
+            self.reconciler.looks.forget_all(Instant::now());
+        }
+        self.wake_if(attended);
     }
 
     fn wake_if(&self, touched: crate::Result<bool>) {

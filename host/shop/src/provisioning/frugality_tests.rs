@@ -24,6 +24,8 @@ use crate::{
 };
 
 const PURCHASES: usize = 100;
+/// Instances at rest whose looks are counted.
+const RESTING: usize = 8;
 
 /// The audit log of the test cluster, and a user of it whose requests are counted.
 struct Audit {
@@ -173,4 +175,63 @@ async fn purchases_cost_few_requests_and_a_resync_none() {
     server.stop().await;
     assert!(bought.writes <= 12 * PURCHASES, "{bought:?}");
     assert!(bought.reads + bought.writes <= 25 * PURCHASES, "{bought:?}");
+}
+
+/// Waits until this many instances are at rest.
+async fn at_rest(shop: &Shop, wanted: usize) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let resting = "SELECT count(*) FROM instances WHERE rests_until = next_attempt_at";
+    while usize::try_from(shop.count(resting).await).unwrap() < wanted {
+        assert!(Instant::now() < deadline, "instances do not rest");
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Instances at rest are looked at before their time, by one request for the Secrets of their
+/// namespace at most, and stay at rest.
+#[tokio::test]
+async fn quiet_looks_cost_one_request_for_a_namespace() {
+    let Some(audit) = Audit::open() else { return };
+    let (provisioner, _) = in_cluster(&audit.kubeconfig).await;
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let server = shop.server(provisioner);
+    let mut instances = Vec::new();
+    for _ in 0..RESTING {
+        instances.push(shop.buy().await);
+    }
+    server.handle.wake();
+    for instance in &instances {
+        shop.is(instance, Status::Running).await;
+    }
+    quiet(&audit).await;
+    at_rest(&shop, RESTING).await;
+    let (before, asked) = (audit.requests(), shop.services.script().calls.clone());
+    let now = shop.clock.now();
+    // A round comes every 15 seconds, and looks at what is due within 30.
+    let due = now + chrono::TimeDelta::seconds(25);
+    let mut conn = shop.db.begin().await.unwrap();
+    let sql = "UPDATE instances SET next_attempt_at = $1, rests_until = $1";
+    execute!(conn, sql, due).unwrap();
+    conn.commit().await.unwrap();
+    for instance in &instances {
+        let is_looked_at = |one: &Instance| one.checked_at.is_some_and(|at| at > now);
+        let looked = shop.until(instance, is_looked_at).await;
+        assert!(looked.checked_at.is_some_and(|at| at < due), "{looked:?}");
+    }
+    let after = audit.requests();
+    at_rest(&shop, RESTING).await;
+    let lists = |requests: &Requests| requests.kinds.get("list secrets").copied();
+    let looks = lists(&after).unwrap_or(0) - lists(&before).unwrap_or(0);
+    println!("{RESTING} instances at rest: {looks} lists of Secrets");
+    assert_eq!(after.writes, before.writes, "{:?}", after.kinds);
+    assert!(looks <= 1, "{:?}", after.kinds);
+    assert_eq!(shop.services.script().calls, asked);
+    for instance in &instances {
+        shop.cancel(instance).await;
+    }
+    server.handle.wake();
+    for instance in &instances {
+        shop.is(instance, Status::Terminated).await;
+    }
+    server.stop().await;
 }

@@ -36,6 +36,7 @@ mod reconciler;
 mod rehearsal;
 mod removal;
 pub mod render;
+mod rest;
 mod retry;
 pub mod secrets;
 mod status;
@@ -221,6 +222,7 @@ pub async fn prepare(
         patience: settings.patience,
         rollout: settings.rollout,
         turns: tenancy::Turns::default(),
+        looks: rest::FullLooks::default(),
     };
     let (handle, worker) = Worker::new(reconciler, settings.parallel, identity);
     let looks = Throttle::new(LOOKS, TimeDelta::hours(1), "reads of credentials");

@@ -197,6 +197,17 @@ pub struct Instance {
     pub updated_at: DateTime<Utc>,
 }
 
+/// Hash of a status, with the generation and the plugin version that it was decided from.
+pub(super) fn status_digest(
+    (generation, plugin_digest): (i64, &str),
+    (status, message): (Status, &str),
+) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (generation, plugin_digest).hash(&mut hasher);
+    (status.as_str(), message).hash(&mut hasher);
+    hasher.finish()
+}
+
 impl Status {
     /// Returns true for an instance that its customer has: it runs, in whole or in part, or its
     /// manifests are written.
@@ -214,10 +225,7 @@ impl Status {
 impl Instance {
     /// Hash of a status, with all that it was decided from but the objects in the cluster.
     pub(super) fn status_digest(&self, status: Status, message: &str) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.generation, &self.plugin_digest).hash(&mut hasher);
-        (status.as_str(), message).hash(&mut hasher);
-        hasher.finish()
+        status_digest((self.generation, &self.plugin_digest), (status, message))
     }
 
     /// Name of the Secret object in which the host keeps the generated secrets.
@@ -390,6 +398,10 @@ pub(super) struct NewStatus {
     /// Health as the live objects show it; absent when they were not looked at.
     pub finding: Option<Finding>,
     pub given_up: GivenUp,
+    /// True when everything was applied and nothing of earlier releases is left to take back.
+    pub is_complete: bool,
+    /// True when only the clock asks for the next look.
+    pub rests: bool,
     /// Time until the next look.
     pub after: Duration,
 }
@@ -413,6 +425,20 @@ impl NewStatus {
             && self.is_applied
             && self.failure.is_none()
             && self.trouble.is_none()
+    }
+
+    /// Returns true when nothing of an instance is left to be done or to be awaited.
+    pub(super) fn is_at_rest(&self, seen: &Instance) -> bool {
+        let is_as_desired = match seen.desired {
+            Desired::Running => self.status == Status::Running,
+            Desired::Stopped => self.status == Status::Stopped,
+            Desired::Terminated => false,
+        };
+        is_as_desired
+            && self.is_settled()
+            && self.is_complete
+            && self.contest == Contest::default()
+            && seen.unproven_generation.is_none()
     }
 
     /// Returns true when its workloads are as applied and it is well.

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::contract::Observation;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     announcement, attention, cluster_events,
@@ -17,6 +17,7 @@ use super::{
     provisioner::{Observed, Outcome, ProvisionError, Provisioner, Release, union},
     recipe::{self, ChangeKind},
     render::{Classes, RenderError, RenderInputs, Rendering, fingerprint, render},
+    rest::{self, FullLooks},
     retry::spread,
     secrets::{self, Secrets},
     status::StatusDecider,
@@ -51,6 +52,7 @@ pub(super) struct Reconciler<S> {
     /// Longest time that a change may take to be rolled out.
     pub(super) rollout: Duration,
     pub(super) turns: Turns,
+    pub(super) looks: FullLooks,
 }
 
 /// Data that a pass reads before it does anything.
@@ -66,7 +68,7 @@ impl<S: Services> Reconciler<S> {
     /// # Errors
     /// When the database fails; the lease ends by itself then, and the instance is due again.
     pub(super) async fn pass(&self, lease: &Lease) -> Result<()> {
-        let started = self.clock.now();
+        let (started, begun) = (self.clock.now(), Instant::now());
         let seen = store::instance(&mut self.db.read().await?, lease.id.into()).await?;
         let seen = seen.ok_or_else(|| Error::not_found("instance"))?;
         if let Some(cluster) = self.provisioner.cluster()
@@ -99,7 +101,18 @@ impl<S: Services> Reconciler<S> {
             plan.without_acts()
         };
         let new_status = plan.shape(new_status);
-        if self.write(lease, &seen, &new_status, &plan).await? {
+        let rests = is_trusted && plan.is_calm() && new_status.is_at_rest(&seen);
+        let new_status = NewStatus {
+            rests,
+            ..new_status
+        };
+        let is_current = self.write(lease, &seen, &new_status, &plan).await?;
+        if is_current && rests {
+            self.looks.note(seen.id, seen.generation, begun);
+        } else {
+            self.looks.forget(seen.id);
+        }
+        if is_current {
             self.recreate(&seen, &plan).await;
         }
         Ok(())
@@ -179,13 +192,20 @@ impl<S: Services> Reconciler<S> {
         let rendered: Vec<_> = rendering.objects.iter().map(ObjectRef::of).collect();
         let (new_status, applied) = match self.release(decider, &rendering).await? {
             Ok(outcome) => {
+                let is_complete = domains.left.is_empty()
+                    && outcome.left_out.is_empty()
+                    && outcome.contested.is_empty();
                 let taken_back = self.take_back(seen, &domains.left, &rendering.objects);
                 Box::pin(taken_back).await;
                 let contested = outcome.contested;
                 let new_status = self
                     .judge_observed(decider, &rendering, outcome.observed, &outcome.left_out)
                     .await?;
-                (decider.contested(new_status, &contested), rendered)
+                let new_status = NewStatus {
+                    is_complete,
+                    ..decider.contested(new_status, &contested)
+                };
+                (new_status, rendered)
             }
             Err(error) => {
                 self.stop_if_asked(seen).await;
@@ -350,6 +370,18 @@ impl<S: Services> Reconciler<S> {
         attention::about_undone(conn, &self.clock, seen, (change, reason)).await
     }
 
+    fn next_look(
+        &self,
+        seen: &Instance,
+        new_status: &NewStatus,
+        now: DateTime<Utc>,
+    ) -> DateTime<Utc> {
+        if new_status.rests {
+            return rest::next_look(seen.id, &seen.namespace, now, self.resync);
+        }
+        now + TimeDelta::from_std(new_status.after).unwrap_or(TimeDelta::minutes(5))
+    }
+
     /// Writes new_status, decision, event and health together, if the lease still holds; returns
     /// true when they are written and nothing changed meanwhile.
     pub(super) async fn write(
@@ -360,7 +392,7 @@ impl<S: Services> Reconciler<S> {
         plan: &Plan,
     ) -> Result<bool> {
         let now = self.clock.now();
-        let next = now + TimeDelta::from_std(new_status.after).unwrap_or(TimeDelta::minutes(5));
+        let next = self.next_look(seen, new_status, now);
         let mut conn = self.db.begin().await?;
         if let Some(decision) = &new_status.decision {
             decision.record(&mut conn).await?;

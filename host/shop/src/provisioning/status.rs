@@ -73,6 +73,8 @@ impl StatusDecider<'_> {
             contested: None,
             finding: None,
             given_up: GivenUp::No,
+            is_complete: false,
+            rests: false,
             after,
         }
     }

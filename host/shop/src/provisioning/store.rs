@@ -327,6 +327,7 @@ pub(super) async fn finish(
          ready_at = CASE WHEN desired = 'TERMINATED' THEN ready_at ELSE coalesce(ready_at, $29) END, \
          next_attempt_at = CASE WHEN next_attempt_at = $3 OR (generation = $4 AND $18 > $14) THEN $13 \
            ELSE next_attempt_at END, \
+         rests_until = CASE WHEN $30 AND generation = $4 AND next_attempt_at = $3 THEN $13 END, \
          refusal = $15, final_generation = $16, last_ran_at = coalesce($17, last_ran_at), \
          quiet_until = $18, corrections = $19, \
          failure_cause = CASE WHEN generation = $4 THEN $21 ELSE failure_cause END, \
@@ -375,6 +376,7 @@ pub(super) async fn finish(
         Json(seen.sizes),
         seen.reapply_asked_at.filter(|_| new_status.is_applied),
         ready_at,
+        new_status.rests,
     )
 }
 
@@ -385,7 +387,7 @@ pub(super) async fn ask_to_reapply(
     id: InstanceId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
-    let sql = "UPDATE instances SET reapply_asked_at = $2, \
+    let sql = "UPDATE instances SET reapply_asked_at = $2, rests_until = NULL, \
                next_attempt_at = CASE WHEN next_attempt_at > $2 THEN $2 ELSE next_attempt_at END \
                WHERE id = $1 AND status <> 'TERMINATED'";
     execute!(conn, sql, id, now)
@@ -398,23 +400,27 @@ pub(super) fn is_news(seen: &Instance, new_status: &NewStatus) -> bool {
 
 /// Makes an instance due soon, because it changed in the cluster. A failing instance keeps its
 /// back-off, unless it waits for the cluster, which evidently answers; so does one that another
-/// controller changes again and again.
+/// controller changes again and again. One that is due by then rests no more, or a quiet look would
+/// put it off.
 pub(super) async fn touch(conn: &mut Conn, name: &str, soon: DateTime<Utc>) -> sqlx::Result<u64> {
-    let sql = "UPDATE instances SET next_attempt_at = $1, due_by = 'EVENT' \
-               WHERE name = $2 AND next_attempt_at > $1 AND (failures = 0 OR failure_cause = 'AWAY') \
+    let sql = "UPDATE instances SET due_by = 'EVENT', rests_until = NULL, \
+               next_attempt_at = CASE WHEN next_attempt_at > $1 THEN $1 ELSE next_attempt_at END \
+               WHERE name = $2 AND (next_attempt_at > $1 OR rests_until IS NOT NULL) \
+               AND (failures = 0 OR failure_cause = 'AWAY') \
                AND status <> 'TERMINATED' AND (quiet_until IS NULL OR quiet_until <= $1)";
     execute!(conn, sql, soon, name)
 }
 
 /// Makes one instance of a namespace due soon, since the next pass over any of them brings the
-/// namespace back.
+/// namespace back; as [`touch`].
 pub(super) async fn touch_namespace(
     conn: &mut Conn,
     namespace: &str,
     soon: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
-    let sql = "UPDATE instances SET next_attempt_at = $1 \
-               WHERE next_attempt_at > $1 AND id = (SELECT id FROM instances \
+    let sql = "UPDATE instances SET rests_until = NULL, \
+               next_attempt_at = CASE WHEN next_attempt_at > $1 THEN $1 ELSE next_attempt_at END \
+               WHERE (next_attempt_at > $1 OR rests_until IS NOT NULL) AND id = (SELECT id FROM instances \
                  WHERE namespace = $2 AND status <> 'TERMINATED' AND desired <> 'TERMINATED' \
                  ORDER BY failures, next_attempt_at LIMIT 1)";
     execute!(conn, sql, soon, namespace)

@@ -211,6 +211,7 @@ impl Shop {
             patience: self.patience,
             rollout: Duration::from_secs(600),
             turns: super::tenancy::Turns::default(),
+            looks: super::rest::FullLooks::default(),
         }
     }
 

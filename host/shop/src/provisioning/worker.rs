@@ -15,6 +15,7 @@ use super::{
     plugin_calls::Services,
     reconciler::{LEASE, Reconciler},
     render::Classes,
+    rest::QuietLooks,
     store,
 };
 use crate::{
@@ -139,6 +140,11 @@ impl<S: Services> Worker<S> {
                     cluster,
                     is_back: Notify::new(),
                 };
+                let quiet = QuietLooks {
+                    reconciler: Arc::clone(&self.reconciler),
+                    cluster: ear.cluster.clone(),
+                    status: self.status.subscribe(),
+                };
                 let status = self.status.clone();
                 let listening = listening.clone();
                 tokio::spawn(async move {
@@ -146,6 +152,7 @@ impl<S: Services> Worker<S> {
                         () = listening.cancelled() => {}
                         () = ear.listen() => {}
                         () = ear.probe(status) => {}
+                        () = quiet.run() => {}
                     }
                 })
             });

@@ -62,3 +62,38 @@ pub async fn check(
     handle.wake();
     Ok(requested)
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::{
+        execute,
+        provisioning::test_shop::{GOOD_IMAGE, Shop},
+    };
+
+    /// One that is due already keeps its time, and a quiet look may not put it off any more.
+    #[tokio::test]
+    async fn an_instance_that_is_to_be_checked_rests_no_more() {
+        let shop = Shop::open(GOOD_IMAGE).await;
+        let instance = shop.buy().await;
+        let now = shop.clock.now();
+        for (is_named, since) in [(true, 1), (true, -1), (false, 1), (false, -1)] {
+            let due = now - TimeDelta::seconds(since);
+            let mut conn = shop.db.begin().await.unwrap();
+            let sql = "UPDATE instances SET next_attempt_at = $1, rests_until = $1";
+            execute!(conn, sql, due).unwrap();
+            let asked = if is_named {
+                store::make_due(&mut conn, instance.id, now).await
+            } else {
+                store::make_all_due(&mut conn, now).await
+            };
+            assert_eq!(asked.unwrap(), 1);
+            conn.commit().await.unwrap();
+            assert_eq!(shop.now(&instance).await.next_attempt_at, due.min(now));
+            let resting = "SELECT count(*) FROM instances WHERE rests_until IS NOT NULL";
+            assert_eq!(shop.count(resting).await, 0);
+        }
+    }
+}

@@ -161,6 +161,15 @@ impl Plan {
         self
     }
 
+    /// Returns true when the instance is well or halted, and no earlier fault is carried on.
+    pub(in crate::provisioning) fn is_calm(&self) -> bool {
+        matches!(self.finding.ground, Ground::Well | Ground::Halted)
+            && self.act.is_none()
+            && self.look_in.is_none()
+            && self.course.ailing_since.is_none()
+            && self.course.given_up_at.is_none()
+    }
+
     /// Keeps the fault of an instance that only changes between crash and start.
     fn stay_failed(&mut self) {
         let Some(before) = &self.before else { return };

@@ -307,14 +307,14 @@ pub(super) async fn make_due(
     id: InstanceId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
-    let sql = "UPDATE instances SET due_by = $3, \
+    let sql = "UPDATE instances SET due_by = $3, rests_until = NULL, \
                next_attempt_at = CASE WHEN next_attempt_at > $2 THEN $2 ELSE next_attempt_at END \
                WHERE id = $1 AND status <> 'TERMINATED'";
     execute!(conn, sql, id, now, CheckSource::Request)
 }
 
 pub(super) async fn make_all_due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let sql = "UPDATE instances SET due_by = $2, \
+    let sql = "UPDATE instances SET due_by = $2, rests_until = NULL, \
                next_attempt_at = CASE WHEN next_attempt_at > $1 THEN $1 ELSE next_attempt_at END \
                WHERE status <> 'TERMINATED'";
     execute!(conn, sql, now, CheckSource::Request)
