@@ -114,6 +114,7 @@ impl<S: Services> Reconciler<S> {
         }
         if is_current {
             self.recreate(&seen, &plan).await;
+            self.leave_room(&seen, &new_status).await?;
         }
         Ok(())
     }

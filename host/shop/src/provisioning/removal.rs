@@ -1,7 +1,7 @@
 //! Removal of everything of an instance.
 
 use super::{
-    model::{Desired, Instance, NewStatus},
+    model::{Desired, Instance, NewStatus, Status},
     plugin_calls::Services,
     provisioner::{ProvisionError, Provisioner},
     reconciler::Reconciler,
@@ -60,6 +60,17 @@ impl<S: Services> Reconciler<S> {
         Ok(removed
             .map(|()| decider.leaving(&whole))
             .map_err(Into::into))
+    }
+
+    /// Lets another instance of the namespace bring it to its smaller size, once one is gone.
+    pub(super) async fn leave_room(&self, seen: &Instance, new_status: &NewStatus) -> Result<()> {
+        if new_status.status != Status::Terminated {
+            return Ok(());
+        }
+        let mut conn = self.db.begin().await?;
+        let namespace = seen.namespace.as_str();
+        store::touch_namespace(&mut conn, namespace, self.clock.now()).await?;
+        Ok(conn.commit().await?)
     }
 
     async fn is_last(&self, seen: &Instance) -> Result<bool> {

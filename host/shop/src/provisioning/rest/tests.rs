@@ -465,3 +465,20 @@ async fn an_instance_with_anything_to_wait_for_is_not_at_rest() {
     };
     assert!(!well(&stopping, now).is_at_rest(&stopping), "it still runs");
 }
+
+/// The walls of a namespace become smaller by a pass over a neighbour, which a removal asks for.
+#[tokio::test]
+async fn a_removal_asks_for_a_pass_over_a_neighbour() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let server = shop.server(shop.in_folder());
+    let (left, gone) = (shop.buy().await, shop.buy().await);
+    for instance in [&left, &gone] {
+        shop.is(instance, Status::Written).await;
+    }
+    let before = shop.clock.now();
+    shop.cancel(&gone).await;
+    shop.is(&gone, Status::Terminated).await;
+    shop.until(&left, |now| now.checked_at.is_some_and(|at| at > before))
+        .await;
+    server.stop().await;
+}
