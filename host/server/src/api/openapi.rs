@@ -343,7 +343,7 @@ async fn word_missing_file(request: Request, next: Next) -> Answer {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let answer = next.run(request).await;
     if answer.status() == StatusCode::NOT_FOUND {
-        http::route_not_found(method, uri).await.into_response()
+        http::route_not_found(method, uri).await
     } else {
         answer
     }

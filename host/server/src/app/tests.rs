@@ -302,27 +302,6 @@ async fn starts_on_a_free_port_answers_and_stops() {
     running.stop().await;
 }
 
-/// The rest of a refused body is read, on every route, and the connection is not offered again.
-#[tokio::test]
-async fn a_body_that_is_too_large_is_refused_in_full() {
-    let (_folder, app) = shop().await;
-    let router = router(app.state.clone());
-    let unread = Arc::new(std::sync::atomic::AtomicUsize::new(64));
-    let left = Arc::clone(&unread);
-    let chunks = futures::stream::iter((0..64).map(move |_| {
-        left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
-        Ok::<_, std::io::Error>(axum::body::Bytes::from(vec![b' '; 64 * 1024]))
-    }));
-    let request = Request::post("/api/auth/login")
-        .header("content-type", "application/json")
-        .body(Body::from_stream(chunks))
-        .unwrap();
-    let (status, headers, body) = send(&router, request).await;
-    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{body}");
-    assert_eq!(headers["connection"], "close");
-    assert_eq!(unread.load(std::sync::atomic::Ordering::SeqCst), 0);
-}
-
 #[tokio::test]
 async fn a_database_of_another_age_is_not_touched() {
     let (_folder, app) = shop().await;

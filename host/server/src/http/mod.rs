@@ -5,13 +5,13 @@ pub(crate) mod address;
 pub(crate) mod announced;
 mod answer_headers;
 pub(crate) mod body;
+mod body_rest;
 mod compression;
 mod conditional;
 pub(crate) mod context;
 mod cors;
 mod cursor;
 mod departure;
-mod drain_body;
 pub(crate) mod echo;
 mod encoding;
 mod envelope;
@@ -23,6 +23,7 @@ pub(crate) mod form;
 mod host;
 pub(crate) mod ids;
 mod kept;
+mod methods;
 mod open_connections;
 mod page;
 mod path;
@@ -44,7 +45,6 @@ pub use conditional::answer_conditionally;
 pub use cors::{Origins, cors, hide_from_others};
 pub use cursor::Cursor;
 pub use departure::Departure;
-pub use drain_body::drain_body;
 pub use encoding::refuse_encoded;
 pub use envelope::{Envelope, Nothing, Reply, Success};
 pub use failure::{Failure, FailureBody, Refusal};
@@ -52,6 +52,7 @@ pub use file::Attachment;
 pub use form::{FORM_OVERHEAD, Form};
 pub use host::refuse_unaddressed;
 pub use kept::{Asked, KeptAnswers};
+pub use methods::{answer_for_server, method_not_allowed, route_not_found};
 pub use open_connections::ConnectionLimits;
 pub use page::{NoFilter, PageQuery, Pagination};
 pub use path::{Id, Segment};
@@ -65,27 +66,5 @@ pub use share::{Share, Shared};
 pub use sse::{Sent, StreamPlace, Streams, events, last_event_id};
 pub use when::{When, range};
 
-use dermaga_shop::{Code, Error};
-
 /// Largest request body, unless a route sets its own `DefaultBodyLimit`.
 pub const BODY_LIMIT_BYTES: usize = 1024 * 1024;
-
-/// Answer for an unknown address.
-pub async fn route_not_found(method: axum::http::Method, uri: axum::http::Uri) -> Refusal {
-    let message = format!(
-        "There is no route {} {}. See /api/docs.",
-        echo::cut(method.as_str(), 20),
-        echo::cut(uri.path(), 200)
-    );
-    Error::new(Code::RouteNotFound, message).into()
-}
-
-/// Answer of a known address to a method it does not have.
-pub async fn method_not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Refusal {
-    let message = format!(
-        "{} does not answer to {}. See /api/docs.",
-        echo::cut(uri.path(), 200),
-        echo::cut(method.as_str(), 20)
-    );
-    Error::new(Code::MethodNotAllowed, message).into()
-}

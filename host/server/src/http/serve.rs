@@ -1,11 +1,13 @@
 //! The accept loop: HTTP/1.1 and HTTP/2 on a listener, with bounds on what a stranger's connection may hold.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
+    body::Body,
     extract::ConnectInfo,
     http::{HeaderValue, Request, StatusCode, Version, header::CONNECTION},
+    response::Response,
 };
 use dermaga_shop::{Code, Error};
 use hyper::{body::Incoming, service::service_fn};
@@ -24,6 +26,7 @@ use tower::Service as _;
 
 use super::{
     ConnectionLimits, Departure,
+    body_rest::BodyRest,
     exchanges::Exchanges,
     failure::failure_text,
     host::{Unaddressed, is_unaddressed},
@@ -134,24 +137,20 @@ impl Connection {
                 phase.answering();
             }
             request.extensions_mut().insert(ConnectInfo(peer));
-            if is_unaddressed(request.version(), request.headers()) {
+            if is_unaddressed(&request) {
                 request.extensions_mut().insert(Unaddressed);
             }
+            let (request, rest) = BodyRest::split(request.map(Body::new));
             let (answer, phase) = (router.clone().call(request), phase.clone());
             let departure = Arc::clone(&departure);
             async move {
-                let answer = answer.await;
-                phase.answered();
-                answer.map(|mut answer| match exchange {
+                let answer = answer.await?;
+                let answer = match exchange {
                     Some(exchange) => answer.map(|body| exchange.send(body)),
-                    None if departure.is_leaving() => {
-                        // A client that keeps the connection would meet its end with a request under way.
-                        let close = HeaderValue::from_static("close");
-                        answer.headers_mut().insert(CONNECTION, close);
-                        answer
-                    }
-                    None => answer,
-                })
+                    None => complete(answer, rest, &phase, departure.is_leaving()).await,
+                };
+                phase.answered();
+                Ok::<_, Infallible>(answer)
             }
         });
         let builder = builder(idle);
@@ -173,6 +172,37 @@ impl Connection {
             tracing::debug!(%error, "http.connection_ended");
         }
     }
+}
+
+/// Returns true for an answer that ends its connection, even if all of the request has come.
+fn ends_exchange(answer: &Response) -> bool {
+    matches!(
+        answer.status(),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE
+    )
+}
+
+/// Completes an answer of HTTP/1.1, whose connection may end with it.
+async fn complete(
+    mut answer: Response,
+    rest: Option<BodyRest>,
+    phase: &Phase,
+    is_leaving: bool,
+) -> Response {
+    let ends = ends_exchange(&answer);
+    let has_unread = match rest {
+        Some(rest) => ends || !rest.arrives().await,
+        None => false,
+    };
+    if has_unread {
+        phase.leave_unread();
+    }
+    if ends || has_unread || is_leaving {
+        // A client that keeps the connection would meet its end with a request under way.
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(CONNECTION, close);
+    }
+    answer
 }
 
 /// Bounds of both protocols. HTTP/2 is known by its first bytes ("prior knowledge"), as proxies send it.

@@ -5,9 +5,9 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -22,34 +22,91 @@ const IDLE: u8 = 2;
 /// Several exchanges at once, which [`super::exchanges`] watches.
 const MULTIPLEXED: u8 = 3;
 
+/// Most that is read and thrown away of a client that still sends after its last answer.
+const DISCARD_BYTES: usize = 32 * 1024 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(5);
+
 /// Part of an exchange that a connection is in. hyper's own timer for heads runs between requests,
 /// too, and so bounds idle time; this one distinguishes a half-sent head from an idle connection.
 #[derive(Debug, Clone)]
-pub(super) struct Phase(Arc<AtomicU8>);
+pub(super) struct Phase(Arc<Progress>);
+
+#[derive(Debug)]
+struct Progress {
+    phase: AtomicU8,
+    /// True once the rest of a body was left unread: the connection ends after its answer.
+    has_unread: AtomicBool,
+}
 
 impl Phase {
     /// A new connection owes a head.
     pub(super) fn new() -> Self {
-        Self(Arc::new(AtomicU8::new(HEAD)))
+        Self(Arc::new(Progress {
+            phase: AtomicU8::new(HEAD),
+            has_unread: AtomicBool::new(false),
+        }))
     }
 
     pub(super) fn answering(&self) {
-        self.0.store(ANSWERING, Ordering::Relaxed);
+        self.set(ANSWERING);
     }
 
     pub(super) fn answered(&self) {
         if !self.is(MULTIPLEXED) {
-            self.0.store(IDLE, Ordering::Relaxed);
+            self.set(IDLE);
         }
     }
 
     /// The connection has sent its first head by HTTP/2.
     pub(super) fn multiplexed(&self) {
-        self.0.store(MULTIPLEXED, Ordering::Relaxed);
+        self.set(MULTIPLEXED);
+    }
+
+    /// The client may still send when it has its last answer.
+    pub(super) fn leave_unread(&self) {
+        self.0.has_unread.store(true, Ordering::Relaxed);
+    }
+
+    fn has_unread(&self) -> bool {
+        self.0.has_unread.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, phase: u8) {
+        self.0.phase.store(phase, Ordering::Relaxed);
     }
 
     fn is(&self, phase: u8) -> bool {
-        self.0.load(Ordering::Relaxed) == phase
+        self.0.phase.load(Ordering::Relaxed) == phase
+    }
+}
+
+/// Bounds of what is read after the last answer.
+#[derive(Debug)]
+struct Discarding {
+    left: usize,
+    until: Pin<Box<Sleep>>,
+}
+
+impl Discarding {
+    fn new() -> Self {
+        Self {
+            left: DISCARD_BYTES,
+            until: Box::pin(sleep_until(Instant::now() + DISCARD_TIME)),
+        }
+    }
+
+    /// Reads and throws away until the client closes, too.
+    fn poll<S: AsyncRead + Unpin>(&mut self, io: &mut S, context: &mut Context<'_>) -> Poll<()> {
+        let mut room = [0; 8 * 1024];
+        while self.left > 0 && self.until.as_mut().poll(context).is_pending() {
+            let mut buffer = ReadBuf::new(&mut room);
+            let read = ready!(Pin::new(&mut *io).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+            self.left = self.left.saturating_sub(buffer.filled().len());
+        }
+        Poll::Ready(())
     }
 }
 
@@ -63,6 +120,8 @@ pub(super) struct Watched<S> {
     head: Pin<Box<Sleep>>,
     /// Runs while the client does not read.
     write: Option<Pin<Box<Sleep>>>,
+    /// Runs after the last answer to a client that may still send.
+    discarding: Option<Discarding>,
 }
 
 impl<S> Watched<S> {
@@ -79,6 +138,7 @@ impl<S> Watched<S> {
             write_timeout,
             head: Box::pin(sleep_until(Instant::now() + head_timeout)),
             write: None,
+            discarding: None,
         }
     }
 
@@ -113,7 +173,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.io).poll_read(context, buffer);
         if outcome.is_ready() && buffer.filled().len() > before && self.phase.is(IDLE) {
-            self.phase.0.store(HEAD, Ordering::Relaxed);
+            self.phase.set(HEAD);
             let deadline = Instant::now() + self.head_timeout;
             self.head.as_mut().reset(deadline);
         }
@@ -125,7 +185,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -153,8 +213,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         self.written(context, outcome)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+    /// Closing with unread data would reset the connection, and the client would see that in place of its answer.
+    /// So it is told first that nothing more comes, and what it sends until it closes is read.
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.discarding.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(context))?;
+            if !this.phase.has_unread() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let discarding = this.discarding.get_or_insert_with(Discarding::new);
+        discarding.poll(&mut this.io, context).map(Ok)
     }
 }
 
@@ -214,5 +284,25 @@ mod tests {
         let error = server.write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(client);
+    }
+
+    #[tokio::test]
+    async fn what_a_client_sends_after_its_last_answer_is_read() {
+        for has_unread in [true, false] {
+            let (mut client, server) = duplex(64);
+            let phase = Phase::new();
+            let mut server = Watched::new(server, phase.clone(), HEAD_TIMEOUT, WRITE_TIMEOUT);
+            if has_unread {
+                phase.leave_unread();
+            }
+            let closing = tokio::spawn(async move { server.shutdown().await });
+            let mut answer = Vec::new();
+            client.read_to_end(&mut answer).await.unwrap();
+            // More than the pipe holds: it must be read to be sent.
+            let sent = client.write_all(&[0; 4096]).await;
+            assert_eq!(sent.is_ok(), has_unread);
+            let ended = tokio::time::timeout(QUIET, closing);
+            assert_eq!(ended.await.is_err(), has_unread, "it waits for its client");
+        }
     }
 }

@@ -113,6 +113,37 @@ async fn said_to_a_whole_request(shop: &Shop) -> String {
     said(stream).await
 }
 
+/// A request that is refused by its head keeps no handler, however slowly its body comes: by the caller's role, by
+/// the rate of requests, and by its time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_do_not_wait_for_bodies() {
+    let shop = empty_shop(&[
+        ("DERMAGA_CUSTOMER_REQUESTS_PER_MINUTE", "1"),
+        ("DERMAGA_REQUEST_TIMEOUT", "1s"),
+    ])
+    .await;
+    let customer = shop.customer("lambat@example.com").await;
+    let (address, token) = customer.address_and_token();
+    let head = format!(
+        "Host: a\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: 500\r\n"
+    );
+    for (path, status) in [
+        ("/api/admin/coupons", "403"),
+        ("/api/wallet/topup", "429"),
+        ("/api/auth/login", "408"),
+    ] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let sent = format!("POST {path} HTTP/1.1\r\n{head}\r\n{{");
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let read = tokio::time::timeout(Duration::from_secs(4), stream.read_to_string(&mut answer));
+        read.await.expect("the connection ends at once").unwrap();
+        let first = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&first), "{path}: {answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+    }
+}
+
 /// Limits on accounts and top-ups follow the settings.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accounts_and_top_ups_are_limited() {
