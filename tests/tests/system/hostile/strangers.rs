@@ -119,7 +119,7 @@ async fn said_to_a_whole_request(shop: &Shop) -> String {
 async fn refusals_do_not_wait_for_bodies() {
     let shop = empty_shop(&[
         ("DERMAGA_CUSTOMER_REQUESTS_PER_MINUTE", "1"),
-        ("DERMAGA_REQUEST_TIMEOUT", "1s"),
+        ("DERMAGA_REQUEST_TIMEOUT", "3s"),
     ])
     .await;
     let customer = shop.customer("lambat@example.com").await;
@@ -136,7 +136,8 @@ async fn refusals_do_not_wait_for_bodies() {
         let sent = format!("POST {path} HTTP/1.1\r\n{head}\r\n{{");
         stream.write_all(sent.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        let read = tokio::time::timeout(Duration::from_secs(4), stream.read_to_string(&mut answer));
+        let short = Duration::from_millis(4_500);
+        let read = tokio::time::timeout(short, stream.read_to_string(&mut answer));
         read.await.expect("the connection ends at once").unwrap();
         let first = format!("HTTP/1.1 {status} ");
         assert!(answer.starts_with(&first), "{path}: {answer}");
