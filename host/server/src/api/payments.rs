@@ -139,6 +139,7 @@ struct PaymentStatusView {
     token: Option<Hidden>,
     /// Page for its payment while it is open.
     redirect_url: Option<String>,
+    #[serde(serialize_with = "dermaga_shop::calendar::in_json")]
     expires_at: DateTime<Utc>,
 }
 

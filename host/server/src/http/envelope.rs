@@ -32,6 +32,7 @@ pub struct Envelope<T> {
     /// Place in a list; absent elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pagination: Option<Pagination>,
+    #[serde(serialize_with = "dermaga_shop::calendar::in_json")]
     pub timestamp: DateTime<Utc>,
 }
 

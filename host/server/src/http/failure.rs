@@ -21,6 +21,7 @@ pub struct Failure {
     /// A sentence for people.
     pub message: String,
     pub error: FailureBody,
+    #[serde(serialize_with = "dermaga_shop::calendar::in_json")]
     pub timestamp: DateTime<Utc>,
 }
 

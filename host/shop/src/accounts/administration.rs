@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
+    calendar::json_text,
     crypto::Hidden,
     db::{Conn, Uncommitted, new_id},
     ids::UserId,
@@ -59,6 +60,7 @@ pub struct Look {
     /// Token for `Authorization: Bearer ...`. It cannot be refreshed.
     #[schema(value_type = String)]
     pub access_token: Hidden,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub access_token_expires_at: DateTime<Utc>,
 }
 
@@ -119,7 +121,7 @@ impl Accounts {
         }
         administration::change(&mut conn, id, (name, phone, role), now).await?;
         if is_other_role {
-            let facts = json!({ "change": "ROLE", "role": role, "at": now });
+            let facts = json!({ "change": "ROLE", "role": role, "at": json_text(now) });
             self.tell(&mut conn, Topic::AccountChanged, id, facts)
                 .await?;
             self.end_all_sessions(&mut conn, user).await?;
@@ -159,7 +161,7 @@ impl Accounts {
         }
         self.record(&mut conn, act, recorded, id, json!({})).await?;
         administration::set_status(&mut conn, id, status, now).await?;
-        let facts = json!({ "change": change, "role": user.role, "at": now });
+        let facts = json!({ "change": change, "role": user.role, "at": json_text(now) });
         self.tell(&mut conn, Topic::AccountChanged, id, facts)
             .await?;
         let user = User { status, ..user };
@@ -218,10 +220,11 @@ impl Accounts {
             expires_at,
         };
         sessions::insert(&mut conn, &new).await?;
-        let details = json!({ "session": session, "until": expires_at });
+        let details = json!({ "session": session, "until": json_text(expires_at) });
         self.record(&mut conn, act, AuditAct::UserLookedAt, id, details)
             .await?;
-        let facts = json!({ "reason": act.reason, "at": now, "until": expires_at });
+        let until = json_text(expires_at);
+        let facts = json!({ "reason": act.reason, "at": json_text(now), "until": until });
         self.tell(&mut conn, Topic::AccountLookedAt, id, facts)
             .await?;
         conn.commit().await?;

@@ -34,6 +34,7 @@ use self::{
 };
 use crate::{
     Code, Error, Result,
+    calendar::json_text,
     crypto::{self, Vault},
     db::{Clock, Conn, Db, broken_unique, new_id},
     ids::UserId,
@@ -297,7 +298,7 @@ impl Accounts {
             ));
         }
         owners::still_signed_in(&mut conn, identity.signed_in()).await?;
-        let payload = json!({ "at": self.clock.now(), "byMail": false });
+        let payload = json!({ "at": json_text(self.clock.now()), "byMail": false });
         let topic = Topic::PasswordChanged;
         outbox::put(&mut conn, &self.clock, topic, user_id.into(), payload).await?;
         let user = self.end_all_sessions(&mut conn, user).await?;

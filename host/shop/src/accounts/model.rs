@@ -59,7 +59,9 @@ pub struct Profile {
     pub avatar: Option<String>,
     pub role: Role,
     /// Time at which the e-mail address was confirmed.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub email_verified_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
 }
 
@@ -96,10 +98,12 @@ pub struct Tokens {
     /// Token for `Authorization: Bearer ...`.
     #[schema(value_type = String)]
     pub access_token: Hidden,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub access_token_expires_at: DateTime<Utc>,
     /// Token for one exchange for a new pair of tokens.
     #[schema(value_type = String)]
     pub refresh_token: Hidden,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub refresh_token_expires_at: DateTime<Utc>,
 }
 
@@ -126,10 +130,13 @@ pub struct SessionView {
     pub is_current: bool,
     /// True for a session in which an administrator looks at the account.
     pub by_administrator: bool,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
     /// Time of the last use, to ten minutes.
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub last_used_at: DateTime<Utc>,
     /// Time at which it ends unless it is refreshed before.
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub expires_at: DateTime<Utc>,
 }
 

@@ -11,7 +11,9 @@ use super::{
     password, store,
 };
 use crate::{
-    Error, Result, crypto,
+    Error, Result,
+    calendar::json_text,
+    crypto,
     db::{Clock, Db},
     ids::UserId,
     outbox::{self, Topic},
@@ -98,7 +100,7 @@ impl Accounts {
             }
             store::confirm_email(&mut conn, user_id, now).await?;
         }
-        let payload = json!({ "at": now, "byMail": true });
+        let payload = json!({ "at": json_text(now), "byMail": true });
         let topic = Topic::PasswordChanged;
         outbox::put(&mut conn, &self.clock, topic, user_id.into(), payload).await?;
         self.end_all_sessions(&mut conn, user).await?;

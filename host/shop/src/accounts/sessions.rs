@@ -21,7 +21,9 @@ use super::{
     two_factor,
 };
 use crate::{
-    Code, Error, Result, crypto,
+    Code, Error, Result,
+    calendar::json_text,
+    crypto,
     db::{Conn, new_id},
     ids::{SessionId, UserId},
     language::{self, Language},
@@ -334,7 +336,7 @@ impl Accounts {
         user_id: UserId,
         all: bool,
     ) -> Result<()> {
-        let payload = json!({ "at": self.clock.now(), "all": all });
+        let payload = json!({ "at": json_text(self.clock.now()), "all": all });
         outbox::put(
             conn,
             &self.clock,

@@ -72,11 +72,15 @@ pub struct Alert {
     pub message: String,
     /// Number of times it was noticed since it was raised.
     pub occurrences: i64,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub raised_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub last_raised_at: DateTime<Utc>,
     /// Time at which an administrator first acknowledged it.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub acknowledged_at: Option<DateTime<Utc>>,
     pub acknowledged_by: Option<UserId>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub resolved_at: Option<DateTime<Utc>>,
 }
 

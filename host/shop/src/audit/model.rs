@@ -261,6 +261,7 @@ pub struct AuditEvent {
     /// Values before and after, amounts and the like; its fields depend on the act.
     #[schema(value_type = Object)]
     pub details: Json<Value>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
 }
 

@@ -166,14 +166,15 @@ async fn tell(
     };
     let row = subscriptions::row(conn, seen.id).await?;
     let (zone, now) = (shop.clock.zone(), shop.clock.now());
-    let data_until = calendar::add_days(zone, now, shop.settings.retention);
+    let data_until = calendar::add_days(zone, now, shop.settings.retention)
+        .filter(|_| topic == Topic::SubscriptionSuspended);
     let payload = json!({
         "subscriptionId": seen.id,
         "service": row.service_name,
         "plan": row.plan_name,
         "due": behind.unpaid,
-        "graceUntil": behind.grace_until,
-        "dataUntil": data_until.filter(|_| topic == Topic::SubscriptionSuspended),
+        "graceUntil": behind.grace_until.map(calendar::json_text),
+        "dataUntil": data_until.map(calendar::json_text),
     });
     let key = format!("{}:{}", seen.id, seen.period_number);
     let what = (topic, seen.user_id.into());
@@ -281,7 +282,7 @@ pub async fn set_grace(
         let message = format!("This subscription is {}, not in grace.", seen.status);
         return Err(Error::new(Code::InvalidState, message));
     }
-    let details = json!({ "days": days, "until": until });
+    let details = json!({ "days": days, "until": calendar::json_text(until) });
     let event = Event::new(
         audit::AuditAct::SubscriptionGraceSet,
         Subject::Subscription(id),

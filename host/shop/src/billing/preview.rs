@@ -36,10 +36,14 @@ pub struct BillingInfo {
     /// Calendar months of the next period.
     pub term_months: i64,
     /// End of the period that is paid for.
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub period_end: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub grace_until: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub suspended_at: Option<DateTime<Utc>>,
     /// Moment since which nothing is charged, because the instance has not run in this period.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub held_since: Option<DateTime<Utc>>,
     /// They add up to `due`. Empty when there is no next period.
     #[serde(serialize_with = "crate::subscriptions::lines_in_words")]
@@ -130,6 +134,7 @@ pub struct ForecastLine {
     pub status: SubscriptionStatus,
     /// Calendar months of the next period.
     pub term_months: i64,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub period_end: DateTime<Utc>,
     pub forecast: Forecast,
     /// Amount that will be charged.

@@ -42,6 +42,7 @@ pub struct BillingStatistics {
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChargesView {
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub since: DateTime<Utc>,
     /// Periods and upgrades that were charged.
     pub charges: i64,

@@ -66,7 +66,7 @@ async fn warn(shop: &Subscriptions, line: &ForecastLine) -> Result<bool> {
         "subscriptionId": seen.id,
         "service": row.service_name,
         "plan": row.plan_name,
-        "periodEnd": line.period_end,
+        "periodEnd": calendar::json_text(line.period_end),
         "due": line.due,
         "missing": line.missing,
     });
@@ -114,7 +114,7 @@ async fn remind(shop: &Subscriptions, id: SubscriptionId) -> Result<bool> {
         "plan": row.plan_name,
         "due": seen.unpaid,
         "missing": missing,
-        "graceUntil": until,
+        "graceUntil": calendar::json_text(until),
     });
     let today = calendar::date(shop.clock.zone(), now);
     let key = format!("{id}:{}:{today}", seen.period_number);

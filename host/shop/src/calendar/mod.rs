@@ -4,11 +4,13 @@
 //! goes through here. When the clocks change, an ambiguous wall time is the first of the two, and a
 //! skipped one is the first moment after the gap.
 
+mod json;
 mod period;
 
 use chrono::{DateTime, Days, Months, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
 use chrono_tz::{GapInfo, Tz};
 
+pub use json::{in_json, in_json_if_any, json_text};
 pub use period::Period;
 
 /// Returns the moment at which clocks in this zone show a wall time.

@@ -118,6 +118,7 @@ pub struct Whereabouts {
     pub owner: Option<String>,
     /// Name of the instance that it belongs to.
     pub instance: Option<String>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub created_at: Option<DateTime<Utc>>,
     pub age_seconds: i64,
 }

@@ -141,7 +141,9 @@ pub struct CouponView {
     pub plugin: String,
     #[schema(value_type = Object)]
     pub parameters: Value,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub starts_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub ends_at: Option<DateTime<Utc>>,
     pub max_uses: Option<i64>,
     pub max_uses_per_user: Option<i64>,
@@ -157,6 +159,7 @@ pub struct CouponView {
     /// Months of a subscription it lasts; absent means for ever.
     pub periods: Option<i64>,
     pub status: CouponStatus,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
 }
 
@@ -248,8 +251,10 @@ pub struct RedemptionView {
     pub subscription_id: Option<SubscriptionId>,
     /// Of the subscription: 1 where the coupon was redeemed, more where a renewal was reduced.
     pub period: i64,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
     /// Moment the use was given back, with a purchase that could not be set up.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub released_at: Option<DateTime<Utc>>,
 }
 

@@ -36,6 +36,7 @@ pub struct CustomerEvent {
     pub subject_id: Uuid,
     /// Status that an instance or a subscription has now, kind of a notification, type of a transaction.
     pub change: String,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub at: DateTime<Utc>,
 }
 

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     Result,
     accounts::{confirmation, recovery},
+    calendar::json_text,
     db::{Lease, LeasedQueue, Term},
     leased_queue,
     outbox::Topic,
@@ -153,7 +154,7 @@ impl Batch<'_> {
                 let lifetime = settings.password_reset;
                 let (token, until) = recovery::new_token(db, clock, due.user_id, lifetime).await?;
                 let link = settings.page("reset-password", &token);
-                Cow::Owned(json!({ "token": token, "link": link, "until": until }))
+                Cow::Owned(json!({ "token": token, "link": link, "until": json_text(until) }))
             }
             Topic::TicketAnswered if self.reply_to(due).is_some() => {
                 let mut facts = due.payload.0.clone();

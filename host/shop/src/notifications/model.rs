@@ -77,7 +77,9 @@ pub struct NotificationView {
     /// Facts that the text was made of; they differ by kind.
     #[schema(value_type = Object)]
     pub facts: Value,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub read_at: Option<DateTime<Utc>>,
 }
 
@@ -96,11 +98,14 @@ pub struct Delivery {
     /// Attempts until now.
     pub attempts: i64,
     /// Time of the next attempt of what is not sent or dead.
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub next_try_at: DateTime<Utc>,
     /// Last answer of the other side, or the reason why there was none.
     #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub answer: Option<String>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub sent_at: Option<DateTime<Utc>>,
 }
 

@@ -157,8 +157,10 @@ pub struct PaymentView {
     pub payment_type: Option<String>,
     /// Rupiah that the gateway charged the payer on top; they do not reach the wallet.
     pub fee: Rupiah,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub expires_at: DateTime<Utc>,
     /// Moment of the next question to the gateway.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub next_check_at: Option<DateTime<Utc>>,
     /// Number of questions asked by the clock.
     pub checks: i64,
@@ -169,7 +171,9 @@ pub struct PaymentView {
     /// alert `PAYMENT_UNCLEAR` and `POST /admin/payments/{id}/review`).
     #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub problem: Option<String>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -213,7 +217,9 @@ pub struct NoticeView {
     /// Action taken, or the reason for none.
     #[serde(serialize_with = "crate::language::in_words")]
     pub message: String,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub received_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub applied_at: Option<DateTime<Utc>>,
 }
 
@@ -228,7 +234,9 @@ pub struct DebtView {
     pub transaction_id: TransactionId,
     pub amount: Rupiah,
     pub paid: Rupiah,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub settled_at: Option<DateTime<Utc>>,
 }
 

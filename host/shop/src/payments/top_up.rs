@@ -50,6 +50,7 @@ pub struct OpenTopUp {
     /// Or send the customer here.
     pub(super) redirect_url: String,
     /// The page cannot be paid after this.
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub(super) expires_at: DateTime<Utc>,
 }
 

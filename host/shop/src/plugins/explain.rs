@@ -42,6 +42,7 @@ pub struct ExplainedDecision {
     /// `price` or `evaluate`.
     function: String,
     reasons: Vec<ReasonLine>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     decided_at: DateTime<Utc>,
 }
 

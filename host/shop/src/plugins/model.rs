@@ -94,12 +94,16 @@ pub struct VersionView {
     #[serde(serialize_with = "report_in_words")]
     pub report: Value,
     pub uploaded_by: Option<UserId>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub activated_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub retired_at: Option<DateTime<Utc>>,
     /// Name of the key whose signature it carries.
     pub signed_by: Option<String>,
     /// End of the suspension of one of its functions on this server, after repeated failures.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub suspended_until: Option<DateTime<Utc>>,
     /// Reason why this server cannot run it, when it cannot.
     #[serde(serialize_with = "crate::language::in_words_if_any")]
@@ -261,6 +265,7 @@ pub struct DecisionView {
     pub logs: Value,
     pub fuel: i64,
     pub duration_us: i64,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
 }
 

@@ -55,7 +55,9 @@ pub struct PluginUpload {
     #[schema(value_type = Option<UploadFailure>)]
     #[serde(serialize_with = "failure_in_words")]
     pub failure: Option<Json<UploadFailure>>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub finished_at: Option<DateTime<Utc>>,
 }
 

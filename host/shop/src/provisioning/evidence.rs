@@ -30,6 +30,7 @@ const EVENTS: i64 = 50;
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Evidence {
+    #[serde(serialize_with = "crate::calendar::in_json")]
     taken_at: DateTime<Utc>,
     instance: InstanceDetail,
     events: Vec<InstanceEventView>,
@@ -49,6 +50,7 @@ struct LastDecision {
     plugin_version: String,
     function: String,
     failure: Option<String>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     created_at: DateTime<Utc>,
 }
 

@@ -19,6 +19,7 @@ pub struct Refusal {
     generation: i64,
     by: RefusedBy,
     times: u32,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     since: DateTime<Utc>,
 }
 

@@ -45,8 +45,11 @@ pub struct InstanceView {
     pub message: String,
     /// Time at which it was ready for the first time. Absent where its manifests are written into a
     /// folder, since nothing tells what becomes of them.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub ready_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -81,7 +84,9 @@ pub struct InstanceDetail {
     #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub health_reason: Option<String>,
     /// Time since which it has this health.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub health_since: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub last_checked_at: Option<DateTime<Utc>>,
     pub endpoints: Vec<EndpointView>,
     /// Current fault, in a sentence; absent when nothing is wrong.
@@ -95,6 +100,7 @@ pub struct InstanceDetail {
     /// Attempts that failed since the last that did not.
     pub failures: i64,
     /// Time of the next look at it.
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub next_attempt_at: DateTime<Utc>,
     /// Raised by every change of the desired state.
     pub generation: i64,
@@ -230,6 +236,7 @@ pub struct EventView {
     pub status: String,
     #[serde(serialize_with = "crate::language::in_words")]
     pub message: String,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub at: DateTime<Utc>,
 }
 

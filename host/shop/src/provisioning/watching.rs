@@ -34,6 +34,7 @@ const MASK: &str = "******";
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogLineView {
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub at: Option<DateTime<Utc>>,
     /// Name of the pod.
     pub pod: String,
@@ -161,6 +162,7 @@ pub enum Origin {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceEventView {
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub at: Option<DateTime<Utc>>,
     pub origin: Origin,
     /// The status it had from then on; absent for events of the cluster.

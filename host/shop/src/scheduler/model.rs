@@ -54,12 +54,15 @@ pub struct RunView {
     pub id: RunId,
     pub job: String,
     /// Scheduled instant of the run, the same for all servers.
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub scheduled_for: DateTime<Utc>,
     pub trigger: Trigger,
     pub status: RunStatus,
     /// Number of attempts; more than one when a server died during the run.
     pub attempts: i64,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub started_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub finished_at: Option<DateTime<Utc>>,
     /// Number of things to look at, as far as is known; 0 when the job does not count them.
     pub total: i64,
@@ -108,6 +111,7 @@ pub struct JobView {
     pub schedule: String,
     /// Time zone of the schedule.
     pub timezone: String,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub next_run: Option<DateTime<Utc>>,
     pub last_run: Option<RunView>,
 }

@@ -134,7 +134,8 @@ pub async fn extend(
         return Err(Error::new(Code::InvalidState, message));
     }
     store::extend(&mut conn, &seen, anchor_at, end, now).await?;
-    let details = json!({ "days": days, "before": seen.period_end, "after": end });
+    let before = calendar::json_text(seen.period_end);
+    let details = json!({ "days": days, "before": before, "after": calendar::json_text(end) });
     let subject = Subject::Subscription(id);
     let event = Event::new(AuditAct::SubscriptionExtended, subject, details).because(reason);
     audit::record(&mut conn, &shop.clock, actor_id, event).await?;

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::{
     Result,
+    calendar::json_text,
     db::{Clock, Conn},
     ids::SubscriptionId,
     outbox::{self, Topic},
@@ -62,7 +63,7 @@ pub(crate) async fn tell(
         "because": cause.as_str(),
         "reason": cause.reason(),
         "undone": is_undone,
-        "endedAt": clock.now(),
+        "endedAt": json_text(clock.now()),
     });
     let what = (Topic::SubscriptionEnded, row.subscription.user_id.into());
     outbox::put_once(conn, clock, what, &id.to_string(), payload).await?;

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
+    calendar::json_text,
     catalog, coupons,
     db::{Conn, Uncommitted},
     ids::{SubscriptionId, TransactionId, UserId},
@@ -99,7 +100,7 @@ pub async fn freeze(shop: &Subscriptions, user_id: UserId, id: SubscriptionId) -
     }
     let price = storage_price(&mut conn, &row).await?;
     store::ask(&mut conn, id, price, clock.now()).await?;
-    let details = json!({ "storagePrice": price, "from": seen.period_end });
+    let details = json!({ "storagePrice": price, "from": json_text(seen.period_end) });
     note(
         shop,
         &mut conn,

@@ -194,13 +194,16 @@ impl PeriodRow {
 pub struct PeriodView {
     /// 1, 2, 3, ...
     pub number: i64,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub starts_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub ends_at: DateTime<Utc>,
     /// Calendar months that were paid for.
     pub months: i64,
     /// True for a period in which it was frozen: only its storage was paid for.
     pub frozen: bool,
     /// The end that was paid for, where an administrator made the period longer.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub paid_until: Option<DateTime<Utc>>,
     pub price: Rupiah,
     pub discount: Rupiah,
@@ -258,19 +261,26 @@ pub struct SubscriptionView {
     /// Another price that an administrator moves it to; absent without one.
     pub next_price: Option<Rupiah>,
     /// Moment of that price: the first period that begins then or later has it.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub next_price_from: Option<DateTime<Utc>>,
     pub auto_renew: bool,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub period_start: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub period_end: DateTime<Utc>,
     /// End of the grace in which it runs unpaid.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub grace_until: Option<DateTime<Utc>>,
     /// Start of the suspension: it is scaled to zero; its data is kept for
     /// `SUSPENSION_RETENTION_DAYS`.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub suspended_at: Option<DateTime<Utc>>,
     /// Moment of the instance's first delivery. The first period moves by the time it waited for
     /// that.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub delivered_at: Option<DateTime<Utc>>,
     /// The end of a period in which its instance never ran: nothing is charged until it runs.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub held_since: Option<DateTime<Utc>>,
     /// The plan that comes with the next period, at its price then.
     pub next_plan_id: Option<PlanId>,
@@ -284,9 +294,11 @@ pub struct SubscriptionView {
     pub config: Value,
     pub instance_id: Option<InstanceId>,
     pub instance_status: Option<String>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub cancelled_at: Option<DateTime<Utc>>,
     #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub cancel_reason: Option<String>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
 }
 
@@ -425,7 +437,9 @@ pub struct QuoteView {
     /// Amount that will be charged.
     pub due: Rupiah,
     pub coupon: Option<CouponPreview>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub period_start: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub period_end: DateTime<Utc>,
     /// Calendar days of the period that it pays for.
     pub days: u32,
@@ -435,6 +449,7 @@ pub struct QuoteView {
     pub balance: Rupiah,
     /// The wallet holds enough.
     pub affordable: bool,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub expires_at: DateTime<Utc>,
 }
 

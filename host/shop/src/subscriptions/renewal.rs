@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     Error, Result,
+    calendar::json_text,
     catalog::{Plan, SoldTerm},
     coupons::{self, Continued},
     db::{Clock, Conn},
@@ -354,7 +355,7 @@ async fn tell(conn: &mut Conn, clock: &Clock, row: &SubscriptionRow, next: &Next
         "plan": row.plan_name,
         "period": next.number,
         "paid": next.due()?,
-        "periodEnd": next.ends_at,
+        "periodEnd": json_text(next.ends_at),
     });
     let key = format!("{}:{}", seen.id, next.number);
     outbox::put_once(conn, clock, what, &key, payload).await?;

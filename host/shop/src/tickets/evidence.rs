@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Code, Result,
+    calendar::json_text,
     ids::{InstanceId, UserId},
     payments::{DebtFilter, debts},
     provisioning::{self, Instances, lifecycle},
@@ -49,10 +50,10 @@ async fn payment(instances: &Instances, user_id: UserId, id: InstanceId) -> Resu
         "plan": seen.plan,
         "freezeState": seen.freeze_state,
         "autoRenew": seen.auto_renew,
-        "periodStart": seen.period_start,
-        "periodEnd": seen.period_end,
-        "graceUntil": seen.grace_until,
-        "suspendedAt": seen.suspended_at,
+        "periodStart": json_text(seen.period_start),
+        "periodEnd": json_text(seen.period_end),
+        "graceUntil": seen.grace_until.map(json_text),
+        "suspendedAt": seen.suspended_at.map(json_text),
         "unpaid": seen.unpaid,
         "balance": balance,
         "openDebts": debts.total,

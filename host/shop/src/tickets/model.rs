@@ -179,9 +179,12 @@ pub struct TicketView {
     pub status: TicketStatus,
     /// Instance that it is about.
     pub instance_id: Option<InstanceId>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub closed_at: Option<DateTime<Utc>>,
     pub closed_by: Option<TicketClosedBy>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -215,8 +218,10 @@ pub struct ManagedTicket {
     pub assignee_id: Option<UserId>,
     pub assignee_email: Option<String>,
     /// Time of the last answer, while the customer has not answered it.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub awaits_customer_since: Option<DateTime<Utc>>,
     /// Last change of any kind, notes too.
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub touched_at: DateTime<Utc>,
 }
 
@@ -269,6 +274,7 @@ pub struct TicketMessage {
     pub channel: TicketChannel,
     pub body: String,
     pub attachments: Vec<TicketAttachment>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
 }
 
@@ -373,6 +379,7 @@ pub struct TicketStatistics {
     /// Of those that are not closed, without an administrator.
     pub unassigned: i64,
     /// Time since which the oldest open ticket waits for its answer.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub oldest_open_at: Option<DateTime<Utc>>,
 }
 
@@ -391,7 +398,9 @@ pub struct CannedAnswer {
     pub id: CannedAnswerId,
     pub title: String,
     pub body: String,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub updated_at: DateTime<Utc>,
 }
 

@@ -7,6 +7,7 @@ use super::{TicketAct, TicketClosedBy, Tickets, store};
 use crate::{
     Result,
     audit::{self, AuditAct, Event, Subject},
+    calendar::json_text,
     ids::TicketId,
 };
 
@@ -53,6 +54,7 @@ impl Tickets {
         let from = ticket.status;
         ticket.close(TicketClosedBy::Silence, self.clock.now());
         store::update(&mut conn, &ticket).await?;
+        let answered_at = json_text(answered_at);
         let details = json!({
             "number": ticket.number.to_string(), "from": from, "by": TicketClosedBy::Silence, "answeredAt": answered_at,
         });

@@ -28,6 +28,7 @@ pub struct UserView {
     pub role: Role,
     pub state: UserState,
     /// Time at which the e-mail address was confirmed.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub email_verified_at: Option<DateTime<Utc>>,
     /// Paid credit in the wallet.
     #[schema(value_type = i64)]
@@ -38,7 +39,9 @@ pub struct UserView {
     /// Subscriptions that have not ended.
     pub live_subscriptions: i64,
     /// Last use of a session by its owner, to ten minutes; absent when none is known any more.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub last_seen_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
 }
 

@@ -192,7 +192,9 @@ pub struct TransactionView {
     /// Decision that made the price; an administrator can replay it.
     pub price_decision_id: Option<DecisionId>,
     pub coupon_decision_id: Option<DecisionId>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub completed_at: Option<DateTime<Utc>>,
 }
 

@@ -26,6 +26,7 @@ use crate::{
 pub struct Seal {
     /// 1, 2, 3, ...
     pub number: i64,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub sealed_at: DateTime<Utc>,
     /// SHA-256 over the digest before it and the heads that moved since.
     pub digest: String,

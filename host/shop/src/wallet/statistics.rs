@@ -14,8 +14,10 @@ use crate::{Result, calendar::Period, db::Conn, ids::UserId, money::Rupiah};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PartTotal {
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub from: DateTime<Utc>,
     /// End of the part, exclusive.
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub to: DateTime<Utc>,
     pub credited: Rupiah,
     /// Never negative.
@@ -39,7 +41,9 @@ pub struct Statistics {
     pub period: Period,
     /// Time zone of these days and months: a name such as `Asia/Jakarta`.
     pub time_zone: String,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub from: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub to: DateTime<Utc>,
     pub credited: Rupiah,
     pub debited: Rupiah,

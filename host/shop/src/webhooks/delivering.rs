@@ -23,7 +23,9 @@ use super::{
     },
 };
 use crate::{
-    Result, crypto,
+    Result,
+    calendar::json_text,
+    crypto,
     db::{Conn, Lease, LeasedQueue, Term, new_id},
     ids::WebhookId,
     leased_queue,
@@ -204,8 +206,7 @@ async fn disable_if_hopeless(
         return Ok(());
     }
     tracing::warn!(webhook.id = %due.webhook_id, %because, "webhook.disabled");
-    let payload =
-        json!({ "webhookId": due.webhook_id, "url": due.url, "because": because, "at": now });
+    let payload = json!({ "webhookId": due.webhook_id, "url": due.url, "because": because, "at": json_text(now) });
     outbox::put(
         conn,
         &webhooks.clock,

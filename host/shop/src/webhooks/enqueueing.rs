@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Result,
+    calendar::json_text,
     db::{Clock, Conn, new_id},
     ids::{WebhookDeliveryId, WebhookId},
     outbox::{ADMINISTRATORS, Message},
@@ -74,7 +75,8 @@ impl Event<'_> {
         clock: &Clock,
         webhook_id: WebhookId,
     ) -> Result<WebhookDeliveryId> {
-        let payload = json!({ "type": self.kind, "timestamp": self.at, "data": self.data });
+        let timestamp = json_text(self.at);
+        let payload = json!({ "type": self.kind, "timestamp": timestamp, "data": self.data });
         let new = NewDelivery {
             id: new_id(clock),
             webhook_id,

@@ -100,11 +100,15 @@ pub struct Webhook {
     #[schema(value_type = Vec<Topic>)]
     pub events: Json<Vec<Topic>>,
     /// Time since when nothing is sent; absent while it is enabled.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub disabled_at: Option<DateTime<Utc>>,
     pub disabled_because: Option<DisabledBecause>,
     /// Time of the first failure after the last success.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub failing_since: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -140,8 +144,11 @@ pub struct WebhookDelivery {
     /// Attempts since it was made, or since it was sent again by hand.
     pub attempts: i64,
     /// Time of the next attempt of what is pending or failed.
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub next_try_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub delivered_at: Option<DateTime<Utc>>,
 }
 
@@ -149,9 +156,11 @@ pub struct WebhookDelivery {
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct WebhookAttempt {
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub at: DateTime<Utc>,
     /// Status of the answer; absent when there was none.
     pub status: Option<i64>,
+    /// Time from the request to its end; 0 when the address was refused, and nothing was sent.
     pub duration_ms: i64,
     /// First bytes of the answer, or the reason why there was none.
     pub answer: String,

@@ -12,7 +12,10 @@ use reqwest::{
 };
 use rustls::CertificateError;
 
-use super::{Settings, address::Checking};
+use super::{
+    Settings,
+    address::{Checking, Refused},
+};
 
 /// Bytes that are read and kept of an answer.
 const ANSWER_BYTES: usize = 1024;
@@ -108,20 +111,22 @@ impl Sender {
         let began = Instant::now();
         // The client's own limit does not count while a body is read that never ends.
         let ended = tokio::time::timeout(self.timeout, self.exchange(signed)).await;
-        let attempt = ended.unwrap_or_else(|_| Attempt::not_made("no answer in time"));
-        Attempt {
-            duration: began.elapsed(),
-            ..attempt
+        let ended = ended.unwrap_or_else(|_| Ok(Attempt::not_made("no answer in time")));
+        match ended {
+            Ok(attempt) => Attempt {
+                duration: began.elapsed(),
+                ..attempt
+            },
+            // The time of a look-up would tell a name that is unknown from one that leads to a private address.
+            Err(reason) => Attempt::not_made(reason),
         }
     }
 
-    async fn exchange(&self, signed: Signed<'_>) -> Attempt {
-        let Ok(url) = Url::parse(signed.url) else {
-            return Attempt::not_made("the address is none");
-        };
-        if let Err(refused) = self.checking.check_literal(&url) {
-            return Attempt::not_made(format!("the address {refused}"));
-        }
+    /// Sends an event to an address that may be sent to; the reason otherwise.
+    async fn exchange(&self, signed: Signed<'_>) -> Result<Attempt, String> {
+        let url = Url::parse(signed.url).map_err(|_| "the address is none".to_owned())?;
+        let checked = self.checking.check_literal(&url);
+        checked.map_err(|refused| format!("the address {refused}"))?;
         let request = self
             .http
             .post(url)
@@ -131,13 +136,16 @@ impl Sender {
             .header("webhook-signature", signed.signature)
             .body(signed.body.to_owned());
         match request.send().await {
-            Ok(response) => Attempt {
+            Ok(response) => Ok(Attempt {
                 status: Some(response.status()),
                 duration: Duration::ZERO,
                 retry_after: RetryAfter::read(response.headers()),
                 answer: beginning(response).await,
+            }),
+            Err(error) => match innermost(&error).downcast_ref::<Refused>() {
+                Some(refused) => Err(format!("the address {refused}")),
+                None => Ok(Attempt::not_made(cause(&error))),
             },
-            Err(error) => Attempt::not_made(cause(&error)),
         }
     }
 }
@@ -197,17 +205,15 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
     if let Some(refused) = of_tls(error) {
         return printable(&told(refused));
     }
-    let mut innermost: &dyn std::error::Error = error;
+    printable(&innermost(error).to_string())
+}
+
+fn innermost(error: &reqwest::Error) -> &(dyn std::error::Error + 'static) {
+    let mut innermost: &(dyn std::error::Error + 'static) = error;
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    let reason = printable(&innermost.to_string());
-    let address = if innermost.is::<super::address::Refused>() {
-        "the address "
-    } else {
-        ""
-    };
-    format!("{address}{reason}")
+    innermost
 }
 
 /// Returns the reason why no encrypted connection was made, if that is the cause.
@@ -253,7 +259,46 @@ fn told(refused: &rustls::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+    use crate::webhooks::Lookup;
+
+    /// Names that only this machine finds are not told from unknown ones by how long it looked for them.
+    #[tokio::test]
+    async fn an_attempt_that_sends_nothing_takes_no_time() {
+        let private: Vec<IpAddr> = vec![[10, 0, 0, 1].into()];
+        for (url, found) in [
+            ("https://di-dalam.example/", Vec::new()),
+            ("https://di-dalam.example/", private),
+            ("https://10.0.0.1/", Vec::new()),
+        ] {
+            let lookup = Lookup::new(move |_| {
+                let found = found.clone();
+                Box::pin(async move {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    Ok(found)
+                })
+            });
+            let settings = Settings {
+                lookup,
+                timeout: Duration::from_secs(5),
+                ..Settings::default()
+            };
+            let sender = Sender::new(&settings, Checking::new(&settings)).unwrap();
+            let signed = Signed {
+                url,
+                id: "msg_1",
+                timestamp: 0,
+                signature: "v1,".to_owned(),
+                body: "{}",
+            };
+            let attempt = sender.send(signed).await;
+            assert_eq!(attempt.status, None);
+            assert!(attempt.answer.contains("public address"), "{attempt:?}");
+            assert_eq!(attempt.duration, Duration::ZERO, "{attempt:?}");
+        }
+    }
 
     #[test]
     fn the_reason_of_a_refused_certificate_is_found_within_what_wraps_it() {

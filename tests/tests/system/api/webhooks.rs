@@ -219,7 +219,15 @@ async fn what_fails_is_sent_again_until_it_is_taken(hooked: Hooked) {
     let failed = deliveries(&owner, &hook, "FAILED", 1).await.remove(0);
     assert_eq!(failed["attempts"], 1);
     let seen = owner.get(&hook).await.data(200);
-    assert!(seen["failingSince"].is_string());
+    for written in [
+        &failed["nextTryAt"],
+        &failed["createdAt"],
+        &seen["failingSince"],
+    ] {
+        let written = written.as_str().unwrap();
+        let form = "2027-01-31T05:00:00.000Z";
+        assert_eq!(written.len(), form.len(), "{written}");
+    }
     shop.clock().advance(TimeDelta::seconds(5));
     receiver.wait_for("/again", 2).await;
     deliveries(&owner, &hook, "FAILED", 1).await;

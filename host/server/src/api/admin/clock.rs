@@ -32,6 +32,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ClockView {
+    #[serde(serialize_with = "dermaga_shop::calendar::in_json")]
     now: DateTime<Utc>,
     /// The same where the shop is.
     local: String,

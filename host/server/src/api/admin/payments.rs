@@ -73,6 +73,7 @@ struct GatewayView {
     /// True for the sandbox that this server plays by itself.
     is_sandbox: bool,
     /// Moment before which it is asked nothing, after several failures in a row.
+    #[serde(serialize_with = "dermaga_shop::calendar::in_json_if_any")]
     left_alone_until: Option<DateTime<Utc>>,
 }
 

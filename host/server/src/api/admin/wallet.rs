@@ -60,7 +60,9 @@ struct OwnedWalletView {
     total_balance: Rupiah,
     total_top_up: Rupiah,
     total_spent: Rupiah,
+    #[serde(serialize_with = "dermaga_shop::calendar::in_json")]
     created_at: DateTime<Utc>,
+    #[serde(serialize_with = "dermaga_shop::calendar::in_json")]
     updated_at: DateTime<Utc>,
 }
 
@@ -152,6 +154,7 @@ struct WalletStatistics {
     total_top_up: Rupiah,
     total_spent: Rupiah,
     /// Start of this month in the shop's time zone.
+    #[serde(serialize_with = "dermaga_shop::calendar::in_json")]
     month_start: DateTime<Utc>,
     /// Transactions since then.
     this_month: Vec<TypeTotalView>,

@@ -34,6 +34,7 @@ pub(super) struct Manifest {
     pub(super) engine: String,
     /// Last migration of the database.
     pub(super) migration: i64,
+    #[serde(serialize_with = "dermaga_shop::calendar::in_json")]
     pub(super) made_at: DateTime<Utc>,
     pub(super) wallets: u64,
     pub(super) entries: u64,

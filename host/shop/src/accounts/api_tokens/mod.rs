@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{AccountStatus, Accounts, Identity, Role};
 use crate::{
     Code, Error, Result,
+    calendar::json_text,
     crypto::{self, Hidden},
     db::{Conn, new_id},
     ids::{ApiTokenId, UserId},
@@ -94,9 +95,12 @@ pub struct ApiToken {
     /// First characters of the token.
     #[schema(example = "dmg_k3Qz")]
     pub hint: String,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub expires_at: DateTime<Utc>,
     /// Time of the last use, to the minute.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
@@ -160,8 +164,7 @@ impl Accounts {
         }
         let hash = crypto::sha256_hex(&secret);
         store::insert(&mut conn, identity.user_id, &token, &hash).await?;
-        let payload =
-            json!({ "tokenId": token.id, "token": token.name, "scope": scope, "at": now });
+        let payload = json!({ "tokenId": token.id, "token": token.name, "scope": scope, "at": json_text(now) });
         let topic = Topic::ApiTokenCreated;
         outbox::put(
             &mut conn,

@@ -21,6 +21,7 @@ use super::{Accounts, Identity, Password, Role, administration::Act, api_tokens,
 use crate::{
     Code, Error, Result,
     audit::AuditAct,
+    calendar::json_text,
     crypto::{self, Hidden},
     db::Conn,
     ids::UserId,
@@ -303,7 +304,8 @@ impl Accounts {
 
     async fn tell_of_change(&self, conn: &mut Conn, user_id: UserId, change: &str) -> Result<()> {
         let left = store::count_codes(conn, user_id).await?;
-        let facts = json!({ "change": change, "codesLeft": left, "at": self.clock.now() });
+        let at = json_text(self.clock.now());
+        let facts = json!({ "change": change, "codesLeft": left, "at": at });
         self.tell(conn, Topic::TwoFactorChanged, user_id, facts)
             .await
     }

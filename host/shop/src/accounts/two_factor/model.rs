@@ -24,6 +24,7 @@ pub struct Challenge {
     /// Goes to `/auth/login/two-factor`, with a code.
     #[schema(value_type = String)]
     pub challenge: Hidden,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub expires_at: DateTime<Utc>,
 }
 
@@ -32,6 +33,7 @@ pub struct Challenge {
 #[serde(rename_all = "camelCase")]
 pub struct TwoFactorView {
     pub is_enabled: bool,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub enabled_at: Option<DateTime<Utc>>,
     /// Recovery codes that were not used.
     pub recovery_codes_left: i64,

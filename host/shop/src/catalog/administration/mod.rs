@@ -109,10 +109,13 @@ pub struct ManagedPlan {
     pub used_quota: i64,
     /// True while administrators want it sold.
     pub active: bool,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub retired_at: Option<DateTime<Utc>>,
     /// Fields that keep an administrator's value over the template's.
     pub edited: Vec<String>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub updated_at: DateTime<Utc>,
 }
 
@@ -168,6 +171,7 @@ pub struct ManagedService {
     /// Reason why its template is refused.
     #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub refused: Option<String>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub retired_at: Option<DateTime<Utc>>,
     /// Fields that keep an administrator's value over the template's.
     pub edited: Vec<String>,
@@ -175,7 +179,9 @@ pub struct ManagedService {
     pub template_file: Option<String>,
     /// The cheapest first.
     pub plans: Vec<ManagedPlan>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub updated_at: DateTime<Utc>,
 }
 

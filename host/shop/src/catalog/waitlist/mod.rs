@@ -21,6 +21,7 @@ use utoipa::ToSchema;
 use super::{Catalog, Offer, quota};
 use crate::{
     Code, Error, Result,
+    calendar::json_text,
     db::{Clock, Conn, Page, Part, new_id},
     ids::{PlanId, ServiceId, UserId, WaitId},
     outbox::{self, Topic},
@@ -46,7 +47,9 @@ pub struct WaitView {
     /// Place in the queue, from 1; absent while a place is held.
     pub position: Option<i64>,
     /// End of the time for which a place is held for this customer; absent until one is.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub held_until: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
 }
 
@@ -60,7 +63,9 @@ pub struct QueueEntry {
     /// Place in the queue, from 1; absent while a place is held.
     pub position: Option<i64>,
     /// End of the time for which a place is held; absent until one is.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub held_until: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
 }
 
@@ -267,7 +272,7 @@ async fn tell(
     let offer = super::offer(conn, entry.plan_id).await?;
     let payload = json!({
         "planId": entry.plan_id, "service": offer.service.name, "plan": offer.plan.name,
-        "heldUntil": until, "hours": hold.num_hours(),
+        "heldUntil": json_text(until), "hours": hold.num_hours(),
     });
     let what = (Topic::QuotaFree, entry.user_id.into());
     // Once for each time that a place is held.

@@ -22,10 +22,13 @@ pub struct Backtest {
     pub version: String,
     pub digest: String,
     pub contract: String,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub since: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub until: DateTime<Utc>,
     /// Moment of the first decision not asked again when the time ran out; pass it as `since` to
     /// continue.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub stopped_at: Option<DateTime<Utc>>,
     /// Recorded decisions that were asked again.
     pub decisions: u64,
@@ -72,6 +75,7 @@ pub struct Extreme {
 pub struct Difference {
     pub decision_id: DecisionId,
     pub user_id: Option<UserId>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub made_at: DateTime<Utc>,
     pub recorded_cost: Rupiah,
     pub candidate_cost: Rupiah,

@@ -59,6 +59,7 @@ pub struct DriftView {
     /// Id of the customer.
     pub owner: Option<UserId>,
     /// Time at which it was made; for a missing one, at which its instance changed last.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub since: Option<DateTime<Utc>>,
     pub age_seconds: i64,
     /// True while its removal is under way.

@@ -67,12 +67,16 @@ pub struct HealthSpanView {
     pub detail: String,
     /// Cause of the check that found it.
     pub source: CheckSource,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub since: DateTime<Utc>,
     /// Absent while it lasts.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub until: Option<DateTime<Utc>>,
     /// Last check that found it so.
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub last_seen_at: DateTime<Utc>,
     /// Time at which restarts had not helped.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub given_up_at: Option<DateTime<Utc>>,
 }
 

@@ -85,8 +85,10 @@ pub struct Unwell {
     #[serde(serialize_with = "crate::language::in_words")]
     pub detail: String,
     /// Begin of the time without health.
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub since: DateTime<Utc>,
     /// Time at which restarts had not helped; absent while they are tried.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub given_up_at: Option<DateTime<Utc>>,
 }
 
@@ -231,7 +233,9 @@ pub struct InstanceFigures {
 #[serde(rename_all = "camelCase")]
 pub struct HealthStatistics {
     pub time_range: TimeRange,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub from: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub to: DateTime<Utc>,
     /// Instances with a history in it.
     pub instances: usize,

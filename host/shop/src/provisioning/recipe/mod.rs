@@ -77,6 +77,7 @@ impl ChangeKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Undone {
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub at: DateTime<Utc>,
     pub change: ChangeKind,
     /// The reason, in a sentence.

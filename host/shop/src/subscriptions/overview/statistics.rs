@@ -61,6 +61,7 @@ impl ServiceCounts {
 pub struct MonthView {
     /// `2027-01`
     pub month: String,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub starts_at: DateTime<Utc>,
     pub services: Vec<MonthOfService>,
 }

@@ -43,6 +43,7 @@ pub struct PriceMove {
     pub before: Rupiah,
     /// Rupiah a month of the first period that begins at `effectiveAt` or later, and of all after it.
     pub after: Rupiah,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub effective_at: DateTime<Utc>,
 }
 
@@ -203,15 +204,16 @@ async fn move_price(
     }
     let by = (actor_id, order.reason);
     store::put(conn, &new, plan.id, by, clock.now()).await?;
+    let effective_at = calendar::json_text(new.effective_at);
     let details = json!({
-        "before": new.before, "after": new.after, "effectiveAt": new.effective_at, "plan": row.plan_slug,
+        "before": new.before, "after": new.after, "effectiveAt": effective_at, "plan": row.plan_slug,
     });
     let subject = Subject::Subscription(id);
     let event = Event::new(AuditAct::PriceMoved, subject, details).because(order.reason);
     audit::record(conn, clock, actor_id, event).await?;
     let payload = json!({
         "subscriptionId": id, "planId": plan.id, "service": row.service_name, "plan": row.plan_name,
-        "oldPrice": new.before, "newPrice": new.after, "droppedPrice": null, "effectiveAt": new.effective_at,
+        "oldPrice": new.before, "newPrice": new.after, "droppedPrice": null, "effectiveAt": effective_at,
     });
     outbox::put(conn, clock, Topic::PriceChange, new.user_id.into(), payload).await?;
     Ok(new)
@@ -263,10 +265,11 @@ pub async fn keep_price(
     let details = json!({ "kept": kept, "dropped": row.subscription.next_price });
     let event = Event::new(AuditAct::PriceKept, Subject::Subscription(id), details).because(reason);
     audit::record(&mut conn, clock, actor_id, event).await?;
+    let effective_at = row.subscription.next_price_from.map(calendar::json_text);
     let payload = json!({
         "subscriptionId": id, "planId": row.subscription.plan_id, "service": row.service_name,
         "plan": row.plan_name, "oldPrice": kept, "newPrice": kept,
-        "droppedPrice": row.subscription.next_price, "effectiveAt": row.subscription.next_price_from,
+        "droppedPrice": row.subscription.next_price, "effectiveAt": effective_at,
     });
     outbox::put(
         &mut conn,

@@ -41,6 +41,7 @@ pub struct Verification {
     pub heads: String,
     /// The newest daily seal; absent before the first.
     pub seal: Option<Seal>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub checked_at: DateTime<Utc>,
     /// Sentences, one a fault, of at most a thousand faults; empty when the books balance.
     pub faults: Vec<String>,
