@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use dermaga_runtime::{
     Plugin,
-    contract::{self, Answer, Occasion, Place, PriceLine, Purchase, ServiceDescription},
+    contract::{
+        self, Answer, Occasion, Place, PriceAnswer, PriceLine, Purchase, ServiceDescription,
+    },
 };
 use serde_json::{Value, json};
 
@@ -128,17 +130,7 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
         occasion: Occasion::First,
         moment: moment.timestamp(),
     };
-    let decided = plugins::decide::<contract::service::Price>(
-        &shop.plugins,
-        &plugin,
-        request,
-        order.user_id.into(),
-    )
-    .await?;
-    let answer = match decided.value {
-        Answer::Ok(answer) => answer,
-        Answer::Problems(problems) => return Err(schema::refused(problems, "config")),
-    };
+    let (answer, price_decision) = ask(shop, &plugin, request, order.user_id, "config").await?;
     let mut lines = answer.lines;
     let price = term.reduce(&mut lines, Rupiah::new(answer.total))?;
     let purchase = Purchase {
@@ -148,20 +140,7 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
         lines: lines.clone(),
         total: price.get(),
     };
-    let coupon = match &order.coupon {
-        None => None,
-        Some(code) => {
-            let context = (&shop.db, &shop.clock, &*shop.plugins);
-            let evaluated = coupons::evaluate(
-                context,
-                code,
-                order.user_id,
-                (Place::Checkout, asking),
-                Some(purchase),
-            );
-            Some(coupons::limit_guesses(&shop.coupons, order.user_id, evaluated).await?)
-        }
-    };
+    let coupon = evaluated(shop, order, purchase, asking).await?;
     Ok(Priced {
         offer,
         term,
@@ -171,12 +150,50 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
         given,
         lines,
         price,
-        price_decision: decided.decision,
+        price_decision,
         coupon,
         is_gift: order.is_gift,
         moment,
         period_end: period_end(shop.clock.zone(), moment, term.months)?,
     })
+}
+
+/// Asks a service's plugin for a price.
+///
+/// # Errors
+/// The problems that the plugin finds, which are about this field; as [`plugins::decide`].
+pub(super) async fn ask(
+    shop: &Subscriptions,
+    plugin: &Plugin,
+    request: contract::PriceRequest,
+    user_id: UserId,
+    field: &str,
+) -> Result<(PriceAnswer, Decision)> {
+    let subject = user_id.into();
+    let decided =
+        plugins::decide::<contract::service::Price>(&shop.plugins, plugin, request, subject)
+            .await?;
+    match decided.value {
+        Answer::Ok(answer) => Ok((answer, decided.decision)),
+        Answer::Problems(problems) => Err(schema::refused(problems, field)),
+    }
+}
+
+/// Decides what the order's coupon gives for the purchase.
+async fn evaluated(
+    shop: &Subscriptions,
+    order: &Order,
+    purchase: Purchase,
+    asking: Asking,
+) -> Result<Option<Evaluated>> {
+    let Some(code) = &order.coupon else {
+        return Ok(None);
+    };
+    let context = (&shop.db, &shop.clock, &*shop.plugins);
+    let place = (Place::Checkout, asking);
+    let evaluated = coupons::evaluate(context, code, order.user_id, place, Some(purchase));
+    let evaluated = coupons::limit_guesses(&shop.coupons, order.user_id, evaluated).await?;
+    Ok(Some(evaluated))
 }
 
 /// A configuration that was accepted.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use dermaga_runtime::contract::{self, Answer, Occasion, PriceLine, Purchase};
+use dermaga_runtime::contract::{self, Occasion, PriceLine, Purchase};
 use serde_json::Value;
 
 use super::{Kind, Next};
@@ -12,8 +12,8 @@ use crate::{
     coupons,
     db::Conn,
     money::Rupiah,
-    plugins::{self, Decision},
-    provisioning, schema,
+    plugins::Decision,
+    provisioning,
     subscriptions::{
         Subscription, SubscriptionRow, SubscriptionStatus, Subscriptions, pricing, upgrade,
     },
@@ -134,14 +134,9 @@ async fn ask(
         occasion: Occasion::Renewal,
         moment: starts_at.timestamp(),
     };
-    let subject = current.user_id.into();
-    let decided =
-        plugins::decide::<contract::service::Price>(&shop.plugins, &plugin, request, subject)
-            .await?;
-    match decided.value {
-        Answer::Ok(answer) => Ok((answer.lines, Rupiah::new(answer.total), decided.decision)),
-        Answer::Problems(problems) => Err(schema::refused(problems, "config")),
-    }
+    let asked = pricing::ask(shop, &plugin, request, current.user_id, "config");
+    let (answer, decision) = asked.await?;
+    Ok((answer.lines, Rupiah::new(answer.total), decision))
 }
 
 /// Returns the plan of the next period as plugins see it, its term at the customer's price, and the plan

@@ -2,7 +2,7 @@
 //! with the cash of the rest back; any other plan with the next period.
 
 use chrono::{DateTime, Utc};
-use dermaga_runtime::contract::{self, Answer, Occasion};
+use dermaga_runtime::contract::{self, Occasion};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -23,11 +23,12 @@ use crate::{
     db::{Conn, Uncommitted, new_id},
     ids::{PlanId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
-    plugins::{self, Asking, Decision},
-    provisioning, schema,
+    plugins::{Asking, Decision},
+    provisioning,
     subscriptions::{
         PriceLineView, SubscriptionRow, SubscriptionView, Subscriptions,
         model::{PeriodRow, Subscription},
+        pricing,
         renewal::is_as_seen,
         store as subscriptions,
     },
@@ -304,17 +305,9 @@ async fn price(
         occasion: Occasion::Renewal,
         moment: moment.timestamp(),
     };
-    let decided = plugins::decide::<contract::service::Price>(
-        &shop.plugins,
-        &permitted.plugin,
-        request,
-        seen.user_id.into(),
-    )
-    .await?;
-    let price = match decided.value {
-        Answer::Ok(mut answer) => term.reduce(&mut answer.lines, Rupiah::new(answer.total))?,
-        Answer::Problems(problems) => return Err(schema::refused(problems, "planId")),
-    };
+    let asked = pricing::ask(shop, &permitted.plugin, request, seen.user_id, "planId");
+    let (mut answer, price_decision) = asked.await?;
+    let price = term.reduce(&mut answer.lines, Rupiah::new(answer.total))?;
     let mut conn = shop.db.read().await?;
     let period = subscriptions::period(&mut conn, seen.id, seen.period_number).await?;
     let period = period.ok_or_else(|| Error::internal("a subscription without its period"))?;
@@ -325,7 +318,7 @@ async fn price(
         to,
         term,
         permitted,
-        price_decision: decided.decision,
+        price_decision,
         period,
         moment,
         left,

@@ -3,9 +3,7 @@
 use chrono::{DateTime, Utc};
 use dermaga_runtime::{
     Plugin,
-    contract::{
-        self, Answer, Occasion, PlanChangeAnswer, PlanChangeRequest, PriceLine, RunningPeriod,
-    },
+    contract::{self, Occasion, PlanChangeAnswer, PlanChangeRequest, PriceLine, RunningPeriod},
 };
 
 use super::{
@@ -23,7 +21,7 @@ use crate::{
     ids::{PlanId, SubscriptionId, UserId},
     money::Rupiah,
     plugins::{self, Asking, Decision},
-    provisioning, schema,
+    provisioning,
     subscriptions::{
         PriceLineView, Subscriptions, freezing,
         model::{PeriodRow, Subscription, SubscriptionRow, SubscriptionStatus},
@@ -93,14 +91,25 @@ struct Basis {
     period: Option<PeriodRow>,
 }
 
-/// Decides whether the change is allowed and what it costs. Writes nothing but refusals and, when
-/// the change is to be made and the period is over, the renewal.
-pub(super) async fn propose(
+/// A change between plans of one service, from a subscription that may be changed.
+struct Change {
+    row: SubscriptionRow,
+    from: Plan,
+    to: Offer,
+    /// Its term in the new plan.
+    term: SoldTerm,
+}
+
+/// Reads a change that is wanted.
+///
+/// # Errors
+/// The refusals of the subscription's state and of the two plans.
+async fn change(
     shop: &Subscriptions,
-    (user_id, asking): (UserId, Asking),
+    user_id: UserId,
     id: SubscriptionId,
     plan_id: PlanId,
-) -> Result<Proposal> {
+) -> Result<Change> {
     let mut conn = shop.db.read().await?;
     let row = crate::subscriptions::owned(&mut conn, user_id, id).await?;
     let current = &row.subscription;
@@ -111,7 +120,29 @@ pub(super) async fn propose(
     if store::pending(&mut conn, id).await?.is_some() {
         return Err(changing());
     }
-    drop(conn);
+    Ok(Change {
+        row,
+        from,
+        to,
+        term,
+    })
+}
+
+/// Decides whether the change is allowed and what it costs. Writes nothing but refusals and, when
+/// the change is to be made and the period is over, the renewal.
+pub(super) async fn propose(
+    shop: &Subscriptions,
+    (user_id, asking): (UserId, Asking),
+    id: SubscriptionId,
+    plan_id: PlanId,
+) -> Result<Proposal> {
+    let Change {
+        row,
+        from,
+        to,
+        term,
+    } = change(shop, user_id, id, plan_id).await?;
+    let current = &row.subscription;
     let Permitted {
         plugin,
         settings,
@@ -135,14 +166,7 @@ pub(super) async fn propose(
         }),
         moment: moment.timestamp(),
     };
-    let subject = user_id.into();
-    let decided =
-        plugins::decide::<contract::service::Price>(&shop.plugins, &plugin, request, subject)
-            .await?;
-    let answer = match decided.value {
-        Answer::Ok(answer) => answer,
-        Answer::Problems(problems) => return Err(schema::refused(problems, "planId")),
-    };
+    let (answer, price) = pricing::ask(shop, &plugin, request, user_id, "planId").await?;
     let (mut lines, mut due) = basis.running.settle(answer, term, moment.timestamp())?;
     if let Some(line) = for_given_days(&basis, moment, term, to.plan.tier)? {
         due = due.plus(Rupiah::new(line.amount))?;
@@ -157,7 +181,7 @@ pub(super) async fn propose(
         due,
         renewal: basis.renewal,
         moment,
-        decisions: [allowed, decided.decision],
+        decisions: [allowed, price],
         pods,
         period: basis.period,
     })
