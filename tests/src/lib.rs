@@ -19,6 +19,7 @@ pub mod past;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod processes;
+pub mod program;
 mod shop;
 pub mod wire;
 

@@ -2,26 +2,17 @@
 
 use std::{fs, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use dermaga_tests::Engine;
+use clap::{Args, Subcommand, ValueEnum};
+use dermaga_tests::{Engine, arguments};
 
 use crate::{Outcome, routes::Route};
 
-/// Measures the shop under load, over HTTP, beside floors that take turns with it.
-///
-/// Starts the `dermaga` command in a temporary folder, on SQLite or on a private PostgreSQL, and talks to 127.0.0.1
-/// alone. Exits with 1 when a request failed or the books do not hold.
-#[derive(Debug, Parser)]
-#[command(
-    name = "load",
-    max_term_width = 100,
-    args_conflicts_with_subcommands = true
-)]
-pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) options: Options,
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+arguments! {
+    "load",
+    /// Measures the shop under load, over HTTP, beside floors that take turns with it.
+    ///
+    /// Starts the `dermaga` command in a temporary folder, on SQLite or on a private PostgreSQL, and talks to 127.0.0.1
+    /// alone. Exits with 1 when a request failed or the books do not hold.
 }
 
 #[derive(Debug, Subcommand)]
@@ -149,6 +140,8 @@ impl Case {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     fn options(arguments: &[&str]) -> Result<Options, clap::Error> {

@@ -18,14 +18,18 @@ mod setup;
 mod site;
 mod turn;
 
-use std::{error::Error, fs, path::Path, process::ExitCode, thread};
+use std::{path::Path, process::ExitCode, thread};
 
 use clap::Parser as _;
 use dermaga_shop::{
     db::{Clock, Db},
     ids::UserId,
 };
-use dermaga_tests::{Engine, entries, wire::Answered};
+use dermaga_tests::{
+    Engine, entries,
+    program::{self, Outcome},
+    wire::Answered,
+};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -33,8 +37,6 @@ use args::{Cli, Command, Options};
 use level::Stage;
 use report::{Row, Run};
 use site::Site;
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Characters of an answer that a failure shows.
 const SHOWN: usize = 500;
@@ -46,13 +48,7 @@ async fn main() -> ExitCode {
         Some(Command::Floor { answers }) => floor::serve(answers).await,
         None => until_stopped(&cli.options).await,
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("Error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::end(done)
 }
 
 /// Measures until it is done or asked to end; the processes that were started end in both cases.
@@ -83,18 +79,15 @@ async fn run(options: &Options) -> Outcome<()> {
     for engine in options.engines() {
         rows.extend(Box::pin(measure(*engine, &server, options)).await?);
     }
-    if let Some(file) = &options.json {
-        let run = Run {
-            processors,
-            rounds: options.rounds,
-            seconds: options.seconds,
-            entries: options.entries,
-            server: server.display().to_string(),
-            log: options.log.clone(),
-        };
-        let results = report::json(&run, &rows);
-        fs::write(file, format!("{results:#}\n"))?;
-    }
+    let run = Run {
+        processors,
+        rounds: options.rounds,
+        seconds: options.seconds,
+        entries: options.entries,
+        server: server.display().to_string(),
+        log: options.log.clone(),
+    };
+    program::write_results(options.json.as_deref(), &report::json(&run, &rows))?;
     let failures: u64 = rows.iter().map(|row| row.failures).sum();
     if failures > 0 {
         return Err(format!("{failures} requests failed").into());

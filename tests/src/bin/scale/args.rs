@@ -2,24 +2,16 @@
 
 use std::{path::PathBuf, str::FromStr};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Subcommand};
+use dermaga_tests::arguments;
 
-/// Simulates a shop of up to a million customers: a month of them, what it needs of servers, PostgreSQL and clusters,
-/// where it first ends, and the same month with its wallets in partitions.
-///
-/// The month is simulated, by a seed. Its costs come from files of measurements, from arguments, or from
-/// defaults; each line that is printed says which. Exits with 1 when the books of a partition do not hold.
-#[derive(Debug, Parser)]
-#[command(
-    name = "scale",
-    max_term_width = 100,
-    args_conflicts_with_subcommands = true
-)]
-pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) options: Options,
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
+arguments! {
+    "scale",
+    /// Simulates a shop of up to a million customers: a month of them, what it needs of servers, PostgreSQL and clusters,
+    /// where it first ends, and the same month with its wallets in partitions.
+    ///
+    /// The month is simulated, by a seed. Its costs come from files of measurements, from arguments, or from
+    /// defaults; each line that is printed says which. Exits with 1 when the books of a partition do not hold.
 }
 
 #[derive(Debug, Subcommand)]
@@ -91,6 +83,8 @@ fn named<T: FromStr>(text: &str) -> Result<(String, T), String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
     fn cli(arguments: &[&str]) -> Result<Cli, clap::Error> {

@@ -12,15 +12,14 @@ mod measure;
 mod model;
 mod split;
 
-use std::{error::Error, fs, path::Path, process::ExitCode};
+use std::{fs, path::Path, process::ExitCode};
 
 use clap::Parser as _;
+use dermaga_tests::program::{self, Outcome};
 use serde_json::{Value, json};
 
 use args::{Cli, Command, Options};
 use model::{Basis, Costs, Figure, Inputs, Profile};
-
-type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -29,13 +28,7 @@ async fn main() -> ExitCode {
         Some(Command::Measure(measurement)) => Box::pin(measure::run(measurement)).await,
         None => run(&cli.options),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("Error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::end(done)
 }
 
 fn run(options: &Options) -> Outcome<()> {
@@ -57,16 +50,13 @@ fn run(options: &Options) -> Outcome<()> {
         println!("{}", model::lines(&run));
         runs.push(model::json(&run));
     }
-    if let Some(file) = &options.json {
-        let results = json!({
-            "seed": seed,
-            "costs": inputs.costs.json(),
-            "profile": inputs.profile.json(),
-            "runs": runs,
-        });
-        fs::write(file, format!("{results:#}\n"))?;
-    }
-    Ok(())
+    let results = json!({
+        "seed": seed,
+        "costs": inputs.costs.json(),
+        "profile": inputs.profile.json(),
+        "runs": runs,
+    });
+    program::write_results(options.json.as_deref(), &results)
 }
 
 /// Takes defaults, then what was measured, then what is given.

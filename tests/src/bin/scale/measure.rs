@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     time::{Duration, Instant},
 };
 
@@ -20,6 +19,7 @@ use dermaga_tests::{
     Engine, Shop,
     postgres::{self, Postgres},
     processes::{TICK_MICROS, Used, Watched},
+    program,
 };
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -113,10 +113,8 @@ pub(crate) async fn run(measurement: &Measurement) -> Outcome<()> {
     }
     let books = split::read(&mut probe.conn, measurement.partitions()).await?;
     println!("{}", books.line());
-    if let Some(file) = &measurement.json {
-        let results = json!({ "acts": results, "books": books.json() });
-        fs::write(file, format!("{results:#}\n"))?;
-    }
+    let results = json!({ "acts": results, "books": books.json() });
+    program::write_results(measurement.json.as_deref(), &results)?;
     probe.conn.close().await?;
     shop.close().await;
     Ok(())
