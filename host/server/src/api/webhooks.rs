@@ -3,7 +3,7 @@
 use axum::extract::State;
 use chrono::TimeDelta;
 use dermaga_shop::{
-    crypto::Hidden,
+    crypto::{Hidden, Secret},
     ids::{WebhookDeliveryId, WebhookId},
     outbox::Topic,
     text::counted,
@@ -119,6 +119,29 @@ pub(super) struct NewWebhookSecret {
     pub(super) secret: Hidden,
 }
 
+/// Answers with all endpoints of an owner.
+pub(super) fn listed(found: Vec<Webhook>) -> Success<Vec<Webhook>> {
+    Success::ok(format!("{}.", counted(found.len(), "webhook")), found)
+}
+
+/// Answers with an endpoint that was made.
+pub(super) fn created((webhook, secret): (Webhook, Secret)) -> Success<CreatedWebhook> {
+    let secret = secret.reveal().to_owned().into();
+    Success::created(
+        "Keep the secret now: it is not shown again.",
+        CreatedWebhook { webhook, secret },
+    )
+}
+
+/// Answers with a secret that takes the place of an earlier one.
+pub(super) fn rotated(secret: &Secret) -> Success<NewWebhookSecret> {
+    let secret = secret.reveal().to_owned().into();
+    Success::ok(
+        "Keep the secret now: it is not shown again.",
+        NewWebhookSecret { secret },
+    )
+}
+
 /// Filter of deliveries.
 #[derive(Debug, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -134,11 +157,7 @@ pub(super) struct WebhookDeliveryQuery {
     responses((status = 200, description = "The webhooks", body = Envelope<Vec<Webhook>>)))]
 async fn list(State(state): State<AppState>, customer: Customer) -> Reply<Vec<Webhook>> {
     let owner = Owner::Customer(customer.user_id);
-    let found = state.webhooks.list(owner).await?;
-    Ok(Success::ok(
-        format!("{}.", counted(found.len(), "webhook")),
-        found,
-    ))
+    Ok(listed(state.webhooks.list(owner).await?))
 }
 
 /// Makes a webhook: from now on, one's own events are sent to it, signed by the Standard Webhooks
@@ -156,15 +175,7 @@ async fn create(
         events: request.events,
     };
     let caller = Caller::Customer(customer.identity().signed_in());
-    let (webhook, secret) = state.webhooks.create(caller, new).await?;
-    let created = CreatedWebhook {
-        webhook,
-        secret: secret.reveal().to_owned().into(),
-    };
-    Ok(Success::created(
-        "Keep the secret now: it is not shown again.",
-        created,
-    ))
+    Ok(created(state.webhooks.create(caller, new).await?))
 }
 
 /// Lists the kinds of events that a webhook can be for.
@@ -234,12 +245,7 @@ async fn rotate(
 ) -> Reply<NewWebhookSecret> {
     let caller = Caller::Customer(customer.identity().signed_in());
     let overlap = overlap(request.overlap_hours);
-    let secret = state.webhooks.rotate(caller, id, overlap).await?;
-    let secret = secret.reveal().to_owned().into();
-    Ok(Success::ok(
-        "Keep the secret now: it is not shown again.",
-        NewWebhookSecret { secret },
-    ))
+    Ok(rotated(&state.webhooks.rotate(caller, id, overlap).await?))
 }
 
 /// Sends an event of the type `WEBHOOK_TEST` to a webhook, whatever kinds it is for.

@@ -165,19 +165,9 @@ impl Tickets {
         };
         let message_id = self.write(&mut conn, id, &writing, &[]).await?;
         ticket.touched_at = self.clock.now();
-        store::update(&mut conn, &ticket).await?;
         let details = json!({ "number": ticket.number.to_string(), "messageId": message_id });
-        self.note_act(
-            &mut conn,
-            admin_id,
-            id,
-            (AuditAct::TicketNoted, None),
-            details,
-        )
-        .await?;
-        let detail = managed(&mut conn, id).await?;
-        conn.commit().await?;
-        Ok(detail)
+        let act = (AuditAct::TicketNoted, None);
+        self.finish(conn, admin_id, &ticket, act, details).await
     }
 
     /// Closes a ticket.
@@ -276,13 +266,9 @@ impl Tickets {
         ticket.closed_at = None;
         let now = self.clock.now();
         (ticket.updated_at, ticket.touched_at) = (now, now);
-        store::update(&mut conn, &ticket).await?;
         let details = json!({ "number": ticket.number.to_string(), "closedBy": by });
         let act = (AuditAct::TicketReopened, Some(reason));
-        self.note_act(&mut conn, admin_id, id, act, details).await?;
-        let detail = managed(&mut conn, id).await?;
-        conn.commit().await?;
-        Ok(detail)
+        self.finish(conn, admin_id, &ticket, act, details).await
     }
 
     /// Makes an administrator take care of a ticket, or none.
@@ -306,14 +292,10 @@ impl Tickets {
         }
         let before = std::mem::replace(&mut ticket.assignee_id, assignee_id);
         ticket.touched_at = self.clock.now();
-        store::update(&mut conn, &ticket).await?;
         let number = ticket.number.to_string();
         let details = json!({ "number": number, "before": before, "after": assignee_id });
         let act = (AuditAct::TicketAssigned, Some(reason));
-        self.note_act(&mut conn, admin_id, id, act, details).await?;
-        let detail = managed(&mut conn, id).await?;
-        conn.commit().await?;
-        Ok(detail)
+        self.finish(conn, admin_id, &ticket, act, details).await
     }
 
     /// Sets the priority of a ticket.
@@ -331,12 +313,25 @@ impl Tickets {
         let mut ticket = lock(&mut conn, id).await?;
         let before = std::mem::replace(&mut ticket.priority, priority);
         ticket.touched_at = self.clock.now();
-        store::update(&mut conn, &ticket).await?;
         let number = ticket.number.to_string();
         let details = json!({ "number": number, "before": before, "after": priority });
         let act = (AuditAct::TicketPrioritySet, Some(reason));
-        self.note_act(&mut conn, admin_id, id, act, details).await?;
-        let detail = managed(&mut conn, id).await?;
+        self.finish(conn, admin_id, &ticket, act, details).await
+    }
+
+    /// Writes a ticket that was changed and who did it; returns all about it.
+    async fn finish(
+        &self,
+        mut conn: Conn,
+        admin_id: UserId,
+        ticket: &Ticket,
+        act: (AuditAct, Option<&str>),
+        details: Value,
+    ) -> Result<ManagedTicketDetail> {
+        store::update(&mut conn, ticket).await?;
+        self.note_act(&mut conn, admin_id, ticket.id, act, details)
+            .await?;
+        let detail = managed(&mut conn, ticket.id).await?;
         conn.commit().await?;
         Ok(detail)
     }

@@ -4,7 +4,6 @@ use axum::extract::State;
 use dermaga_shop::{
     ids::{WebhookDeliveryId, WebhookId},
     outbox::Topic,
-    text::counted,
     webhooks::{
         Caller, MOST_OVERLAP_HOURS, NewWebhook, Owner, Webhook, WebhookChange, WebhookDelivery,
         WebhookDeliveryDetail, Webhooks,
@@ -19,7 +18,10 @@ use crate::{
     api::{
         Admin, AppState,
         admin::services::CatalogReason,
-        webhooks::{CreatedWebhook, NewWebhookSecret, WebhookDeliveryQuery, overlap},
+        webhooks::{
+            CreatedWebhook, NewWebhookSecret, WebhookDeliveryQuery, created, listed, overlap,
+            rotated,
+        },
     },
     http::{
         Body, Envelope, Id, Nothing, PageQuery, Paged, Reply, Segment, Success, failure_responses,
@@ -112,11 +114,7 @@ struct ShopRotationRequest {
 #[utoipa::path(get, path = "/admin/webhooks", tag = "admin: webhooks", security(("bearer" = [])),
     responses((status = 200, description = "The webhooks", body = Envelope<Vec<Webhook>>)))]
 async fn list(State(state): State<AppState>, _admin: Admin) -> Reply<Vec<Webhook>> {
-    let found = state.webhooks.list(Owner::Shop).await?;
-    Ok(Success::ok(
-        format!("{}.", counted(found.len(), "webhook")),
-        found,
-    ))
+    Ok(listed(state.webhooks.list(Owner::Shop).await?))
 }
 
 /// Makes a webhook of the shop: from now on, events of all customers are sent to it, and those for
@@ -134,15 +132,7 @@ async fn create(
         events: request.events,
     };
     let caller = Caller::Administrator(admin.user_id, Some(&request.reason));
-    let (webhook, secret) = state.webhooks.create(caller, new).await?;
-    let created = CreatedWebhook {
-        webhook,
-        secret: secret.reveal().to_owned().into(),
-    };
-    Ok(Success::created(
-        "Keep the secret now: it is not shown again.",
-        created,
-    ))
+    Ok(created(state.webhooks.create(caller, new).await?))
 }
 
 /// Lists the kinds of events that a webhook of the shop can be for.
@@ -213,12 +203,7 @@ async fn rotate(
 ) -> Reply<NewWebhookSecret> {
     let caller = Caller::Administrator(admin.user_id, Some(&request.reason));
     let overlap = overlap(request.overlap_hours);
-    let secret = state.webhooks.rotate(caller, id, overlap).await?;
-    let secret = secret.reveal().to_owned().into();
-    Ok(Success::ok(
-        "Keep the secret now: it is not shown again.",
-        NewWebhookSecret { secret },
-    ))
+    Ok(rotated(&state.webhooks.rotate(caller, id, overlap).await?))
 }
 
 /// Sends an event of the type `WEBHOOK_TEST` to a webhook of the shop, whatever kinds it is for.
