@@ -77,9 +77,8 @@ async fn what_was_written_becomes_ready_on_a_cluster() {
     server.stop().await;
     assert_eq!(shop.count(told).await, 0);
 
+    // Its next look in the folder would be an hour later.
     let server = shop.server(provisioner);
-    shop.set_desired(&instance, Desired::Running).await;
-    server.handle.wake();
     let running = shop.is(&instance, Status::Running).await;
     assert!(running.ready_at.is_some());
     assert_eq!(shop.count(told).await, 1);

@@ -34,7 +34,7 @@ const ROOM_TRIES: i64 = 6;
 
 // Texts for customers. Paths, and sentences of Kubernetes, are for administrators.
 const WRITTEN: &str = "Its manifests are written and wait to be applied.";
-const WRITTEN_STOPPED: &str =
+pub(super) const WRITTEN_STOPPED: &str =
     "Stopped in its manifests, which wait to be applied. Its data is kept.";
 const NOT_WRITTEN: &str =
     "Its manifests could not be written. We keep trying, and an administrator knows.";

@@ -451,3 +451,15 @@ pub(super) async fn touch_failed(conn: &mut Conn, soon: DateTime<Utc>) -> sqlx::
                AND status <> 'TERMINATED'";
     execute!(conn, sql, soon)
 }
+
+/// Makes instances due whose manifests were written into a folder, because they are to live in a cluster now.
+/// Those that are stopped are known by their message alone.
+pub(super) async fn touch_written(
+    conn: &mut Conn,
+    soon: DateTime<Utc>,
+    stopped: &str,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE instances SET next_attempt_at = $1 \
+               WHERE next_attempt_at > $1 AND (status = 'WRITTEN' OR (status = 'STOPPED' AND message = $2))";
+    execute!(conn, sql, soon, stopped)
+}

@@ -16,6 +16,7 @@ use super::{
     reconciler::{LEASE, Reconciler},
     render::Classes,
     rest::QuietLooks,
+    status::WRITTEN_STOPPED,
     store,
 };
 use crate::{
@@ -157,9 +158,13 @@ impl<S: Services> Worker<S> {
                 })
             });
         let mut is_first = self.identity.is_alone();
+        let mut is_new_place = self.reconciler.provisioner.cluster().is_some();
         while !cancel.is_cancelled() {
             if is_first {
                 is_first = self.drop_own_leases().await.is_err();
+            }
+            if is_new_place {
+                is_new_place = self.take_from_folder().await.is_err();
             }
             if let Err(error) = self.take_due().await {
                 tracing::warn!(%error, "reconciler.database_away");
@@ -182,6 +187,19 @@ impl<S: Services> Worker<S> {
         conn.commit().await?;
         if dropped > 0 {
             tracing::info!(leases = dropped, "reconciler.own_leases_dropped");
+        }
+        Ok(())
+    }
+
+    /// Makes the instances due that an earlier server wrote into a folder: what they wait for is this cluster, and
+    /// their next look is as far off as that of what is settled.
+    async fn take_from_folder(&self) -> Result<()> {
+        let Reconciler { db, clock, .. } = &*self.reconciler;
+        let mut conn = db.begin().await?;
+        let touched = store::touch_written(&mut conn, clock.now(), WRITTEN_STOPPED).await?;
+        conn.commit().await?;
+        if touched > 0 {
+            tracing::info!(instances = touched, "reconciler.taken_from_folder");
         }
         Ok(())
     }
@@ -241,5 +259,42 @@ impl<S: Services> Worker<S> {
         if let Err(error) = self.drop_own_leases().await {
             tracing::warn!(%error, "reconciler.leases_not_given_back");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::provisioning::{
+        Desired, Status,
+        test_shop::{GOOD_IMAGE, Shop, in_cluster},
+    };
+
+    /// The cluster is away, which is found out by looking at an instance alone.
+    #[tokio::test]
+    async fn what_was_written_into_a_folder_is_looked_at_once_there_is_a_cluster() {
+        let shop = Shop::open(GOOD_IMAGE).await;
+        let server = shop.server(shop.in_folder());
+        let (running, stopped) = (shop.buy().await, shop.buy().await);
+        shop.set_desired(&stopped, Desired::Stopped).await;
+        server.handle.wake();
+        shop.is(&running, Status::Written).await;
+        let written = shop.is(&stopped, Status::Stopped).await;
+        server.stop().await;
+        assert!(written.next_attempt_at > shop.clock.now());
+        let other = shop.server(shop.in_folder());
+        shop.until(&shop.buy().await, |now| now.status == Status::Written)
+            .await;
+        other.stop().await;
+        let settled = shop.now(&stopped).await;
+        assert_eq!(
+            settled.next_attempt_at, written.next_attempt_at,
+            "one more folder"
+        );
+
+        let server = shop.server(in_cluster(&shop.closed_kubeconfig()).await.0);
+        for instance in [&running, &stopped] {
+            shop.until(instance, |now| now.failures > 0).await;
+        }
+        server.stop().await;
     }
 }

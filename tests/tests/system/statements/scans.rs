@@ -186,6 +186,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ),
     ("provisioning/store.rs secrets_in_use", "instances", START),
     ("provisioning/store.rs touch_failed", "instances", START),
+    ("provisioning/store.rs touch_written", "instances", START),
     ("scheduler/store.rs drop_leases", "job_runs", START),
     (
         "subscriptions/delivery/store.rs delivered",
