@@ -10,15 +10,13 @@ const SUM: &str = "adds up all of them, for an administrator";
 const COMPARED: &str = "compares all that live with the cluster, for an administrator";
 const NIGHT: &str = "a job of the night";
 const PROOF: &str = "proves every row, when an operator asks";
-const START: &str = "once, when the server starts or its cluster is back";
+const START: &str = "once, when the server starts";
 const MENDED: &str = "once, after the clock was put right";
 /// Checked: the index has a condition.
 const FEW: &str = "an index of the few that something is to be done with";
 const ASKED: &str = "all of them, as an administrator asked";
 const MEASURED: &str = "counts what is there for the metrics, once a minute";
 const ONE_ROW: &str = "a view that has one row, the time";
-/// Checked by hand: with the statistics of a shop, SQLite takes an index for each part.
-const MADE_UP: &str = "few in a shop, and nearly all among rows that were made up";
 const JOINED: &str = "joined to such few, which are many among rows that were made up";
 
 /// Returns `true` for a scan that is on the list, through a partial index where only that is the reason.
@@ -112,22 +110,11 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ),
     ("rates/store.rs purge", "rate_clock", ONE_ROW),
     ("rates/store.rs take", "rate_clock", ONE_ROW),
-    ("idempotency/store.rs unlock_all", "idempotency_keys", START),
     ("outbox.rs purge", "outbox", NIGHT),
     ("outbox.rs waiting", "outbox", FEW),
     ("payments/store.rs debts", "debts", PAGE),
     ("payments/store.rs list", "payments", PAGE),
     ("plugins/store.rs decisions", "decisions", PAGE),
-    (
-        "provisioning/capacity/store.rs moving",
-        "instances",
-        MADE_UP,
-    ),
-    (
-        "provisioning/delivery/store.rs undeliverable",
-        "instances",
-        FEW,
-    ),
     (
         "provisioning/domains/store.rs delete_claims",
         "custom_domains",
@@ -185,8 +172,6 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         START,
     ),
     ("provisioning/store.rs secrets_in_use", "instances", START),
-    ("provisioning/store.rs touch_failed", "instances", START),
-    ("provisioning/store.rs touch_written", "instances", START),
     ("scheduler/store.rs drop_leases", "job_runs", START),
     (
         "subscriptions/delivery/store.rs delivered",
