@@ -66,7 +66,7 @@ mod tests {
             next.timestamp_millis().rem_euclid(period)
         };
         let first = place("user-1", 0, 0);
-        for second in 0..400 {
+        for second in 0_i64..400 {
             let other = place("user-1", u128::from(second.unsigned_abs() % 7), second);
             let apart = (other - first).rem_euclid(period);
             assert!(apart < width || apart > period - width, "{apart} ms");

@@ -264,7 +264,7 @@ async fn what_the_api_server_refuses_is_left_to_a_pass() {
 async fn an_hour_after_a_full_look_the_next_one_is_full() {
     let rest = Rest::new().await;
     let instance = rest.running().await;
-    let looked = async |minutes| {
+    let looked = async |minutes: u64| {
         let at = Instant::now() + Duration::from_secs(60 * minutes);
         rest.quiet.look(at).await.unwrap()
     };
