@@ -213,8 +213,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         self.written(context, outcome)
     }
 
-    /// Closing with unread data would reset the connection, and the client would see that in place of its answer.
-    /// So it is told first that nothing more comes, and what it sends until it closes is read.
+    /// Ends the answers first, and reads on until the client closes, too. Closing with unread data would reset the
+    /// connection, and the client would see that in place of its answer.
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.discarding.is_none() {

@@ -96,7 +96,7 @@ async fn a_request_of_http_2_names_one_host() {
         };
         assert!(text.contains(code), "{head:?}: {text}");
     }
-    // What cannot be read as an authority at all ends its stream.
+    // An authority that cannot be read at all ends its stream.
     for head in [&b"\x82\x86\x84\x41\x03a b"[..], b"\x82\x86\x84\x41\x00"] {
         let text = text_by_second(&server, head).await;
         assert!(!text.contains("success"), "{head:?}: {text}");
