@@ -106,9 +106,8 @@ async fn a_request_of_http_2_names_one_host() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn methods_that_no_address_has_are_answered() {
     let plain = Server::start(IDLE).await;
-    let origin = axum::http::HeaderValue::from_static("https://toko.example.com");
     let with_pages = Server::start_with(IDLE, |config| {
-        config.http.origins = std::iter::once(origin).collect();
+        config.http.origins = "https://toko.example.com".parse().unwrap();
     })
     .await;
     for server in [&plain, &with_pages] {
