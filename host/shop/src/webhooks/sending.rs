@@ -118,15 +118,16 @@ impl Sender {
                 ..attempt
             },
             // The time of a look-up would tell a name that is unknown from one that leads to a private address.
-            Err(reason) => Attempt::not_made(reason),
+            Err(refused) => refused,
         }
     }
 
-    /// Sends an event to an address that may be sent to; the reason otherwise.
-    async fn exchange(&self, signed: Signed<'_>) -> Result<Attempt, String> {
-        let url = Url::parse(signed.url).map_err(|_| "the address is none".to_owned())?;
+    /// Sends an event; fails with an attempt that sent nothing, as the address is refused.
+    async fn exchange(&self, signed: Signed<'_>) -> Result<Attempt, Attempt> {
+        let none = |_| Attempt::not_made("the address is none");
+        let url = Url::parse(signed.url).map_err(none)?;
         let checked = self.checking.check_literal(&url);
-        checked.map_err(|refused| format!("the address {refused}"))?;
+        checked.map_err(|refused| not_sent(&refused))?;
         let request = self
             .http
             .post(url)
@@ -143,7 +144,7 @@ impl Sender {
                 answer: beginning(response).await,
             }),
             Err(error) => match innermost(&error).downcast_ref::<Refused>() {
-                Some(refused) => Err(format!("the address {refused}")),
+                Some(refused) => Err(not_sent(refused)),
                 None => Ok(Attempt::not_made(cause(&error))),
             },
         }
@@ -173,6 +174,11 @@ pub(super) fn client(
         .pool_max_idle_per_host(0)
         .referer(false);
     Ok(client)
+}
+
+/// Returns the attempt to send to a refused address.
+fn not_sent(refused: &Refused) -> Attempt {
+    Attempt::not_made(format!("the address {refused}"))
 }
 
 /// Reads the first bytes of an answer; the rest stays unread.

@@ -99,14 +99,18 @@ pub struct DomainView {
     #[schema(example = "n8n-k3v9x2ab.apps.example.com")]
     pub target: Option<String>,
     pub proven_by: Option<ProvenBy>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub proven_at: Option<DateTime<Utc>>,
     /// Reason why the last look found no proof.
     #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub problem: Option<String>,
     /// Time of the last look.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub checked_at: Option<DateTime<Utc>>,
     /// End of the claim unless it is proven before; absent once it is.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub expires_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
 }
 
@@ -141,12 +145,15 @@ pub struct OwnedDomain {
     pub instance_id: InstanceId,
     pub instance_name: String,
     pub proven_by: Option<ProvenBy>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub proven_at: Option<DateTime<Utc>>,
     /// Reason why the last look found no proof.
     #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub problem: Option<String>,
     /// Time of the last look.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub checked_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
 }
 
