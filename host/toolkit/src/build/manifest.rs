@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(texts_of(Language::C { kind }, &own).unwrap(), rust);
         assert_eq!(plugin(&own).unwrap().1, Language::C { kind });
         for (text, why) in [
-            (own.as_str(), "unknown field `name`"),
+            (own.as_str(), "unknown field `kind`, expected `texts`"),
             ("[texts.de]\n", "unknown field `de`"),
             (
                 "[texts.id]\n\"Off {}.\" = \"Potongan.\"\n",
