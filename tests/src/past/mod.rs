@@ -100,6 +100,7 @@ pub enum Kind {
     Webhook,
     WebhookDelivery,
     WebhookEvent,
+    Domain,
 }
 
 impl Kind {

@@ -67,6 +67,7 @@ pub(super) async fn before_money(db: &Db, size: Size) {
     filling.instances().await;
     filling.events_of_instances().await;
     filling.health().await;
+    filling.domains().await;
 }
 
 /// A subscription of each customer that runs, and what it refers to.
@@ -294,6 +295,32 @@ impl<'a> Filling<'a> {
             .with("kind", "'RUNNING'")
             .with("message", "'Set up.'")
             .at(&["created_at"], &self.spread(number))
+            .insert()
+            .await;
+    }
+
+    /// A domain of every tenth instance; one of twenty waits for its proof.
+    async fn domains(&self) {
+        let number = self.size.subscriptions / 10;
+        let (made, is_proven) = (self.spread(number), "n % 20 <> 0");
+        let owner = format!("1 + (10 * n) % {}", self.size.customers);
+        Rows::of(self.db, "custom_domains", number)
+            .id("id", Kind::Domain, "n")
+            .id("instance_id", Kind::Instance, "10 * n")
+            .id("user_id", Kind::User, &owner)
+            .with("name", "'toko-' || n || '.example.com'")
+            .with("token", "'5b1f4e0a93d26a8fbb0c3e5d7f917c1d'")
+            .with(
+                "state",
+                &format!("CASE WHEN {is_proven} THEN 'ACTIVE' ELSE 'PENDING' END"),
+            )
+            .with(
+                "proven_by",
+                &format!("CASE WHEN {is_proven} THEN 'DNS' END"),
+            )
+            .at_if("proven_at", is_proven, &made)
+            .at(&["created_at", "updated_at"], &made)
+            .at(&["next_check_at", "expires_at"], &self.in_days(DAYS.into()))
             .insert()
             .await;
     }
