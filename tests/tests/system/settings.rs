@@ -160,20 +160,20 @@ async fn jobs_run_when_the_settings_say() {
     let jobs = jobs.as_array().unwrap();
     // Jayapura is nine hours east of Greenwich.
     for (name, instant) in [
-        ("daily-renewals", "T17:20:00Z"),
-        ("grace-period", "T18:25:00Z"),
-        ("low-credit-notifications", "T00:35:00Z"),
-        ("grace-period-reminders", "T09:40:00Z"),
-        ("billing-stats", "T13:55:00Z"),
-        ("coupon-statuses", "T19:30:00Z"),
-        ("wallet-float", "T20:45:00Z"),
-        ("ledger-seal", "T21:15:00Z"),
-        ("ledger-verify", "T21:25:00Z"),
-        ("database-statistics", "T21:50:00Z"),
-        ("image-ages", "T22:55:00Z"),
-        ("health-history", "T21:55:00Z"),
-        ("ticket-silence", "T23:05:00Z"),
-        ("attachment-orphans", "T23:10:00Z"),
+        ("daily-renewals", "T17:20:00.000Z"),
+        ("grace-period", "T18:25:00.000Z"),
+        ("low-credit-notifications", "T00:35:00.000Z"),
+        ("grace-period-reminders", "T09:40:00.000Z"),
+        ("billing-stats", "T13:55:00.000Z"),
+        ("coupon-statuses", "T19:30:00.000Z"),
+        ("wallet-float", "T20:45:00.000Z"),
+        ("ledger-seal", "T21:15:00.000Z"),
+        ("ledger-verify", "T21:25:00.000Z"),
+        ("database-statistics", "T21:50:00.000Z"),
+        ("image-ages", "T22:55:00.000Z"),
+        ("health-history", "T21:55:00.000Z"),
+        ("ticket-silence", "T23:05:00.000Z"),
+        ("attachment-orphans", "T23:10:00.000Z"),
     ] {
         let job = jobs.iter().find(|job| job["name"] == name).unwrap();
         let next = job["nextRun"].as_str().unwrap();

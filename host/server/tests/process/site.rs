@@ -1,7 +1,8 @@
 //! Servers that die, and clients that do not mind.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    fs::File,
+    io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
@@ -258,41 +259,39 @@ impl Server {
 
     /// Starts at an address of its own, beside others on the same database.
     pub(super) fn start_at(site: &Site, listen: &str) -> Self {
-        Self::spawn(site, listen, Stdio::null())
+        Self::spawn(command(site.path()), site, listen, None)
     }
 
     /// Starts a server whose log goes into a file.
-    pub(super) fn start_logging(site: &Site, log: std::fs::File) -> Self {
-        Self::spawn(site, &site.listen, log.into())
+    pub(super) fn start_logging(site: &Site, log: File) -> Self {
+        Self::spawn(command(site.path()), site, &site.listen, Some(log))
     }
 
     /// Starts another build of the command at an address of its own.
     pub(super) fn start_program(site: &Site, program: &Path, listen: &str) -> Self {
-        Self::spawn_command(
-            command_of(program, site.path()),
-            site,
-            (listen, Stdio::null()),
-        )
+        Self::spawn(command_of(program, site.path()), site, listen, None)
     }
 
-    fn spawn(site: &Site, listen: &str, log: Stdio) -> Self {
-        Self::spawn_command(command(site.path()), site, (listen, log))
-    }
-
-    fn spawn_command(mut command: Command, site: &Site, (listen, log): (&str, Stdio)) -> Self {
+    fn spawn(mut command: Command, site: &Site, listen: &str, log: Option<File>) -> Self {
+        let mut log = log.unwrap_or_else(|| tempfile::tempfile().unwrap());
         let mut process = command
             .args(["serve", "--provisioner", site.provisioner])
             .args(["--listen", listen])
             .envs(site.environment.iter().cloned())
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(log.try_clone().unwrap())
             .spawn()
             .unwrap();
         let mut ready = String::new();
         BufReader::new(process.stdout.take().unwrap())
             .read_line(&mut ready)
             .unwrap();
-        assert!(ready.contains("http://"), "not ready: `{ready}`");
+        if !ready.contains("http://") {
+            let mut said = String::new();
+            let read = log.seek(SeekFrom::Start(0));
+            let read = read.and_then(|_| log.read_to_string(&mut said));
+            panic!("not ready: `{ready}`, {read:?}: {said}");
+        }
         Self(process)
     }
 

@@ -110,6 +110,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ),
     ("rates/store.rs purge", "rate_clock", ONE_ROW),
     ("rates/store.rs take", "rate_clock", ONE_ROW),
+    ("idempotency/store.rs unlock_all", "idempotency_keys", START),
     ("outbox.rs purge", "outbox", NIGHT),
     ("outbox.rs waiting", "outbox", FEW),
     ("payments/store.rs debts", "debts", PAGE),
@@ -172,6 +173,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         START,
     ),
     ("provisioning/store.rs secrets_in_use", "instances", START),
+    ("provisioning/store.rs touch_written", "instances", START),
     ("scheduler/store.rs drop_leases", "job_runs", START),
     (
         "subscriptions/delivery/store.rs delivered",
