@@ -17,6 +17,7 @@ mod journal;
 mod mail_server;
 pub mod past;
 pub mod pgbouncer;
+mod ports;
 pub mod postgres;
 pub mod processes;
 pub mod program;
@@ -27,6 +28,7 @@ use std::io::Write as _;
 
 pub use client::{Answer, Client};
 pub use mail_server::{MailServer, Received};
+pub use ports::free_port;
 pub use shop::{Engine, Shop, checkout, plugins_folder};
 
 /// Returns a word that is unique in this run, for names of databases, people and coupons.

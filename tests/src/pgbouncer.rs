@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use crate::unique;
+use crate::{free_port, unique};
 
 /// Places where packages put the program.
 const PROGRAMS: [&str; 3] = [
@@ -39,8 +39,7 @@ pub fn start(database: &str, mode: &str, more: &str) -> Result<PgBouncer, String
     let wrong = || format!("no address in {database}");
     let (server, name) = database.rsplit_once('/').ok_or_else(wrong)?;
     let (_, postgres) = server.rsplit_once(':').ok_or_else(wrong)?;
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let port = port.map_err(|error| error.to_string())?.port();
+    let port = free_port();
     let folder = std::env::temp_dir().join(format!("dermaga-pgbouncer-{}", unique()));
     fs::create_dir(&folder).map_err(|error| error.to_string())?;
     let file = folder.join("pgbouncer.ini");

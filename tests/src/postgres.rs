@@ -4,7 +4,6 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    net::TcpListener,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -16,7 +15,7 @@ use dermaga_shop::db::Db;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::OnceCell;
 
-use crate::{say, unique};
+use crate::{free_port, say, unique};
 
 /// Script that starts the server, and stops it and removes its folder when its input ends, which
 /// happens however this process ends.
@@ -88,10 +87,7 @@ fn start(durable: bool, tls: Option<(&Path, &Path)>) -> Result<Postgres, String>
     if let Some(files) = tls {
         copy_certificate(files, &dir).map_err(|error| error.to_string())?;
     }
-    let port = TcpListener::bind("127.0.0.1:0")
-        .and_then(|socket| socket.local_addr())
-        .map_err(|e| e.to_string())?
-        .port();
+    let port = free_port();
     let mut keeper = Command::new("bash")
         .args(["-c", KEEPER, "postgres-keeper"])
         .arg(&bin)

@@ -228,8 +228,7 @@ pub(super) fn seeded() -> StdRng {
 
 /// Returns an address of this machine that nothing listens on.
 pub(super) fn free_address() -> String {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    port.local_addr().unwrap().to_string()
+    format!("127.0.0.1:{}", dermaga_tests::free_port())
 }
 
 /// The payment gateway outlives the servers.
