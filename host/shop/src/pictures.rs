@@ -23,6 +23,8 @@ use crate::{Code, Error, Result, text_enum};
 
 /// Pixels of a picture, of all frames together where it moves.
 pub const MOST_PIXELS: u64 = 25_000_000;
+/// Frames of a picture that moves: each takes its time, however small it is.
+pub const MOST_FRAMES: u64 = 1_000;
 /// Bytes that the decoder of one picture may ask for: its pixels with eight bytes each, and as much
 /// again to put frames together.
 const DECODER_BYTES: u64 = MOST_PIXELS * 16;
@@ -168,6 +170,10 @@ fn limit(decoder: &mut impl ImageDecoder) -> Result<()> {
 /// Refuses a picture that moves by the number of its frames, before any of them is decoded.
 fn limit_frames(decoder: &impl ImageDecoder, frames: u64) -> Result<()> {
     let (width, height) = decoder.dimensions();
+    if frames > MOST_FRAMES {
+        let message = format!("The picture has too many frames: it may have {MOST_FRAMES}.");
+        return Err(Error::new(Code::ImageRefused, message));
+    }
     if pixels(width, height).saturating_mul(frames) > MOST_PIXELS {
         return Err(too_large());
     }

@@ -240,6 +240,12 @@ fn frames_are_counted_before_they_are_decoded() {
     let message = rewrite(&damaged).unwrap_err().message;
     assert!(message.contains("all frames together"), "{message}");
 
+    let many = usize::try_from(MOST_FRAMES).unwrap() + 1;
+    let small = [b"GIF89a\x01\0\x01\0\x80\0\0".as_slice(), &colours].concat();
+    let tiny = [small.as_slice(), &frame.repeat(many), b"\x3b"].concat();
+    let message = rewrite(&tiny).unwrap_err().message;
+    assert!(message.contains("it may have 1000"), "{message}");
+
     for count in [1_u32, 2, 7] {
         assert_eq!(frames::of_gif(&gif(count, 8)), u64::from(count));
         let moving = moving_webp(usize::try_from(count).unwrap(), 8);
