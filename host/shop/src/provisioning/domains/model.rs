@@ -175,7 +175,7 @@ impl Domain {
             record_name: proof::record_name(&self.name),
             record_value: proof::record_value(&self.token),
             file_url: proof::file_url(&self.name, &self.token, web_port),
-            file_content: self.token.clone(),
+            file_content: proof::file_content(&self.token),
         };
         DomainView {
             id: self.id,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{Domains, model::ProvenBy};
+use crate::crypto;
 
 /// Beginning of the name of a record.
 pub(super) const PREFIX: &str = "_dermaga.";
@@ -28,6 +29,12 @@ pub(super) fn record_value(token: &str) -> String {
 pub(super) fn file_url(domain: &str, token: &str, port: Option<u16>) -> String {
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
     format!("http://{domain}{port}/.well-known/dermaga/{token}")
+}
+
+/// Returns the content of that file. It is not in the address, so that a server that repeats what it is asked for
+/// proves nothing.
+pub(super) fn file_content(token: &str) -> String {
+    crypto::sha256_hex(token)
 }
 
 impl Domains {
@@ -67,7 +74,7 @@ impl Domains {
         let fetched = self.files.fetch(&url).await;
         let file = fetched.map_err(|reason| format!("The file {url} cannot be read: {reason}."))?;
         match file.status {
-            OK if file.text.trim() == token => Ok(()),
+            OK if file.text.trim() == file_content(token) => Ok(()),
             OK => Err(format!("The file {url} has another content.")),
             status => Err(format!("The file {url} is answered with status {status}.")),
         }
