@@ -146,15 +146,16 @@ struct PaymentStatusView {
 impl PaymentStatusView {
     async fn of(conn: &mut Conn, payment: Payment, is_confirmed: bool) -> Result<Self, Error> {
         let transaction = wallet::transaction(conn, payment.transaction_id).await?;
-        let is_waiting = payment.state.is_waiting();
+        // A page is no longer to be paid on once a person has to look at the payment.
+        let is_open = payment.state.is_waiting() && payment.problem.is_none();
         Ok(Self {
             transaction: transaction.into(),
             payment: payment.state,
             is_confirmed,
             notice: payment.problem.is_some().then_some(problem::NOTICE),
             fee: payment.fee,
-            token: payment.token.filter(|_| is_waiting),
-            redirect_url: payment.redirect_url.filter(|_| is_waiting),
+            token: payment.token.filter(|_| is_open),
+            redirect_url: payment.redirect_url.filter(|_| is_open),
             expires_at: payment.expires_at,
         })
     }

@@ -106,7 +106,7 @@ pub async fn refresh(payments: &Payments, payment: Payment) -> Result<(Payment, 
         || turn.has_waited
         || !asking::may_ask(payments, &payment, patience).await?
     {
-        let is_heard = payment.last_error.is_none();
+        let is_heard = payment.last_error.is_none() && !is_missing(&payment);
         return Ok((payment, is_heard));
     }
     let opened = Box::pin(open(payments, &payment)).await;

@@ -96,6 +96,12 @@ pub(super) struct Page {
     pub(super) redirect_url: String,
 }
 
+/// Returns true for an address of the web.
+fn is_web(address: &str) -> bool {
+    let scheme = reqwest::Url::parse(address).map(|url| url.scheme().to_owned());
+    scheme.is_ok_and(|scheme| matches!(scheme.as_str(), "http" | "https"))
+}
+
 /// Reason why a question to the gateway was not answered as asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum GatewayError {
@@ -264,8 +270,10 @@ impl Gateway {
         if answer.code >= 300 {
             return Err(refusal(&answer));
         }
-        serde_json::from_value(answer.json)
-            .map_err(|_| GatewayError::Garbage("no token and redirect_url".into()))
+        let page: Option<Page> = serde_json::from_value(answer.json).ok();
+        // What customers are sent to is an address of the web, whoever answered.
+        page.filter(|page| is_web(&page.redirect_url))
+            .ok_or_else(|| GatewayError::Garbage("no token and redirect_url".into()))
     }
 
     /// Asks for the state of an order.
