@@ -21,7 +21,7 @@ pub(super) fn settings(config: &Config) -> Vec<Idle> {
 }
 
 /// Instances, their way in, and their cluster.
-fn instances(config: &Config) -> [(bool, Idle); 6] {
+fn instances(config: &Config) -> [(bool, Idle); 7] {
     let provisioning = &config.provisioning;
     let is_gateway = provisioning.classes.entry.choice == EntryChoice::Gateway;
     [
@@ -66,6 +66,13 @@ fn instances(config: &Config) -> [(bool, Idle); 6] {
             (
                 &["DERMAGA_CAPACITY_HEADROOM"],
                 "has no effect with DERMAGA_CAPACITY_CHECK=false",
+            ),
+        ),
+        (
+            provisioning.domains.per_instance == 0,
+            (
+                &["DERMAGA_NAME_SERVER"],
+                "has no effect with DERMAGA_DOMAINS_PER_INSTANCE=0",
             ),
         ),
         (
