@@ -323,10 +323,18 @@ async fn jobs_run_once(servers: &mut Servers, admin: &Patient, bought: &Bought) 
         let sql = sqlx::AssertSqlSafe(sql);
         dermaga_shop::fetch_one!(conn, (i64, i64), sql).unwrap()
     };
+    let mut seen = None;
     let took = within(CATCHING_UP, "all jobs and the renewal", async || {
         let (ended, _) = runs("AND finished_at IS NOT NULL").await;
         let (_, open) = runs("AND finished_at IS NULL").await;
-        usize::try_from(ended).unwrap() == jobs && open == 0 && periods(&db).await == 2
+        let now = (ended, open, periods(&db).await);
+        if seen.replace(now) != Some(now) {
+            println!(
+                "{ended} of {jobs} jobs ended, {open} runs open, {} periods",
+                now.2
+            );
+        }
+        usize::try_from(ended).unwrap() == jobs && open == 0 && now.2 == 2
     })
     .await;
     let (_, all) = runs("").await;
