@@ -120,7 +120,7 @@ async fn turn(shop: &Shop, floor: &mut Floor, readers: &[String], numbers: Range
     make_due(shop, &numbers).await;
     let count = numbers.end - numbers.start;
     let (renewed, reads) = beside_readers(&callers, renew(shop, count)).await;
-    // What a run leaves to be done is not to slow the rows by hand.
+    // Work that a run leaves behind is not to slow the rows by hand.
     let told = until_told(shop).await;
     let (by_hand, reads_by_hand) = beside_readers(&callers, floor.renew(numbers)).await;
     Turn {

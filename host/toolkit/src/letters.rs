@@ -1,7 +1,7 @@
 //! Characters that print nothing: which of them are at work where they are, and which are left out of texts that
 //! people type, or refused.
 //!
-//! What a character is comes from Unicode's own tables; only the rules for its place are written here.
+//! Kinds of characters come from Unicode's own tables; only the rules for their places are written here.
 
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ const NO_SECRETS: [(&str, &str); 13] = [
     ("Attempt", "secret"),
     ("NewMailedToken", "token_hash"),
     ("NewRefreshToken", "token_hash"),
-    // What a customer publishes, to prove a domain.
+    // Text that a customer publishes, to prove a domain.
     ("Domain", "token"),
     // People and payments of the demo, which is for show.
     ("Login", "password"),

@@ -191,7 +191,7 @@ async fn a_claim_is_refused_with_its_reason(named: Named) {
     owner.remove(&last).await.data(200);
     owner.claim("f.toko.example").await;
 
-    // What has no host name has no domain either, and neither has what is removed.
+    // Instances without a host name have no domains, and neither have removed ones.
     let client = named
         .shop
         .customer_with_credit("basisdata@example.com", 50_000)

@@ -123,7 +123,7 @@ async fn access_and_forms_are_told_in_the_language(shop: Shop) {
     let fixed = service.pointer(form).unwrap()["x-fixed"].as_str().unwrap();
     assert!(fixed.starts_with("dibuat saat pertama"), "{fixed}");
 
-    // What a template adds to a plugin is in the template.
+    // Texts that a template adds to a plugin are in the template.
     let bought = Bought::by(&shop, "akses-templat@example.com", ("valkey", 100_000)).await;
     let path = format!("/api/instances/{}/credentials", bought.instance);
     let indonesian = in_indonesian(&bought.customer).get(&path).await.data(200);
@@ -179,7 +179,7 @@ async fn texts_come_with_a_component_and_change_no_decision(shop: Shop) {
     let path = "/api/wallet/coupon-history";
     let english = second.get(path).await.data(200);
     assert_eq!(english[0]["reason"], "A parcel of Rp1.000 for you.");
-    // What was said before is recognised, too.
+    // Sentences that were kept before are recognised, too.
     let earlier = in_indonesian(&first).get(path).await.data(200);
     assert_eq!(earlier[0]["reason"], said);
 

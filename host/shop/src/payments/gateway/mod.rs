@@ -271,7 +271,7 @@ impl Gateway {
             return Err(refusal(&answer));
         }
         let page: Option<Page> = serde_json::from_value(answer.json).ok();
-        // What customers are sent to is an address of the web, whoever answered.
+        // Customers are sent to addresses of the web alone, even by a gateway that is none.
         page.filter(|page| is_web(&page.redirect_url))
             .ok_or_else(|| GatewayError::Garbage("no token and redirect_url".into()))
     }

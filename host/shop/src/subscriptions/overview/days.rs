@@ -1,6 +1,6 @@
 //! Figures of services in a stretch of time: those of days that are over are kept, the rest is counted.
 //!
-//! What happened on a day that is over stays as it is: a subscription begins and ends once, and what was posted
+//! Figures of a day that is over stay as they are: a subscription begins and ends once, and what was posted
 //! is never changed.
 
 use std::collections::BTreeMap;

@@ -140,7 +140,7 @@ async fn a_statement_is_the_same_with_and_without_blocks() {
     assert_eq!(statement(db, user_id, second).await, (second_day, 2));
     assert_eq!(database.faults().await, Vec::<String>::new());
 
-    // A block goes on where the one before it ended.
+    // A block begins at the end of the one before it.
     database.post_many("third", 400).await;
     assert_eq!(close_blocks(&wallets).await.unwrap(), 1);
     assert_eq!(database.faults().await, Vec::<String>::new());

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::super::blocks::{ENTRIES, Positions};
 use crate::{db::Conn, execute, fetch_all, fetch_optional, ids::UserId, money::Rupiah};
 
-/// What a thousand entries of a wallet did to it, and when.
+/// Effect of a thousand entries on their wallet, and their times.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(in crate::wallet) struct Block {
     pub(in crate::wallet) number: i64,

@@ -154,7 +154,7 @@ fn what_is_for_something_that_is_off_is_refused() {
     }
 }
 
-/// What another program or a flag has for itself is no reason not to start.
+/// Values of another program, or of a flag, are no reason not to start.
 #[test]
 fn what_may_have_another_use_is_noted() {
     let cluster = ("KUBECONFIG", "/etc/a");
