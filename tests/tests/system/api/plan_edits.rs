@@ -78,7 +78,7 @@ async fn only_a_plan_of_tier_free_costs_nothing(shop: Shop) {
 }
 
 /// A name that reads "exe.gnp" would be shown as "png.exe", and one with a blank of no width as another. What people
-/// write is kept without such characters, whoever writes it.
+/// write is kept without such characters, be it an administrator or a customer.
 async fn no_name_turns_the_direction_of_the_text(shop: Shop) {
     let admin = shop.admin().await;
     let n8n = service(&admin, "n8n").await;
