@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom},
+    io::{BufRead as _, BufReader, Read as _, Seek as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
@@ -287,8 +287,7 @@ impl Server {
             .unwrap();
         if !ready.contains("http://") {
             let mut said = String::new();
-            let read = log.seek(SeekFrom::Start(0));
-            let read = read.and_then(|_| log.read_to_string(&mut said));
+            let read = log.rewind().and_then(|()| log.read_to_string(&mut said));
             panic!("not ready: `{ready}`, {read:?}: {said}");
         }
         Self(process)
