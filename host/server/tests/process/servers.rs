@@ -310,9 +310,17 @@ async fn jobs_run_once(servers: &mut Servers, admin: &Patient, bought: &Bought) 
     let jobs = admin.get("/api/admin/jobs").await;
     let jobs = jobs.as_array().unwrap().len();
     assert!(jobs > 5, "{jobs}");
+    let db = servers.sites[0].database().await;
+    // What comes due before a job is known was not missed.
+    within(PATIENCE, "all jobs are known", async || {
+        let mut conn = db.read().await.unwrap();
+        let known = "SELECT count(*) FROM jobs";
+        let (known,) = dermaga_shop::fetch_one!(conn, (i64,), known).unwrap();
+        usize::try_from(known).unwrap() == jobs
+    })
+    .await;
     servers.stop_and_set("DERMAGA_CLOCK", "+32d");
     servers.running = start_all(&servers.sites);
-    let db = servers.sites[0].database().await;
     let runs = async |more: &str| {
         let mut conn = db.read().await.unwrap();
         // Without those that the servers had begun before they were stopped.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
-    Job, KEPT, LEASE, Outcome, Scheduler,
+    Job, KEPT, LEASE, Outcome, Schedule, Scheduler,
     model::{RunRow, RunStatus, Trigger},
     progress::Counted,
     store,
@@ -38,6 +38,22 @@ pub(super) enum Due {
     Settled,
     /// An earlier run of the same job has not ended.
     Later,
+}
+
+/// Records all jobs with a schedule that are new as known since now.
+///
+/// A server that ends before its first look would otherwise leave nothing from which the next one
+/// could see what it missed.
+pub(super) async fn make_known(scheduler: &Scheduler) -> Result<()> {
+    let now = scheduler.clock.now();
+    let mut conn = scheduler.db.begin().await?;
+    for job in &scheduler.jobs {
+        // One that is off is known from the day on which it gets a schedule.
+        if !matches!(job.schedule, Schedule::Off) {
+            store::watched_since(&mut conn, job.name, now).await?;
+        }
+    }
+    Ok(conn.commit().await?)
 }
 
 /// Takes a scheduled instant, unless it is taken.

@@ -134,6 +134,46 @@ async fn a_server_that_starts_again_frees_its_own_runs_alone() {
     assert!(theirs.renew().await.unwrap());
 }
 
+/// A server that ended before its first look at the jobs missed what came due since its start.
+#[tokio::test]
+async fn a_job_is_known_from_the_first_start() {
+    let nightly = || Job {
+        schedule: "0 3 * * *".parse().unwrap(),
+        ..job("nightly", |_| Box::pin(async { Ok(Outcome::of(1)) }))
+    };
+    let idle = || Job {
+        schedule: Schedule::Off,
+        ..job("idle", |_| Box::pin(async { Ok(Outcome::of(1)) }))
+    };
+    let (database, brief) = scheduler(vec![nightly(), idle()]).await;
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    work(Arc::new(brief), stopped.clone(), stopped)
+        .await
+        .unwrap();
+
+    database.clock.advance(TimeDelta::days(2));
+    let (db, clock) = (database.db.clone(), database.clock.clone());
+    let server = Identity::passing(&clock).id;
+    let hourly = Job {
+        schedule: "0 * * * *".parse().unwrap(),
+        ..idle()
+    };
+    let next = Scheduler::new(db, clock, vec![nightly(), hourly], server);
+    next.look().await;
+    next.runs.close();
+    next.runs.wait().await;
+    let part = Part {
+        offset: 0,
+        limit: 10,
+    };
+    let runs = next.runs("nightly", part).await.unwrap();
+    assert_eq!(runs.items.len(), 1, "{runs:?}");
+    assert_eq!(runs.items[0].status, RunStatus::Succeeded);
+    let unknown = next.runs("idle", part).await.unwrap();
+    assert_eq!(unknown.items.len(), 0, "it was off: {unknown:?}");
+}
+
 /// Progress of a run can be read before it ends.
 #[tokio::test]
 async fn a_run_says_how_far_it_has_come() {

@@ -95,11 +95,14 @@ impl Scheduler {
         }
     }
 
-    /// Takes up runs that no server works on, such as those of an earlier run of this one, without
-    /// the rest before the first look.
+    /// Makes the jobs known, and takes up runs that no server works on, such as those of an earlier
+    /// run of this one, without the rest before the first look.
     async fn take_up(&self) {
         if timekeeping::trusted(&self.clock).is_err() {
             return;
+        }
+        if let Err(error) = claim::make_known(self).await {
+            tracing::error!(%error, "jobs.not_known");
         }
         for job in &self.jobs {
             if let Err(error) = self.take_up_run(job).await {
