@@ -98,11 +98,20 @@ impl MasterKey {
     }
 }
 
-fn tag(mac: &Hmac<Sha256>, purpose: &str, text: &str) -> String {
+fn whole_tag(mac: &Hmac<Sha256>, purpose: &str, text: &str) -> Vec<u8> {
     let mut mac = mac.clone();
     mac.update(format!("{purpose}:{text}").as_bytes());
-    let whole = mac.finalize().into_bytes();
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn tag(mac: &Hmac<Sha256>, purpose: &str, text: &str) -> String {
+    let whole = whole_tag(mac, purpose, text);
     hex::encode(whole.get(..TAG_BYTES).unwrap_or(&whole))
+}
+
+/// Returns a token that follows from another one, in the form of [`random_token`].
+fn next_token(mac: &Hmac<Sha256>, purpose: &str, token: &str) -> String {
+    URL_SAFE_NO_PAD.encode(whole_tag(mac, purpose, token))
 }
 
 impl fmt::Debug for MasterKey {
@@ -155,6 +164,24 @@ impl Vault {
         let fits = self.tagging.iter().map(is_it);
         fits.fold(subtle::Choice::from(0), |any, one| any | one)
             .into()
+    }
+
+    /// Returns the token that follows from another one for a purpose: always the same, and as hard to
+    /// guess as a random one without both that token and the vault.
+    ///
+    /// # Errors
+    /// When the vault has no key.
+    pub fn next_token(&self, purpose: &str, token: &str) -> Result<String> {
+        let mac = self.tagging.first();
+        let mac = mac.ok_or_else(|| Error::internal("the vault has no key"))?;
+        Ok(next_token(mac, purpose, token))
+    }
+
+    /// Returns what [`Vault::next_token`] returns with each key of the vault in the first place: another
+    /// server may seal with another one while keys are changed.
+    pub fn next_tokens(&self, purpose: &str, token: &str) -> Vec<String> {
+        let next = |mac: &Hmac<Sha256>| next_token(mac, purpose, token);
+        self.tagging.iter().map(next).collect()
     }
 
     /// Encrypts `plain` and binds it to `associated`, which [`Vault::open`] must be given again.
@@ -228,6 +255,33 @@ mod tests {
                 "{purpose} {text} {given}"
             );
         }
+    }
+
+    #[test]
+    fn a_token_follows_from_one_token_one_purpose_and_one_vault() {
+        let [old, new] = [(); 2].map(|()| MasterKey::generate());
+        let rotated = Vault::new(&[
+            MasterKey::parse(&new.to_hex()).unwrap(),
+            MasterKey::parse(&old.to_hex()).unwrap(),
+        ]);
+        let (before, after) = (Vault::new(&[old]), Vault::new(&[new]));
+        let token = random_token();
+        let next = |vault: &Vault, purpose: &str, token: &str| {
+            let next = vault.next_token(purpose, token).unwrap();
+            assert_eq!(next.len(), token.len());
+            next
+        };
+        let first = next(&before, "session", &token);
+        assert_eq!(first, next(&before, "session", &token));
+        let others = [
+            next(&after, "session", &token),
+            next(&before, "other", &token),
+            next(&before, "session", &first),
+            token.clone(),
+        ];
+        assert!(!others.contains(&first), "{others:?}");
+        let known = rotated.next_tokens("session", &token);
+        assert_eq!(known, [next(&after, "session", &token), first]);
     }
 
     #[test]

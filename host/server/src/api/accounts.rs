@@ -218,7 +218,8 @@ struct RefreshRequest {
 
 /// Exchanges a refresh token for a new pair of tokens.
 ///
-/// Each refresh token is good once. One that comes a second time ends its whole session.
+/// Each refresh token is good once. Within ten seconds it is answered again with the same new refresh token,
+/// as long as that one was not used: several tabs may send it at once. Later it ends its whole session.
 #[utoipa::path(post, path = "/auth/refresh-token", tag = "accounts", request_body = RefreshRequest,
     responses((status = 200, description = "The new tokens", body = Envelope<Tokens>), Refreshing))]
 async fn refresh(

@@ -38,6 +38,12 @@ const SWEEP_AT: usize = 10_000;
 /// Resolution of the recorded last use; a write for every request would cost too much.
 const LAST_USE_RESOLUTION: TimeDelta = TimeDelta::minutes(10);
 
+/// Time after its first use in which a refresh token is answered again: tabs of a browser send the same
+/// one at the same moment, and an answer may not arrive.
+const REPEAT_LEEWAY: TimeDelta = TimeDelta::seconds(10);
+/// Purpose of the vault's tokens that follow from others.
+const REFRESH_TOKENS: &str = "refresh token";
+
 /// Identity of the caller, proven by an access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
@@ -178,7 +184,8 @@ impl Accounts {
         origin: &Origin,
     ) -> Result<Tokens> {
         let id = new_id(&self.clock);
-        let tokens = self.issue(conn, user, id).await?;
+        let refresh_token = crypto::random_token();
+        let tokens = self.issue(conn, user, id, refresh_token).await?;
         let new = NewSession {
             id,
             user_id: user.id,
@@ -191,12 +198,15 @@ impl Accounts {
         Ok(tokens)
     }
 
-    async fn issue(&self, conn: &mut Conn, user: &User, session: SessionId) -> Result<Tokens> {
+    /// Keeps a refresh token of a session and returns it with an access token.
+    async fn issue(
+        &self,
+        conn: &mut Conn,
+        user: &User,
+        session: SessionId,
+        refresh_token: String,
+    ) -> Result<Tokens> {
         let now = self.clock.now();
-        let (access_token, access_token_expires_at) =
-            self.keys
-                .sign(user.id, session, user.role, user.token_generation, now)?;
-        let refresh_token = crypto::random_token();
         let row = NewRefreshToken {
             id: new_id(&self.clock),
             user_id: user.id,
@@ -206,7 +216,21 @@ impl Accounts {
             expires_at: now + self.refresh_lifetime,
         };
         sessions::insert_refresh_token(conn, &row).await?;
-        let refresh_token_expires_at = row.expires_at;
+        self.pair(user, session, refresh_token, row.expires_at)
+    }
+
+    /// Returns a refresh token that is kept, with a new access token.
+    fn pair(
+        &self,
+        user: &User,
+        session: SessionId,
+        refresh_token: String,
+        refresh_token_expires_at: DateTime<Utc>,
+    ) -> Result<Tokens> {
+        let (generation, now) = (user.token_generation, self.clock.now());
+        let (access_token, access_token_expires_at) = self
+            .keys
+            .sign(user.id, session, user.role, generation, now)?;
         Ok(Tokens {
             access_token: access_token.into(),
             access_token_expires_at,
@@ -215,8 +239,9 @@ impl Accounts {
         })
     }
 
-    /// Exchanges a refresh token for a new pair. A token used a second time was stolen, from its
-    /// owner or by its owner's thief: its whole family ends.
+    /// Exchanges a refresh token for a new pair. A token that comes again within ten seconds is
+    /// answered with the same new refresh token, as long as that one was not used. Any other
+    /// repetition is a theft, from its owner or by its owner's thief: its whole family ends.
     ///
     /// # Errors
     /// `UNAUTHENTICATED` for an unknown, used, revoked or expired token.
@@ -224,20 +249,22 @@ impl Accounts {
         let now = self.clock.now();
         let hash = crypto::sha256_hex(refresh_token);
         let mut conn = self.db.begin().await?;
-        let rotated = sessions::rotate_refresh_token(&mut conn, &hash, now).await?;
-        let Some((user_id, session)) = rotated else {
+        let answered = match sessions::rotate_refresh_token(&mut conn, &hash, now).await? {
+            Some((user_id, session)) => {
+                let user = refreshing(&mut conn, user_id).await?;
+                let next = self.vault.next_token(REFRESH_TOKENS, refresh_token)?;
+                let tokens = self.issue(&mut conn, &user, session, next).await?;
+                Some((session, tokens))
+            }
+            None => self.repeated(&mut conn, refresh_token, &hash).await?,
+        };
+        let Some((session, tokens)) = answered else {
             self.end_reused(conn, &hash).await?;
             return Err(Error::new(
                 Code::Unauthenticated,
                 "The refresh token is no longer valid. Log in again.",
             ));
         };
-        let user = store::by_id(&mut conn, user_id).await?.ok_or_else(over)?;
-        language::remember(user.language);
-        if user.status == AccountStatus::Disabled {
-            return Err(disabled());
-        }
-        let tokens = self.issue(&mut conn, &user, session).await?;
         if !sessions::prolong(&mut conn, session, origin, now, tokens.last_use()).await? {
             return Err(over());
         }
@@ -245,7 +272,33 @@ impl Accounts {
         Ok(tokens)
     }
 
-    /// Ends the session of a refresh token that comes a second time.
+    /// Returns the tokens of a session for a refresh token that was used a moment ago: the refresh token
+    /// that followed from it, unless that one was used, too.
+    async fn repeated(
+        &self,
+        conn: &mut Conn,
+        refresh_token: &str,
+        hash: &str,
+    ) -> Result<Option<(SessionId, Tokens)>> {
+        let now = self.clock.now();
+        let rotated = sessions::rotated_since(conn, hash, now - REPEAT_LEEWAY).await?;
+        let Some((user_id, session)) = rotated else {
+            return Ok(None);
+        };
+        for next in self.vault.next_tokens(REFRESH_TOKENS, refresh_token) {
+            let hash = crypto::sha256_hex(&next);
+            let unused = sessions::expiry_of_unused(conn, &hash, session, now).await?;
+            if let Some(expires_at) = unused {
+                let user = refreshing(conn, user_id).await?;
+                let tokens = self.pair(&user, session, next, expires_at)?;
+                tracing::info!(session.id = %session, "session.refresh_token_repeated");
+                return Ok(Some((session, tokens)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends the session of a refresh token that comes again when it must not.
     async fn end_reused(&self, mut conn: Conn, hash: &str) -> Result<()> {
         let Some((user_id, family)) = sessions::family_of_rotated(&mut conn, hash).await? else {
             return Ok(());
@@ -364,6 +417,16 @@ impl Accounts {
             ..user
         })
     }
+}
+
+/// Returns the account of a session that is refreshed, unless it is disabled.
+async fn refreshing(conn: &mut Conn, user_id: UserId) -> Result<User> {
+    let user = store::by_id(conn, user_id).await?.ok_or_else(over)?;
+    language::remember(user.language);
+    if user.status == AccountStatus::Disabled {
+        return Err(disabled());
+    }
+    Ok(user)
 }
 
 /// Returns true for requests of an administrator who looks at an account: it is read, but for

@@ -1,6 +1,9 @@
 //! Tests of the list of sessions.
 
-use dermaga_tests::{Client, Shop, both_engines};
+use chrono::TimeDelta;
+use dermaga_shop::fetch_one;
+use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
+use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -11,7 +14,9 @@ both_engines!(
     Shop,
     [
         sessions_are_listed_and_end_one_by_one,
-        a_session_that_ends_is_not_refreshed
+        a_session_that_ends_is_not_refreshed,
+        tabs_that_refresh_at_once_keep_their_session,
+        a_session_that_ended_is_not_refreshed_again
     ]
 );
 
@@ -116,4 +121,83 @@ async fn a_session_that_ends_is_not_refreshed(shop: Shop) {
             refreshed.fails(401, "UNAUTHENTICATED");
         }
     }
+}
+
+/// Refresh tokens of all answers, which succeeded.
+fn refresh_tokens(answers: Vec<Answer>) -> Vec<Value> {
+    let tokens = answers
+        .into_iter()
+        .map(|answer| answer.data(200)["refreshToken"].clone());
+    tokens.collect()
+}
+
+/// Mails to owners that sessions of theirs were ended.
+async fn ends_told(shop: &Shop) -> i64 {
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT count(*) FROM outbox WHERE topic = 'SESSIONS_ENDED'";
+    let (count,) = fetch_one!(conn, (i64,), sql).unwrap();
+    count
+}
+
+/// Tabs of a browser have one refresh token, and send it at the same moment: all have the same new one, and the
+/// session is one. Sent later, the old token is a theft.
+async fn tabs_that_refresh_at_once_keep_their_session(shop: Shop) {
+    let first = shop.register("tab@example.com").await;
+    let refresh = async |token: &Value| {
+        let body = json!({ "refreshToken": token });
+        shop.client().post("/api/auth/refresh-token", body).await
+    };
+    let spent = &first["refreshToken"];
+    let answers = join_all((0..6).map(|_| refresh(spent))).await;
+    let next = refresh_tokens(answers);
+    assert!(next.iter().all(|token| *token == next[0]), "{next:?}");
+    let renewed = refresh(&next[0]).await.data(200);
+    let client = shop
+        .client()
+        .with_token(renewed["accessToken"].as_str().unwrap());
+    assert_eq!(sessions(&client).await.len(), 1);
+
+    shop.clock().advance(TimeDelta::seconds(11));
+    assert_eq!(ends_told(&shop).await, 0);
+    refresh(&next[0]).await.fails(401, "UNAUTHENTICATED");
+    let last = refresh(&renewed["refreshToken"]).await;
+    last.fails(401, "UNAUTHENTICATED");
+    client.get(PATH).await.fails(401, "UNAUTHENTICATED");
+    assert_eq!(ends_told(&shop).await, 1);
+}
+
+/// The moment in which a token may come again ends with its session.
+async fn a_session_that_ended_is_not_refreshed_again(shop: Shop) {
+    let first = shop.register("keluar@example.com").await;
+    let body = json!({ "refreshToken": first["refreshToken"] });
+    let refresh = || shop.client().post("/api/auth/refresh-token", body.clone());
+    let renewed = refresh().await.data(200);
+    let client = shop
+        .client()
+        .with_token(renewed["accessToken"].as_str().unwrap());
+    client.post("/api/auth/logout", json!({})).await.data(200);
+    refresh().await.fails(401, "UNAUTHENTICATED");
+    assert_eq!(ends_told(&shop).await, 0);
+}
+
+/// Tabs whose requests reach two servers have one session, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tabs_refresh_at_two_servers() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let other = shop.second_server().await;
+    let mut token = shop.register("dua@example.com").await["refreshToken"].clone();
+    for _ in 0..5 {
+        let body = json!({ "refreshToken": token });
+        let sent = (0..6).map(|at| {
+            let server = if at % 2 == 0 { &shop } else { &other };
+            let path = "/api/auth/refresh-token";
+            server.client().post(path, body.clone())
+        });
+        let next = refresh_tokens(join_all(sent).await);
+        assert!(next.iter().all(|token| *token == next[0]), "{next:?}");
+        token = next[0].clone();
+    }
+    assert_eq!(ends_told(&shop).await, 0);
 }

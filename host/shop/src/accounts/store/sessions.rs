@@ -198,6 +198,30 @@ pub(in crate::accounts) async fn rotate_refresh_token(
     fetch_optional!(conn, (UserId, SessionId), sql, token_hash, now)
 }
 
+/// Returns user and family of a token that was first used after this moment.
+pub(in crate::accounts) async fn rotated_since(
+    conn: &mut Conn,
+    token_hash: &str,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Option<(UserId, SessionId)>> {
+    let sql =
+        "SELECT user_id, family FROM refresh_tokens WHERE token_hash = $1 AND rotated_at > $2";
+    fetch_optional!(conn, (UserId, SessionId), sql, token_hash, since)
+}
+
+/// Returns the expiry of a token of a family that is still good and was not used.
+pub(in crate::accounts) async fn expiry_of_unused(
+    conn: &mut Conn,
+    token_hash: &str,
+    family: SessionId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let sql = "SELECT expires_at FROM refresh_tokens WHERE token_hash = $1 AND family = $2 \
+        AND rotated_at IS NULL AND revoked_at IS NULL AND expires_at > $3";
+    let found = fetch_optional!(conn, (DateTime<Utc>,), sql, token_hash, family, now)?;
+    Ok(found.map(|(expires_at,)| expires_at))
+}
+
 /// Returns the family of a token that was used before, if this is one.
 pub(in crate::accounts) async fn family_of_rotated(
     conn: &mut Conn,
