@@ -4,8 +4,9 @@
 mod frames;
 
 use std::{
-    io::{self, Cursor, Write},
-    sync::Arc,
+    collections::HashMap,
+    io::{self, BufRead, Cursor, Read, Seek, SeekFrom, Write},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use image::{
@@ -19,7 +20,7 @@ use image::{
 };
 use tokio::sync::Semaphore;
 
-use crate::{Code, Error, Result, text_enum};
+use crate::{Code, Error, Result, ids::UserId, text_enum};
 
 /// Pixels of a picture, of all frames together where it moves.
 pub const MOST_PIXELS: u64 = 25_000_000;
@@ -32,6 +33,8 @@ const DECODER_BYTES: u64 = MOST_PIXELS * 16;
 const MOST_BYTES: usize = 20 * 1024 * 1024;
 /// Pictures that a server decodes at the same time.
 const AT_ONCE: usize = 2;
+/// Pictures of one account that are decoded or wait for it.
+const MOST_OF_ACCOUNT: usize = 8;
 /// Quality of JPEG, of 100.
 const QUALITY: u8 = 90;
 
@@ -62,35 +65,109 @@ pub struct Picture {
     pub content: Vec<u8>,
 }
 
-/// Decodes pictures, a few at a time, on threads where nothing else waits.
+/// Decodes pictures, a few at a time and one of each account, on threads where nothing else waits.
 #[derive(Debug, Clone)]
 pub struct Pictures {
     places: Arc<Semaphore>,
+    /// Turns of the accounts whose pictures are decoded or wait.
+    turns: Arc<Mutex<HashMap<UserId, Arc<Semaphore>>>>,
 }
 
 impl Default for Pictures {
     fn default() -> Self {
-        let places = Arc::new(Semaphore::new(AT_ONCE));
-        Self { places }
+        Self {
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            turns: Arc::default(),
+        }
     }
 }
 
 impl Pictures {
-    /// Decodes a picture and writes it again.
+    /// Decodes a picture of an account and writes it again. The work ends soon when the returned
+    /// future is dropped.
     ///
     /// # Errors
     /// `UNSUPPORTED_MEDIA_TYPE` for what is no PNG, JPEG, GIF or WebP by its content;
-    /// `IMAGE_REFUSED` for one that is damaged or too large.
-    pub async fn rewrite(&self, sent: Vec<u8>) -> Result<Picture> {
+    /// `IMAGE_REFUSED` for one that is damaged or too large; `TOO_MANY_REQUESTS` when many others of
+    /// the account wait.
+    pub async fn rewrite(&self, user_id: UserId, sent: Vec<u8>) -> Result<Picture> {
+        // The turn comes first: an account has one in the line for the places.
+        let turn = self.turn_of(user_id)?.acquire_owned().await;
+        let turn = turn.map_err(Error::internal)?;
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(Error::internal)?;
+        let request = Arc::new(());
+        let waiting = Waiting(Arc::downgrade(&request));
         let work = tokio::task::spawn_blocking(move || {
             // Until the end of the work, whose request may be gone by then.
-            let _place = place;
-            rewrite(&sent)
+            let _held = (turn, place);
+            rewrite(&sent, &waiting)
         });
+        let done = work.await;
+        drop(request);
         // A decoder that panics met a file that it cannot read.
-        work.await.unwrap_or_else(|error| Err(damaged(error)))
+        done.unwrap_or_else(|error| Err(damaged(error)))
+    }
+
+    /// Returns the turn of an account, which one of its pictures takes at a time.
+    fn turn_of(&self, user_id: UserId) -> Result<Arc<Semaphore>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each picture under way holds its turn beside this map.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        let turn = turns
+            .entry(user_id)
+            .or_insert_with(|| Arc::new(Semaphore::new(1)));
+        if Arc::strong_count(turn) > MOST_OF_ACCOUNT {
+            let message =
+                "Other pictures of yours are still being read. Try again in a few seconds.";
+            return Err(Error::new(Code::TooManyRequests, message).retry_after(5));
+        }
+        Ok(Arc::clone(turn))
+    }
+}
+
+/// A request that waits for its picture, as the work sees it.
+#[derive(Debug)]
+struct Waiting(Weak<()>);
+
+impl Waiting {
+    /// Fails when the request is gone, so that decoders and encoders stop where they read or write.
+    fn check(&self) -> io::Result<()> {
+        if self.0.strong_count() == 0 {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
+    }
+}
+
+/// File that was sent, read as long as its request waits.
+#[derive(Debug)]
+struct Sent<'a> {
+    content: Cursor<&'a [u8]>,
+    waiting: &'a Waiting,
+}
+
+impl Read for Sent<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.waiting.check()?;
+        self.content.read(buffer)
+    }
+}
+
+impl BufRead for Sent<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.waiting.check()?;
+        self.content.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.content.consume(count);
+    }
+}
+
+impl Seek for Sent<'_> {
+    fn seek(&mut self, place: SeekFrom) -> io::Result<u64> {
+        self.content.seek(place)
     }
 }
 
@@ -116,26 +193,32 @@ fn kind_of(sent: &[u8]) -> Result<Kind> {
     }
 }
 
-fn rewrite(sent: &[u8]) -> Result<Picture> {
-    let reader = Cursor::new(sent);
+fn rewrite(sent: &[u8], waiting: &Waiting) -> Result<Picture> {
+    let reader = Sent {
+        content: Cursor::new(sent),
+        waiting,
+    };
     match kind_of(sent)? {
         Kind::Gif => {
             let mut decoder = GifDecoder::new(reader).map_err(refused)?;
             limit(&mut decoder)?;
             limit_frames(&decoder, frames::of_gif(sent))?;
-            moving(decoder.into_frames())
+            moving(decoder.into_frames(), waiting)
         }
-        Kind::Jpeg => still(JpegDecoder::new(reader).map_err(refused)?, MediaType::Jpeg),
-        Kind::Png => still(
-            PngDecoder::with_limits(reader, limits()).map_err(refused)?,
-            MediaType::Png,
-        ),
+        Kind::Jpeg => {
+            let decoder = JpegDecoder::new(reader).map_err(refused)?;
+            still(decoder, MediaType::Jpeg, waiting)
+        }
+        Kind::Png => {
+            let decoder = PngDecoder::with_limits(reader, limits()).map_err(refused)?;
+            still(decoder, MediaType::Png, waiting)
+        }
         Kind::WebP => {
             let mut decoder = WebPDecoder::new(reader).map_err(refused)?;
             limit(&mut decoder)?;
             if decoder.has_animation() {
                 limit_frames(&decoder, frames::of_webp(sent))?;
-                return moving(decoder.into_frames());
+                return moving(decoder.into_frames(), waiting);
             }
             let has_alpha = decoder.color_type().has_alpha();
             let media_type = if has_alpha {
@@ -143,7 +226,7 @@ fn rewrite(sent: &[u8]) -> Result<Picture> {
             } else {
                 MediaType::Jpeg
             };
-            still(decoder, media_type)
+            still(decoder, media_type, waiting)
         }
     }
 }
@@ -185,12 +268,16 @@ fn pixels(width: u32, height: u32) -> u64 {
 }
 
 /// Writes a picture of one frame as it is to be seen: turned as its camera was held.
-fn still(mut decoder: impl ImageDecoder, media_type: MediaType) -> Result<Picture> {
+fn still(
+    mut decoder: impl ImageDecoder,
+    media_type: MediaType,
+    waiting: &Waiting,
+) -> Result<Picture> {
     limit(&mut decoder)?;
     let orientation = decoder.orientation().map_err(refused)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(refused)?;
     image.apply_orientation(orientation);
-    let mut out = Limited::default();
+    let mut out = Limited::new(waiting);
     let written = match media_type {
         MediaType::Jpeg => {
             let image = image.into_rgb8();
@@ -208,15 +295,16 @@ fn still(mut decoder: impl ImageDecoder, media_type: MediaType) -> Result<Pictur
     written.map_err(refused)?;
     Ok(Picture {
         media_type,
-        content: out.0,
+        content: out.content,
     })
 }
 
 /// Writes all frames as GIF, each as soon as it is decoded.
-fn moving(mut frames: Frames<'_>) -> Result<Picture> {
-    let mut out = Limited::default();
+fn moving(mut frames: Frames<'_>, waiting: &Waiting) -> Result<Picture> {
+    let mut out = Limited::new(waiting);
     let mut seen = 0_u64;
     let mut next = || -> Result<Option<image::Frame>> {
+        waiting.check().map_err(damaged)?;
         let Some(frame) = frames.next() else {
             return Ok(None);
         };
@@ -243,20 +331,33 @@ fn moving(mut frames: Frames<'_>) -> Result<Picture> {
     drop(encoder);
     Ok(Picture {
         media_type: MediaType::Gif,
-        content: out.0,
+        content: out.content,
     })
 }
 
-/// Content that ends the writing when it is too long.
-#[derive(Debug, Default)]
-struct Limited(Vec<u8>);
+/// Content that ends the writing when it is too long, or when its request is gone.
+#[derive(Debug)]
+struct Limited<'a> {
+    content: Vec<u8>,
+    waiting: &'a Waiting,
+}
 
-impl Write for Limited {
+impl<'a> Limited<'a> {
+    const fn new(waiting: &'a Waiting) -> Self {
+        Self {
+            content: Vec::new(),
+            waiting,
+        }
+    }
+}
+
+impl Write for Limited<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len().saturating_add(bytes.len()) > MOST_BYTES {
+        self.waiting.check()?;
+        if self.content.len().saturating_add(bytes.len()) > MOST_BYTES {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        self.0.extend_from_slice(bytes);
+        self.content.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use image::{Delay, Frame, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage, codecs::webp::WebPEncoder};
 
@@ -99,6 +99,12 @@ fn size(picture: &Picture) -> (u32, u32) {
 fn frames_of(content: &[u8]) -> Vec<Frame> {
     let decoder = GifDecoder::new(Cursor::new(content)).unwrap();
     decoder.into_frames().collect_frames().unwrap()
+}
+
+/// Rewrites a file whose request waits for it.
+fn rewrite(sent: &[u8]) -> Result<Picture> {
+    let request = Arc::new(());
+    super::rewrite(sent, &Waiting(Arc::downgrade(&request)))
 }
 
 fn code(sent: &[u8]) -> Code {
@@ -296,7 +302,7 @@ async fn a_few_are_decoded_at_once_and_the_others_wait() {
         .await
         .unwrap();
     assert_eq!(pictures.places.available_permits(), 0);
-    let waiting = pictures.rewrite(png());
+    let waiting = pictures.rewrite(UserId::from_u128(1), png());
     tokio::pin!(waiting);
     let early = tokio::time::timeout(Duration::from_millis(100), &mut waiting).await;
     assert!(early.is_err());
@@ -304,4 +310,87 @@ async fn a_few_are_decoded_at_once_and_the_others_wait() {
     assert_eq!(waiting.await.unwrap().media_type, MediaType::Png);
     // The work releases its place when it ends.
     assert_eq!(pictures.places.available_permits(), AT_ONCE);
+}
+
+#[tokio::test]
+async fn an_account_has_one_place_and_a_line_of_its_own() {
+    let pictures = Pictures::default();
+    let [busy, other] = [1, 2].map(UserId::from_u128);
+    let turn = pictures
+        .turn_of(busy)
+        .unwrap()
+        .acquire_owned()
+        .await
+        .unwrap();
+    let mut line: Vec<_> = (1..MOST_OF_ACCOUNT)
+        .map(|_| Box::pin(pictures.rewrite(busy, png())))
+        .collect();
+    for waiting in &mut line {
+        assert!(futures::poll!(waiting).is_pending());
+    }
+    assert_eq!(pictures.places.available_permits(), AT_ONCE);
+    let refusal = pictures.rewrite(busy, png()).await.unwrap_err();
+    assert_eq!(
+        (refusal.code, refusal.retry_after),
+        (Code::TooManyRequests, Some(5))
+    );
+    pictures.rewrite(other, png()).await.unwrap();
+    drop(turn);
+    for waiting in line {
+        waiting.await.unwrap();
+    }
+    // What is remembered of an account ends with its pictures.
+    pictures.rewrite(other, png()).await.unwrap();
+    let turns = pictures.turns.lock().unwrap();
+    assert!(!turns.contains_key(&busy), "{turns:?}");
+}
+
+#[test]
+fn the_work_of_a_request_that_is_gone_ends_between_frames() {
+    let mut request = Some(Arc::new(()));
+    let waiting = Waiting(request.as_ref().map(Arc::downgrade).unwrap());
+    let mut asked = 0;
+    let frames = (0..100).map(|_| {
+        asked += 1;
+        if asked == 3 {
+            request = None;
+        }
+        Ok(Frame::new(halves(8, 4)))
+    });
+    moving(Frames::new(Box::new(frames)), &waiting).unwrap_err();
+    assert_eq!(asked, 3);
+}
+
+#[test]
+fn a_file_whose_request_is_gone_is_neither_read_nor_written() {
+    let gone = Waiting(Weak::new());
+    for sent in [
+        png(),
+        jpeg(),
+        gif(1, 8),
+        webp(&halves(8, 4).into()),
+        moving_webp(2, 8),
+    ] {
+        super::rewrite(&sent, &gone).unwrap_err();
+    }
+    let mut out = Limited::new(&gone);
+    out.write_all(b"GIF89a").unwrap_err();
+    assert!(out.content.is_empty());
+}
+
+#[tokio::test]
+async fn the_place_of_a_request_that_is_gone_is_free_soon() {
+    let (pictures, user_id) = (Pictures::default(), UserId::from_u128(1));
+    let long = gif(120, 150);
+    let begun = Instant::now();
+    pictures.rewrite(user_id, long.clone()).await.unwrap();
+    let whole = begun.elapsed();
+
+    let begun = Instant::now();
+    let mut abandoned = Box::pin(pictures.rewrite(user_id, long));
+    assert!(futures::poll!(&mut abandoned).is_pending());
+    drop(abandoned);
+    pictures.rewrite(user_id, png()).await.unwrap();
+    let rest = begun.elapsed();
+    assert!(rest * 2 < whole, "{rest:?} after {whole:?}");
 }

@@ -46,9 +46,10 @@ impl Tickets {
     /// long as the returned value lives.
     ///
     /// # Errors
-    /// `UNSUPPORTED_MEDIA_TYPE`, `IMAGE_REFUSED`; `UNAVAILABLE` when the place of files is away.
+    /// `UNSUPPORTED_MEDIA_TYPE`, `IMAGE_REFUSED`; `TOO_MANY_REQUESTS` when many pictures of the account
+    /// wait; `UNAVAILABLE` when the place of files is away.
     pub async fn take_in(&self, user_id: UserId, name: &str, sent: Vec<u8>) -> Result<KeptFile> {
-        let picture = self.pictures.rewrite(sent).await?;
+        let picture = self.pictures.rewrite(user_id, sent).await?;
         let row = Attachment {
             id: new_id(&self.clock),
             message_id: None,
