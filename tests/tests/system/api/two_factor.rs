@@ -118,6 +118,7 @@ both_engines!(
         guesses_of_codes_have_to_wait,
         it_is_turned_off_with_password_and_code,
         an_administrator_helps_who_lost_it,
+        an_administrator_does_not_help_oneself,
         a_code_at_the_same_moment_opens_one_session
     ]
 );
@@ -348,6 +349,22 @@ async fn an_administrator_helps_who_lost_it(shop: Shop) {
     let acts = format!("/api/admin/audit?subject=user:{id}");
     let acts = admin.get(&acts).await.data(200);
     assert_eq!(acts[0]["act"], "user.two_factor_removed");
+}
+
+/// A session of an administrator does not take the second factor from its own account; another administrator does.
+async fn an_administrator_does_not_help_oneself(shop: Shop) {
+    let admin = shop.admin().await;
+    let profile = admin.get("/api/user/profile").await.data(200);
+    let (id, email) = (&profile["id"], &profile["email"]);
+    let person = Person::enrolled(&shop, email.as_str().unwrap(), admin).await;
+    let path = format!("/api/admin/users/{}/two-factor", id.as_str().unwrap());
+    let because = json!({ "reason": "The phone was stolen, as a call has shown." });
+    let own = person.client.delete_with(&path, because.clone()).await;
+    own.fails(409, "INVALID_STATE");
+    log_in(&shop, &person.email).await.data(202);
+    let other = shop.admin().await;
+    other.delete_with(&path, because).await.data(200);
+    log_in(&shop, &person.email).await.data(200);
 }
 
 /// Of several answers with the same code at the same moment, one opens a session.

@@ -369,7 +369,7 @@ struct TwoFactorRemoval {
 /// Turns two-factor sign-in off for an account whose owner has lost app and recovery codes.
 ///
 /// Make sure that it is the owner who asks. All sessions and API tokens of the account end, and its owner
-/// gets a notification.
+/// gets a notification. Another administrator does it for an administrator.
 #[utoipa::path(delete, path = "/admin/users/{id}/two-factor", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
     request_body = TwoFactorRemoval,
     responses((status = 200, description = "It is off", body = Envelope<Nothing>), Changing))]

@@ -177,13 +177,18 @@ impl Accounts {
         Ok(codes)
     }
 
-    /// Takes the second factor from an account whose owner has lost it, by an administrator. All its
+    /// Takes the second factor from an account whose owner has lost it, by another administrator. All its
     /// sessions end.
     ///
     /// # Errors
-    /// `NOT_FOUND`; `INVALID_STATE` when there is none; `FORBIDDEN` when the actor is no
-    /// administrator any more.
+    /// `NOT_FOUND`; `INVALID_STATE` when there is none, or it is the actor's own; `FORBIDDEN` when the
+    /// actor is no administrator any more.
     pub async fn remove_two_factor(&self, act: Act<'_>, id: UserId) -> Result<()> {
+        // A session alone must not take away what its owner turns off with a password and a code.
+        if act.actor_id == id {
+            let message = "Another administrator has to turn off your two-factor sign-in. With the password and a code you can: DELETE /api/user/two-factor.";
+            return Err(Error::new(Code::InvalidState, message));
+        }
         let mut conn = self.db.begin().await?;
         let user = self.acted_on(&mut conn, act, id).await?;
         if store::enabled_at(&mut conn, id).await?.is_none() {
