@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Error, Result,
     audit::{self, AuditAct, Event, Subject},
+    crypto,
     db::{Clock, Conn},
     ids::UserId,
     owners,
@@ -84,7 +85,9 @@ impl Accounts {
         }
         self.end_all_sessions(conn, user).await?;
         two_factor::store::remove(conn, id).await?;
-        deletion::erase(conn, id, self.clock.now()).await?;
+        // Not to be guessed: an account with this address would keep this one from being deleted.
+        let address = format!("deleted-{}@deleted.invalid", crypto::random_hex(16));
+        deletion::erase(conn, id, &address, self.clock.now()).await?;
         Ok(())
     }
 

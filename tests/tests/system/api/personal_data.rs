@@ -26,7 +26,8 @@ both_engines!(
         an_administrator_deletes_with_a_reason,
         of_a_purchase_and_a_deletion_one_happens,
         an_archive_holds_everything_of_its_owner_and_of_no_other,
-        security_events_are_of_the_account_alone
+        security_events_are_of_the_account_alone,
+        the_address_of_a_deleted_account_is_not_guessed_and_opens_nothing
     ]
 );
 
@@ -335,4 +336,20 @@ async fn security_events_are_of_the_account_alone(shop: Shop) {
     assert_eq!(kinds, ["API_TOKEN_CREATED"]);
     let other = shop.customer("lain@example.com").await;
     assert_eq!(other.get(path).await.data(200), json!([]));
+}
+
+/// An address that looks like one of a deleted account keeps none from being deleted, and what is left of it is
+/// refused like an unknown account.
+async fn the_address_of_a_deleted_account_is_not_guessed_and_opens_nothing(shop: Shop) {
+    let customer = shop.customer("pamit@example.com").await;
+    let (person, admin) = (id(&customer).await, shop.admin().await);
+    shop.register(&format!("deleted-{person}@deleted.invalid"))
+        .await;
+    delete(&customer, false).await.data(200);
+    let path = format!("/api/admin/users/{person}");
+    let left = admin.get(&path).await.data(200);
+    assert_eq!(left["state"], "DELETED");
+    let login = json!({ "email": left["email"], "password": PASSWORD });
+    let refused = shop.client().post("/api/auth/login", login).await;
+    refused.fails(401, "INVALID_CREDENTIALS");
 }

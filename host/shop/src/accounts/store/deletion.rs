@@ -4,15 +4,15 @@ use chrono::{DateTime, Utc};
 
 use crate::{db::Conn, execute, ids::UserId};
 
-/// Takes from an account what is personal. Its row stays, since the books refer to it; the address is
-/// free for another account.
+/// Takes from an account what is personal. Its row stays, since the books refer to it, with another
+/// address: its own is free for another account.
 pub(in crate::accounts) async fn erase(
     conn: &mut Conn,
     id: UserId,
+    address: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     // The address is a key: from here on, whatever is written into the account has come before or waits.
-    let address = format!("deleted-{id}@deleted.invalid");
     let sql = "UPDATE users SET email = $2, password_hash = '', name = 'Deleted account', phone = NULL, avatar = NULL, \
                  role = 'USER', status = 'DISABLED', email_verified_at = NULL, bonuses_due_at = NULL, \
                  deleted_at = $3, updated_at = $3 WHERE id = $1";
