@@ -51,6 +51,8 @@ enum Key {
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
     failed: u32,
+    /// Time of the last failure: what succeeds does not prolong the window.
+    failed_at: DateTime<Utc>,
     /// Attempts whose password is being checked.
     pending: u32,
     last_at: DateTime<Utc>,
@@ -59,7 +61,12 @@ struct Count {
 impl Count {
     /// Returns the refusal's remaining time when `limit` is used up.
     fn wait(self, limit: u32, now: DateTime<Utc>) -> Option<TimeDelta> {
-        let left = self.last_at + WINDOW - now;
+        let since = if self.pending > 0 {
+            self.last_at
+        } else {
+            self.failed_at
+        };
+        let left = since + WINDOW - now;
         (self.failed + self.pending >= limit && left > TimeDelta::zero()).then_some(left)
     }
 
@@ -150,7 +157,7 @@ fn read(counts: &mut LruCache<Key, Count>, key: &Key, now: DateTime<Utc>) -> Cou
     let Some(count) = counts.get_mut(key) else {
         return Count::default();
     };
-    if count.last_at + WINDOW <= now {
+    if count.failed_at + WINDOW <= now {
         count.failed = 0;
     }
     *count
@@ -196,6 +203,7 @@ impl Drop for Attempt<'_> {
             match self.outcome {
                 Outcome::Failed => {
                     count.failed = count.failed.saturating_add(1);
+                    count.failed_at = self.now;
                     count.last_at = self.now;
                 }
                 // Other accounts that this address failed at stay counted.
@@ -327,6 +335,23 @@ mod tests {
                 assert!(owner.is_err());
             }
         }
+    }
+
+    #[test]
+    fn failures_end_while_others_succeed() {
+        let throttle = Throttle::default();
+        for number in 1..PER_ADDRESS {
+            fail(&throttle, from(1), &number.to_string(), now());
+        }
+        let mut moment = now();
+        for _ in 0..3 {
+            moment += WINDOW / 2;
+            let neighbour = throttle.admit(from(1), "a@b.id", moment).unwrap();
+            neighbour.succeeded();
+        }
+        fail(&throttle, from(1), "c@b.id", moment);
+        let neighbour = throttle.admit(from(1), "a@b.id", moment).unwrap();
+        neighbour.succeeded();
     }
 
     #[test]
