@@ -355,7 +355,7 @@ fn the_work_of_a_request_that_is_gone_ends_between_frames() {
         if asked == 3 {
             request = None;
         }
-        Ok(Frame::new(halves(8, 4)))
+        Ok::<_, ImageError>(Frame::new(halves(8, 4)))
     });
     moving(Frames::new(Box::new(frames)), &waiting).unwrap_err();
     assert_eq!(asked, 3);
