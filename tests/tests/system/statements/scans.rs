@@ -251,6 +251,12 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ),
     ("wallet/store/seal.rs seals", "ledger_seals", PROOF),
     (
+        "wallet/store/blocks.rs misplaced_blocks",
+        "ledger_blocks",
+        PROOF,
+    ),
+    ("wallet/store/blocks.rs misplaced_blocks", "wallets", PROOF),
+    (
         "wallet/store/proof.rs stray_postings",
         "journal_entries",
         PROOF,

@@ -189,3 +189,46 @@ async fn a_block_that_says_something_else_is_a_fault() {
     );
     assert_eq!(faults, [expected]);
 }
+
+#[tokio::test]
+async fn a_block_in_the_place_of_others_is_a_fault() {
+    let database = TestDatabase::open().await;
+    let wallets = Wallets::new(
+        database.db.clone(),
+        database.clock.clone(),
+        Settings::default(),
+    );
+    database.post_many("all", 1_000).await;
+    assert_eq!(close_blocks(&wallets).await.unwrap(), 2);
+    let expected = [format!(
+        "The blocks of wallet {} have a gap, or are of entries that it does not have.",
+        database.user_id
+    )];
+    let mut conn = database.db.begin().await.unwrap();
+    execute!(conn, "DROP TRIGGER ledger_blocks_kept").unwrap();
+    conn.commit().await.unwrap();
+    for (change, back) in [
+        (
+            "INSERT INTO ledger_blocks (wallet_id, number, paid, bonus, first_at, last_at)
+             SELECT wallet_id, 3, paid, bonus, first_at, last_at FROM ledger_blocks WHERE number = 2",
+            "DELETE FROM ledger_blocks WHERE number = 3",
+        ),
+        (
+            "INSERT INTO ledger_blocks (wallet_id, number, paid, bonus, first_at, last_at)
+             SELECT wallet_id, 0, paid, bonus, first_at, last_at FROM ledger_blocks WHERE number = 1",
+            "DELETE FROM ledger_blocks WHERE number = 0",
+        ),
+        ("DELETE FROM ledger_blocks WHERE number = 1", ""),
+    ] {
+        let mut conn = database.db.begin().await.unwrap();
+        assert_eq!(execute!(conn, change).unwrap(), 1);
+        conn.commit().await.unwrap();
+        assert_eq!(database.faults().await, expected, "{change}");
+        if !back.is_empty() {
+            let mut conn = database.db.begin().await.unwrap();
+            assert_eq!(execute!(conn, back).unwrap(), 1);
+            conn.commit().await.unwrap();
+            assert_eq!(database.faults().await, Vec::<String>::new());
+        }
+    }
+}

@@ -83,6 +83,7 @@ pub async fn verify(db: &Db, clock: &Clock) -> Result<Verification> {
     let mut found = Verification::new(clock);
     let mut conn = db.snapshot().await?;
     verify_chains(&mut conn, &mut found).await?;
+    verify_blocks(&mut conn, &mut found).await?;
     verify_transactions(&mut conn, &mut found).await?;
     let (newest, broken) = seal::check(&mut conn).await?;
     found.seal = newest;
@@ -142,6 +143,16 @@ async fn check_block(conn: &mut Conn, chain: &mut Chain, found: &mut Verificatio
     if kept.is_some_and(|block| !sum.is_same(&block)) {
         found.fault(format!(
             "Block {number} of wallet {user_id} is not what its entries add up to."
+        ));
+    }
+    Ok(())
+}
+
+/// Finds blocks that a statement would read in the place of other entries than theirs.
+async fn verify_blocks(conn: &mut Conn, found: &mut Verification) -> Result<()> {
+    for (user_id,) in store::misplaced_blocks(conn, PAGE).await? {
+        found.fault(format!(
+            "The blocks of wallet {user_id} have a gap, or are of entries that it does not have."
         ));
     }
     Ok(())

@@ -47,6 +47,19 @@ pub(in crate::wallet) async fn without_blocks(
     fetch_all!(conn, (UserId, i64, i64), sql, after, ENTRIES, limit)
 }
 
+/// The first wallets with blocks that are not those of their first full thousands of entries: one before the last is
+/// missing, or one is of entries that are not there.
+pub(in crate::wallet) async fn misplaced_blocks(
+    conn: &mut Conn,
+    limit: i64,
+) -> sqlx::Result<Vec<(UserId,)>> {
+    let sql = "SELECT b.wallet_id FROM ledger_blocks b JOIN wallets w ON w.user_id = b.wallet_id
+               GROUP BY b.wallet_id, w.entries
+               HAVING min(b.number) <> 1 OR max(b.number) <> count(*) OR max(b.number) > w.entries / $1
+               ORDER BY b.wallet_id LIMIT $2";
+    fetch_all!(conn, (UserId,), sql, ENTRIES, limit)
+}
+
 /// Adds up a block, unless another server has.
 pub(in crate::wallet) async fn close_block(
     conn: &mut Conn,
