@@ -10,6 +10,8 @@ pub use watch::Watch;
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 #[cfg(doc)]
 use crate::db::HOLD;
 use crate::{
@@ -19,6 +21,9 @@ use crate::{
 
 /// Interval at which work under way checks if the clock is believed again.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Time for which a day is over before its figures are kept: commits that began on it have ended by then.
+pub const SETTLED: TimeDelta = TimeDelta::hours(1);
 
 /// Refuses while the clock is in doubt: it jumped by more than a minute since it was last believed.
 ///

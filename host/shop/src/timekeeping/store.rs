@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::SETTLED;
 use crate::{db::Conn, execute};
 
 /// Largest difference between the clocks of several servers.
@@ -21,9 +22,9 @@ pub(super) async fn mend(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u6
     // the key of runs begins with it.
     let runs = "DELETE FROM job_runs WHERE job IN (SELECT name FROM jobs) AND scheduled_for > $1 AND finished_at IS NOT NULL";
     let mut mended = execute!(conn, runs, soon)?;
-    // A day that was taken for over before it was.
+    // A day that was kept before it was over for long enough.
     let days = "DELETE FROM kept_days WHERE from_at > $1 AND until_at > $2";
-    mended += execute!(conn, days, now - DAY, now)?;
+    mended += execute!(conn, days, now - SETTLED - DAY, soon - SETTLED)?;
     for (sql, limit) in [
         (
             "UPDATE jobs SET watched_since = $1 WHERE watched_since > $2",

@@ -16,12 +16,12 @@ use crate::{
     db::{Clock, Conn, Db},
     ids::ServiceId,
     money::Rupiah,
-    timekeeping,
+    timekeeping::{self, SETTLED},
     wallet::Account,
 };
 
-/// Time for which a day is over before it is kept: commits that began on it have ended by then.
-const SETTLED: TimeDelta = TimeDelta::hours(1);
+/// Longest day.
+const DAY: TimeDelta = TimeDelta::hours(26);
 
 /// Begin, and the moment after the end.
 type Stretch = (DateTime<Utc>, DateTime<Utc>);
@@ -131,7 +131,8 @@ pub(crate) async fn keep_days(db: &Db, clock: &Clock) -> Result<u64> {
         return Ok(0);
     };
     let (begin, _) = bounds(clock, MOST_MONTHS.saturating_sub(1))?;
-    let kept = store::kept_days(&mut conn, begin, now).await?;
+    // One of another time zone may begin before, and last until after it.
+    let kept = store::kept_days(&mut conn, begin - DAY, now).await?;
     drop(conn);
     let mut days = 0;
     let mut date = calendar::date(zone, first.max(begin));
@@ -174,6 +175,49 @@ async fn keep(db: &Db, day: Stretch) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_database::TestDatabase;
+
+    async fn put(database: &TestDatabase, (from, until): Stretch) {
+        let mut conn = database.db.begin().await.unwrap();
+        assert!(store::insert_day(&mut conn, from, until).await.unwrap());
+        conn.commit().await.unwrap();
+    }
+
+    /// A right clock keeps a day an hour after its end, or five minutes before that.
+    #[tokio::test]
+    async fn a_day_that_was_kept_before_its_time_is_forgotten() {
+        let database = TestDatabase::open().await;
+        for (ended, is_left) in [(-300, false), (0, false), (50, false), (60, true)] {
+            let now = database.clock.now();
+            let end = now - TimeDelta::minutes(ended);
+            put(&database, (end - TimeDelta::hours(24), end)).await;
+            let mended = timekeeping::mend(&database.db, &database.clock).await;
+            assert_eq!(mended.unwrap() == 0, is_left, "{ended} minutes ago");
+            let left = database.number("SELECT count(*) FROM kept_days").await;
+            assert_eq!(left == 1, is_left, "{ended} minutes ago");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_day_of_another_time_zone_is_not_kept_twice() {
+        let database = TestDatabase::open().await;
+        let digest = "0".repeat(64);
+        let plugin = ("service-test", "service");
+        database.install(plugin, &digest, b"").await;
+        let plan = database.sell("service-test", "image").await;
+        let clock = &database.clock;
+        database.subscribe(plan, "ACTIVE", clock.now()).await;
+        clock.advance(TimeDelta::days(1_200));
+        let (begin, _) = bounds(clock, MOST_MONTHS - 1).unwrap();
+        let (hours, days) = (TimeDelta::hours, TimeDelta::days);
+        put(&database, (begin - hours(3), begin + hours(21))).await;
+        // Most is kept, so that this takes no time.
+        put(&database, (begin + days(5), clock.now() - days(5))).await;
+        let kept = keep_days(&database.db, clock).await.unwrap();
+        assert!((6..=9).contains(&kept), "{kept} days");
+        let twice = "SELECT count(*) FROM kept_days a JOIN kept_days b ON b.from_at > a.from_at AND b.from_at < a.until_at";
+        assert_eq!(database.number(twice).await, 0);
+    }
 
     #[test]
     fn what_is_not_kept_is_counted() {
