@@ -40,6 +40,8 @@ impl<S: Services> ClusterWatcher<S> {
     /// Makes an instance due soon after something of it changed.
     pub(super) async fn listen(&self) {
         loop {
+            // What watches noted and did not tell before they end is not seen again: full looks find it.
+            self.reconciler.looks.forget_all(Instant::now());
             tokio::select! {
                 () = self.is_back.notified() => {}
                 () = self.follow_changes() => {}
@@ -70,24 +72,24 @@ impl<S: Services> ClusterWatcher<S> {
             conn.commit().await?;
             Ok::<_, crate::Error>(touched > 0)
         };
-        self.wake_if(touched.await);
+        self.note(touched.await);
     }
 
     async fn attend(&self, corrections: &mut Corrections, change: WallChange) {
         let Reconciler { db, clock, .. } = &*self.reconciler;
-        let attended = walls::attend(db, clock, corrections, change).await;
-        if attended.is_err() {
-            // The change is not seen again: full looks find it.
-            self.reconciler.looks.forget_all(Instant::now());
-        }
-        self.wake_if(attended);
+        self.note(walls::attend(db, clock, corrections, change).await);
     }
 
-    fn wake_if(&self, touched: crate::Result<bool>) {
+    /// Notes if a change made an instance due.
+    fn note(&self, touched: crate::Result<bool>) {
         match touched {
             Ok(true) => self.wake_soon(),
             Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "cluster.change_not_noted"),
+            Err(error) => {
+                tracing::debug!(%error, "cluster.change_not_noted");
+                // The change is not seen again: full looks find it.
+                self.reconciler.looks.forget_all(Instant::now());
+            }
         }
     }
 
@@ -150,5 +152,83 @@ impl<S: Services> ClusterWatcher<S> {
             tracing::warn!(%error, "instance.waiting_not_resumed");
         }
         self.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cluster::pretended::Pretended,
+        execute,
+        ids::InstanceId,
+        provisioning::{
+            kubernetes::Kubernetes,
+            provisioner::Provisioner,
+            test_service::Scripted,
+            test_shop::{GOOD_IMAGE, Shop},
+        },
+    };
+
+    fn watcher(shop: &Shop) -> ClusterWatcher<Scripted> {
+        let cluster = Pretended::new().cluster;
+        let provisioner = Provisioner::Kubernetes(Kubernetes::new(cluster.clone()));
+        ClusterWatcher {
+            reconciler: Arc::new(shop.reconciler(provisioner)),
+            wake: Arc::new(Notify::new()),
+            cluster,
+            is_back: Notify::new(),
+        }
+    }
+
+    impl ClusterWatcher<Scripted> {
+        fn note_full_look(&self, id: InstanceId) {
+            self.reconciler.looks.note(id, 1, Instant::now());
+            assert!(self.has_full_look(id));
+        }
+
+        fn has_full_look(&self, id: InstanceId) -> bool {
+            self.reconciler.looks.has(id, 1, Instant::now())
+        }
+    }
+
+    /// A pass that is under way may settle what the change led to.
+    #[tokio::test]
+    async fn a_change_that_the_database_does_not_take_makes_the_next_looks_full() {
+        let shop = Shop::open(GOOD_IMAGE).await;
+        let watcher = watcher(&shop);
+        let instance = shop.buy().await;
+        watcher.note_full_look(instance.id);
+        let broken = "CREATE TRIGGER broken BEFORE UPDATE ON instances BEGIN SELECT RAISE(ABORT, 'broken'); END";
+        for is_broken in [false, true] {
+            let later = shop.clock.now() + TimeDelta::hours(1);
+            let mut conn = shop.db.begin().await.unwrap();
+            execute!(conn, "UPDATE instances SET next_attempt_at = $1", later).unwrap();
+            if is_broken {
+                execute!(conn, broken).unwrap();
+            }
+            conn.commit().await.unwrap();
+            watcher.touch(&instance.name).await;
+            assert_eq!(watcher.has_full_look(instance.id), !is_broken);
+        }
+    }
+
+    #[tokio::test]
+    async fn watches_that_begin_again_make_the_next_looks_full() {
+        let shop = Shop::open(GOOD_IMAGE).await;
+        let watcher = watcher(&shop);
+        let id = InstanceId::from_u128(1);
+        let short = Duration::from_millis(50);
+        let again = async {
+            sleep(short).await;
+            watcher.note_full_look(id);
+            watcher.is_back.notify_one();
+            sleep(short).await;
+            assert!(!watcher.has_full_look(id));
+        };
+        tokio::select! {
+            () = watcher.listen() => {}
+            () = again => {}
+        }
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     db::{Lease, Term},
     identity::Identity,
     traces::TARGET,
+    workers::{self, Next},
 };
 
 /// Interval between queries for due instances; commits here wake the worker at once.
@@ -149,12 +150,17 @@ impl<S: Services> Worker<S> {
                 let status = self.status.clone();
                 let listening = listening.clone();
                 tokio::spawn(async move {
-                    tokio::select! {
-                        () = listening.cancelled() => {}
-                        () = ear.listen() => {}
-                        () = ear.probe(status) => {}
-                        () = quiet.run() => {}
-                    }
+                    let step = || async {
+                        tokio::select! {
+                            () = ear.listen() => {}
+                            () = ear.probe(status.clone()) => {}
+                            () = quiet.run() => {}
+                        }
+                        Ok(Next::AfterRest)
+                    };
+                    // Begins again after a fault of its own, or nothing would be seen any more.
+                    let worker = workers::Worker::new("cluster", POLL);
+                    worker.run(listening, step).await;
                 })
             });
         let mut is_first = self.identity.is_alone();

@@ -65,7 +65,12 @@ impl FullLooks {
     }
 
     /// Returns true when an instance of this generation was looked at in full not long ago.
-    pub(super) fn has(&self, id: InstanceId, generation: i64, now: Instant) -> bool {
+    pub(in crate::provisioning) fn has(
+        &self,
+        id: InstanceId,
+        generation: i64,
+        now: Instant,
+    ) -> bool {
         let memory = self.memory();
         let look = memory.looks.get(&id);
         look.is_some_and(|look| look.generation == generation && look.is_recent(id, now))
