@@ -23,6 +23,7 @@ use super::{
     FIELD_MANAGER, ObjectRef,
     discovery::{DEPENDENT_KINDS, INSTANCE_KINDS},
     object::MANAGED_BY_LABEL,
+    watch::{Failures, WatchEvent},
 };
 
 /// The only watched kind of the cluster's own objects: pods say more than their owners' status.
@@ -83,8 +84,17 @@ impl Known {
     pub(super) fn begin(&self, kinds: impl Iterator<Item = &'static str>) {
         let mut state = self.state();
         for kind in kinds {
-            state.watches.entry(kind).or_default().is_current = false;
+            let watch = state.watches.entry(kind).or_default();
+            watch.is_current = false;
+            watch.failures = Failures::default();
         }
+    }
+
+    /// Notes an event of a watch; returns true when the watch is not relied on from here on.
+    pub(super) fn hears(&self, kind: &str, event: &WatchEvent, now: Instant) -> bool {
+        let mut state = self.state();
+        let watch = state.watches.get_mut(kind);
+        watch.is_some_and(|watch| watch.failures.see(event, now))
     }
 
     pub(super) fn list_begins(&self, kind: &str) {
@@ -355,6 +365,7 @@ fn stand_in(record: &Record, (_, instance): &Owner) -> DynamicObject {
 
 #[cfg(test)]
 mod tests {
+    use kube::runtime::watcher::{self, Event};
     use serde_json::json;
 
     use super::*;
@@ -433,6 +444,22 @@ mod tests {
         known.list_begins(KIND.1);
         assert_eq!(known.list_ends(KIND.1), ["a"]);
         assert!(!agrees(&known));
+    }
+
+    #[test]
+    fn nothing_is_trusted_while_a_watch_cannot_be_started() {
+        let known = applied();
+        let now = Instant::now();
+        let failed = Err(watcher::Error::NoResourceVersion);
+        for ago in [150, 100, 50] {
+            let before = now.checked_sub(Duration::from_secs(ago)).unwrap();
+            known.hears(KIND.1, &failed, before);
+        }
+        assert!(agrees(&known), "for less than two minutes");
+        assert!(known.hears(KIND.1, &failed, now));
+        assert!(!agrees(&known) && known.look("user-1", "a").is_none());
+        known.hears(KIND.1, &Ok(Event::InitDone), now);
+        assert!(agrees(&known));
     }
 
     #[test]

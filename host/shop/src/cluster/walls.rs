@@ -16,6 +16,7 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
+use tokio::time::Instant;
 
 use super::{
     Cluster, ClusterError, FIELD_MANAGER, ObjectRef, USER_LABEL,
@@ -23,6 +24,7 @@ use super::{
     known::{hash, version},
     namespace::NAME,
     object::{MANAGED_BY_LABEL, label},
+    watch::{Failures, WatchEvent, tell_failing},
 };
 
 const POLICY: &str = "NetworkPolicy";
@@ -78,6 +80,7 @@ struct Seen {
     walls: HashMap<Place, Wall>,
     /// For each watched kind, the number of its list, and if that one is complete.
     lists: HashMap<&'static str, (u32, bool)>,
+    failures: HashMap<&'static str, Failures>,
 }
 
 /// Walls as they were applied or seen last.
@@ -155,7 +158,17 @@ impl Walls {
         let mut seen = self.seen();
         for kind in kinds {
             seen.lists.entry(kind).or_default().1 = false;
+            seen.failures.remove(kind);
         }
+    }
+
+    /// Notes an event of a watch; returns true when the watch is not relied on from here on.
+    fn hears(&self, kind: &'static str, event: &WatchEvent, now: Instant) -> bool {
+        self.seen()
+            .failures
+            .entry(kind)
+            .or_default()
+            .see(event, now)
     }
 
     pub(super) fn list_begins(&self, kind: &'static str) {
@@ -185,7 +198,11 @@ impl Walls {
 
 impl Seen {
     fn is_current(&self) -> bool {
-        !self.lists.is_empty() && self.lists.values().all(|(_, is_complete)| *is_complete)
+        let now = Instant::now();
+        let are_lasting = |failures: &Failures| failures.are_lasting(now);
+        !self.lists.is_empty()
+            && self.lists.values().all(|(_, is_complete)| *is_complete)
+            && !self.failures.values().any(are_lasting)
     }
 }
 
@@ -204,7 +221,10 @@ struct WallWatch {
 }
 
 impl WallWatch {
-    fn changes(&mut self, event: Result<Event<DynamicObject>, watcher::Error>) -> Vec<WallChange> {
+    fn changes(&mut self, event: WatchEvent) -> Vec<WallChange> {
+        if self.walls.hears(self.kind, &event, Instant::now()) {
+            tell_failing(self.kind, &event);
+        }
         match event {
             Ok(Event::Apply(object)) => self.seen(&object),
             Ok(Event::InitApply(object)) => {
@@ -328,6 +348,8 @@ impl Cluster {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -389,6 +411,24 @@ mod tests {
             policies.changes(Ok(Event::Delete(named("open")))),
             [WallChange::ForeignGone(open)]
         );
+    }
+
+    #[test]
+    fn walls_are_not_seen_while_a_watch_cannot_be_started() {
+        let walls = Walls::default();
+        walls.list_begins(QUOTA);
+        walls.list_ends(QUOTA);
+        let now = Instant::now();
+        for (ago, is_current) in [(150, true), (80, true), (10, false)] {
+            let before = now.checked_sub(Duration::from_secs(ago)).unwrap();
+            let failed = Err(watcher::Error::NoResourceVersion);
+            assert_eq!(walls.hears(QUOTA, &failed, before), !is_current);
+            assert_eq!(walls.is_current(), is_current, "{ago} seconds ago");
+        }
+        walls.begin([QUOTA].into_iter());
+        walls.list_begins(QUOTA);
+        walls.list_ends(QUOTA);
+        assert!(walls.is_current());
     }
 
     #[test]

@@ -11,7 +11,9 @@ use kube::{
 use tokio::time::Instant;
 
 use super::{SECRET, hash, version};
-use crate::cluster::{FIELD_MANAGER, ObjectRef, additions, object::is_of_instance};
+use crate::cluster::{
+    FIELD_MANAGER, ObjectRef, additions, object::is_of_instance, watch::Failures,
+};
 
 /// Instances whose whole objects are kept at most; of others they are read when they are needed.
 const MAX_CLOSE: usize = 256;
@@ -106,6 +108,7 @@ impl Group {
 pub(super) struct Watch {
     pub(super) is_current: bool,
     pub(super) list: u32,
+    pub(super) failures: Failures,
 }
 
 #[derive(Debug, Default)]
@@ -129,7 +132,9 @@ pub(super) fn owner_of(object: &DynamicObject) -> Option<Owner> {
 
 impl State {
     pub(super) fn is_current(&self) -> bool {
-        !self.watches.is_empty() && self.watches.values().all(|watch| watch.is_current)
+        let now = Instant::now();
+        let is_current = |watch: &Watch| watch.is_current && !watch.failures.are_lasting(now);
+        !self.watches.is_empty() && self.watches.values().all(is_current)
     }
 
     pub(super) fn group(&self, namespace: &str, instance: &str) -> Option<&Group> {
