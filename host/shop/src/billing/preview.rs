@@ -187,50 +187,85 @@ pub async fn low_credit(shop: &Subscriptions, days: u64) -> Result<Vec<ForecastL
     Ok(lines)
 }
 
+/// Effects that the lines of a forecast have on those after them.
+#[derive(Debug, Default)]
+struct Before {
+    /// Credit that is left to customers.
+    balances: HashMap<UserId, Rupiah>,
+    /// Discounts, since customers share the budget of a coupon.
+    given: HashMap<CouponId, Rupiah>,
+}
+
+impl Before {
+    fn keep_to_budget(&self, next: &mut Next) {
+        if let Some((coupon, _)) = next.taken_from() {
+            next.keep_to_budget(self.given.get(&coupon).copied().unwrap_or(Rupiah::ZERO));
+        }
+    }
+
+    /// Notes what a customer is charged, and what a coupon takes off.
+    fn note(
+        &mut self,
+        (user_id, balance): (UserId, Rupiah),
+        charged: Option<Rupiah>,
+        taken: Option<(CouponId, Rupiah)>,
+    ) -> Result<()> {
+        let left = match charged {
+            Some(due) => balance.minus(due)?,
+            None => balance,
+        };
+        self.balances.insert(user_id, left);
+        if let (Some(_), Some((coupon, amount))) = (charged, taken) {
+            let sum = self.given.entry(coupon).or_insert(Rupiah::ZERO);
+            *sum = sum.plus(amount)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns what is to be expected of a period of this price, its price where it is charged, and the reason why it
+/// is not known.
+fn foreseen(
+    price: Result<Option<Rupiah>>,
+    is_held: bool,
+    balance: Rupiah,
+) -> (Forecast, Option<Rupiah>, Option<String>) {
+    match price {
+        Ok(None) => (Forecast::Ends, None, None),
+        Ok(Some(_)) if is_held => (Forecast::Held, None, None),
+        Ok(Some(due)) if due <= balance => (Forecast::Renews, Some(due), None),
+        Ok(Some(due)) => (Forecast::Fails, Some(due), None),
+        Err(error) => (Forecast::Unknown, None, Some(error.message)),
+    }
+}
+
 /// Forecasts these subscriptions, in their order.
 async fn forecast_each(
     shop: &Subscriptions,
     ending: Vec<(SubscriptionId, String)>,
 ) -> Result<Vec<ForecastLine>> {
-    let mut balances: HashMap<UserId, Rupiah> = HashMap::new();
-    // Discounts of this forecast, since customers share the budget of a coupon.
-    let mut given: HashMap<CouponId, Rupiah> = HashMap::new();
+    let mut before = Before::default();
     let mut lines = Vec::with_capacity(ending.len());
     for (id, email) in ending {
         let mut conn = shop.db.read().await?;
         let row = subscriptions::row(&mut conn, id).await?;
         let user_id = row.subscription.user_id;
         let is_held = delivery::never_ran(&mut conn, &row.subscription).await?;
-        let balance = match balances.get(&user_id) {
+        let balance = match before.balances.get(&user_id) {
             Some(left) => *left,
             None => wallet::balance(&mut conn, user_id).await?.total()?,
         };
         drop(conn);
         let mut next = next(shop, &row).await;
-        if let Ok(Some(next)) = &mut next
-            && let Some((coupon, _)) = next.taken_from()
-        {
-            next.keep_to_budget(given.get(&coupon).copied().unwrap_or(Rupiah::ZERO));
+        if let Ok(Some(next)) = &mut next {
+            before.keep_to_budget(next);
         }
         let taken = next.as_ref().ok().and_then(Option::as_ref);
         let taken = taken.and_then(Next::taken_from);
-        let expected = next.and_then(|next| next.map(|next| next.due()).transpose());
-        let (forecast, due, problem) = match expected {
-            Ok(None) => (Forecast::Ends, None, None),
-            Ok(Some(_)) if is_held => (Forecast::Held, None, None),
-            Ok(Some(due)) if due <= balance => (Forecast::Renews, Some(due), None),
-            Ok(Some(due)) => (Forecast::Fails, Some(due), None),
-            Err(error) => (Forecast::Unknown, None, Some(error.message)),
-        };
-        let left = match (forecast, due) {
-            (Forecast::Renews, Some(due)) => balance.minus(due)?,
-            _ => balance,
-        };
-        balances.insert(user_id, left);
-        if let (Forecast::Renews, Some((coupon, amount))) = (forecast, taken) {
-            let sum = given.entry(coupon).or_insert(Rupiah::ZERO);
-            *sum = sum.plus(amount)?;
-        }
+        let price = next.and_then(|next| next.map(|next| next.due()).transpose());
+        let (forecast, due, problem) = foreseen(price, is_held, balance);
+        let charged = due.filter(|_| forecast == Forecast::Renews);
+        before.note((user_id, balance), charged, taken)?;
         let missing = due.map(|due| due.minus(balance)).transpose()?;
         lines.push(ForecastLine {
             subscription_id: id,

@@ -189,6 +189,17 @@ impl<S: Services> Reconciler<S> {
                 return not_rendered(decider, &terms, &secrets, refused);
             }
         };
+        Box::pin(self.put_in_place(decider, rendering, &domains)).await
+    }
+
+    /// Applies what was rendered, takes back what is not wanted any more, and judges what came of it.
+    async fn put_in_place(
+        &self,
+        decider: &StatusDecider<'_>,
+        rendering: Rendering,
+        domains: &DomainNames,
+    ) -> Result<NewStatus> {
+        let seen = decider.seen;
         let previous = &seen.applied.0;
         let rendered: Vec<_> = rendering.objects.iter().map(ObjectRef::of).collect();
         let (new_status, applied) = match self.release(decider, &rendering).await? {
