@@ -156,7 +156,7 @@ impl<S: Services> Worker<S> {
                             () = ear.probe(status.clone()) => {}
                             () = quiet.run() => {}
                         }
-                        Ok(Next::AfterRest)
+                        Ok::<_, Error>(Next::AfterRest)
                     };
                     // Begins again after a fault of its own, or nothing would be seen any more.
                     let worker = workers::Worker::new("cluster", POLL);
