@@ -90,6 +90,7 @@ fn surround(routes: Router<AppState>, kinds: Arc<RouteKinds>, state: AppState) -
     let observed = (state.clone(), Arc::<Meters>::default());
     let headers = AnswerHeaders::of(state.config.notifications.shop_url.as_deref());
     let around_answers = ServiceBuilder::new()
+        .map_request(http::accept_plain)
         .layer(http::compression())
         .layer(middleware::from_fn_with_state(headers, http::set_headers))
         .layer(middleware::from_fn_with_state(observed, api::observe))

@@ -3,7 +3,10 @@
 //! Answers for one person are sent as they are: the size of a compressed answer that has a secret and repeats
 //! what was sent tells the secret to who watches the sizes (BREACH). That also leaves out streams of events.
 
-use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
+use axum::{
+    extract::Request,
+    http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header},
+};
 use tower_http::{
     CompressionLevel,
     compression::{
@@ -40,6 +43,45 @@ pub(super) fn reads_gzip(headers: &HeaderMap) -> bool {
     !line.contains([';', '*']) && line.split(',').any(is_gzip)
 }
 
+/// Takes out of a request what refuses an answer as it is: `identity;q=0`, and `*;q=0`.
+///
+/// Most answers have no other form. The layer would write 406 on one that was made already, after the act that it
+/// is about; RFC 9110, section 12.4.1, lets a server disregard a header that nothing satisfies.
+pub fn accept_plain(mut request: Request) -> Request {
+    let lines = request.headers().get_all(header::ACCEPT_ENCODING);
+    let has_refusal = |line: &HeaderValue| {
+        let line = line.to_str().unwrap_or_default();
+        line.split(',').any(refuses_plain)
+    };
+    if !lines.iter().any(has_refusal) {
+        return request;
+    }
+    let kept: Vec<HeaderValue> = lines.iter().filter_map(without_refusals).collect();
+    let headers = request.headers_mut();
+    headers.remove(header::ACCEPT_ENCODING);
+    for line in kept {
+        headers.append(header::ACCEPT_ENCODING, line);
+    }
+    request
+}
+
+fn without_refusals(line: &HeaderValue) -> Option<HeaderValue> {
+    let codings = line.to_str().ok()?.split(',');
+    let kept: Vec<&str> = codings.filter(|coding| !refuses_plain(coding)).collect();
+    HeaderValue::from_str(&kept.join(",")).ok()
+}
+
+/// Returns true for a coding of the header that rules out the plain form, by its name or with all others.
+fn refuses_plain(coding: &str) -> bool {
+    let Some((name, weight)) = coding.split_once(';') else {
+        return false;
+    };
+    let is_plain = matches!(name.trim().to_ascii_lowercase().as_str(), "identity" | "*");
+    let weight = weight.trim().to_ascii_lowercase();
+    let is_nothing = |digits: &str| digits.bytes().all(|digit| matches!(digit, b'0' | b'.'));
+    is_plain && weight.strip_prefix("q=").is_some_and(is_nothing)
+}
+
 /// Returns true for texts that everybody may keep.
 fn is_for_all(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
     let is_public = headers
@@ -52,4 +94,38 @@ fn is_for_all(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) ->
             .iter()
             .any(|text| kind.starts_with(text));
     is_public && is_text
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_as_it_is_cannot_be_refused() {
+        for (sent, read) in [
+            (&["gzip, br;q=0.5"][..], &["gzip, br;q=0.5"][..]),
+            (&[], &[]),
+            (&["gzip;q=0, identity;q=0"], &["gzip;q=0"]),
+            (&["Identity ; Q=0.000,gzip"], &["gzip"]),
+            (&["*;q=0"], &[""]),
+            (&["identity;q=0", "gzip"], &["", "gzip"]),
+            (&["identity, *;q=0"], &["identity"]),
+            (
+                &["identity;q=0.001, *;q=0.1"],
+                &["identity;q=0.001, *;q=0.1"],
+            ),
+        ] {
+            let mut request = Request::new(Body::empty());
+            for line in sent {
+                let line = HeaderValue::from_static(line);
+                request.headers_mut().append(header::ACCEPT_ENCODING, line);
+            }
+            let request = accept_plain(request);
+            let lines = request.headers().get_all(header::ACCEPT_ENCODING).iter();
+            let lines: Vec<&str> = lines.map(|line| line.to_str().unwrap()).collect();
+            assert_eq!(lines, read, "{sent:?}");
+        }
+    }
 }

@@ -40,7 +40,7 @@ mod when;
 
 pub use answer_headers::{AnswerHeaders, set_headers};
 pub use body::{Body, Input};
-pub use compression::compression;
+pub use compression::{accept_plain, compression};
 pub use conditional::answer_conditionally;
 pub use cors::{Origins, cors, hide_from_others};
 pub use cursor::Cursor;

@@ -61,3 +61,43 @@ async fn small_and_personal_answers_are_sent_as_they_are() {
     let first = stream.chunk().await.unwrap().unwrap();
     assert!(String::from_utf8_lossy(&first).contains("ready"));
 }
+
+/// An act is done before its answer could be found unacceptable: 406 would only hide what became of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_as_it_is_cannot_be_refused() {
+    let shop = Shop::open(Engine::Sqlite).await.unwrap();
+    let customer = shop.customer("sandi@example.com").await;
+    for refusal in [
+        "gzip;q=0, identity;q=0",
+        "identity;q=0",
+        "*;q=0",
+        "br, *;q=0",
+    ] {
+        let ask = async |method: Method, path: &str| {
+            let request = customer.request(method, path);
+            let request = request.header("accept-encoding", refusal);
+            customer.send(request).await
+        };
+        for path in [
+            "/api/catalog/services?limit=100",
+            "/api/openapi.json",
+            "/api/docs/swagger-ui.css",
+            "/api/wallet/info",
+            "/healthz",
+        ] {
+            let answer = ask(Method::GET, path).await;
+            assert_eq!(answer.status, 200, "{path} {refusal}");
+            assert!(!is_compressed(&answer), "{path} {refusal}");
+        }
+        ask(Method::GET, "/api/nowhere")
+            .await
+            .fails(404, "ROUTE_NOT_FOUND");
+        ask(Method::POST, "/api/catalog/services")
+            .await
+            .fails(405, "METHOD_NOT_ALLOWED");
+    }
+    // What is left of the header decides.
+    let request = customer.request(Method::GET, "/api/catalog/services?limit=100");
+    let request = request.header("accept-encoding", "gzip, identity;q=0");
+    assert!(is_compressed(&customer.send(request).await));
+}
