@@ -34,7 +34,8 @@ use super::{
     watched::{Phase, Watched},
 };
 
-/// Largest head of a request, method and headers together.
+/// Largest head of a request, method, address and headers together. A larger one is answered 431 by hyper, as is one
+/// of more than 100 headers in HTTP/1.1. An address is too long for hyper (414) only beyond this bound.
 const HEAD_BYTES: usize = 64 * 1024;
 /// Requests of one connection that HTTP/2 may answer at the same time.
 const STREAMS: u32 = 100;

@@ -145,3 +145,33 @@ async fn methods_that_no_address_has_are_answered() {
         assert!(answer.windows(5).any(|bytes| bytes == begins), "{answer:?}");
     }
 }
+
+/// What the description of the interface says of heads that are too large.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_is_too_large_is_answered_as_documented() {
+    const LARGEST: usize = 64 * 1024;
+    let server = Server::start(Duration::from_secs(60)).await;
+    let filled = |begin: &str| format!("{begin}{}", "a".repeat(LARGEST - begin.len()));
+    let with_headers = |count: usize| {
+        let others = "X: 1\r\n".repeat(count - 1);
+        format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{others}\r\n")
+    };
+    for (sent, status) in [
+        (filled("GET /api/catalog/services?q="), "431"),
+        (filled("GET /healthz HTTP/1.1\r\nHost: a\r\nX: "), "431"),
+        (with_headers(100), "200"),
+        (with_headers(101), "431"),
+    ] {
+        let head = head_of_answer(server.address, &sent).await;
+        let first = format!("HTTP/1.1 {status} ");
+        assert!(head.starts_with(&first), "{sent:.80}: {head}");
+    }
+    let many = (0..101).fold(second().get(server.url("/healthz")), |request, _| {
+        request.header("x", "1")
+    });
+    assert_eq!(many.send().await.unwrap().status(), 200);
+    let documented = include_str!("../../../api/openapi/first_steps.md");
+    assert!(documented.contains("431 for a head of more than 64 KiB"));
+    assert!(documented.contains("more than 100 headers (HTTP/1.1)"));
+    assert!(!documented.contains("414"));
+}
