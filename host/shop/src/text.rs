@@ -13,7 +13,7 @@ pub use dermaga_toolkit::letters::{
     turns_passages, visible_length,
 };
 pub use rules::{code, email, identifier, label, name, namespace, phone, prose, reason, title};
-pub use typed::{Typed, typed_line, typed_prose};
+pub use typed::{Typed, typed_line, typed_prose, typed_search};
 pub use urls::{without_password, without_secrets, without_user};
 
 /// Returns a text as it was meant in one line: compatibility forms (full-width letters, ligatures)
@@ -22,6 +22,21 @@ pub fn tidy(text: &str) -> String {
     let shown = text.nfkc().filter(|letter| !is_invisible(*letter));
     let plain: String = shown.map(plain).collect();
     plain.trim().to_owned()
+}
+
+/// Returns a line that people typed: its letters composed with their marks (NFC), without the characters that print
+/// nothing. Nothing else of it is folded, so that it is shown as it was typed.
+pub fn cleaned_line(text: &str) -> String {
+    shown_line(&composed(text))
+}
+
+/// Returns a text of any number of lines as [`cleaned_line`] does, with what serves such texts.
+pub fn cleaned_prose(text: &str) -> String {
+    shown_prose(&composed(text))
+}
+
+fn composed(text: &str) -> String {
+    text.nfc().collect()
 }
 
 /// Writes a number with its noun: `1 object`, `2 objects`.
@@ -55,6 +70,22 @@ mod tests {
             ("a\u{2009}b", "a b"),
         ] {
             assert_eq!(tidy(pasted), meant, "{pasted:?}");
+        }
+    }
+
+    /// A letter and its accent are one character, however they were typed. Letters that others only resemble stay.
+    #[test]
+    fn a_text_is_composed_and_not_folded() {
+        for (typed, kept) in [
+            ("Rene\u{301}", "Ren\u{e9}"),
+            ("Ren\u{e9}\u{200b}", "Ren\u{e9}"),
+            ("\u{fdfa}", "\u{fdfa}"),
+            ("\u{fb01}sh \u{2460} m\u{b2}", "\u{fb01}sh \u{2460} m\u{b2}"),
+            ("Ｓａｒｉ\u{2026}", "Ｓａｒｉ\u{2026}"),
+        ] {
+            assert_eq!(cleaned_line(typed), kept, "{typed:?}");
+            let lines = format!("{typed}\nSari");
+            assert_eq!(cleaned_prose(&lines), composed(&lines));
         }
     }
 }

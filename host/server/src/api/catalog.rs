@@ -121,6 +121,7 @@ struct SearchQuery {
     /// Words in name, summary or slug.
     #[garde(length(chars, max = 100))]
     #[param(max_length = 100)]
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_search")]
     q: Option<String>,
     /// Slug of a category.
     #[garde(length(chars, max = 100))]

@@ -1,10 +1,8 @@
 //! One rule for each kind of text that people type or paste. Each returns the text as it is kept, or a
 //! sentence that completes the field's name.
 
-use unicode_normalization::UnicodeNormalization as _;
-
 use super::{
-    is_blank, is_invisible, is_unseen, judged, separates, shown_line, shown_prose, tidy, turns,
+    cleaned_line, is_blank, is_invisible, is_unseen, judged, separates, shown_prose, tidy, turns,
     turns_passages, visible_length,
 };
 
@@ -101,15 +99,14 @@ pub fn phone(text: &str) -> Result<String, String> {
 /// # Errors
 /// When nothing of it is seen, it is too long, or has control characters.
 pub fn name(text: &str) -> Result<String, String> {
-    let folded: String = text.nfkc().collect();
-    let folded = shown_line(&folded);
-    if is_unseen(&folded) {
+    let cleaned = cleaned_line(text);
+    if is_unseen(&cleaned) {
         return Err(UNSEEN.to_owned());
     }
-    if folded.trim().chars().any(char::is_control) {
+    if cleaned.trim().chars().any(char::is_control) {
         return Err("must be one line, without control characters".into());
     }
-    let words: Vec<&str> = folded
+    let words: Vec<&str> = cleaned
         .split_whitespace()
         .filter(|word| !is_blank(word))
         .collect();
@@ -227,6 +224,7 @@ mod tests {
             "Sari Dewi"
         );
         assert_eq!(name("A").unwrap(), "A");
+        assert_eq!(name("Rene\u{301}").unwrap(), "Ren\u{e9}");
         assert_eq!(
             name("\u{645}\u{6cc}\u{200c}\u{62e}").unwrap(),
             "\u{645}\u{6cc}\u{200c}\u{62e}"
@@ -285,6 +283,10 @@ mod tests {
             "\u{62e}\u{627}\u{646}\u{647}\u{200c} Sari",
             "\u{845b}\u{e0100}\u{57ce}",
             "\u{1820}\u{180b}\u{1828}",
+            // letters that are folded in identifiers
+            "\u{fdfa}",
+            "\u{fb01}",
+            "Ｓａｒｉ",
             "Alba \u{1f3f4}\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}",
         ] {
             assert_eq!(name(written).unwrap(), written);

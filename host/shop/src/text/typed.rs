@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::{shown_line, shown_prose};
+use super::{cleaned_line, cleaned_prose, is_unseen};
 
 /// A field that holds a text, or none, or several.
 pub trait Typed: Sized {
@@ -39,7 +39,7 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Typed,
 {
-    T::deserialize(deserializer).map(|typed| typed.with_each(shown_line))
+    T::deserialize(deserializer).map(|typed| typed.with_each(cleaned_line))
 }
 
 /// Reads a text of any number of lines, for `#[serde(deserialize_with)]`.
@@ -51,7 +51,20 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de> + Typed,
 {
-    T::deserialize(deserializer).map(|typed| typed.with_each(shown_prose))
+    T::deserialize(deserializer).map(|typed| typed.with_each(cleaned_prose))
+}
+
+/// Reads what a list is searched for, for `#[serde(deserialize_with)]`: cleaned as the lines that it is looked for in.
+/// A text of which nothing can be seen is no search, as an empty one.
+///
+/// # Errors
+/// For what is no text.
+pub fn typed_search<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    let typed: Option<String> = typed_line(deserializer)?;
+    let seen = typed.filter(|text| !is_unseen(text));
+    Ok(seen.map(|text| text.trim().to_owned()))
 }
 
 #[cfg(test)]
@@ -83,5 +96,28 @@ mod tests {
         assert_eq!(read.name.as_deref(), Some("Dasar"));
         assert_eq!(read.features, None);
         assert!(serde_json::from_value::<Edit>(json!({ "reason": 5 })).is_err());
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Search {
+        #[serde(default, deserialize_with = "typed_search")]
+        q: Option<String>,
+    }
+
+    #[test]
+    fn a_search_of_which_nothing_is_seen_is_none() {
+        for (sent, sought) in [
+            (json!({}), None),
+            (json!({ "q": null }), None),
+            (json!({ "q": "" }), None),
+            (json!({ "q": "\u{200b} \u{e000}" }), None),
+            (json!({ "q": "\u{301}" }), None),
+            (json!({ "q": " Sa\u{200b}ri " }), Some("Sari")),
+            (json!({ "q": "Rene\u{301}" }), Some("Ren\u{e9}")),
+        ] {
+            let read: Search = serde_json::from_value(sent.clone()).unwrap();
+            assert_eq!(read.q.as_deref(), sought, "{sent}");
+        }
+        assert!(serde_json::from_value::<Search>(json!({ "q": 5 })).is_err());
     }
 }

@@ -16,7 +16,7 @@ const LONGEST_NAME: usize = 100;
 /// # Errors
 /// `VALIDATION_FAILED`.
 pub fn subject(given: &str) -> Result<String> {
-    let subject = text::shown_line(given);
+    let subject = text::cleaned_line(given);
     let subject = subject.trim();
     let ends_line = |c: char| c.is_control() || text::separates(c);
     if subject.chars().any(ends_line) {
@@ -45,7 +45,7 @@ pub fn message(given: &str) -> Result<String> {
 /// Writes the ends of lines in one way, as forms send CR and LF, and leaves out what prints nothing and is of no use.
 /// Numbers that are pasted from lists of contacts often have such characters around them.
 pub(super) fn lines(given: &str) -> String {
-    text::shown_prose(given)
+    text::cleaned_prose(given)
         .replace("\r\n", "\n")
         .replace('\r', "\n")
         .trim()
@@ -75,7 +75,7 @@ fn bounded(field: &str, given: &str, (least, most): (usize, usize)) -> Result<St
 /// Returns the last part of a file's name, without what could deceive its readers.
 pub(super) fn file_name(given: &str) -> String {
     let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
-    let shown = text::shown_line(last);
+    let shown = text::cleaned_line(last);
     let ends_line = |letter: char| letter.is_control() || text::separates(letter);
     let shown = shown.trim().chars().filter(|letter| !ends_line(*letter));
     let name: String = shown.take(LONGEST_NAME).collect();

@@ -62,7 +62,7 @@ async fn small_and_personal_answers_are_sent_as_they_are() {
     assert!(String::from_utf8_lossy(&first).contains("ready"));
 }
 
-/// An act is done before its answer could be found unacceptable: 406 would only hide what became of it.
+/// A request is carried out before its answer could be found unacceptable: 406 would only hide the result.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_as_it_is_cannot_be_refused() {
     let shop = Shop::open(Engine::Sqlite).await.unwrap();

@@ -64,3 +64,75 @@ pub(super) fn with_ids(template: &str) -> String {
     });
     segments.collect::<Vec<_>>().join("/")
 }
+
+/// Every list with a search is searched for what can be seen of it; a text of which nothing can is none, as an empty
+/// one.
+#[tokio::test]
+async fn a_search_is_what_is_seen_of_it() {
+    let Some(shop) = Shop::open(Engine::Sqlite).await else {
+        return;
+    };
+    let admin = shop.admin().await;
+    shop.customer("telusur@example.com").await;
+    let document = admin.get("/api/openapi.json").await.body;
+    let mut lists = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let parameters = item["get"]["parameters"].as_array();
+        let mut names = parameters.into_iter().flatten().map(|one| &one["name"]);
+        if names.any(|name| name == "q") {
+            lists.push(with_ids(path));
+        }
+    }
+    assert!(lists.len() >= 8, "{lists:?}");
+    for path in lists {
+        let found = async |query: &str| {
+            let answer = admin.get(&format!("{path}?{query}")).await;
+            assert_eq!(answer.status, 200, "{path}?{query}: {:#}", answer.body);
+            answer.body["pagination"]["totalItems"].clone()
+        };
+        let all = found("").await;
+        for nothing in [
+            "q=",
+            "q=%20",
+            "q=%E2%80%8B",
+            "q=%E2%80%8B%C2%AD%20",
+            "q=%CC%81",
+        ] {
+            assert_eq!(found(nothing).await, all, "{path}?{nothing}");
+        }
+        assert_eq!(found("q=tidak-ada").await, 0, "{path}");
+    }
+    for (path, field, seen) in [
+        (
+            "/api/admin/users?q=telu%E2%80%8Bsur%C2%AD@",
+            "email",
+            "telusur@example.com",
+        ),
+        ("/api/admin/services?q=%20n%E2%80%8B8n", "slug", "n8n"),
+        ("/api/catalog/search?q=n8n%EF%BB%BF%20", "slug", "n8n"),
+    ] {
+        let rows = admin.get(path).await.data(200);
+        assert_eq!(rows[0][field], seen, "{path}: {rows:#}");
+    }
+}
+
+/// A name is shown as it was typed, and found however its accents are typed.
+#[tokio::test]
+async fn a_name_is_found_however_it_is_composed() {
+    let Some(shop) = Shop::open(Engine::Sqlite).await else {
+        return;
+    };
+    let (admin, customer) = (shop.admin().await, shop.customer("aksen@example.com").await);
+    for (typed, kept) in [
+        ("Rene\u{301} \u{fdfa}", "Ren\u{e9} \u{fdfa}"),
+        ("Ren\u{e9} \u{fb01}", "Ren\u{e9} \u{fb01}"),
+    ] {
+        let edit = json!({ "name": typed });
+        let changed = customer.put("/api/user/profile", edit).await.data(200);
+        assert_eq!(changed["name"], kept);
+        for query in ["q=ren%C3%A9", "q=rene%CC%81"] {
+            let rows = admin.get(&format!("/api/admin/users?{query}")).await;
+            assert_eq!(rows.data(200)[0]["name"], kept, "{query}");
+        }
+    }
+}

@@ -72,6 +72,7 @@ struct CouponQuery {
     /// Part of the code or the description.
     #[garde(length(chars, max = 200))]
     #[param(max_length = 200)]
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_search")]
     q: Option<String>,
 }
 

@@ -42,6 +42,7 @@ struct DomainQuery {
     /// Text within the domain or the customer's e-mail address, in any case.
     #[garde(length(chars, max = 200))]
     #[param(max_length = 200)]
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_search")]
     q: Option<String>,
 }
 

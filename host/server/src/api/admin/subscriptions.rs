@@ -75,6 +75,7 @@ struct AnySubscriptionQuery {
     /// Text within the customer's e-mail address, in any case.
     #[garde(length(chars, max = 200))]
     #[param(max_length = 200)]
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_search")]
     q: Option<String>,
     /// Bought at or after this moment, or on this date or later where the shop is.
     #[garde(skip)]

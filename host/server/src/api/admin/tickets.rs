@@ -79,6 +79,7 @@ struct AdminTicketQuery {
     /// Text within the subject or the customer's e-mail address, or a number such as `#042`.
     #[garde(inner(length(chars, max = 100)))]
     #[param(max_length = 100)]
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_search")]
     q: Option<String>,
     /// Opened at or after this moment, or on this date or later where the shop is.
     #[garde(skip)]

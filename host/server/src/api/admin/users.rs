@@ -51,6 +51,7 @@ struct UserQuery {
     /// Text within the e-mail address or the name, in any case.
     #[garde(length(chars, max = 200))]
     #[param(max_length = 200)]
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_search")]
     q: Option<String>,
     #[garde(skip)]
     #[param(inline)]

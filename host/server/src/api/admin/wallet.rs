@@ -93,6 +93,7 @@ struct WalletQuery {
     /// Part of the owner's e-mail address or name.
     #[garde(length(chars, max = 200))]
     #[param(max_length = 200)]
+    #[serde(default, deserialize_with = "dermaga_shop::text::typed_search")]
     q: Option<String>,
     /// Rupiah, paid and bonus together.
     #[garde(inner(range(min = 0, max = 1_000_000_000_000)))]
