@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
-use dermaga_shop::db::Place;
+use dermaga_shop::{db::Place, input};
 use serde::{Deserialize, Deserializer, de};
 
 /// Place in a list, as clients send it back. It names no list and no owner: what a client may see is decided by
@@ -25,7 +25,7 @@ impl<K: fmt::Display> fmt::Display for Cursor<K> {
     }
 }
 
-impl<K: FromStr> FromStr for Cursor<K> {
+impl<K: FromStr + fmt::Display> FromStr for Cursor<K> {
     type Err = NoCursor;
 
     fn from_str(text: &str) -> Result<Self, NoCursor> {
@@ -35,11 +35,19 @@ impl<K: FromStr> FromStr for Cursor<K> {
         let at = at.parse().map_err(|_| NoCursor)?;
         let at = DateTime::from_timestamp_millis(at).ok_or(NoCursor)?;
         let tie = tie.parse().map_err(|_| NoCursor)?;
-        Ok(Self(Place { at, tie }))
+        let cursor = Self(Place { at, tie });
+        // Numbers and ids are read in several spellings, of which the shop writes one.
+        let is_as_written = cursor.to_string() == text;
+        let is_storable = (DateTime::UNIX_EPOCH..=input::last_moment()).contains(&at);
+        if is_as_written && is_storable {
+            Ok(cursor)
+        } else {
+            Err(NoCursor)
+        }
     }
 }
 
-impl<'de, K: FromStr> Deserialize<'de> for Cursor<K> {
+impl<'de, K: FromStr + fmt::Display> Deserialize<'de> for Cursor<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(de::Error::custom)
@@ -77,9 +85,22 @@ mod tests {
             packed("soon.TXMP-1"),
             packed("9223372036854775807.TXMP-1"),
             packed("1790000000123.TXMP-1 OR 1=1"),
+            packed("-1.TXMP-1"),
+            packed("+1790000000123.TXMP-1"),
+            packed("01790000000123.TXMP-1"),
+            packed("1790000000123.TXMP-01"),
+            packed("253402300800000.TXMP-1"),
+            format!("{}=", packed("1790000000123.TXMP-12")),
         ] {
             let read = wrong.parse::<Cursor<TransactionNumber>>();
             assert_eq!(read, Err(NoCursor), "{wrong}");
+        }
+        let id = DecisionId::from_u128(0xabc).to_string();
+        let with_id =
+            |id: &str| packed(&format!("1790000000123.{id}")).parse::<Cursor<DecisionId>>();
+        assert!(with_id(&id).is_ok());
+        for other in [id.to_uppercase(), id.replace('-', ""), format!("{{{id}}}")] {
+            assert_eq!(with_id(&other), Err(NoCursor), "{other}");
         }
     }
 }

@@ -86,10 +86,14 @@ impl FromStr for Cursor {
         });
         let mut next = || numbers.next().flatten().ok_or(NoCursor);
         let (tx, seq, seconds) = (next()?, next()?, next()?);
-        Ok(Self {
+        let cursor = Self {
             place: Place { tx, seq },
             sent_at: DateTime::from_timestamp_secs(seconds).ok_or(NoCursor)?,
-        })
+        };
+        // A number is read with zeros before it, too, as the shop never writes one.
+        Some(cursor)
+            .filter(|cursor| cursor.to_string() == text)
+            .ok_or(NoCursor)
     }
 }
 
@@ -112,6 +116,8 @@ mod tests {
             "1-2-x",
             "1-2-3-4",
             "1-2-99999999999999999",
+            "01-2-1803866400",
+            "1-2-01803866400",
         ] {
             assert!(wrong.parse::<Cursor>().is_err(), "{wrong}");
         }

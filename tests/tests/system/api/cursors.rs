@@ -1,5 +1,6 @@
 //! Lists that grow, read on by cursors while newer rows come.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use dermaga_tests::{Client, Shop, both_engines, unique};
 use serde_json::{Value, json};
 
@@ -118,6 +119,22 @@ async fn a_cursor_is_refused_that_is_none(shop: Shop) {
     }
     let page = customer.get("/api/wallet/transactions?limit=1").await;
     let cursor = page.body["pagination"]["nextCursor"].as_str().unwrap();
+    // Before 1970, and in other spellings than the shop's.
+    for place in [
+        "-1.TXMP-1",
+        "+1790000000123.TXMP-1",
+        "1790000000123.TXMP-01",
+    ] {
+        let cursor = URL_SAFE_NO_PAD.encode(place);
+        for (client, list) in [
+            (&customer, "/api/wallet/transactions"),
+            (&admin, "/api/admin/transactions"),
+        ] {
+            let refused = client.get(&format!("{list}?cursor={cursor}")).await;
+            refused.fails(400, "VALIDATION_FAILED");
+            assert!(refused.detail("cursor").is_some(), "{}", refused.text);
+        }
+    }
     for (client, query) in [
         (&customer, "/api/wallet/transactions?cursor=x".to_owned()),
         (
