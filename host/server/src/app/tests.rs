@@ -104,9 +104,10 @@ async fn every_failure_has_the_envelope() {
             None,
             "METHOD_NOT_ALLOWED",
         ),
+        (Method::POST, "/api/auth/login", None, "VALIDATION_FAILED"),
         (
             Method::POST,
-            "/api/auth/login",
+            "/api/tickets/mail",
             None,
             "UNSUPPORTED_MEDIA_TYPE",
         ),

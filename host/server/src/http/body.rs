@@ -19,8 +19,8 @@ use crate::http::Refusal;
 
 /// A JSON body that fits its type and the type's rules.
 ///
-/// Nothing at all is an object without fields where every field may be left out. Refusals: 415 for
-/// another content type, 413 when too large, `MALFORMED_REQUEST` with line and
+/// Nothing at all is an object without fields, of whatever content type: fields that must be there are named as
+/// missing. Refusals: 415 for another content type, 413 when too large, `MALFORMED_REQUEST` with line and
 /// column for what is not JSON, `VALIDATION_FAILED` with every fault for the rest. Types carry
 /// `#[serde(deny_unknown_fields)]`, so that a misspelt field is named and not ignored.
 #[derive(Debug)]
@@ -50,26 +50,22 @@ where
     T: Input,
     S: Send + Sync,
 {
-    if request.body().is_end_stream()
-        && let Some(nothing) = nothing()
-    {
-        return Ok(nothing);
+    if request.body().is_end_stream() {
+        return nothing();
     }
     let bytes = bytes_of(request, state).await?;
-    if bytes.is_empty()
-        && let Some(nothing) = nothing()
-    {
-        return Ok(nothing);
+    if bytes.is_empty() {
+        return nothing();
     }
     let value = parse::<T>(&bytes)?;
     Ok((value, bytes))
 }
 
-/// Returns the value of a body that was not sent, for types whose fields may all be left out.
-fn nothing<T: Input>() -> Option<(T, Bytes)> {
+/// Returns the value of a body that was not sent.
+fn nothing<T: Input>() -> Result<(T, Bytes), Error> {
     let bytes = Bytes::from_static(b"{}");
-    let value = parse::<T>(&bytes).ok()?;
-    Some((value, bytes))
+    let value = parse::<T>(&bytes)?;
+    Ok((value, bytes))
 }
 
 async fn bytes_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Error> {
@@ -447,10 +443,21 @@ mod tests {
             let refused = read(Some("application/json"), broken).await.unwrap_err().0;
             assert_eq!(refused.code, Code::MalformedRequest, "{broken:?}");
         }
-        // The other type has fields that must be there.
-        let refused = send("application/json", "").await;
-        assert_eq!(refused.code, Code::MalformedRequest);
-        assert_eq!(send("", "").await.code, Code::UnsupportedMediaType);
+    }
+
+    #[tokio::test]
+    async fn an_absent_body_lacks_the_fields_that_must_be_there() {
+        for kind in ["", "application/json", "text/plain"] {
+            let refused = send(kind, "").await;
+            assert_eq!(refused.code, Code::ValidationFailed, "{kind:?}");
+            let told: Vec<(&str, &str)> = refused
+                .details
+                .iter()
+                .map(|detail| (&*detail.field, &*detail.message))
+                .collect();
+            let missing = [("amount", "is missing"), ("planName", "is missing")];
+            assert_eq!(told, missing, "{kind:?}");
+        }
     }
 
     #[tokio::test]

@@ -142,6 +142,39 @@ async fn a_body_whose_fields_are_all_optional_may_be_left_out() {
     refused.fails(415, "UNSUPPORTED_MEDIA_TYPE");
 }
 
+/// Without a body every operation that needs one names the fields that are missing, as it does for an empty object.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_left_out_has_no_fields() {
+    let till = Till::open(Engine::Sqlite).await.unwrap();
+    let admin = till.shop.admin().await;
+    let document = admin.get("/api/openapi.json").await.body;
+    let mut without_reason = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let body = &operation["requestBody"];
+            let is_needed = body["required"] == true && path != WEBHOOK;
+            if body["content"]["application/json"].is_null() || !is_needed {
+                continue;
+            }
+            let kind: Method = method.to_uppercase().parse().unwrap();
+            let url = with_ids(path);
+            let request = admin.request(kind.clone(), &url);
+            let empty = admin.send(request.json(&json!({}))).await;
+            let absent = admin.send(admin.request(kind, &url)).await;
+            let what = format!("{method} {path}: {:#}", absent.body);
+            assert_eq!(absent.status, empty.status, "{what}");
+            assert_eq!(absent.body["error"], empty.body["error"], "{what}");
+            assert_ne!(absent.status, 415, "{what}");
+            if absent.detail("reason") == Some("is missing") {
+                without_reason.push(format!("{method} {path}"));
+            }
+        }
+    }
+    let remove = "delete /api/admin/domains/{id}".to_owned();
+    assert!(without_reason.contains(&remove), "{without_reason:#?}");
+    assert!(without_reason.len() > 20, "{without_reason:#?}");
+}
+
 /// A client that waits for `100 Continue` receives the refusal before it sends its body.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_answers_an_expectation() {

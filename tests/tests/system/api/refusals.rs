@@ -66,9 +66,14 @@ async fn every_failure_has_the_envelope(shop: Shop) {
     post("{", "application/json")
         .await
         .fails(400, "MALFORMED_REQUEST");
-    post("", "application/json")
+    post(" ", "application/json")
         .await
         .fails(400, "MALFORMED_REQUEST");
+    for kind in ["application/json", "text/plain"] {
+        let refused = post("", kind).await;
+        refused.fails(400, "VALIDATION_FAILED");
+        assert_eq!(refused.detail("couponCode"), Some("is missing"), "{kind}");
+    }
     post("{}", "text/plain")
         .await
         .fails(415, "UNSUPPORTED_MEDIA_TYPE");
