@@ -12,7 +12,9 @@ pub use dermaga_toolkit::letters::{
     is_blank, is_invisible, is_unseen, judged, separates, shown_line, shown_prose, turns,
     turns_passages, visible_length,
 };
-pub use rules::{code, email, identifier, label, name, namespace, phone, prose, reason, title};
+pub use rules::{
+    account_email, code, email, identifier, label, name, namespace, phone, prose, reason, title,
+};
 pub use typed::{Typed, typed_line, typed_prose, typed_search};
 pub use urls::{without_password, without_secrets, without_user};
 

@@ -169,7 +169,7 @@ async fn register(
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Credentials {
-    #[garde(custom(rule(Email::parse)))]
+    #[garde(custom(rule(Email::of_account)))]
     #[schema(example = "sari@example.com", format = "email", max_length = 254)]
     email: String,
     #[garde(length(chars, min = 1, max = 1024))]
@@ -192,7 +192,7 @@ async fn log_in(
     SentFrom(origin): SentFrom,
     Body(credentials): Body<Credentials>,
 ) -> Result<Response, Refusal> {
-    let email = normalised("email", Email::parse(&credentials.email))?;
+    let email = normalised("email", Email::of_account(&credentials.email))?;
     let signed_in = state
         .accounts
         .log_in(&email, Password::new(credentials.password), &origin)

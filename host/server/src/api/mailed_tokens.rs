@@ -69,7 +69,7 @@ async fn verify_email(
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ConfirmationRequest {
-    #[garde(custom(rule(Email::parse)))]
+    #[garde(custom(rule(Email::of_account)))]
     #[schema(example = "sari@example.com", format = "email", max_length = 254)]
     email: String,
 }
@@ -85,7 +85,7 @@ async fn resend_confirmation(
     PeerAddress(from): PeerAddress,
     Body(request): Body<ConfirmationRequest>,
 ) -> Reply<Nothing> {
-    let email = normalised("email", Email::parse(&request.email))?;
+    let email = normalised("email", Email::of_account(&request.email))?;
     state.accounts.ask_confirmation(&email, from).await?;
     let message = "If this address waits to be confirmed, a mail is on its way to it.";
     Ok(Success::ok(message, Nothing {}))
@@ -94,7 +94,7 @@ async fn resend_confirmation(
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ForgottenPassword {
-    #[garde(custom(rule(Email::parse)))]
+    #[garde(custom(rule(Email::of_account)))]
     #[schema(example = "sari@example.com", format = "email", max_length = 254)]
     email: String,
 }
@@ -111,7 +111,7 @@ async fn forgot_password(
     PeerAddress(from): PeerAddress,
     Body(request): Body<ForgottenPassword>,
 ) -> Reply<Nothing> {
-    let email = normalised("email", Email::parse(&request.email))?;
+    let email = normalised("email", Email::of_account(&request.email))?;
     state.accounts.ask_reset(&email, from).await?;
     let message = "If this address has an account, a mail is on its way to it.";
     Ok(Success::ok(message, Nothing {}))

@@ -151,6 +151,14 @@ impl Email {
         text::email(text).map(Self)
     }
 
+    /// Reads the address of an account that may be there, also one that no new account could have.
+    ///
+    /// # Errors
+    /// A sentence that completes "email ...".
+    pub fn of_account(text: &str) -> Result<Self, String> {
+        text::account_email(text).map(Self)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -217,6 +225,8 @@ mod tests {
             "@example.com",
             "a b@example.com",
             "sari\u{202e}@example.com",
+            "sari@example",
+            "sari..dewi@example.com",
             &format!("{}@example.com", "a".repeat(250)),
         ] {
             assert!(Email::parse(wrong).is_err(), "{wrong}");

@@ -12,6 +12,8 @@ const TURNED: &str = "must not have characters that turn the direction of the te
 const HIDDEN: &str = "must not have characters that print nothing";
 /// Rule that a text breaks of which nothing is seen.
 const UNSEEN: &str = "must have at least one character that can be seen";
+/// Rule that a text breaks which is no e-mail address.
+const NO_EMAIL: &str = "must be an e-mail address, such as sari@example.com";
 
 /// Returns what identifies something, without the blanks around it and the marks that come along when a text is
 /// copied from a page or a list of contacts, and that change nothing of how it is read.
@@ -49,11 +51,29 @@ pub fn identifier(text: &str) -> Result<String, String> {
     as_typed(text).map(tidy)
 }
 
-/// An e-mail address in lower case.
+/// An e-mail address in lower case, of a form that mail servers deliver to: no dots at the ends of its first part or
+/// in a row, and a domain of two names at least.
 ///
 /// # Errors
 /// When it is none.
 pub fn email(text: &str) -> Result<String, String> {
+    let email = account_email(text)?;
+    let domain = email.rsplit_once('@').map_or("", |(_, domain)| domain);
+    // The last name of a domain has letters, unlike the end of an address on the network.
+    let has_names = domain
+        .rsplit_once('.')
+        .is_some_and(|(_, last)| last.bytes().any(|letter| letter.is_ascii_alphabetic()));
+    if !has_names || email.parse::<lettre::Address>().is_err() {
+        return Err(NO_EMAIL.to_owned());
+    }
+    Ok(email)
+}
+
+/// An e-mail address in lower case, as [`email`] reads it, or one that an account has from a release that took more.
+///
+/// # Errors
+/// When it is none.
+pub fn account_email(text: &str) -> Result<String, String> {
     let typed = as_typed(text)?;
     // Letters of full width are the same ones; any other that is folded makes another address.
     let is_kept = |letter: char| letter.is_ascii() || matches!(letter, '\u{ff01}'..='\u{ff5e}');
@@ -62,7 +82,7 @@ pub fn email(text: &str) -> Result<String, String> {
         || email.len() > 254
         || garde::rules::email::parse_email(&email).is_err()
     {
-        return Err("must be an e-mail address, such as sari@example.com".into());
+        return Err(NO_EMAIL.to_owned());
     }
     Ok(email)
 }
@@ -230,6 +250,46 @@ mod tests {
             "\u{645}\u{6cc}\u{200c}\u{62e}"
         );
         assert_eq!(name(&"é".repeat(100)).unwrap().chars().count(), 100);
+    }
+
+    #[test]
+    fn an_email_address_is_one_that_mail_is_delivered_to() {
+        let local = "a".repeat(64);
+        // 64, the sign, and four names with their dots: 254.
+        let domain = format!("{0}.{0}.{0}.net", "b".repeat(61));
+        for good in [
+            "a@x.id",
+            "sari.dewi+toko@contoh.id",
+            "100%_@mail.example.com",
+            "sari@xn--80ak6aa92e.com",
+            &format!("{local}@{domain}"),
+        ] {
+            assert_eq!(email(good).unwrap(), good);
+        }
+        for refused in [
+            "a@x",
+            "sari@localhost",
+            ".a@x.id",
+            "a.@x.id",
+            "a..b@x.id",
+            "a@x..id",
+            "a@.x.id",
+            "a@x.id.",
+            "a@-x.id",
+            "a@x_y.id",
+            "a@127.0.0.1",
+            "a@[127.0.0.1]",
+            "a@[2001:db8::1]",
+            "\"a b\"@x.id",
+            "a@b@x.id",
+            &format!("{local}a@x.id"),
+            &format!("{local}@b{domain}"),
+        ] {
+            assert_eq!(email(refused).unwrap_err(), NO_EMAIL, "{refused}");
+        }
+        // Who has one of a former release signs in with it.
+        assert_eq!(account_email("A@x").unwrap(), "a@x");
+        assert!(account_email("a@x y").is_err());
     }
 
     /// Without what cannot be seen, or with another letter in the place of one, it would be another one than was typed.

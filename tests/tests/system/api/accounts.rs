@@ -60,6 +60,11 @@ async fn registration_is_checked(shop: Shop) {
         .fails(409, "EMAIL_TAKEN");
     for (email, password, name) in [
         ("not-an-address", "kata sandi yang panjang", "Nama"),
+        ("a@x", "kata sandi yang panjang", "Nama"),
+        (".a@x.id", "kata sandi yang panjang", "Nama"),
+        ("a.@x.id", "kata sandi yang panjang", "Nama"),
+        ("a..b@x.id", "kata sandi yang panjang", "Nama"),
+        ("a@[127.0.0.1]", "kata sandi yang panjang", "Nama"),
         ("a@example.com", "short", "Nama"),
         ("a@example.com", "password123", "Nama"),
         ("a@example.com", "kata sandi yang panjang", "\u{200b}"),
@@ -69,11 +74,14 @@ async fn registration_is_checked(shop: Shop) {
             .await
             .fails(400, "VALIDATION_FAILED");
     }
-    let login = json!({ "email": "nobody@example.com", "password": "kata sandi yang panjang" });
-    shop.client()
-        .post("/api/auth/login", login)
-        .await
-        .fails(401, "INVALID_CREDENTIALS");
+    // An account of a former release may have an address that none can have now, and signs in with it.
+    for email in ["nobody@example.com", "a@x"] {
+        let login = json!({ "email": email, "password": "kata sandi yang panjang" });
+        shop.client()
+            .post("/api/auth/login", login)
+            .await
+            .fails(401, "INVALID_CREDENTIALS");
+    }
 }
 
 /// An API token acts for its account: within its scope, until it expires or is revoked.
