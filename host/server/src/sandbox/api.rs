@@ -26,6 +26,8 @@ use super::{
 const ORDERS_KEPT: usize = 10_000;
 /// Message for an order whose id was used before, in Midtrans' words.
 const USED: &str = "transaction_details.order_id sudah digunakan";
+/// Message for an order that is not there, in Midtrans' words.
+const UNKNOWN: &str = "Transaction doesn't exist.";
 
 pub(super) fn routes() -> Router<Sandbox> {
     Router::new()
@@ -75,6 +77,7 @@ pub(super) async fn go_wrong(
         Some(Fault::Garbage) => Html("<h1>It works!</h1>").into_response(),
         Some(Fault::Refused) => refusal(412, REFUSED),
         Some(Fault::OrderUsed) => refuse(&[USED.to_owned()]),
+        Some(Fault::Unknown) => refusal(404, UNKNOWN),
     }
 }
 
@@ -248,7 +251,7 @@ fn with_order(
     let mut orders = lock(&sandbox.0.orders);
     let known = orders.values_mut().find(|order| order.is_called(id));
     let Some(order) = known.filter(|order| order.status.is_some()) else {
-        return refusal(404, "Transaction doesn't exist.");
+        return refusal(404, UNKNOWN);
     };
     match act(order) {
         Ok(message) => Json(order.told(sandbox.0.server_key.reveal(), message)).into_response(),
@@ -284,7 +287,7 @@ async fn modify(
         _ => return refusal(404, "The requested resource is not found"),
     };
     let Some(order_id) = sandbox.order_called(&id) else {
-        return refusal(404, "Transaction doesn't exist.");
+        return refusal(404, UNKNOWN);
     };
     match sandbox.act(&order_id, action) {
         Ok(()) => with_order(&sandbox, &id, |_| Ok(message)),
@@ -306,7 +309,7 @@ async fn refund(
     Json(request): Json<RefundRequest>,
 ) -> Response {
     let Some(order_id) = sandbox.order_called(&id) else {
-        return refusal(404, "Transaction doesn't exist.");
+        return refusal(404, UNKNOWN);
     };
     let key = request.refund_key.unwrap_or_default();
     let amount = {

@@ -46,6 +46,8 @@ pub enum Fault {
     Refused,
     /// 400 as for an order whose id was used before, and nothing was done.
     OrderUsed,
+    /// 404 as for an order that was never begun, and nothing was done.
+    Unknown,
 }
 
 /// The gateway. Cheap to clone; clones are the same gateway.

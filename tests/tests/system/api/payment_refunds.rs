@@ -19,7 +19,9 @@ both_engines!(
         an_administrator_refunds,
         a_refund_is_paid_once_however_often_it_is_asked_for,
         a_refund_and_a_purchase_never_spend_the_same_credit,
-        a_refused_refund_goes_back_into_the_wallet
+        a_refused_refund_goes_back_into_the_wallet,
+        a_capture_that_the_gateway_does_not_know_is_not_paid_back,
+        a_refusal_that_proves_nothing_leaves_the_refund_open
     ]
 );
 
@@ -375,5 +377,46 @@ async fn a_refused_refund_goes_back_into_the_wallet(till: Till) {
         .await
         .data(200);
     assert_eq!(top_up[0]["status"], "REFUNDED");
+    till.shop.books_balance().await;
+}
+
+/// The gateway does not know a captured payment: nothing was voided, and the wallet has the money again.
+async fn a_capture_that_the_gateway_does_not_know_is_not_paid_back(till: Till) {
+    let customer = till.shop.customer("asing@example.com").await;
+    let top_up = till.top_up(&customer, 20_000, "CREDIT_CARD").await;
+    till.act(&top_up, Action::Pay);
+    till.notify(&top_up).await.data(200);
+    let path = till.refunds_of(&top_up).await;
+    let body = json!({ "amount": 20_000, "reason": "Pelanggan salah kirim" });
+    // Voided, refunded, asked for: each time it is unknown.
+    till.gateway.fail_next([Fault::Unknown; 3]);
+    till.admin
+        .post(&path, body)
+        .await
+        .fails(502, "GATEWAY_REFUSED");
+    assert_eq!(till.paid_balance(&customer).await, 20_000);
+    assert_eq!(till.seen(&top_up).await["payment"]["state"], "CAPTURED");
+    till.shop.books_balance().await;
+}
+
+/// The gateway refuses a refund and says of the payment what cannot be used: its payer may have the money, so that
+/// the wallet does not get it back, and the refund is asked for again.
+async fn a_refusal_that_proves_nothing_leaves_the_refund_open(till: Till) {
+    let customer = till.shop.customer("kabur@example.com").await;
+    let top_up = till.paid(&customer, 20_000).await;
+    let path = till.refunds_of(&top_up).await;
+    let body = json!({ "amount": 20_000, "reason": "Pelanggan salah kirim" });
+    let unclear = json!({ "transaction_status": "somewhere" });
+    till.gateway.tell(&top_up.order, &unclear);
+    till.gateway.fail_next([Fault::Refused]);
+    let keyed = till.admin.with_key("kabur");
+    keyed
+        .post(&path, body.clone())
+        .await
+        .fails(503, "GATEWAY_UNAVAILABLE");
+    assert_eq!(till.paid_balance(&customer).await, 0);
+    till.gateway.tell(&top_up.order, &json!({}));
+    assert_eq!(keyed.post(&path, body).await.data(200)["state"], "REVERSED");
+    assert_eq!(till.paid_balance(&customer).await, 0);
     till.shop.books_balance().await;
 }

@@ -4,6 +4,7 @@
 //! so one that got no answer is repeated a few times, and a gateway that stays away is left alone
 //! by a breaker.
 
+mod addresses;
 mod breaker;
 mod text;
 mod wire;
@@ -20,6 +21,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::Instrument as _;
 
+pub(super) use self::addresses::Addresses;
 use self::breaker::Breaker;
 pub(super) use self::wire::{Callbacks, PAGE_MINUTES, Status};
 use super::Payment;
@@ -45,33 +47,6 @@ const ANSWER_BYTES: u64 = 256 * 1024;
 /// The pause after a 429 that names none, and the bounds within which it may name one.
 const PAUSE_SECONDS: u64 = 60;
 const PAUSE_BOUNDS: RangeInclusive<u64> = 5..=600;
-
-/// Base addresses of Midtrans: `(payment pages, everything else)`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Addresses {
-    pub(super) snap: String,
-    pub(super) core: String,
-}
-
-impl Addresses {
-    /// Midtrans itself: its sandbox, or real money.
-    pub(super) fn midtrans(is_production: bool) -> Self {
-        let sandbox = if is_production { "" } else { "sandbox." };
-        Self {
-            snap: format!("https://app.{sandbox}midtrans.com"),
-            core: format!("https://api.{sandbox}midtrans.com"),
-        }
-    }
-
-    /// Addresses of one server that answers for both.
-    pub(super) fn one(base: &str) -> Self {
-        let base = base.trim_end_matches('/').to_owned();
-        Self {
-            snap: base.clone(),
-            core: base,
-        }
-    }
-}
 
 /// The gateway as this server reaches it.
 #[derive(Debug)]
@@ -310,14 +285,23 @@ impl Gateway {
 
     /// Ends an unpaid order. `false` when the gateway will not: it is paid, or ended.
     pub(super) async fn cancel(&self, payment: &Payment) -> Result<bool, GatewayError> {
-        let done = self.modify(&payment.order_id, "cancel").await?;
+        let mut done = self.modify(&payment.order_id, "cancel").await?;
         // Nothing was chosen yet: it is the page that must be closed.
         if let (None, Some(token)) = (done, payment.token.as_deref()) {
             let snap = &self.addresses()?.snap;
             let url = format!("{snap}/snap/v1/transactions/{token}/cancel");
-            self.ask(Method::POST, &url, Some(&json!({}))).await?;
+            let closed = self.ask(Method::POST, &url, Some(&json!({}))).await?;
+            if closed.code >= 300 {
+                // It is closed already, or its payer has chosen in the same moment.
+                done = self.modify(&payment.order_id, "cancel").await?;
+            }
         }
         Ok(done.unwrap_or(true))
+    }
+
+    /// Voids a card payment that has not settled; `false` when the gateway will not, or does not know it.
+    pub(super) async fn void(&self, order_id: &str) -> Result<bool, GatewayError> {
+        Ok(self.modify(order_id, "cancel").await? == Some(true))
     }
 
     /// Ends an order whose time is over.

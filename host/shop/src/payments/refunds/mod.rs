@@ -25,6 +25,10 @@ use crate::{
     wallet::{self, LockedWallet, TakenBack, TransactionType},
 };
 
+/// The sentence about a refund of which it is not known if the gateway has paid it.
+const NOT_ANSWERED: &str =
+    "The payment gateway does not answer. The refund is kept and sent on as soon as it does.";
+
 /// Refund that an administrator asks for.
 #[derive(Debug, Clone)]
 pub struct Refund {
@@ -227,9 +231,8 @@ async fn settle(payments: &Payments, refund: &PendingRefund) -> Result<Uncommitt
         }
         Err(error) => {
             let error = Error::from(error);
-            let message = "The payment gateway does not answer. The refund is kept and sent on as soon as it does.";
             Err(Error {
-                message: message.to_owned(),
+                message: NOT_ANSWERED.to_owned(),
                 ..error
             })
         }
@@ -251,7 +254,7 @@ async fn pay_back(
     let gateway = payments
         .gateway()
         .map_err(|error| GatewayError::Garbage(error.message))?;
-    if refund.state_before == PaymentState::Captured && gateway.cancel(payment).await? {
+    if refund.state_before == PaymentState::Captured && gateway.void(&payment.order_id).await? {
         return Ok(());
     }
     let key = refund.key(payment);
@@ -261,17 +264,27 @@ async fn pay_back(
 }
 
 /// Returns true when the gateway says that all was paid back which the wallet has paid.
+///
+/// # Errors
+/// `GATEWAY_UNAVAILABLE` also when its answer cannot be used: the refund is asked about again, since its
+/// payer may have the money.
 async fn is_paid(payments: &Payments, payment: &Payment) -> Result<bool> {
     let known = payments.gateway()?.status(&payment.order_id).await?;
-    let Known::Told(status) = known else {
-        return Ok(false);
+    let heard = match known {
+        Known::Nothing => return Ok(false),
+        Known::Told(status) => status.judge(payment),
+        Known::Unusable(problem) => Err(problem),
     };
-    let heard = status.judge(payment);
-    Ok(heard.is_ok_and(|heard| match heard.claim {
+    let heard = heard.map_err(|problem| {
+        Error::new(Code::GatewayUnavailable, NOT_ANSWERED)
+            .retry_after(30)
+            .caused_by(problem)
+    })?;
+    Ok(match heard.claim {
         Claim::Reversed { total, .. } => total >= payment.reversed,
         Claim::Cancelled | Claim::Denied => true,
         _ => false,
-    }))
+    })
 }
 
 async fn done(payments: &Payments, refund: &PendingRefund) -> Result<Uncommitted<Payment>> {
