@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-failure_responses!(ToppingUp: TooManyOpenTopUps, BalanceCapExceeded, InvalidState, TooManyRequests, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
+failure_responses!(ToppingUp: Conflict, TooManyOpenTopUps, BalanceCapExceeded, InvalidState, TooManyRequests, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
 failure_responses!(Cancelling: NotFound, InvalidState, TooManyRequests, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
 failure_responses!(Missing: NotFound);
 failure_responses!(NoticeUrl: PaymentsNotConfigured);
@@ -62,7 +62,8 @@ struct TopUpRequest {
 ///
 /// A request that ends without an answer (a broken connection, 408, 503) is the same top-up when it is sent
 /// again with the same `Idempotency-Key`, and is answered with its page. The page is also in
-/// `GET /wallet/transactions/{id}/status`.
+/// `GET /wallet/transactions/{id}/status`. A top-up that is cancelled before its page is there is answered with
+/// `CONFLICT`, also when it is sent again; begin another one with another key.
 #[utoipa::path(post, path = "/wallet/topup", tag = "wallet", params(IdempotencyKey), request_body = TopUpRequest, security(("bearer" = [])),
     responses((status = 201, description = "The payment page, good for an hour", body = Envelope<OpenTopUp>), ToppingUp))]
 async fn begin_top_up(

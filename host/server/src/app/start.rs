@@ -16,7 +16,7 @@ use dermaga_shop::{
     idempotency,
     identity::Identity,
     notifications::{self, Notifications},
-    payments::Payments,
+    payments::{self, Payments},
     plugins,
     provisioning::{
         self, Instances,
@@ -74,13 +74,8 @@ impl App {
             .await
             .map_err(StartError::database(db.engine_name()))?;
         tell_database(&db);
-        idempotency::release_left_behind(&db, &clock)
-            .await
-            .map_err(StartError::failed("releasing what the last run left"))?;
         let identity = Arc::new(Identity::of_folder(&config.data_dir, &clock));
-        scheduler::release_left_behind(&db, &identity)
-            .await
-            .map_err(StartError::failed("releasing jobs of the last run"))?;
+        release_left_behind(&db, &clock, &identity).await?;
         let vault = Arc::new(Vault::new(&keys.master_keys));
         let accounts = accounts(&config, &keys, &vault, (db.clone(), clock.clone()))?;
         let templates = Arc::new(bootstrap::find_templates(&config)?);
@@ -113,7 +108,8 @@ impl App {
         let wallets = Wallets::new(db.clone(), clock.clone(), config.wallet.clone());
         let sandbox = Sandbox::asked_for(&config.payments, &clock);
         let key = sandbox.as_ref().map(Sandbox::server_key);
-        let payments = Payments::new(wallets.clone(), config.payments.clone(), key)
+        let settings = config.payments.clone();
+        let payments = Payments::new(wallets.clone(), settings, key, identity.id)
             .map_err(StartError::failed("payments cannot be prepared"))?;
         let registry = Arc::clone(&plugins);
         let coupons = Coupons::new(db.clone(), clock.clone(), registry, config.coupons);
@@ -179,6 +175,25 @@ impl App {
             in_use,
         })
     }
+}
+
+/// Frees what an earlier run of this server left: keys of requests, runs of jobs, questions to the gateway.
+async fn release_left_behind(
+    db: &Db,
+    clock: &Clock,
+    identity: &Identity,
+) -> Result<(), StartError> {
+    idempotency::release_left_behind(db, clock)
+        .await
+        .map_err(StartError::failed("releasing what the last run left"))?;
+    scheduler::release_left_behind(db, identity)
+        .await
+        .map_err(StartError::failed("releasing jobs of the last run"))?;
+    payments::page::release_left_behind(db, identity)
+        .await
+        .map_err(StartError::failed(
+            "releasing payment pages of the last run",
+        ))
 }
 
 /// Says how the database is used.

@@ -81,6 +81,56 @@ async fn killed_while_a_page_is_made(on_postgres: bool) {
     assert_eq!(books["accounts"]["GATEWAY"], -paid * AMOUNT, "{books:#}");
 }
 
+/// The request of a top-up is given up with its server: one that starts again in its place asks for the page at the
+/// first look, long before the earlier question would have ended.
+async fn looked_at_after_a_kill(on_postgres: bool) {
+    let Some(mut site) = Site::new(on_postgres).await else {
+        return;
+    };
+    let (gateway, base) = sandbox().await;
+    site.set("MIDTRANS_BASE_URL", &base);
+    site.set("MIDTRANS_TIMEOUT", "20s");
+    let server = Server::start(&site);
+    let patient = Patient::new(&site);
+    let body = json!({ "email": "d@example.com", "password": "kata sandi yang panjang", "name": "Pelanggan" });
+    let session = patient.post("/api/auth/register", "register", &body).await;
+    let customer = patient.signed_in(&session);
+    let asked = gateway.asked();
+    gateway.fail_next([Fault::Silence]);
+    let begun = tokio::spawn({
+        let customer = customer.clone();
+        let body = json!({ "amount": AMOUNT, "paymentMethod": "QRIS" });
+        async move { customer.post(TOP_UP, "looked-at", &body).await }
+    });
+    until_asked(&gateway, Fault::Silence, asked).await;
+    drop(server);
+    begun.abort();
+    assert!(begun.await.is_err(), "it has no answer");
+    let server = Server::start(&site);
+    let list = "/api/wallet/transactions?type=TOP_UP";
+    let id = customer.get(list).await[0]["id"].clone();
+    let path = format!("/api/wallet/transactions/{}/status", id.as_str().unwrap());
+    let page = customer.get(&path).await["redirectUrl"].clone();
+    assert!(page.is_string(), "its page is there at the first look");
+    pay(
+        &customer,
+        &json!({ "transactionId": id, "redirectUrl": page }),
+    )
+    .await;
+    drop(server);
+    assert_eq!(site.books()["entries"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_on_sqlite_is_asked_for_again_after_a_kill() {
+    looked_at_after_a_kill(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_on_postgresql_is_asked_for_again_after_a_kill() {
+    looked_at_after_a_kill(true).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_top_up_on_sqlite_survives_the_death_of_its_server() {
     killed_while_a_page_is_made(false).await;

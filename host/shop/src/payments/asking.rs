@@ -78,8 +78,13 @@ pub(super) async fn learn(payments: &Payments, payment: Payment) -> Result<Uncom
         }
     }
     ask_soon(payments, &seen).await?;
+    Err(is_changing())
+}
+
+/// Returns the refusal of what was done to a payment that changes all the time.
+pub(super) fn is_changing() -> Error {
     let message = "This payment is changing right now. Try again in a moment.";
-    Err(Error::new(Code::GatewayUnavailable, message).retry_after(1))
+    Error::new(Code::GatewayUnavailable, message).retry_after(1)
 }
 
 /// The answer in terms of the shop: nothing, a claim, or the reason why it cannot be used.
@@ -101,9 +106,9 @@ async fn forget_problem(
         return Ok(());
     }
     store::clear(conn, payment.id).await?;
-    if payment.problem.take().is_some() {
-        problem::resolve(conn, &payments.clock, payment).await?;
-    }
+    // Also one that another server noted meanwhile.
+    problem::resolve(conn, &payments.clock, payment).await?;
+    payment.problem = None;
     payment.last_error = None;
     Ok(())
 }
@@ -129,9 +134,11 @@ pub async fn refresh(payments: &Payments, payment: Payment) -> Result<(Payment, 
     }
     let turn = payments.turns.take(payment.id).await;
     let payment = reread(payments, &payment).await?;
-    if !payment.state.is_waiting()
-        || turn.has_waited
-        || !may_ask(payments, &payment, SPACING).await?
+    let short = store::Question {
+        by: None,
+        until: payments.clock.now() + SPACING,
+    };
+    if !payment.state.is_waiting() || turn.has_waited || !may_ask(payments, &payment, short).await?
     {
         let is_heard = payment.last_error.is_none();
         return Ok((payment, is_heard));
@@ -159,18 +166,18 @@ pub(super) async fn failed(
     reread(payments, payment).await
 }
 
-/// Takes the one question about this payment for a time, out of its customer's share.
+/// Takes the one question that may be asked about this payment, out of its customer's share.
 ///
 /// # Errors
 /// When the database does not answer.
 pub(super) async fn may_ask(
     payments: &Payments,
     payment: &Payment,
-    time: TimeDelta,
+    question: store::Question,
 ) -> Result<bool> {
     let now = payments.clock.now();
     let mut conn = payments.db.begin().await?;
-    let is_free = store::take_question(&mut conn, payment.id, now, now + time).await?;
+    let is_free = store::take_question(&mut conn, payment.id, now, question).await?;
     conn.commit().await?;
     Ok(is_free && payments.budget.spend(payment.user_id, now).is_ok())
 }

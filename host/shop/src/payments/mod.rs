@@ -27,7 +27,8 @@ mod turns;
 
 use std::sync::{Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 pub use janitor::{check_due, watch};
 pub use model::{
@@ -61,6 +62,8 @@ pub struct Payments {
     pub(crate) clock: Clock,
     wallets: Wallets,
     settings: Settings,
+    /// Identity of this server, under which it asks for payment pages.
+    server: Uuid,
     gateway: Option<Gateway>,
     turns: Turns,
     budget: Budget,
@@ -74,7 +77,12 @@ impl Payments {
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(wallets: Wallets, settings: Settings, sandbox_key: Option<Secret>) -> Result<Self> {
+    pub fn new(
+        wallets: Wallets,
+        settings: Settings,
+        sandbox_key: Option<Secret>,
+        server: Uuid,
+    ) -> Result<Self> {
         let (db, clock) = (wallets.db.clone(), wallets.clock.clone());
         let midtrans = &settings.midtrans;
         let gateway = match sandbox_key {
@@ -88,6 +96,7 @@ impl Payments {
             clock,
             wallets,
             settings,
+            server,
             turns: Turns::default(),
             budget: Budget::default(),
             resting_until: Mutex::default(),
@@ -148,6 +157,17 @@ impl Payments {
             let message = "This shop takes no payments yet: its administrator has not set up a payment gateway.";
             Error::new(Code::PaymentsNotConfigured, message)
         })
+    }
+
+    /// Returns the question for a payment page, which is asked by this server alone for as long as it
+    /// may take.
+    fn page_question(&self) -> store::Question {
+        let gateway = self.gateway.as_ref();
+        let patience = gateway.map_or(TimeDelta::zero(), Gateway::patience);
+        store::Question {
+            by: Some(self.server),
+            until: self.clock.now() + patience,
+        }
     }
 
     /// Makes the clock ask nothing until then.

@@ -130,11 +130,12 @@ const REFUSED_THOUGH_SIGNED: &str = "A notice with the right signature was refus
 async fn refuse(payments: &Payments, kept: &Kept, fault: &str) -> Result<String> {
     let refused = NoticeOutcome::Refused;
     let mut conn = payments.db.begin().await?;
-    store::close_notice(&mut conn, kept.id, refused, fault, None).await?;
+    // The wallet is locked before the notice, as where one is applied.
     if !kept.was_refused {
         let what = format!("{REFUSED_THOUGH_SIGNED} {fault}");
         problem::note(&mut conn, &payments.clock, &kept.payment, &what).await?;
     }
+    store::close_notice(&mut conn, kept.id, refused, fault, None).await?;
     conn.commit().await?;
     asking::ask_soon(payments, &kept.payment).await?;
     Err(Error::new(Code::NoticeMismatch, fault))

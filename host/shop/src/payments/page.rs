@@ -3,16 +3,23 @@
 use chrono::TimeDelta;
 
 use super::{
-    Gateway, Payment, PaymentState, Payments, asking,
+    Payment, PaymentState, Payments, asking,
     gateway::{PAGE_MINUTES, Page},
-    problem, settlement,
+    problem,
+    settlement::{self, Applied},
     state::Claim,
     store,
 };
-use crate::{Code, Error, Result, wallet};
+use crate::{Code, Error, Result, db::Db, identity::Identity, wallet};
 
 /// The sentence about a top-up without a page to be paid on.
-pub(super) const ENDED: &str = "This top-up ended while its payment page was being created.";
+const ENDED: &str = "This top-up ended while its payment page was being created.";
+
+/// Returns the refusal of a page for a top-up that its customer has cancelled.
+pub(super) fn cancelled() -> Error {
+    let message = "This top-up has been cancelled. Begin another one.";
+    Error::new(Code::Conflict, message)
+}
 
 /// Returns true for a top-up that waits and has no page, because none was asked for yet, or the
 /// answer did not arrive.
@@ -25,7 +32,8 @@ pub(super) fn is_missing(payment: &Payment) -> bool {
 /// before and makes no second one: the order is closed.
 ///
 /// # Errors
-/// `GATEWAY_UNAVAILABLE`, `GATEWAY_REFUSED`; `INVALID_STATE` when the top-up ended meanwhile.
+/// `GATEWAY_UNAVAILABLE`, `GATEWAY_REFUSED`; `CONFLICT` when the top-up was cancelled meanwhile, and
+/// `INVALID_STATE` when it ended otherwise.
 pub(super) async fn open(payments: &Payments, payment: &Payment) -> Result<Option<Payment>> {
     let gateway = payments.gateway()?;
     let mut conn = payments.db.read().await?;
@@ -38,32 +46,53 @@ pub(super) async fn open(payments: &Payments, payment: &Payment) -> Result<Optio
     };
     let name = format!("Wallet top-up {}", transaction.number);
     match gateway.create_page(&asked, &name).await {
-        Ok(page) => keep(payments, asked, page).await.map(Some),
+        Ok(page) => keep(payments, asked, page).await,
         Err(error) if error.is_order_used() => close(payments, payment).await,
         Err(error) => Err(error.into()),
     }
 }
 
-/// Keeps a page, unless another server has kept one meanwhile.
-async fn keep(payments: &Payments, asked: Payment, page: Page) -> Result<Payment> {
+/// Keeps a page, unless the top-up has another one or has ended meanwhile.
+async fn keep(payments: &Payments, asked: Payment, page: Page) -> Result<Option<Payment>> {
     let now = payments.clock.now();
     let mut conn = payments.db.begin().await?;
+    // A cancellation that has read the payment writes its state under this lock.
+    wallet::lock(&mut conn, asked.user_id).await?;
     let (token, url) = (&*page.token, page.redirect_url.as_str());
     if store::keep_page(&mut conn, asked.id, token, url, asked.expires_at, now).await? {
         conn.commit().await?;
-        return Ok(Payment {
+        return Ok(Some(Payment {
             state: PaymentState::Pending,
             token: Some(page.token),
             redirect_url: Some(page.redirect_url),
             ..asked
-        });
+        }));
     }
     drop(conn);
     let fresh = asking::reread(payments, &asked).await?;
-    if fresh.state.is_waiting() && fresh.token.is_some() {
-        return Ok(fresh);
+    if fresh.credited.is_positive() || (fresh.state.is_waiting() && fresh.token.is_some()) {
+        return Ok(Some(fresh));
     }
-    Err(Error::new(Code::InvalidState, ENDED).retry_after(1))
+    withdraw(payments, &fresh, page).await;
+    Err(match fresh.state {
+        PaymentState::Cancelled => cancelled(),
+        _ => Error::new(Code::InvalidState, ENDED).retry_after(1),
+    })
+}
+
+/// Closes a page to which nothing leads, since its top-up has ended. Money that comes all the same is
+/// credited, so that a gateway which does not close it changes nothing.
+async fn withdraw(payments: &Payments, ended: &Payment, page: Page) {
+    let order = Payment {
+        token: Some(page.token),
+        ..ended.clone()
+    };
+    let Ok(gateway) = payments.gateway() else {
+        return;
+    };
+    if let Err(error) = gateway.cancel(&order).await {
+        tracing::warn!(payment.id = %ended.id, %error, "payment.page_not_withdrawn");
+    }
 }
 
 /// Closes an order whose page was made and never arrived here, at the gateway first. Returns it if
@@ -83,9 +112,23 @@ async fn close(payments: &Payments, payment: &Payment) -> Result<Option<Payment>
     }
     let failed = Claim::Failed.into();
     let mut conn = payments.db.begin().await?;
-    settlement::apply(&mut conn, &payments.clock, &payment, &failed).await?;
-    conn.commit().await?;
-    Ok(None)
+    match settlement::apply(&mut conn, &payments.clock, &payment, &failed).await? {
+        // Paid in the same moment.
+        Applied::Done(settled) if settled.payment.credited.is_positive() => {
+            Ok(Some(settled.payment))
+        }
+        Applied::Done(_) => {
+            // Another order answers the request, also when this one is cancelled by a notice.
+            store::forget_intent(&mut conn, payment.id).await?;
+            conn.commit().await?;
+            Ok(None)
+        }
+        // Another server has got its page, perhaps.
+        Applied::Changed(fresh) => {
+            let has_page = fresh.state.is_waiting() && fresh.token.is_some();
+            Ok(Some(fresh).filter(|fresh| has_page || fresh.credited.is_positive()))
+        }
+    }
 }
 
 /// Asks about a waiting top-up for its customer, as [`asking::refresh`] does, and for its page where
@@ -99,12 +142,9 @@ pub async fn refresh(payments: &Payments, payment: Payment) -> Result<(Payment, 
     }
     let turn = payments.turns.take(payment.id).await;
     let payment = asking::reread(payments, &payment).await?;
-    let patience = payments
-        .gateway()
-        .map_or(TimeDelta::zero(), Gateway::patience);
     if !is_missing(&payment)
         || turn.has_waited
-        || !asking::may_ask(payments, &payment, patience).await?
+        || !asking::may_ask(payments, &payment, payments.page_question()).await?
     {
         let is_heard = payment.last_error.is_none() && !is_missing(&payment);
         return Ok((payment, is_heard));
@@ -113,8 +153,30 @@ pub async fn refresh(payments: &Payments, payment: Payment) -> Result<(Payment, 
     match opened {
         Ok(Some(payment)) => Ok((payment, true)),
         Ok(None) => Ok((asking::reread(payments, &payment).await?, true)),
+        // It has ended meanwhile, or a person has to look at it.
+        Err(error) if matches!(error.code, Code::Conflict | Code::InvalidState) => {
+            Ok((asking::reread(payments, &payment).await?, true))
+        }
         Err(error) => Ok((asking::failed(payments, &payment, &error).await?, false)),
     }
+}
+
+/// Ends the questions for pages that an earlier run of this server left, so that their customers need
+/// not wait for the longest time that they may take. Call it before the first request.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn release_left_behind(db: &Db, identity: &Identity) -> Result<()> {
+    if !identity.is_alone() {
+        return Ok(());
+    }
+    let mut conn = db.begin().await?;
+    let questions = store::drop_questions(&mut conn, identity.id).await?;
+    conn.commit().await?;
+    if questions > 0 {
+        tracing::info!(questions, "payments.own_questions_dropped");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

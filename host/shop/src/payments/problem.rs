@@ -5,6 +5,7 @@ use crate::{
     Code, Error, Result,
     alerts::{self, AlertKind},
     db::{Clock, Conn},
+    wallet,
 };
 
 /// The sentence for the customer.
@@ -30,6 +31,8 @@ pub(super) async fn note(
     seen: &Payment,
     problem: &str,
 ) -> Result<bool> {
+    // A settlement writes back what it has read under this lock.
+    wallet::lock(conn, seen.user_id).await?;
     if !store::note_problem(conn, seen, problem, clock.now()).await? {
         return Ok(false);
     }

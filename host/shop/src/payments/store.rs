@@ -1,6 +1,7 @@
 //! SQL of payments, notices and debts.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use super::{
     DebtFilter, DebtView, NoticeOutcome, NoticeView, Payment, PaymentFilter, janitor::NextCheck,
@@ -13,6 +14,17 @@ use crate::{
     money::Rupiah,
 };
 
+/// Longer than any pause between two questions: one that lasts longer was begun by a clock that was ahead.
+const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(15);
+
+/// A question to the gateway about one payment, which no other is asked beside until a moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question {
+    /// The server that asks for a page, whose death ends the question; none for a short one.
+    pub(super) by: Option<Uuid>,
+    pub(super) until: DateTime<Utc>,
+}
+
 const PAYMENTS: List = List {
     rows: "SELECT id, transaction_id, user_id, order_id, method, amount, state, credited, reversed, token, redirect_url,
         payment_type, fee, expires_at, next_check_at, checks, last_error, problem, created_at, updated_at FROM payments",
@@ -21,18 +33,18 @@ const PAYMENTS: List = List {
     order: "ORDER BY created_at DESC, id DESC",
 };
 
-/// Writes down a payment, whose page is asked for until `until`. The intent is that of its request.
+/// Writes down a payment, whose page is asked for. The intent is that of its request.
 pub(super) async fn insert(
     conn: &mut Conn,
     new: &Payment,
     intent: Option<&str>,
-    until: DateTime<Utc>,
+    question: Question,
 ) -> sqlx::Result<()> {
     execute!(
         conn,
         "INSERT INTO payments (id, transaction_id, user_id, order_id, method, amount, state, expires_at,
-           next_check_at, created_at, updated_at, intent, ask_after)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12)",
+           next_check_at, created_at, updated_at, intent, ask_after, asked_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12, $13)",
         new.id,
         new.transaction_id,
         new.user_id,
@@ -44,7 +56,8 @@ pub(super) async fn insert(
         new.next_check_at,
         new.created_at,
         intent,
-        until,
+        question.until,
+        question.by,
     )
     .map(|_| ())
 }
@@ -84,7 +97,7 @@ pub(super) async fn without_page(
     let filter = Filter::of("user_id = ?", user_id)
         .and("state = 'STARTING' AND token IS NULL AND problem IS NULL")
         .with(
-            "(last_error IS NOT NULL OR ask_after IS NULL OR ask_after <= ?)",
+            "((last_error IS NOT NULL AND asked_by IS NULL) OR ask_after IS NULL OR ask_after <= ?)",
             now,
         );
     fetch_where(conn, PAYMENTS.rows, &filter, "ORDER BY created_at, id").await
@@ -105,7 +118,8 @@ pub(super) async fn count_awaited(conn: &mut Conn, user_id: UserId) -> sqlx::Res
     Ok(count)
 }
 
-/// Keeps the page of a payment that waits for one; false when it does not wait any more, or has one.
+/// Keeps the page of a payment that waits for one; false when it does not wait any more, or has one. The caller
+/// holds its wallet's lock.
 pub(super) async fn keep_page(
     conn: &mut Conn,
     id: PaymentId,
@@ -115,7 +129,7 @@ pub(super) async fn keep_page(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE payments SET token = $2, redirect_url = $3, expires_at = $4, state = 'PENDING', updated_at = $5,
-                 ask_after = NULL, last_error = NULL
+                 ask_after = NULL, asked_by = NULL, last_error = NULL
                WHERE id = $1 AND state IN ('STARTING', 'PENDING') AND token IS NULL";
     execute!(conn, sql, id, token, redirect_url, expires_at, now).map(|rows| rows == 1)
 }
@@ -163,27 +177,33 @@ pub(super) async fn clear(conn: &mut Conn, id: PaymentId) -> sqlx::Result<()> {
 
 // ---- asking for customers ----
 
-/// Takes the one question that may be asked about a payment until `until`; `false` when it is
-/// taken.
+/// Takes the one question that may be asked about a payment at a time; `false` when it is taken.
 pub(super) async fn take_question(
     conn: &mut Conn,
     id: PaymentId,
     now: DateTime<Utc>,
-    until: DateTime<Utc>,
+    question: Question,
 ) -> sqlx::Result<bool> {
-    let sql = "UPDATE payments SET ask_after = $3
-               WHERE id = $1 AND (ask_after IS NULL OR ask_after <= $2)";
-    Ok(execute!(conn, sql, id, now, until)? == 1)
+    let sql = "UPDATE payments SET ask_after = $3, asked_by = $4
+               WHERE id = $1 AND (ask_after IS NULL OR ask_after <= $2 OR ask_after > $5)";
+    let (until, unbelieved) = (question.until, now + LONGEST_PAUSE);
+    Ok(execute!(conn, sql, id, now, until, question.by, unbelieved)? == 1)
 }
 
-/// Takes the question about a payment until `until`, also when it is taken: its page is asked for again.
+/// Takes the question about a payment, also when it is taken: its page is asked for again.
 pub(super) async fn ask_again(
     conn: &mut Conn,
     id: PaymentId,
-    until: DateTime<Utc>,
+    question: Question,
 ) -> sqlx::Result<()> {
-    let sql = "UPDATE payments SET ask_after = $2, last_error = NULL WHERE id = $1";
-    execute!(conn, sql, id, until).map(|_| ())
+    let sql = "UPDATE payments SET ask_after = $2, asked_by = $3, last_error = NULL WHERE id = $1";
+    execute!(conn, sql, id, question.until, question.by).map(|_| ())
+}
+
+/// Ends the questions of a server; returns their number.
+pub(super) async fn drop_questions(conn: &mut Conn, server: Uuid) -> sqlx::Result<u64> {
+    let sql = "UPDATE payments SET ask_after = NULL, asked_by = NULL WHERE asked_by = $1";
+    execute!(conn, sql, server)
 }
 
 /// Notes a question that failed, and when the next one may be asked.
@@ -193,7 +213,7 @@ pub(super) async fn question_failed(
     until: DateTime<Utc>,
     error: &str,
 ) -> sqlx::Result<()> {
-    let sql = "UPDATE payments SET ask_after = $2, last_error = $3 WHERE id = $1";
+    let sql = "UPDATE payments SET ask_after = $2, asked_by = NULL, last_error = $3 WHERE id = $1";
     execute!(conn, sql, id, until, error).map(|_| ())
 }
 

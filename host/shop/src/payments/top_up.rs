@@ -31,6 +31,8 @@ const KNOWN: TimeDelta = TimeDelta::hours(24);
 /// Orders that one request makes at the most: a second one where the gateway has a page of the first
 /// that never arrived.
 const ORDERS: usize = 2;
+/// Attempts to cancel one top-up that changes meanwhile.
+const ROUNDS: usize = 3;
 
 /// A top-up whose payment page is open.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -71,7 +73,8 @@ pub struct NewTopUp {
 ///
 /// # Errors
 /// `PAYMENTS_NOT_CONFIGURED`, `TOO_MANY_OPEN_TOP_UPS`, `BALANCE_CAP_EXCEEDED`, `TOO_MANY_REQUESTS`
-/// for one customer's too many at once, `GATEWAY_UNAVAILABLE`, `GATEWAY_REFUSED`.
+/// for one customer's too many at once, `GATEWAY_UNAVAILABLE`, `GATEWAY_REFUSED`; `CONFLICT` when it was
+/// cancelled before its page was there, also for a repetition of the request.
 pub async fn begin(payments: &Payments, new: &NewTopUp) -> Result<Uncommitted<OpenTopUp>> {
     payments.gateway()?;
     payments.budget.spend(new.user_id, payments.clock.now())?;
@@ -98,6 +101,9 @@ async fn with_page(
 ) -> Result<Option<Payment>> {
     if payment.problem.is_some() {
         return Err(problem::refusal());
+    }
+    if payment.state == PaymentState::Cancelled {
+        return Err(page::cancelled());
     }
     if !page::is_missing(&payment) {
         let is_good = payment.state.is_waiting() || payment.credited.is_positive();
@@ -140,12 +146,18 @@ async fn answer(
     payment: Payment,
 ) -> Result<Uncommitted<OpenTopUp>> {
     let (Some(token), Some(redirect_url)) = (payment.token, payment.redirect_url) else {
-        return Err(Error::new(Code::InvalidState, page::ENDED));
+        let message = "This top-up has been paid already.";
+        return Err(Error::new(Code::InvalidState, message));
     };
     let mut conn = payments.db.begin().await?;
     let transaction = wallet::transaction(&mut conn, payment.transaction_id).await?;
     if new.intent.is_some() {
         store::forget_intent(&mut conn, payment.id).await?;
+    }
+    // Another server may have cancelled it since its page was kept; the request is not forgotten then.
+    let now_is = store::by_id(&mut conn, payment.id).await?;
+    if now_is.is_some_and(|payment| payment.state == PaymentState::Cancelled) {
+        return Err(page::cancelled());
     }
     let open = OpenTopUp {
         transaction_id: transaction.id,
@@ -163,13 +175,13 @@ async fn answer(
 /// Writes a top-up down, unless an earlier request with the same intent did.
 async fn write_down(payments: &Payments, new: &NewTopUp) -> Result<Payment> {
     let (clock, now) = (&payments.clock, payments.clock.now());
-    let until = now + payments.gateway()?.patience();
+    let question = payments.page_question();
     let mut conn = payments.db.begin().await?;
     let wallet = wallet::lock(&mut conn, new.user_id).await?;
     wallet.check_owner(&mut conn).await?;
     if let Some(known) = repeated(&mut conn, new, now).await? {
         if page::is_missing(&known) {
-            store::ask_again(&mut conn, known.id, until).await?;
+            store::ask_again(&mut conn, known.id, question).await?;
         }
         conn.commit().await?;
         return Ok(known);
@@ -205,13 +217,13 @@ async fn write_down(payments: &Payments, new: &NewTopUp) -> Result<Payment> {
         updated_at: now,
     };
     payment.next_check_at = janitor::next_check(&payment, now);
-    store::insert(&mut conn, &payment, new.intent.as_deref(), until).await?;
+    store::insert(&mut conn, &payment, new.intent.as_deref(), question).await?;
     conn.commit().await?;
     Ok(payment)
 }
 
 /// Finds the top-up that an unanswered request with the same intent wrote down. One that cannot be
-/// paid any more leaves the intent to another.
+/// paid any more leaves the intent to another, unless its customer has cancelled it.
 async fn repeated(conn: &mut Conn, new: &NewTopUp, now: DateTime<Utc>) -> Result<Option<Payment>> {
     let Some(intent) = &new.intent else {
         return Ok(None);
@@ -221,7 +233,8 @@ async fn repeated(conn: &mut Conn, new: &NewTopUp, now: DateTime<Utc>) -> Result
     };
     let is_payable = known.token.is_none() || now < known.expires_at;
     let is_open = known.state.is_waiting() && is_payable;
-    if now < known.created_at + KNOWN && (is_open || known.credited.is_positive()) {
+    let is_settled = known.credited.is_positive() || known.state == PaymentState::Cancelled;
+    if now < known.created_at + KNOWN && (is_open || is_settled) {
         return Ok(Some(known));
     }
     store::forget_intent(conn, known.id).await?;
@@ -269,44 +282,57 @@ fn order_id(transaction: &Transaction, id: PaymentId) -> String {
 ///
 /// # Errors
 /// `INVALID_STATE` when it does not wait any more, be it that it has just been paid, and when a
-/// person must settle it; `TOO_MANY_REQUESTS`; `GATEWAY_UNAVAILABLE`, and nothing has changed then.
+/// person must settle it; `TOO_MANY_REQUESTS`; `GATEWAY_REFUSED`, or `GATEWAY_UNAVAILABLE`, and nothing has
+/// changed then.
 pub async fn cancel(payments: &Payments, payment: &Payment) -> Result<Payment> {
-    let _turn = payments.turns.take(payment.id).await;
-    let payment = asking::reread(payments, payment).await?;
-    if !payment.state.is_waiting() {
-        return Err(not_waiting(payment.state));
-    }
-    if payment.problem.is_some() {
-        return Err(problem::refusal());
-    }
-    let gateway = payments.gateway()?;
-    let now = payments.clock.now();
-    payments.budget.spend(payment.user_id, now)?;
-    let payment = if gateway.cancel(&payment).await? {
-        give_up(payments, payment).await?
+    // The request that waits for the page has the turn, and finds the cancellation by itself.
+    let _turn = if page::is_missing(payment) {
+        None
     } else {
-        // Paid in the same moment, perhaps.
-        let learned = asking::learn(payments, payment).await?.commit().await?;
-        match learned {
-            Learned {
-                news: News::Unusable(_),
-                ..
-            } => return Err(problem::refusal()),
-            Learned {
-                payment,
-                news: News::Nothing,
-            } => give_up(payments, payment).await?,
-            Learned { payment, .. } => payment,
-        }
+        Some(payments.turns.take(payment.id).await)
     };
-    match payment.state {
-        PaymentState::Cancelled => Ok(payment),
-        other => Err(not_waiting(other)),
+    let mut seen = asking::reread(payments, payment).await?;
+    check_waiting(&seen)?;
+    payments.gateway()?;
+    payments.budget.spend(seen.user_id, payments.clock.now())?;
+    for _ in 0..ROUNDS {
+        let found = end(payments, seen.clone()).await?;
+        if found.state == PaymentState::Cancelled {
+            return Ok(found);
+        }
+        check_waiting(&found)?;
+        if (found.state, &found.redirect_url) == (seen.state, &seen.redirect_url) {
+            let message =
+                "The payment gateway does not cancel this top-up now. Try again in a moment.";
+            return Err(Error::new(Code::GatewayRefused, message).retry_after(30));
+        }
+        // Its page has arrived meanwhile, and must be closed, too.
+        seen = found;
+    }
+    Err(asking::is_changing())
+}
+
+/// Cancels a top-up at the gateway, and here when the gateway has; returns it as it is then.
+async fn end(payments: &Payments, payment: Payment) -> Result<Payment> {
+    if payments.gateway()?.cancel(&payment).await? {
+        return give_up(payments, payment).await;
+    }
+    // Paid in the same moment, perhaps.
+    let learned = asking::learn(payments, payment).await?.commit().await?;
+    match learned {
+        Learned {
+            news: News::Unusable(_),
+            ..
+        } => Err(problem::refusal()),
+        Learned {
+            payment,
+            news: News::Nothing,
+        } => give_up(payments, payment).await,
+        Learned { payment, .. } => Ok(payment),
     }
 }
 
-/// Cancels here what the gateway has cancelled; a payment that has changed meanwhile is asked
-/// about.
+/// Cancels here what the gateway has cancelled; a payment that has ended meanwhile is asked about.
 async fn give_up(payments: &Payments, payment: Payment) -> Result<Payment> {
     let mut conn = payments.db.begin().await?;
     let cancelled = Claim::Cancelled.into();
@@ -315,6 +341,7 @@ async fn give_up(payments: &Payments, payment: Payment) -> Result<Payment> {
             conn.commit().await?;
             Ok(settled.payment)
         }
+        Applied::Changed(fresh) if fresh.state.is_waiting() => Ok(fresh),
         Applied::Changed(fresh) => {
             drop(conn);
             Ok(asking::learn(payments, fresh)
@@ -326,7 +353,17 @@ async fn give_up(payments: &Payments, payment: Payment) -> Result<Payment> {
     }
 }
 
-fn not_waiting(state: PaymentState) -> Error {
-    let message = format!("Only a pending top-up can be cancelled; this one is {state}.");
-    Error::new(Code::InvalidState, message)
+/// Refuses to cancel what does not wait any more, or must be settled by a person.
+fn check_waiting(payment: &Payment) -> Result<()> {
+    if !payment.state.is_waiting() {
+        let message = format!(
+            "Only a pending top-up can be cancelled; this one is {}.",
+            payment.state
+        );
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    match payment.problem {
+        Some(_) => Err(problem::refusal()),
+        None => Ok(()),
+    }
 }

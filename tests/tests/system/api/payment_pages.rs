@@ -29,7 +29,9 @@ both_engines!(
         a_page_that_never_arrived_is_asked_for_again,
         a_key_without_an_answer_leads_to_the_paid_top_up,
         top_ups_without_a_page_take_no_place,
-        a_cancellation_is_carried_through
+        a_cancellation_is_carried_through,
+        a_top_up_that_is_cancelled_before_its_page_is_refused,
+        a_page_that_arrives_while_its_top_up_is_cancelled_is_closed_too
     ]
 );
 
@@ -373,4 +375,73 @@ async fn a_cancellation_is_carried_through(till: Till) {
         till.gateway.act(&top_up.order, Action::Pay).is_err(),
         "its page is closed"
     );
+}
+
+async fn cancel(customer: &Client, top_up: &TopUp) -> Answer {
+    let path = format!("/api/wallet/transactions/{}/cancel", top_up.id);
+    customer.post(&path, json!({})).await
+}
+
+/// A customer cancels a top-up while its page is made: its request is refused, also when it is sent again, and no
+/// page stays open.
+async fn a_top_up_that_is_cancelled_before_its_page_is_refused(till: Till) {
+    let customer = till.shop.customer("urung@example.com").await;
+    for key in [Some("urung"), None] {
+        till.gateway.fail_next([Fault::Late]);
+        let asking = key.map_or_else(|| customer.clone(), |key| customer.with_key(key));
+        let request = tokio::spawn({
+            let asking = asking.clone();
+            async move { asking.post(TOP_UP, body()).await }
+        });
+        eventually("the gateway is asked", async || till.gateway.held() == 1).await;
+        let top_up = newest(&till, &customer).await;
+        let cancelled = cancel(&customer, &top_up).await.data(200);
+        assert_eq!(cancelled["payment"], "CANCELLED");
+        till.gateway.let_go();
+        request.await.unwrap().fails(409, "CONFLICT");
+        let paid = till.gateway.act(&top_up.order, Action::Pay);
+        assert!(paid.is_err(), "its page is closed");
+        if key.is_some() {
+            let again = asking.post(TOP_UP, body()).await;
+            assert!(again.is_replayed());
+            again.fails(409, "CONFLICT");
+        }
+    }
+    // The first request was never answered.
+    till.gateway.fail_next([Fault::ServerError; 3]);
+    ask(&customer, "sunyi")
+        .await
+        .fails(503, "GATEWAY_UNAVAILABLE");
+    let top_up = newest(&till, &customer).await;
+    cancel(&customer, &top_up).await.data(200);
+    for _ in 0..2 {
+        ask(&customer, "sunyi").await.fails(409, "CONFLICT");
+    }
+    assert_eq!(states(&customer).await, ["CANCELLED"; 3]);
+    assert_eq!(till.paid_balance(&customer).await, 0);
+    till.shop.books_balance().await;
+}
+
+/// The page of a top-up arrives while the gateway is asked to cancel the order: the page is closed, too.
+async fn a_page_that_arrives_while_its_top_up_is_cancelled_is_closed_too(till: Till) {
+    let customer = till.shop.customer("silang@example.com").await;
+    till.gateway.fail_next([Fault::ServerError; 3]);
+    ask(&customer, "silang")
+        .await
+        .fails(503, "GATEWAY_UNAVAILABLE");
+    let top_up = newest(&till, &customer).await;
+    till.gateway.fail_next([Fault::Late]);
+    let cancelling = tokio::spawn({
+        let (customer, id) = (customer.clone(), top_up.id.clone());
+        let path = format!("/api/wallet/transactions/{id}/cancel");
+        async move { customer.post(&path, json!({})).await }
+    });
+    eventually("the gateway is asked", async || till.gateway.held() == 1).await;
+    ask(&customer, "silang").await.data(201);
+    till.gateway.let_go();
+    let cancelled = cancelling.await.unwrap().data(200);
+    assert_eq!(cancelled["payment"], "CANCELLED");
+    let paid = till.gateway.act(&top_up.order, Action::Pay);
+    assert!(paid.is_err(), "its page is closed");
+    assert_eq!(states(&customer).await, ["CANCELLED"]);
 }
