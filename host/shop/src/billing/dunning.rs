@@ -229,14 +229,15 @@ async fn expire_in_books(
     reason: &str,
 ) -> Result<bool> {
     let (clock, id) = (&shop.clock, seen.id);
-    upgrade::abandon(shop, conn, wallet, id).await?;
+    let mut places = upgrade::abandon(shop, conn, wallet, id).await?;
     if !store::expire(conn, id, reason, clock.now()).await? {
         return Ok(false);
     }
     // An upgrade that was abandoned has put it back into its earlier plan.
     let plan_id = subscriptions::row(conn, id).await?.subscription.plan_id;
     provisioning::terminate(conn, clock, id).await?;
-    catalog::give_back_quota(conn, clock, plan_id).await?;
+    places.push(plan_id);
+    catalog::give_back_places(conn, clock, places).await?;
     Ok(true)
 }
 

@@ -322,6 +322,45 @@ pub async fn give_back_quota(conn: &mut Conn, clock: &Clock, plan_id: PlanId) ->
     }
 }
 
+/// Returns places in several plans, in the order of their ids: customers who leave the same plans do not
+/// wait for each other.
+///
+/// # Errors
+/// As [`give_back_quota`].
+pub async fn give_back_places(
+    conn: &mut Conn,
+    clock: &Clock,
+    mut places: Vec<PlanId>,
+) -> Result<()> {
+    places.sort_unstable();
+    for plan_id in places {
+        give_back_quota(conn, clock, plan_id).await?;
+    }
+    Ok(())
+}
+
+/// Takes a place in a plan for one in another, where there is one, in the order of [`give_back_places`].
+///
+/// # Errors
+/// As [`take_quota`] and [`give_back_quota`].
+pub async fn exchange_quota(
+    conn: &mut Conn,
+    clock: &Clock,
+    user_id: UserId,
+    given_back: Option<PlanId>,
+    offer: &Offer,
+) -> Result<()> {
+    // A place in the same plan is free before it is taken.
+    if let Some(plan_id) = given_back.filter(|id| *id <= offer.plan.id) {
+        give_back_quota(conn, clock, plan_id).await?;
+    }
+    take_quota(conn, clock, user_id, offer).await?;
+    if let Some(plan_id) = given_back.filter(|id| *id > offer.plan.id) {
+        give_back_quota(conn, clock, plan_id).await?;
+    }
+    Ok(())
+}
+
 /// Returns true when there is a service with this slug.
 ///
 /// # Errors

@@ -174,13 +174,14 @@ async fn ended(
         delivery::take_back(shop, &mut conn, &mut wallet, row, ending).await?;
         Cancelled::Undone
     } else {
-        upgrade::abandon(shop, &mut conn, &mut wallet, id).await?;
+        let mut places = upgrade::abandon(shop, &mut conn, &mut wallet, id).await?;
         let Some(plan_id) = store::cancel(&mut conn, user_id, id, reason, clock.now()).await?
         else {
             return Err(not_live(&mut conn, user_id, id, clock.now()).await?);
         };
         provisioning::terminate(&mut conn, clock, id).await?;
-        catalog::give_back_quota(&mut conn, clock, plan_id).await?;
+        places.push(plan_id);
+        catalog::give_back_places(&mut conn, clock, places).await?;
         end_notice::tell(&mut conn, clock, id, (cause, false)).await?;
         Cancelled::Paid
     };

@@ -169,7 +169,7 @@ async fn carry_out(
     for decision in &proposal.decisions {
         decision.record(&mut conn).await?;
     }
-    schedule::take_back(&mut conn, clock, id).await?;
+    let planned = schedule::take_back(&mut conn, clock, id).await?;
     let charged = proposal.due.minus(gift)?;
     let payment = pay(shop, &mut conn, &mut wallet, (&proposal, gift)).await?;
     let now = clock.now();
@@ -196,7 +196,7 @@ async fn carry_out(
         price_decision_id: proposal.price_decision().id,
     };
     // At the end, since everybody who buys this plan wants the same row.
-    catalog::take_quota(&mut conn, clock, user_id, &proposal.to).await?;
+    catalog::exchange_quota(&mut conn, clock, user_id, planned, &proposal.to).await?;
     check_room(&mut conn, shop, (user_id, id), &proposal).await?;
     Ok(Uncommitted::new(conn, view).and_then(move || provisioning.wake()))
 }

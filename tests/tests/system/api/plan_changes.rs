@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use dermaga_shop::billing::renew_due;
 use dermaga_tests::{Answer, Client, Shop, both_engines};
 use serde_json::{Value, json};
 
 use crate::journeys::{
+    delivery::{failing_at_manifests, pin},
     renewal::{buy, give, id_of, moment, next_period, subscription},
-    upgrade::customer_with_cash,
+    upgrade::{customer_with_cash, folder_of},
 };
 
 const REASON: &str = "The customer asked by telephone.";
@@ -20,6 +22,8 @@ both_engines!(
         bonus_credit_does_not_come_back_with_a_lower_plan,
         a_lower_plan_that_ends_before_it_is_made_returns_nothing_twice,
         a_plan_comes_with_the_next_period,
+        a_dearer_plan_that_cannot_come_is_given_back,
+        a_change_that_cannot_be_settled_stops_no_other,
         a_planned_change_is_taken_back_with_its_place,
         a_higher_plan_can_be_a_gift,
         plans_are_changed_by_administrators_within_the_service
@@ -363,5 +367,128 @@ async fn plans_are_changed_by_administrators_within_the_service(shop: Shop) {
     let admin = shop.admin().await;
     change(&admin, id, body).await.fails(409, "INVALID_STATE");
     shop.clock().advance(TimeDelta::seconds(1));
+    shop.books_balance().await;
+}
+
+/// Puts a file in the place of the folder of an instance, so that its changes wait; returns the instance and the file.
+async fn block(shop: &Shop, customer: &Client, bought: &Value) -> (Value, std::path::PathBuf) {
+    let path = format!("/api/instances/{}", bought["instanceId"].as_str().unwrap());
+    let instance = customer.get(&path).await.data(200);
+    let folder = folder_of(shop, &instance);
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    (instance, folder)
+}
+
+/// A dearer plan is paid by the renewal that it comes with, and the instance cannot be made so: its customer has
+/// the difference again, and keeps the cheaper plan.
+async fn a_dearer_plan_that_cannot_come_is_given_back(shop: Shop) {
+    let customer = customer_with_cash(&shop, "lebih@example.com", 300_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let id = id_of(&bought);
+    let before = (
+        available(&shop, "basic").await,
+        available(&shop, "pro").await,
+    );
+    let pro = shop.plan("n8n", "pro").await;
+    let wanted = json!({ "planId": pro, "at": "period_end" });
+    let admin = shop.admin().await;
+    change(&admin, id, wanted).await.data(200);
+    let (instance, folder) = block(&shop, &customer, &bought).await;
+    let renewed = next_period(&shop, id).await;
+    assert_eq!(
+        (&renewed["plan"], &renewed["periods"][0]["price"]),
+        (&json!("pro"), &json!(150_000))
+    );
+    let failing = failing_at_manifests(&shop).await;
+    let instance_id = instance["id"].as_str().unwrap();
+    pin(&shop, instance_id, &failing).await;
+    let mut seen = renewed;
+    for _ in 0..400 {
+        if seen["plan"] == "basic" {
+            break;
+        }
+        shop.clock().advance(TimeDelta::minutes(1));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        seen = subscription(&shop, id).await;
+    }
+    let period = &seen["periods"][0];
+    assert_eq!(
+        (
+            &seen["plan"],
+            &seen["monthlyPrice"],
+            &period["price"],
+            &period["paidCash"]
+        ),
+        (
+            &json!("basic"),
+            &json!(50_000),
+            &json!(50_000),
+            &json!(50_000)
+        ),
+        "{seen:#}"
+    );
+    let customer = shop.sign_in("lebih@example.com").await;
+    assert_eq!(paid_balance(&customer).await, 200_000);
+    let after = (
+        available(&shop, "basic").await,
+        available(&shop, "pro").await,
+    );
+    assert_eq!(after, before);
+    std::fs::remove_file(&folder).unwrap();
+    let digest = instance["pluginDigest"].as_str().unwrap();
+    pin(&shop, instance_id, digest).await;
+    shop.instance_becomes(&customer, instance_id, "RUNNING")
+        .await;
+    shop.books_balance().await;
+}
+
+/// A change whose refund fails waits; another customer's is settled meanwhile, and renewals are charged.
+async fn a_change_that_cannot_be_settled_stops_no_other(shop: Shop) {
+    let stuck = customer_with_cash(&shop, "macet@example.com", 150_000).await;
+    let bought = buy(&shop, &stuck, ("n8n", "pro"), None).await;
+    let (instance, folder) = block(&shop, &stuck, &bought).await;
+    let [basic, pro] = [
+        shop.plan("n8n", "basic").await,
+        shop.plan("n8n", "pro").await,
+    ];
+    let lower = json!({ "planId": basic });
+    let admin = shop.admin().await;
+    change(&admin, id_of(&bought), lower).await.data(200);
+    let sabotaged = shop
+        .sql("UPDATE plan_changes SET give_back = 900000000 WHERE state = 'PENDING'")
+        .await;
+    assert_eq!(sabotaged.unwrap(), 1);
+    std::fs::remove_file(&folder).unwrap();
+    let (instance_id, digest) = (&instance["id"], &instance["pluginDigest"]);
+    let instance_id = instance_id.as_str().unwrap();
+    pin(&shop, instance_id, digest.as_str().unwrap()).await;
+    shop.instance_becomes(&stuck, instance_id, "RUNNING").await;
+
+    let customer = customer_with_cash(&shop, "lancar@example.com", 400_000).await;
+    let other = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let path = format!("/api/subscriptions/{}/upgrade", id_of(&other));
+    customer
+        .put(&path, json!({ "planId": pro }))
+        .await
+        .data(200);
+    let states = async || {
+        let mut conn = shop.state().db.read().await.unwrap();
+        let sql = "SELECT state FROM plan_changes ORDER BY created_at";
+        dermaga_shop::fetch_all!(conn, (String,), sql).unwrap()
+    };
+    let expected = ["PENDING", "APPLIED"].map(|state| (state.to_owned(),));
+    for _ in 0..300 {
+        if states().await == expected {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(states().await, expected);
+    let end = moment(&subscription(&shop, id_of(&other)).await["periodEnd"]);
+    shop.clock().advance(end - shop.clock().now());
+    renew_due(&shop.state().subscriptions).await.unwrap();
+    let renewed = subscription(&shop, id_of(&other)).await;
+    assert_eq!(renewed["periods"][0]["number"], 2);
     shop.books_balance().await;
 }

@@ -38,7 +38,7 @@ pub(crate) async fn pin(shop: &Shop, instance: &str, digest: &str) {
 }
 
 /// Puts a file in the place of the customer's namespace folder, so that their instances wait.
-pub(super) async fn block(shop: &Shop, customer: &Client) -> PathBuf {
+pub(crate) async fn block(shop: &Shop, customer: &Client) -> PathBuf {
     let me = customer.get("/api/user/profile").await.data(200);
     let id = me["id"].as_str().unwrap().replace('-', "");
     let manifests = shop.data_dir().join("manifests");

@@ -17,6 +17,7 @@ both_engines!(
     overdue,
     [
         a_first_period_moves_by_the_time_it_waited,
+        days_that_were_given_to_what_waits_are_kept,
         nothing_is_charged_for_a_period_in_which_it_never_ran
     ]
 );
@@ -180,5 +181,44 @@ async fn nothing_is_charged_for_a_period_in_which_it_never_ran(shop: Shop) {
         (balance(&customer).await.0, &renewed["heldSince"]),
         (json!(350_000), &Value::Null)
     );
+    shop.books_balance().await;
+}
+
+/// An administrator gives days to what waits for its delivery: the period moves with them, and so does the end that
+/// was paid for.
+async fn days_that_were_given_to_what_waits_are_kept(shop: Shop) {
+    let customer = customer_with_cash(&shop, "sabar@example.com", 100_000).await;
+    let in_the_way = block(&shop, &customer).await;
+    let plan = shop.plan("n8n", "basic").await;
+    let bought = customer
+        .post("/api/subscriptions", json!({ "planId": plan }))
+        .await
+        .data(201);
+    let (id, instance) = (
+        text(&bought, "/subscription/id"),
+        text(&bought, "/instanceId"),
+    );
+    let end = moment(&bought["subscription"]["periodEnd"]);
+    let path = format!("/api/admin/subscriptions/{id}/extend");
+    let days = json!({ "days": 5, "reason": "It takes long to set it up." });
+    shop.admin().await.put(&path, days).await.data(200);
+    shop.clock().advance(TimeDelta::days(10));
+    let customer = shop.sign_in("sabar@example.com").await;
+    std::fs::remove_file(&in_the_way).unwrap();
+    let retry = format!("/api/subscriptions/{id}/retry-provisioning");
+    customer.post(&retry, json!(null)).await.data(202);
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
+    eventually("the period moves", async || {
+        seen(&shop, id).await["deliveredAt"].is_string()
+    })
+    .await;
+    let moved = seen(&shop, id).await;
+    let until = moment(&moved["periodEnd"]);
+    let (given, wait) = (TimeDelta::days(5), TimeDelta::days(10));
+    assert!(until >= end + given + wait, "{moved:#}");
+    assert!(until < end + given + wait + TimeDelta::days(4), "{moved:#}");
+    let paid_until = moment(&moved["periods"][0]["paidUntil"]);
+    assert!(paid_until >= end + wait, "{moved:#}");
+    assert!(paid_until < end + wait + TimeDelta::days(1), "{moved:#}");
     shop.books_balance().await;
 }

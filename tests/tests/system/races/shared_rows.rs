@@ -8,6 +8,8 @@ use dermaga_tests::{Client, Engine, Shop};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::journeys::delivery::block;
+
 /// Waits until a statement with this beginning waits for the lock.
 async fn waits(shop: &Shop, statement: &str) {
     let sql = "SELECT count(*) FROM pg_stat_activity
@@ -108,5 +110,42 @@ async fn plans_and_coupons_are_taken_last_on_postgresql() {
     is_free(&shop, "service_plans", id(&json!(pro))).await;
     held.rollback().await.unwrap();
     moving.await.unwrap();
+    shop.books_balance().await;
+}
+
+/// A purchase takes its coupon and then its plan; one that is undone gives them back in the same order, so that the
+/// two never wait for each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undone_purchase_gives_the_coupon_back_before_the_plan_on_postgresql() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let coupon = json!({ "code": "URUTAN", "plugin": "coupon-subscription-discount", "parameters": { "percent": 10 } });
+    let admin = shop.admin().await;
+    admin.post("/api/admin/coupons", coupon).await.data(201);
+    let basic = shop.plan("n8n", "basic").await;
+    let customer = shop
+        .customer_with_credit("urutan@example.com", 100_000)
+        .await;
+    let in_the_way = block(&shop, &customer).await;
+    let order = json!({ "planId": basic, "couponCode": "URUTAN" });
+    let bought = customer.post("/api/subscriptions", order).await.data(201);
+
+    let mut held = shop.state().db.begin().await.unwrap();
+    let sql = "UPDATE coupons SET updated_at = updated_at WHERE code = 'URUTAN'";
+    dermaga_shop::execute!(held, sql).unwrap();
+    let path = format!(
+        "/api/subscriptions/{}",
+        bought["subscription"]["id"].as_str().unwrap()
+    );
+    let ending = tokio::spawn({
+        let customer = customer.clone();
+        async move { customer.delete(&path).await.data(200) }
+    });
+    waits(&shop, "UPDATE coupons SET used_count").await;
+    is_free(&shop, "service_plans", id(&json!(basic))).await;
+    held.rollback().await.unwrap();
+    ending.await.unwrap();
+    std::fs::remove_file(&in_the_way).unwrap();
     shop.books_balance().await;
 }

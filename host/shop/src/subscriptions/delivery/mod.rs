@@ -31,10 +31,12 @@ const SETTING_UP: TimeDelta = TimeDelta::minutes(1);
 /// # Errors
 /// When the database does not answer.
 pub(crate) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
-    let found = store::delivered(&mut shop.db.read().await?).await?;
+    let mut found = store::delivered(&mut shop.db.read().await?).await?;
     if found.is_empty() || shop.clock.jump().is_some() {
         return Ok(());
     }
+    // In one order on all servers, since one transaction locks all of them.
+    found.sort_unstable_by_key(|delivered| delivered.id);
     let clock = &shop.clock;
     let mut conn = shop.db.begin().await?;
     for delivered in found {
@@ -44,16 +46,22 @@ pub(crate) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
         if !store::note_delivery(&mut conn, id, delivered_at).await? {
             continue;
         }
+        // Its row is locked from here on: an extension that came since it was found counts.
+        let seen = crate::subscriptions::row(&mut conn, id).await?.subscription;
         // A moment that a wrong clock wrote down may lie ahead.
-        let wait = delivered_at.min(clock.now()) - delivered.period_start;
-        if delivered.period_number == 1 && wait > SETTING_UP {
-            let (anchor_at, end) = moved(
-                clock.zone(),
-                (delivered.anchor_at, delivered.anchor_months),
-                delivered.period_end,
-                wait,
-            )?;
-            store::move_first_period(&mut conn, id, anchor_at, end, clock.now()).await?;
+        let wait = delivered_at.min(clock.now()) - seen.period_start;
+        if seen.period_number == 1 && wait > SETTING_UP {
+            let anchor = (seen.anchor_at, seen.anchor_months);
+            let (anchor_at, end) = moved(clock.zone(), anchor, seen.period_end, wait)?;
+            let period = crate::subscriptions::store::period(&mut conn, id, 1).await?;
+            // Where days were given before, those that were paid for move, too.
+            let paid_until = period.and_then(|period| period.paid_until);
+            let moved = store::Moved {
+                anchor_at,
+                end,
+                paid_until: paid_until.map(|until| until + wait),
+            };
+            store::move_first_period(&mut conn, id, &moved, clock.now()).await?;
             tracing::info!(subscription.id = %id, wait_s = wait.num_seconds(), "subscription.first_period_moved");
         }
         let subject = undo::subject(&delivered.service, &delivered.plan);

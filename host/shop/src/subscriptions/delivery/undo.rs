@@ -113,7 +113,7 @@ pub(crate) async fn take_back(
     ending: Ending<'_>,
 ) -> Result<()> {
     let (clock, id, user_id) = (&shop.clock, row.subscription.id, row.subscription.user_id);
-    upgrade::abandon(shop, conn, wallet, id).await?;
+    let mut places = upgrade::abandon(shop, conn, wallet, id).await?;
     // Its plan is the one that was bought again.
     let row = &store::any(conn, id)
         .await?
@@ -123,12 +123,13 @@ pub(crate) async fn take_back(
     give_back(shop, conn, wallet, (row, &period), ending.why).await?;
     let plan_id = store::cancel(conn, user_id, id, ending.reason, clock.now()).await?;
     provisioning::terminate(conn, clock, id).await?;
-    // In the order in which a purchase takes them.
     if let Some(plan_id) = plan_id {
-        catalog::give_back_quota(conn, clock, plan_id).await?;
+        places.push(plan_id);
         end_notice::tell(conn, clock, id, (ending.cause, true)).await?;
     }
-    coupons::release(conn, clock, id).await
+    // The coupon before the plan, in the order in which a purchase takes them.
+    coupons::release(conn, clock, id).await?;
+    catalog::give_back_places(conn, clock, places).await
 }
 
 /// Refunds the unused payments of the period, each kind of credit as it was paid.

@@ -141,10 +141,12 @@ async fn keep(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Uncommitted
     let seen = &row.subscription;
     let mut conn = shop.db.begin().await?;
     wallet::lock(&mut conn, seen.user_id).await?;
-    if !schedule::take_back(&mut conn, &shop.clock, seen.id).await? {
+    let planned = schedule::take_back(&mut conn, &shop.clock, seen.id).await?;
+    let planned = planned.ok_or_else(|| {
         let message = "is the plan that it has, and no other is planned";
-        return Err(Error::invalid("planId", message));
-    }
+        Error::invalid("planId", message)
+    })?;
+    catalog::give_back_quota(&mut conn, &shop.clock, planned).await?;
     with_next_period(conn, seen).await
 }
 
@@ -158,8 +160,9 @@ async fn plan(
     let (to, permitted) = permitted(shop, row, from, plan_id).await?;
     let (mut conn, _wallet) = locked(shop, seen, &to).await?;
     permitted.decision.record(&mut conn).await?;
-    schedule::plan(&mut conn, &shop.clock, seen.id, plan_id).await?;
-    catalog::take_quota(&mut conn, &shop.clock, seen.user_id, &to).await?;
+    let clock = &shop.clock;
+    let before = schedule::plan(&mut conn, clock, seen.id, plan_id).await?;
+    catalog::exchange_quota(&mut conn, clock, seen.user_id, before, &to).await?;
     with_next_period(conn, seen).await
 }
 
@@ -213,7 +216,7 @@ async fn downwards(
     }
     lower.permitted.decision.record(&mut conn).await?;
     lower.price_decision.record(&mut conn).await?;
-    schedule::take_back(&mut conn, clock, seen.id).await?;
+    let planned = schedule::take_back(&mut conn, clock, seen.id).await?;
     let payment = note(shop, &mut conn, &mut wallet, row, &lower).await?;
     if !subscriptions::change_plan(&mut conn, seen, (&to.plan, lower.term), now).await? {
         return Err(changed_meanwhile());
@@ -234,7 +237,7 @@ async fn downwards(
         gives_back: lower.give_back,
         transaction_id: Some(payment.transaction.id),
     };
-    catalog::take_quota(&mut conn, clock, seen.user_id, to).await?;
+    catalog::exchange_quota(&mut conn, clock, seen.user_id, planned, to).await?;
     let handle = shop.instances.handle.clone();
     Ok(Uncommitted::new(conn, view).and_then(move || handle.wake()))
 }

@@ -153,6 +153,25 @@ pub(super) fn left(
     })
 }
 
+/// Returns the part of a period's payment that was for a dearer plan, in both kinds of credit: the customer keeps
+/// what the cheaper plan would have left. A coupon took its share off both prices.
+///
+/// # Errors
+/// When an amount is more than can be counted.
+pub(super) fn overpaid(period: &PeriodRow, dearer: Rupiah) -> Result<(Rupiah, Rupiah)> {
+    let paid = period.paid_cash.plus(period.paid_bonus)?;
+    let dearer = dearer.max(Rupiah::ZERO);
+    let back = dearer.share(paid.get(), period.price.get())?.min(paid);
+    let kept = paid.minus(back)?;
+    // Bonus credit is spent first.
+    let bonus = period.paid_bonus.min(kept);
+    let cash = kept.minus(bonus)?;
+    Ok((
+        period.paid_cash.minus(cash)?,
+        period.paid_bonus.minus(bonus)?,
+    ))
+}
+
 /// Each payment, and the cash of it, oldest first.
 fn payments(
     current: &Subscription,
@@ -196,4 +215,45 @@ fn payments(
     }
     take_off(&mut paid, &cashes, refunded)?;
     Ok((paid, cashes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::DecisionId;
+
+    /// Half of a price that was paid by a coupon, by bonus credit and by cash: bonus credit pays the cheaper plan
+    /// first, and the coupon's share is not given back.
+    #[test]
+    fn what_a_dearer_plan_took_comes_back_in_its_kinds() {
+        let now = DateTime::UNIX_EPOCH;
+        for (discount, bonus, dearer, back) in [
+            (0, 0, 100_000, (100_000, 0)),
+            (0, 20_000, 100_000, (100_000, 0)),
+            (0, 80_000, 100_000, (70_000, 30_000)),
+            (15_000, 0, 100_000, (90_000, 0)),
+            (150_000, 0, 100_000, (0, 0)),
+            (0, 0, -100_000, (0, 0)),
+            (0, 10_000, 900_000, (140_000, 10_000)),
+        ] {
+            let amount = Rupiah::new;
+            let period = PeriodRow {
+                number: 2,
+                starts_at: now,
+                ends_at: now,
+                months: 1,
+                frozen: false,
+                paid_until: None,
+                price: amount(150_000),
+                discount: amount(discount),
+                paid_cash: amount(150_000 - discount - bonus),
+                paid_bonus: amount(bonus),
+                refunded_cash: Rupiah::ZERO,
+                transaction_id: None,
+                price_decision_id: DecisionId::MIN,
+            };
+            let expected = (amount(back.0), amount(back.1));
+            assert_eq!(overpaid(&period, amount(dearer)).unwrap(), expected);
+        }
+    }
 }

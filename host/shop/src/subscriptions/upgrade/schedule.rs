@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::store::{self, PlanChange};
 use crate::{
-    Result, catalog,
+    Result,
     catalog::Plan,
     db::{Clock, Conn, new_id},
     ids::{PlanId, SubscriptionId},
@@ -17,27 +17,31 @@ use crate::{
     wallet::Payment,
 };
 
-/// Plans a change for the next period, in place of one that was planned before; the place in the plan is
-/// taken by the caller.
+/// Plans a change for the next period; returns the plan of one that was planned before. The place in the one is
+/// taken by the caller, and the place in the other given back.
 pub(super) async fn plan(
     conn: &mut Conn,
     clock: &Clock,
     id: SubscriptionId,
     plan_id: PlanId,
-) -> Result<()> {
-    take_back(conn, clock, id).await?;
-    Ok(subscriptions::set_next_plan(conn, id, Some(plan_id), clock.now()).await?)
+) -> Result<Option<PlanId>> {
+    let before = take_back(conn, clock, id).await?;
+    subscriptions::set_next_plan(conn, id, Some(plan_id), clock.now()).await?;
+    Ok(before)
 }
 
-/// Takes a planned change back, with its place; returns false when there is none.
-pub(super) async fn take_back(conn: &mut Conn, clock: &Clock, id: SubscriptionId) -> Result<bool> {
+/// Takes a planned change back; returns the plan, in which its place is given back by the caller.
+pub(super) async fn take_back(
+    conn: &mut Conn,
+    clock: &Clock,
+    id: SubscriptionId,
+) -> Result<Option<PlanId>> {
     let row = subscriptions::any(conn, id).await?;
-    let Some(plan_id) = row.and_then(|row| row.subscription.next_plan_id) else {
-        return Ok(false);
-    };
-    subscriptions::set_next_plan(conn, id, None, clock.now()).await?;
-    catalog::give_back_quota(conn, clock, plan_id).await?;
-    Ok(true)
+    let planned = row.and_then(|row| row.subscription.next_plan_id);
+    if planned.is_some() {
+        subscriptions::set_next_plan(conn, id, None, clock.now()).await?;
+    }
+    Ok(planned)
 }
 
 /// Period that a planned change comes with.
@@ -49,7 +53,7 @@ pub(in crate::subscriptions) struct Beginning<'a> {
 }
 
 /// Moves a subscription into the plan that comes with the period which was just paid for. When the instance
-/// cannot be made so, it keeps its plan, and the period stays as it was paid.
+/// cannot be made so, it keeps its plan, and what a dearer plan cost more is given back.
 ///
 /// # Errors
 /// `INVALID_STATE` while another change of the instance is not proven to work.

@@ -4,23 +4,25 @@
 use serde_json::json;
 
 use super::{
-    schedule,
+    payments, schedule,
     store::{self, PlanChange, Progress},
 };
 use crate::{
     Result, catalog,
     db::Conn,
-    ids::SubscriptionId,
+    ids::{PlanId, SubscriptionId},
+    money::Rupiah,
     payments::debts,
     provisioning,
-    subscriptions::{Subscriptions, refund},
+    subscriptions::{Subscription, Subscriptions, refund, store as subscriptions},
     wallet::{self, LockedWallet, NewTransaction, TransactionType},
 };
 
 /// Reason of an owner's stop that lasted until the period was over.
 const NEVER_RAN: &str = "It was stopped, and never ran in the larger plan before its period ended.";
 
-/// Settles every change whose instance shows its result.
+/// Settles every change whose instance shows its result. One that fails stops none of the others, nor the renewals
+/// that come after.
 ///
 /// # Errors
 /// When the database does not answer; what is settled stays so.
@@ -28,11 +30,15 @@ pub(crate) async fn settle_all(shop: &Subscriptions) -> Result<()> {
     let now = shop.clock.now();
     let under_way = store::progress(&mut shop.db.read().await?, now).await?;
     for progress in under_way {
-        match outcome(&progress) {
-            Outcome::Waiting => {}
-            Outcome::Applied => apply(shop, &progress).await?,
-            Outcome::Refused => revert(shop, &progress, &progress.message).await?,
-            Outcome::Lapsed => revert(shop, &progress, NEVER_RAN).await?,
+        let settled = match outcome(&progress) {
+            Outcome::Waiting => Ok(()),
+            Outcome::Applied => apply(shop, &progress).await,
+            Outcome::Refused => revert(shop, &progress, &progress.message).await,
+            Outcome::Lapsed => revert(shop, &progress, NEVER_RAN).await,
+        };
+        if let Err(error) = settled {
+            let id = progress.change.subscription_id;
+            tracing::error!(subscription.id = %id, %error, cause = ?error.source, "plan_change.not_settled");
         }
     }
     Ok(())
@@ -92,14 +98,15 @@ async fn revert(shop: &Subscriptions, progress: &Progress, reason: &str) -> Resu
     }
     let (id, plan) = (change.subscription_id, change.from_plan_id);
     provisioning::restore_plan(&mut conn, clock, id, plan, reason).await?;
+    catalog::give_back_quota(&mut conn, clock, change.to_plan_id).await?;
     conn.commit().await?;
     shop.instances.handle.wake();
     tracing::warn!(subscription.id = %id, reason, "plan_change.reverted");
     Ok(())
 }
 
-/// Undoes a change under way: money, period, plan and quota. False when it is not under way any
-/// more.
+/// Undoes a change under way: money, period and plan. Its place in the new plan is given back by the caller.
+/// False when it is not under way any more.
 async fn undo(
     shop: &Subscriptions,
     conn: &mut Conn,
@@ -112,14 +119,34 @@ async fn undo(
     if !store::settle(conn, change.id, "REVERTED", Some(why), now).await? {
         return Ok(false);
     }
-    // A change that settled what was paid before has taken nothing itself.
-    if change.kept_cash.is_none() {
-        return_payment(shop, conn, wallet, change, why).await?;
-    }
-    store::restore_period(conn, change).await?;
+    let back = if change.kept_cash.is_none() {
+        (change.paid_cash, change.paid_bonus)
+    } else {
+        overpaid(conn, change).await?
+    };
+    return_payment(shop, conn, wallet, change, (back, why)).await?;
+    store::restore_period(conn, change, back).await?;
     store::restore_plan(conn, change, now).await?;
-    catalog::give_back_quota(conn, clock, change.to_plan_id).await?;
     Ok(true)
+}
+
+/// Returns the part of a period's payment that was for a dearer plan which came with it, in both kinds of credit.
+/// A change within the period that settled what was paid before has taken nothing itself.
+async fn overpaid(conn: &mut Conn, change: &PlanChange) -> Result<(Rupiah, Rupiah)> {
+    let (id, number) = (change.subscription_id, change.period_number);
+    let period = subscriptions::period(conn, id, number).await?;
+    let Some(period) = period.filter(|one| one.transaction_id == Some(change.transaction_id))
+    else {
+        return Ok((Rupiah::ZERO, Rupiah::ZERO));
+    };
+    let to = crate::subscriptions::row(conn, id).await?.subscription;
+    let from = Subscription {
+        monthly_price: change.from_monthly_price,
+        term_price: change.from_term_price,
+        ..to.clone()
+    };
+    let (from, to) = (from.term()?.plan_price()?, to.term()?.plan_price()?);
+    payments::overpaid(&period, to.minus(from)?)
 }
 
 async fn return_payment(
@@ -127,7 +154,7 @@ async fn return_payment(
     conn: &mut Conn,
     wallet: &mut LockedWallet,
     change: &PlanChange,
-    why: &str,
+    (back, why): ((Rupiah, Rupiah), &str),
 ) -> Result<()> {
     let clock = &shop.clock;
     let new = NewTransaction {
@@ -141,42 +168,37 @@ async fn return_payment(
         coupon_decision_id: None,
     };
     let key = format!("upgrade-undone:{}", change.id);
-    let back = (change.paid_cash, change.paid_bonus);
-    let upgrade = Some(change.transaction_id);
+    // A plan that came with its period was paid by the renewal, which is undone in part.
+    let upgrade = change.kept_cash.is_none().then_some(change.transaction_id);
     wallet::undo_purchase(conn, clock, wallet, upgrade, back, &key, new).await?;
-    debts::collect(conn, clock, wallet, change.paid_cash, &key).await
+    debts::collect(conn, clock, wallet, back.0, &key).await
 }
 
 /// Undoes a change under way before its subscription is cancelled, and takes back one that waits for the
-/// next period.
+/// next period. Returns the plans in which their places are given back by the caller, with that of the
+/// subscription.
 pub(crate) async fn abandon(
     shop: &Subscriptions,
     conn: &mut Conn,
     wallet: &mut LockedWallet,
     subscription_id: SubscriptionId,
-) -> Result<()> {
-    schedule::take_back(conn, &shop.clock, subscription_id).await?;
-    if let Some(change) = store::pending(conn, subscription_id).await? {
-        undo(
-            shop,
-            conn,
-            wallet,
-            &change,
-            "The subscription was cancelled.",
-        )
-        .await?;
+) -> Result<Vec<PlanId>> {
+    let planned = schedule::take_back(conn, &shop.clock, subscription_id).await?;
+    let mut places: Vec<_> = planned.into_iter().collect();
+    let why = "The subscription was cancelled.";
+    if let Some(change) = store::pending(conn, subscription_id).await?
+        && undo(shop, conn, wallet, &change, why).await?
+    {
+        places.push(change.to_plan_id);
     }
-    Ok(())
+    Ok(places)
 }
 
 #[cfg(test)]
 mod tests {
 
     use super::*;
-    use crate::{
-        ids::{PlanChangeId, PlanId, TransactionId, UserId},
-        money::Rupiah,
-    };
+    use crate::ids::{PlanChangeId, TransactionId, UserId};
 
     #[test]
     fn only_a_final_refusal_and_a_stop_past_the_period_undo_a_change() {

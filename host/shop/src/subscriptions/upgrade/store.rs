@@ -171,13 +171,14 @@ pub(in crate::subscriptions) async fn restore_plan(
     Ok(execute!(conn, sql, id, plan_id, price, now, to, term_price)? == 1)
 }
 
-/// Takes what the change added off the period again.
+/// Takes what is given back, cash and bonus credit, off the period again.
 pub(in crate::subscriptions) async fn restore_period(
     conn: &mut Conn,
     change: &PlanChange,
+    (cash, bonus): (Rupiah, Rupiah),
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE subscription_periods SET price = price - $3 - $4, paid_cash = paid_cash - $3, paid_bonus = paid_bonus - $4
                WHERE subscription_id = $1 AND number = $2";
     let (id, number) = (change.subscription_id, change.period_number);
-    Ok(execute!(conn, sql, id, number, change.paid_cash, change.paid_bonus)? == 1)
+    Ok(execute!(conn, sql, id, number, cash, bonus)? == 1)
 }
