@@ -9,6 +9,8 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 use dermaga_runtime::Texts;
 
+use super::kept::Kept;
+
 /// Files of sentences, which are recognised wherever they are.
 pub(super) const SENTENCES: &[&str] = &[
     include_str!("id/customers.toml"),
@@ -59,6 +61,8 @@ pub(super) struct Catalogue {
     /// Sentences of plugins. One of the shop's that fits as well goes first.
     taught: Table,
     taught_labels: Table,
+    /// Texts that were said lately.
+    kept: Kept,
 }
 
 /// A text that was said in the other language, and how many of its bytes were recognised.
@@ -87,6 +91,7 @@ impl Catalogue {
             labels: Arc::new(Table::of(entries(labels))),
             taught: Table::default(),
             taught_labels: Table::default(),
+            kept: Kept::default(),
         }
     }
 
@@ -100,11 +105,18 @@ impl Catalogue {
             labels: Arc::clone(&self.labels),
             taught: Table::of(sentences),
             taught_labels: Table::of(labels),
+            // What was not known may be now.
+            kept: Kept::default(),
         }
     }
 
     /// Says a text; one that is not known stays as it is.
     pub(super) fn said<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        self.kept.or_else(text, || self.compared(text))
+    }
+
+    /// Says a text by a comparison with the templates, of which there are hundreds.
+    fn compared<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let label = || {
             self.labels
                 .exact(text)

@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod header;
+mod kept;
 mod taught;
 #[cfg(test)]
 mod tests;
