@@ -19,6 +19,9 @@ pub fn reference() -> String {
         with comments after `#`, each name once; variables are not filled in. A setting that would have no effect beside\n\
         the others, or a value that is twice in a list, stops the start. Addresses are shown without user, password,\n\
         values of their query and fragment. A setting marked \"no effect yet\" is checked and nothing else.\n\n\
+        Settings that begin with `CRON_` have five fields: minute, hour, day of the month, month, day of the week. A sixth in\n\
+        front of them is seconds: `0 2 * * *` is two o'clock every night, `0 2 * * * *` two minutes past every hour. A year is\n\
+        refused. The word `off` leaves a job to administrators.\n\n\
         | environment | in `dermaga.toml` | default | |\n|---|---|---|---|\n",
     );
     for setting in all_settings() {

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use croner::{
     Cron,
-    parser::{CronParser, Seconds},
+    parser::{CronParser, Seconds, Year},
 };
 
 use super::occurrences;
@@ -28,10 +28,15 @@ impl FromStr for Schedule {
         if text == "off" {
             return Ok(Self::Off);
         }
-        let parser = CronParser::builder().seconds(Seconds::Optional).build();
+        // A year would end the job without a word.
+        let parser = CronParser::builder()
+            .seconds(Seconds::Optional)
+            .year(Year::Disallowed)
+            .build();
         let cron = parser.parse(text).map_err(|error| {
             format!(
-                "must be cron text such as `0 2 * * *` (two o'clock every night), or `off`: {error}"
+                "must be cron text of five fields such as `0 2 * * *` (two o'clock every night), of six with seconds in \
+                 front, or `off`: {error}"
             )
         })?;
         let schedule = Self::Cron(Box::new(cron));
@@ -153,6 +158,13 @@ mod tests {
     }
 
     #[test]
+    fn a_sixth_field_in_front_is_seconds() {
+        let six: Schedule = "30 0 2 * * *".parse().unwrap();
+        let now = at("2026-11-23T02:00:00Z");
+        assert_eq!(six.next(Tz::UTC, now), Some(at("2026-11-23T02:00:30Z")));
+    }
+
+    #[test]
     fn odd_text_is_refused() {
         for wrong in [
             "",
@@ -161,6 +173,8 @@ mod tests {
             "61 * * * *",
             "0 25 * * *",
             "0 0 30 2 *",
+            "0 0 2 * * * 2027",
+            "60 0 2 * * *",
         ] {
             let refused = wrong.parse::<Schedule>().unwrap_err();
             assert!(
