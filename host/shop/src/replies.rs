@@ -30,6 +30,9 @@ impl ReplyAddress {
                 "must have at most {most} characters and no `+` before the `@`"
             ));
         }
+        if crate::text::is_address(domain) {
+            return Err("must have a domain name behind the `@`, not an IP address".to_owned());
+        }
         Ok(Self {
             local: local.to_owned(),
             domain: domain.to_owned(),
@@ -116,6 +119,13 @@ mod tests {
             "nama-yang-sangat-panjang@example.com",
         ] {
             assert!(ReplyAddress::parse(wrong).unwrap_err().starts_with("must "));
+        }
+    }
+
+    #[test]
+    fn an_address_is_in_a_domain() {
+        for wrong in ["tiket@192.0.2.1", "tiket@[192.0.2.1]", "tiket@toko.0x10"] {
+            assert!(ReplyAddress::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

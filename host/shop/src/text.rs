@@ -16,7 +16,7 @@ pub use rules::{
     account_email, code, email, identifier, label, name, namespace, phone, prose, reason, title,
 };
 pub use typed::{Typed, typed_line, typed_prose, typed_search};
-pub use urls::{without_password, without_secrets, without_user};
+pub use urls::{is_address, is_escaped, without_password, without_secrets, without_user};
 
 /// Returns a text as it was meant in one line: compatibility forms (full-width letters, ligatures)
 /// folded, invisible characters removed, every hyphen a `-`, every blank a space, none at the ends.

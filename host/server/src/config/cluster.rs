@@ -135,7 +135,7 @@ fn is_key(text: &str) -> bool {
         Some((domain, name)) => (Some(domain), name),
         None => (None, text),
     };
-    let is_domain = |domain| parse::domain(domain).is_ok() && domain != OWN_DOMAIN;
+    let is_domain = |domain| parse::dns_name(domain).is_ok() && domain != OWN_DOMAIN;
     !name.is_empty() && is_label_value(name) && domain.is_none_or(is_domain)
 }
 

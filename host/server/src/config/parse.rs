@@ -12,6 +12,7 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 use dermaga_shop::{
     crypto::Secret,
     db::{Pooler, Tls},
+    text,
     wallet::Typeface,
 };
 
@@ -173,8 +174,16 @@ pub(super) fn font(text: &str) -> Result<Typeface, String> {
         .map_err(|error| format!("must be a TrueType or OpenType font; {text} is none: {error}"))
 }
 
-/// A DNS name of at most 200 characters, so that instances' host names fit below it.
+/// A domain of at most 200 characters, so that instances' host names fit below it.
 pub(super) fn domain(text: &str) -> Result<String, String> {
+    if text::is_address(text) {
+        return Err("must be a domain name, such as apps.example.com, not an IP address".into());
+    }
+    dns_name(text)
+}
+
+/// Labels of DNS with dots between them: a domain, or the name of an object in a cluster.
+pub(super) fn dns_name(text: &str) -> Result<String, String> {
     let label = |label: &str| {
         let inner = label
             .bytes()
@@ -189,7 +198,13 @@ pub(super) fn domain(text: &str) -> Result<String, String> {
 
 /// The name of a Kubernetes object.
 pub(super) fn object_name(text: &str) -> Result<String, String> {
-    domain(text).map_err(|_| "must be the name of a Kubernetes object, such as nginx".into())
+    dns_name(text).map_err(|_| "must be the name of a Kubernetes object, such as nginx".into())
+}
+
+/// The name of a namespace in a cluster, which has no dots.
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    let name = dns_name(text).ok().filter(|name| !name.contains('.'));
+    name.ok_or_else(|| "must be the name of a namespace, such as ingress-nginx".into())
 }
 
 /// A name of the IANA time zone database.
@@ -288,10 +303,28 @@ mod tests {
     }
 
     #[test]
+    fn objects_have_dots_and_namespaces_have_none() {
+        assert_eq!(object_name("nginx-1.2"), Ok("nginx-1.2".to_owned()));
+        assert_eq!(namespace("pintu-masuk"), Ok("pintu-masuk".to_owned()));
+        for wrong in ["", "a.b", "192.0.2.1", "A", "a_b", "-a"] {
+            let said = namespace(wrong).unwrap_err();
+            assert!(
+                said.starts_with("must be the name of a namespace"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
     fn domains() {
         assert!(domain("apps.localhost").is_ok());
+        assert!(domain("1.example").is_ok());
         for wrong in ["", "Apps.example.com", "a..b", "-a.b", "a_b", "https://a.b"] {
             assert!(domain(wrong).is_err(), "{wrong}");
+        }
+        for address in ["192.0.2.1", "10.1", "7", "a.0x1", "::1", "[2001:db8::1]"] {
+            let said = domain(address).unwrap_err();
+            assert!(said.ends_with("not an IP address"), "{address}: {said}");
         }
     }
 }

@@ -19,6 +19,7 @@ use super::model::Rendered;
 use crate::{
     crypto::{Authorities, Secret},
     ids::DeliveryId,
+    text,
 };
 
 /// Longest time for one command of a conversation.
@@ -53,6 +54,9 @@ impl SmtpUrl {
         let wrong =
             || "must be an address such as smtp://user:password@mail.example.com:587".to_owned();
         let url = reqwest::Url::parse(text).map_err(|_| wrong())?;
+        if !text::is_escaped(text) {
+            return Err("must have two hexadecimal digits behind each `%`; within a password, write a `%` as %25".to_owned());
+        }
         if !SCHEMES.contains(&url.scheme()) || url.host_str().is_none_or(str::is_empty) {
             return Err(wrong());
         }
@@ -122,7 +126,12 @@ impl Sender {
     /// A sentence that completes "MAIL_FROM ...".
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || "must be an address such as Toko <toko@example.com>".to_owned();
-        text.parse().map(Self).map_err(|_| wrong())
+        let mailbox: Mailbox = text.parse().map_err(|_| wrong())?;
+        // Receivers ask the DNS of its domain who may send for it.
+        if text::is_address(mailbox.email.domain()) {
+            return Err("must have a domain name behind the `@`, not an IP address".to_owned());
+        }
+        Ok(Self(mailbox))
     }
 }
 
@@ -335,9 +344,23 @@ mod tests {
             "smtp://mail.example.com#tls",
             "smtp://user@mail.example.com",
             "smtp://:word@mail.example.com",
+            "smtp://user:word%zz@mail.example.com",
+            "smtp://user:word%4@mail.example.com",
         ] {
+            let said = SmtpUrl::parse(wrong).unwrap_err();
+            assert!(said.starts_with("must "), "{wrong}: {said}");
+            assert!(!said.contains("word%"), "{wrong}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_sender_is_in_a_domain() {
+        for good in ["toko@example.com", "Toko <toko@1.example>"] {
+            Sender::parse(good).unwrap();
+        }
+        for wrong in ["toko", "toko@192.0.2.1", "Toko <toko@[192.0.2.1]>"] {
             assert!(
-                SmtpUrl::parse(wrong).unwrap_err().starts_with("must "),
+                Sender::parse(wrong).unwrap_err().starts_with("must "),
                 "{wrong}"
             );
         }

@@ -1,9 +1,42 @@
-//! URLs as they are shown: without what lets those in who read it.
+//! URLs as they are read, and as they are shown: without what lets those in who read it.
+
+use std::net::IpAddr;
 
 use reqwest::Url;
 
 /// Sign in the place of what is not shown.
 const HIDDEN: &str = "***";
+
+/// Returns true for a host that clients take for an IP address: one that is written as such, and a name whose end is
+/// a number.
+pub fn is_address(host: &str) -> bool {
+    let bare = host.trim_matches(['[', ']']);
+    let name = bare.strip_suffix('.').unwrap_or(bare);
+    let last = name.rsplit_once('.').map_or(name, |(_, last)| last);
+    let is_decimal = !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit());
+    let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_hexadecimal =
+        hexadecimal.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    is_decimal || is_hexadecimal || bare.parse::<IpAddr>().is_ok()
+}
+
+/// Returns true when two hexadecimal digits follow each `%` of a URL, and the text that they make is UTF-8 without a
+/// zero byte. Readers of URLs leave any other `%` as it is, or replace what it makes.
+pub fn is_escaped(url: &str) -> bool {
+    let mut parts = url.split('%');
+    let mut text = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let Some((digits, rest)) = part.split_at_checked(2) else {
+            return false;
+        };
+        let Ok(escaped) = hex::decode(digits) else {
+            return false;
+        };
+        text.extend(escaped);
+        text.extend_from_slice(rest.as_bytes());
+    }
+    !text.contains(&0) && std::str::from_utf8(&text).is_ok()
+}
 
 /// Returns the URL of a database without its password. Its user stays, for tools that are called with it.
 pub fn without_password(url: &str) -> String {
@@ -90,6 +123,53 @@ fn without_value(part: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_whose_end_is_a_number_is_an_address() {
+        for address in [
+            "192.0.2.1",
+            "192.0.2.1.",
+            "192.0.2",
+            "2130706433",
+            "0x7f.1",
+            "a.example.4",
+            "a.0x7F",
+            "a.0x",
+            "::1",
+            "[2001:db8::1]",
+        ] {
+            assert!(is_address(address), "{address}");
+        }
+        for name in [
+            "",
+            "a",
+            "4a.example",
+            "1.example",
+            "a.0xyz",
+            "apps.localhost.",
+        ] {
+            assert!(!is_address(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_escape_has_two_digits_and_makes_a_text() {
+        for good in [
+            "",
+            "a",
+            "%25",
+            "a%2Fb%2f",
+            "%C3%A9",
+            "postgres://a:%25%40@b/c",
+        ] {
+            assert!(is_escaped(good), "{good}");
+        }
+        for broken in [
+            "%", "%4", "%zz", "a%+4", "100% a", "%%25", "%ff", "%C3/%A9", "%00", "%é",
+        ] {
+            assert!(!is_escaped(broken), "{broken}");
+        }
+    }
 
     #[test]
     fn a_password_is_never_shown() {

@@ -17,7 +17,7 @@ pub(super) const OF_INSTANCES: &[Setting] = settings! {
         "The file that says how to reach the cluster. Without it, `~/.kube/config` or the pod's own account. Several in the environment, separated by colons, are merged."
         => |c, text| c.provisioning.kubeconfig = Some(addresses::path(text)?).filter(|path| !path.contains(':')).map(Into::into);
     "DERMAGA_BASE_DOMAIN" "base_domain" (Some("apps.localhost")):
-        "Instances with a public endpoint get a host name below this."
+        "Domain below which instances with a public endpoint get a host name; no IP address."
         => |c, text| c.subscriptions.base_domain = parse::domain(text)?;
     "DERMAGA_MANIFESTS_DIR" "manifests_dir" (None):
         "Where the `directory` provisioner writes. Without it, `manifests` in the data folder."
@@ -45,7 +45,7 @@ pub(super) const OF_INSTANCES: &[Setting] = settings! {
         => |c, text| c.provisioning.classes.ingress = Some(parse::object_name(text)?);
     "DERMAGA_INGRESS_NAMESPACE" "ingress_namespace" (None):
         "Namespace of the pods of the ingress controller or the gateway, which may reach customers' instances. Without it, `ingress-nginx`, or the namespace of the Gateway."
-        => |c, text| c.provisioning.ingress_namespace = Some(parse::object_name(text)?);
+        => |c, text| c.provisioning.ingress_namespace = Some(parse::namespace(text)?);
     "DERMAGA_INGRESS_CONTROLLER" "ingress_controller" (Some("nginx")):
         "Software that carries out Ingresses, whose annotations the server writes: `nginx` (ingress-nginx), `traefik` or `other`."
         => |c, text| c.provisioning.classes.entry.controller = parse::word(text, &[("nginx", Controller::Nginx), ("traefik", Controller::Traefik), ("other", Controller::Other)])?;
@@ -69,7 +69,7 @@ pub(super) const OF_INSTANCES: &[Setting] = settings! {
         => |c, text| c.provisioning.classes.entry.gateway.name = parse::object_name(text)?;
     "DERMAGA_GATEWAY_NAMESPACE" "gateway_namespace" (None):
         "Namespace of that Gateway. Required with DERMAGA_ENTRY=gateway."
-        => |c, text| c.provisioning.classes.entry.gateway.namespace = parse::object_name(text)?;
+        => |c, text| c.provisioning.classes.entry.gateway.namespace = parse::namespace(text)?;
     "DERMAGA_GATEWAY_SECTION" "gateway_section" (None):
         "Listener of that Gateway, such as `https`. Without it, all of them."
         => |c, text| c.provisioning.classes.entry.gateway.section = Some(parse::object_name(text)?);

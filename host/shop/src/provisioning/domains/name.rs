@@ -56,7 +56,7 @@ impl OwnNames {
         let name = name.map_err(|_| none())?.into_owned();
         let last = name.rsplit_once('.').map(|(_, last)| last);
         // Clients take a name whose end is a number for an address.
-        let Some(last) = last.filter(|last| !last.bytes().all(|byte| byte.is_ascii_digit())) else {
+        let Some(last) = last.filter(|_| !text::is_address(&name)) else {
             return Err(none());
         };
         if name.len() > LONGEST {
@@ -140,6 +140,7 @@ mod tests {
             ("a_b.example", "must be a domain"),
             ("xn--a.example", "must be a domain"),
             ("1.2.3.example.4", "must be a domain"),
+            ("a.example.0x10", "must be a domain"),
             ("*.example.com", "without a wildcard"),
             ("192.0.2.1", "not an IP address"),
             ("[2001:db8::1]", "not an IP address"),
