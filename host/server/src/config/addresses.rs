@@ -1,7 +1,7 @@
 //! Texts to addresses and paths. Every failure is a sentence that completes the setting's name, and repeats no part of
 //! a text that may have a password.
 
-use dermaga_shop::{crypto::Secret, db::Address};
+use dermaga_shop::{crypto::Secret, db::Address, text::is_escaped};
 use reqwest::Url;
 
 /// An address on the web.
@@ -11,7 +11,11 @@ pub(super) fn url(text: &str) -> Result<String, String> {
 
 /// An address of a server that this one talks to.
 pub(super) fn server(text: &str) -> Result<String, String> {
-    if parsed(text)?.fragment().is_some() {
+    let url = parsed(text)?;
+    if !is_escaped(text) {
+        return Err("must have two hexadecimal digits behind each `%`".to_owned());
+    }
+    if url.fragment().is_some() {
         return Err("must have no `#`: what is behind it is sent to no server".to_owned());
     }
     Ok(text.to_owned())
@@ -80,6 +84,8 @@ mod tests {
             "sqlite://a?mode=memory",
             "postgres://a@b/c?sslmod=verify-full",
             "sqlite://kept.db?mod=rwc",
+            "postgres://a:%zz@b/c",
+            "sqlite://kept%4",
         ] {
             assert!(database(url).is_err(), "{url}");
         }
@@ -98,6 +104,9 @@ mod tests {
         let fragment = "https://host.example/#s3cret";
         assert!(url(fragment).is_ok() && server("https://host.example/?a=b").is_ok());
         assert!(server(fragment).unwrap_err().starts_with("must have no"));
+        let broken = server("https://toko:s3cret%zz@host.example").unwrap_err();
+        assert!(broken.starts_with("must have two hexadecimal"), "{broken}");
+        assert!(!broken.contains("s3cret"), "{broken}");
         for wrong in [
             fragment,
             "https://toko:s3cret@host.example",

@@ -42,7 +42,7 @@ const OF_THE_SERVER: &[Setting] = settings! {
         "Folder for the database file, compiled plugins, manifests and generated keys."
         => |c, text| c.data_dir = addresses::path(text)?.into();
     "DATABASE_URL" "database_url" (None, secret):
-        "`sqlite://path` or `postgres://user:password@host/database`. Without it, `dermaga.db` in the data folder. A parameter behind the `?` that is unknown, or there twice, is refused."
+        "`sqlite://path` or `postgres://user:password@host/database`. Without it, `dermaga.db` in the data folder. A parameter behind the `?` that is unknown, or there twice, is refused; so is a `%` without two hexadecimal digits behind it."
         => |c, text| c.database_url = Some(addresses::database(text)?);
     "DERMAGA_DATABASE_CONNECTIONS" "database_connections" (Some("20")):
         "Connections to PostgreSQL that this server keeps open at most, from 2 to 500; requests beyond wait for one. SQLite does not need it."

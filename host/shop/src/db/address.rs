@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use reqwest::Url;
 
 use super::settings::Tls;
+use crate::text::is_escaped;
 
 /// Schemes of PostgreSQL.
 const SERVERS: [&str; 2] = ["postgres://", "postgresql://"];
@@ -30,6 +31,9 @@ const OF_SERVERS: [(&str, &str); 18] = [
     ("options", OPTIONS),
     ("statement-cache-capacity", "statement-cache-capacity"),
 ];
+/// Refusal of an escape that sqlx would leave as it is, or replace.
+const BROKEN_ESCAPE: &str = "must have two hexadecimal digits behind each `%`, which make a text in UTF-8; write a `%` \
+                             itself as %25";
 /// Parameter that may come again: each one is added.
 const OPTIONS: &str = "options";
 /// Parameters that sqlx reads for SQLite, and their values; any value where none is listed.
@@ -56,7 +60,11 @@ impl Address {
     /// A sentence that completes the name of a setting. It repeats nothing of the URL, any part of which may be
     /// a part of a password.
     pub fn parse(url: &str) -> Result<Self, String> {
-        if SERVERS.iter().any(|scheme| url.starts_with(scheme)) {
+        let is_server = SERVERS.iter().any(|scheme| url.starts_with(scheme));
+        if (is_server || url.starts_with("sqlite:")) && !is_escaped(url) {
+            return Err(BROKEN_ESCAPE.to_owned());
+        }
+        if is_server {
             return Self::of_server(url);
         }
         match url.strip_prefix("sqlite:") {
@@ -261,6 +269,23 @@ mod tests {
             ),
             ("postgres://shop:12#s3cret@db/shop", "must have no `#`"),
             ("postgres://shop:s3cret/1@db/shop", "must be an address"),
+            (
+                "postgres://shop:s3cret%zz@db/shop",
+                "must have two hexadecimal",
+            ),
+            (
+                "postgres://shop:s3cret@db/shop?options=%4",
+                "must have two hexadecimal",
+            ),
+            (
+                "postgres://shop:s3cret%ff@db/shop",
+                "must have two hexadecimal",
+            ),
+            (
+                "postgres://shop:s3cret@db/shop%",
+                "must have two hexadecimal",
+            ),
+            ("sqlite://s3cret%zz.db", "must have two hexadecimal"),
             (
                 "sqlite://shop.db?mod=s3cret",
                 "must have no unknown parameter: number 1 ",
