@@ -6,10 +6,10 @@ use dermaga_runtime::RuntimeError;
 use dermaga_shop::{
     Error,
     cluster::ClusterError,
-    db::{self, ForeignLog},
+    db::{self, Ambient, ForeignLog},
 };
 use dermaga_toolkit::build::BuildError;
-use sqlx::migrate::MigrateError;
+use sqlx::{error::BoxDynError, migrate::MigrateError};
 
 use crate::config::KeysError;
 
@@ -51,6 +51,8 @@ pub enum StartError {
     HalfFilled,
     #[error(transparent)]
     ForeignLog(#[from] ForeignLog),
+    #[error(transparent)]
+    Ambient(#[from] Ambient),
     #[error(
         "the database was made by a newer Dermaga (it has migration {version}, which this one does not work with). Start that version or restore a backup"
     )]
@@ -99,14 +101,22 @@ impl StartError {
         move |source| match source {
             sqlx::Error::PoolTimedOut => Self::DatabaseSilent { engine },
             source if db::is_passing(&source) => Self::passing(engine, source),
-            sqlx::Error::Configuration(cause) => match cause.downcast::<ForeignLog>() {
-                Ok(foreign) => Self::ForeignLog(*foreign),
-                Err(cause) => Self::Database {
-                    engine,
-                    source: sqlx::Error::Configuration(cause),
-                },
-            },
+            sqlx::Error::Configuration(cause) => Self::configuration(engine, cause),
             source => Self::Database { engine, source },
+        }
+    }
+
+    fn configuration(engine: &'static str, cause: BoxDynError) -> Self {
+        let cause = match cause.downcast::<ForeignLog>() {
+            Ok(foreign) => return Self::ForeignLog(*foreign),
+            Err(cause) => cause,
+        };
+        match cause.downcast::<Ambient>() {
+            Ok(ambient) => Self::Ambient(*ambient),
+            Err(cause) => Self::Database {
+                engine,
+                source: sqlx::Error::Configuration(cause),
+            },
         }
     }
 

@@ -106,6 +106,46 @@ async fn a_pooler_is_taken_for_what_is_set() {
     }
 }
 
+/// The client of PostgreSQL reads these by itself; what cannot be taken back is refused by its name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn variables_of_other_programs_change_no_connection() {
+    let server = match postgres::shared() {
+        Ok(server) => server,
+        Err(why) => return skip("PostgreSQL", why),
+    };
+    let url = server.empty_database().await;
+    let folder = TempDir::new().unwrap();
+    let passwords = folder.path().join("passwords");
+    std::fs::write(&passwords, "*:*:*:*:rahasia\n").unwrap();
+    let idle = [
+        ("PGHOST", "203.0.113.1"),
+        ("PGHOSTADDR", "203.0.113.1"),
+        ("PGPORT", "1"),
+        ("PGDATABASE", "lain"),
+        ("PGPASSWORD", "rahasia"),
+        ("PGPASSFILE", passwords.to_str().unwrap()),
+        ("PGSSLMODE", "verify-full"),
+        ("PGAPPNAME", "lain"),
+    ];
+    let done = migrate(folder.path(), &url, &idle);
+    assert!(done.status.success(), "{}", stderr(&done));
+    for variable in ["PGOPTIONS", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY"] {
+        let refused = migrate(folder.path(), &url, &[(variable, "rahasia")]);
+        let said = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{variable}: {said}");
+        assert!(
+            said.contains(&format!("{variable} in the environment")),
+            "{said}"
+        );
+        assert!(!said.contains("rahasia"), "{said}");
+    }
+    let db = Db::connect(&url).await.unwrap();
+    let sql = "SELECT count(*) FROM pg_stat_activity \
+               WHERE pid = pg_backend_pid() AND application_name = 'dermaga'";
+    assert_eq!(number(&db, sql).await, 1);
+    db.close().await;
+}
+
 /// An authority, and a certificate for the address of the tests' servers that it signed.
 struct Authority(TempDir);
 

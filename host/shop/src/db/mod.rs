@@ -4,6 +4,7 @@
 //! statement once, with `$1`-style parameters, and bind native types on each engine.
 
 mod address;
+mod ambient;
 mod batch;
 mod boxed;
 mod clock;
@@ -40,6 +41,7 @@ use sqlx::{
 };
 
 pub use address::Address;
+pub use ambient::Ambient;
 #[doc(hidden)]
 pub use batch::{Batch, Waiting, bind};
 #[doc(hidden)]

@@ -2,7 +2,12 @@
 
 use std::{path::PathBuf, str::FromStr as _, time::Duration};
 
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{
+    error::BoxDynError,
+    postgres::{PgConnectOptions, PgSslMode},
+};
+
+use super::{Address, ambient};
 
 /// Program between the servers and PostgreSQL that lends its connections to several sessions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -92,10 +97,16 @@ impl Settings {
     /// Returns the options of a connection to a URL.
     ///
     /// # Errors
-    /// When the URL is none, and when authorities are given that nothing would be checked by.
+    /// When the URL is none, when authorities are given that nothing would be checked by, and when the environment
+    /// would change the connection.
     pub(super) fn options(&self, url: &str) -> sqlx::Result<PgConnectOptions> {
+        let address =
+            Address::parse(url).map_err(|fault| configuration(format!("the URL {fault}")))?;
+        let is_set = |name: &str| std::env::var(name).is_ok();
+        ambient::refuse(&address, self.ca_file.is_some(), is_set).map_err(configuration)?;
         // PostgreSQL prints numbers whole without this parameter, which poolers refuse.
         let options = PgConnectOptions::from_str(url)?.extra_float_digits(None::<i8>);
+        let options = ambient::take_back(options, &address);
         let Some(ca_file) = &self.ca_file else {
             return Ok(match self.tls {
                 Some(tls) => options.ssl_mode(tls.mode()),
@@ -109,10 +120,14 @@ impl Settings {
         };
         if !matches!(mode, PgSslMode::VerifyCa | PgSslMode::VerifyFull) {
             let message = "DERMAGA_DATABASE_CA_FILE needs DERMAGA_DATABASE_TLS=verify-full or verify-ca, which check by it";
-            return Err(sqlx::Error::Configuration(message.into()));
+            return Err(configuration(message));
         }
         Ok(options.ssl_mode(mode).ssl_root_cert(ca_file))
     }
+}
+
+fn configuration(fault: impl Into<BoxDynError>) -> sqlx::Error {
+    sqlx::Error::Configuration(fault.into())
 }
 
 #[cfg(test)]
