@@ -1,6 +1,6 @@
 //! Everything that happens once, before the first request; each failure says what to do.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, pin::pin, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use dermaga_runtime::{Runtime, RuntimeConfig};
@@ -26,12 +26,14 @@ use dermaga_shop::{
     replies::Replies,
     scheduler,
     subscriptions::Subscriptions,
+    text::without_secrets,
     tickets::Tickets,
     users::Exports,
     wallet::Wallets,
     webhooks::Webhooks,
 };
 use sqlx::migrate::MigrateError;
+use tokio::time::{Instant, interval_at};
 
 use super::{App, StartError, bootstrap, in_use, jobs};
 use crate::{
@@ -43,6 +45,10 @@ use crate::{
 
 /// Time for requests under way to end when the server stops.
 pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
+/// Silence of a database after which it is said that it is away. One that is there answers sooner.
+const SILENT: Duration = Duration::from_millis(500);
+/// Interval between the lines that say so.
+const SAID_EVERY: Duration = Duration::from_secs(3);
 
 impl App {
     /// Connects, migrates, loads plugins and templates, and makes the first administrator.
@@ -301,14 +307,33 @@ pub async fn open_database_as_is(config: &Config) -> Result<Db, StartError> {
 /// When the database cannot be reached.
 pub async fn connect(config: &Config) -> Result<Db, StartError> {
     let url = config.database_url();
-    let engine = if url.starts_with("sqlite") {
-        "sqlite"
-    } else {
-        "postgres"
-    };
-    Db::connect_with(&url, &config.database)
-        .await
-        .map_err(StartError::database(engine))
+    let connecting = Db::connect_with(&url, &config.database);
+    if url.starts_with("sqlite") {
+        return connecting.await.map_err(StartError::database("sqlite"));
+    }
+    let connected = announced(connecting, &url, config.database.acquire).await;
+    connected.map_err(StartError::database("postgres"))
+}
+
+/// Says while a database is silent that it is tried, and for how long.
+async fn announced<T>(connecting: impl Future<Output = T>, url: &str, longest: Duration) -> T {
+    let mut connecting = pin!(connecting);
+    let mut silence = interval_at(Instant::now() + SILENT, SAID_EVERY);
+    let mut waited = SILENT;
+    loop {
+        tokio::select! {
+            biased;
+            connected = &mut connecting => return connected,
+            _ = silence.tick() => {
+                tracing::warn!(
+                    database.url = without_secrets(url),
+                    waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+                    "database.away: it does not answer yet, and is tried for {longest:?} in all"
+                );
+                waited += SAID_EVERY;
+            }
+        }
+    }
 }
 
 /// Accounts alone, for commands that need no server.

@@ -11,7 +11,7 @@ use dermaga_shop::db::{self, Db, Settings};
 use dermaga_tests::{postgres, skip};
 use tempfile::TempDir;
 
-use super::{dermaga, servers::within, stderr};
+use super::{dermaga, servers::within, site::free_address, stderr};
 
 /// Longest wait for what takes a second or two on a machine that is not busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -144,6 +144,38 @@ async fn variables_of_other_programs_change_no_connection() {
                WHERE pid = pg_backend_pid() AND application_name = 'dermaga'";
     assert_eq!(number(&db, sql).await, 1);
     db.close().await;
+}
+
+/// A start says at once that it waits, for what, and for how long, again and again.
+#[test]
+fn a_database_that_is_away_is_waited_for_aloud() {
+    let folder = TempDir::new().unwrap();
+    let address = free_address();
+    let url = format!("postgres://toko:rahasia@{address}/toko?application_name=gembok");
+    let environment = [
+        ("DATABASE_URL", url.as_str()),
+        ("DERMAGA_DATABASE_ACQUIRE_TIMEOUT", "4s"),
+    ];
+    let ended = dermaga(folder.path(), &["serve"], &environment);
+    let said = stderr(&ended);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    let lines: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("database.away"))
+        .collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    for line in lines {
+        assert!(line.contains("is tried for 4s in all"), "{said}");
+        assert!(line.contains(&address), "{said}");
+    }
+    assert!(
+        said.contains("the postgres database does not answer"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("rahasia") && !said.contains("gembok"),
+        "{said}"
+    );
 }
 
 /// An authority, and a certificate for the address of the tests' servers that it signed.
