@@ -10,7 +10,10 @@ use super::StartError;
 pub const PART_RESTORED: &str = "restore.partial";
 
 /// Refuses a data folder that has a part of a backup only, and would become another shop.
-pub(super) fn refuse_part_restored(folder: &Path) -> Result<(), StartError> {
+///
+/// # Errors
+/// When a restore was interrupted.
+pub fn refuse_part_restored(folder: &Path) -> Result<(), StartError> {
     let mark = folder.join(PART_RESTORED);
     if mark.exists() {
         return Err(StartError::PartRestored { mark });
@@ -34,7 +37,10 @@ pub(super) fn hold(url: &str) -> Result<Option<Held>, StartError> {
 }
 
 /// Refuses a database that has a part of a shop only.
-pub(super) async fn refuse_half_filled(db: &Db) -> Result<(), StartError> {
+///
+/// # Errors
+/// When a copy was interrupted, and when the database does not answer.
+pub async fn refuse_half_filled(db: &Db) -> Result<(), StartError> {
     let is_half_filled = db.is_half_filled().await;
     if is_half_filled.map_err(StartError::database(db.engine_name()))? {
         return Err(StartError::HalfFilled);

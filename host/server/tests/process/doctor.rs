@@ -247,6 +247,20 @@ async fn a_gateway_is_asked_when_that_is_wanted() {
     ];
     let report = patient.with(&good, &["--ask-gateway"]).await;
     assert_eq!(report.code, Some(0), "{:#?}", report.findings);
+    let told = |report: &Report| {
+        let mut findings = report.findings.iter();
+        let found = findings.find(|finding| finding["part"] == "gateway");
+        found.unwrap()["message"].as_str().unwrap().to_owned()
+    };
+    let said = told(&report);
+    assert!(said.contains(base.trim_end_matches('/')), "{said}");
+    assert!(!said.contains("Midtrans'"), "{said}");
+    let of_midtrans = [good[0], unplayed];
+    let said = told(&patient.with(&of_midtrans, &[]).await);
+    assert!(
+        said.contains("Midtrans' sandbox, https://api.sandbox.midtrans.com"),
+        "{said}"
+    );
     let other = ("MIDTRANS_SERVER_KEY", "SB-Mid-server-other");
     let wrong = [other, good[1], unplayed];
     let report = patient.with(&wrong, &["--ask-gateway"]).await;
@@ -308,6 +322,40 @@ async fn a_database_is_looked_at_before_it_is_used() {
         0,
         "nothing is made"
     );
+}
+
+/// A start makes the data folder and nothing else, so that what it could not make is a failure.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_start_could_not_make_is_a_failure() {
+    let patient = Patient::new().await;
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("a-file");
+    fs::write(&file, "").unwrap();
+    let (file, missing) = (file.display(), folder.path().join("a%b/shop.db"));
+    let missing = dermaga_shop::db::url_of(&missing);
+    for (url, reason) in [
+        (missing, "its folder is not there"),
+        (format!("sqlite://{file}/shop.db"), "cannot be written"),
+    ] {
+        let changes = [("DATABASE_URL", url.as_str())];
+        let report = patient.with(&changes, &[]).await;
+        report.blames("database", "FAILED", &[reason, "DATABASE_URL"]);
+        let mut environment = patient.environment.clone();
+        environment.push(("DATABASE_URL", url));
+        let environment = environment.iter();
+        let environment = environment.map(|(name, value)| (*name, value.as_str()));
+        let environment: Vec<(&str, &str)> = environment.collect();
+        let ended = dermaga(folder.path(), &["serve"], &environment);
+        assert_eq!(ended.status.code(), Some(1), "{}", stderr(&ended));
+    }
+    let data = format!("{file}/data");
+    let report = patient.with(&[("DERMAGA_DATA_DIR", &data)], &[]).await;
+    report.blames("configuration", "FAILED", &["cannot be made", &data]);
+
+    let mark = patient.data.path().join("restore.partial");
+    fs::write(&mark, "").unwrap();
+    let report = patient.with(&[], &[]).await;
+    report.blames("configuration", "FAILED", &["dermaga restore"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

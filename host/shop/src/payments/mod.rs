@@ -116,12 +116,21 @@ impl Payments {
         })
     }
 
-    /// Returns the parts of Midtrans' client, when there is a server key.
-    fn midtrans(midtrans: &Midtrans) -> Option<GatewaySettings> {
-        let addresses = match &midtrans.base_url {
+    /// Returns the address that is asked about payments, without what lets in.
+    pub fn gateway_address(settings: &Settings) -> String {
+        crate::text::without_secrets(&Self::addresses(&settings.midtrans).core)
+    }
+
+    fn addresses(midtrans: &Midtrans) -> Addresses {
+        match &midtrans.base_url {
             Some(base) => Addresses::one(base),
             None => Addresses::midtrans(midtrans.is_production),
-        };
+        }
+    }
+
+    /// Returns the parts of Midtrans' client, when there is a server key.
+    fn midtrans(midtrans: &Midtrans) -> Option<GatewaySettings> {
+        let addresses = Self::addresses(midtrans);
         let key = midtrans.server_key.clone()?;
         Some(Self::gateway_settings(midtrans, key, Some(addresses)))
     }

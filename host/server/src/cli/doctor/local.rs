@@ -1,6 +1,9 @@
 //! Checks of what a server has on its own machine: settings, database, clock, plugins, templates.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_shop::{
@@ -8,7 +11,7 @@ use dermaga_shop::{
     audit::{self, AuditFilter},
     catalog::{self, RefusedTemplate, Templates},
     crypto,
-    db::{Clock, Db, Part as PageOf, Schema, Span},
+    db::{Clock, Db, Part as PageOf, Schema, Span, file_of},
     plugins::Registry,
     text::counted,
 };
@@ -46,20 +49,25 @@ pub(super) fn configuration(loaded: &Loaded) -> Vec<Finding> {
             .map(|note| part.warning(note, "`dermaga config` prints what is in force.")),
     );
     findings.extend(data_folder(&config.data_dir));
+    if let Err(error) = app::refuse_part_restored(&config.data_dir) {
+        findings.push(part.failed(error.to_string(), "No server starts in it before."));
+    }
     findings
 }
 
-/// Checks that the data folder takes files. One that is not there is made by the first start.
+/// Checks that the data folder takes files. One that is not there is made by the first start, in the nearest folder
+/// above it that is there.
 fn data_folder(folder: &Path) -> Option<Finding> {
-    if !folder.exists() {
-        return None;
-    }
-    let probe = folder.join(format!(".probe-{}", crypto::random_hex(8)));
-    let written = std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe));
-    let error = written.err()?;
+    let there = folder.ancestors().find(|above| above.exists());
+    let error = probe(there.unwrap_or(Path::new("."))).err()?;
+    let cannot = if there == Some(folder) {
+        "written"
+    } else {
+        "made"
+    };
     Some(Part::Configuration.failed(
         format!(
-            "the data folder {} cannot be written: {error}",
+            "the data folder {} cannot be {cannot}: {error}",
             folder.display()
         ),
         "Give it to the user of the server, or name another with DERMAGA_DATA_DIR.",
@@ -70,9 +78,7 @@ fn data_folder(folder: &Path) -> Option<Finding> {
 pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
     let part = Part::Database;
     if let Some(path) = missing_file(config) {
-        let message = format!("there is none at {} yet", path.display());
-        let todo = "`dermaga serve` makes it, and so does `dermaga migrate`.";
-        return (None, vec![part.warning(message, todo)]);
+        return (None, vec![not_made_yet(config, &path)]);
     }
     let db = match app::connect(config).await {
         Ok(db) => db,
@@ -81,6 +87,10 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
             return (None, vec![part.failed(error.to_string(), todo)]);
         }
     };
+    if let Err(error) = app::refuse_half_filled(&db).await {
+        let todo = "No server starts on it before.";
+        return (None, vec![part.failed(error.to_string(), todo)]);
+    }
     let engine = db.engine_name();
     let wrong = match db.schema().await {
         Ok(Schema::Current | Schema::Expanded(_)) => None,
@@ -118,11 +128,42 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
 
 /// Returns the file of a SQLite database that is not there: opening it would make it.
 fn missing_file(config: &Config) -> Option<PathBuf> {
-    let url = config.database_url();
-    let path = url.strip_prefix("sqlite:")?.trim_start_matches("//");
-    let path = path.split('?').next().unwrap_or(path);
-    let is_file = !path.is_empty() && path != ":memory:";
-    (is_file && !Path::new(path).exists()).then(|| path.into())
+    let path = file_of(&config.database_url())?;
+    (!path.exists()).then_some(path)
+}
+
+/// Judges a SQLite file that is not there. A start makes it, and of folders the data folder alone.
+fn not_made_yet(config: &Config, path: &Path) -> Finding {
+    let part = Part::Database;
+    let message = format!("there is none at {} yet", path.display());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let todo = "Make its folder, give it to the user of the server, or correct DATABASE_URL.";
+    if folder.exists() {
+        if let Err(error) = probe(folder) {
+            let message = format!("{message}, and its folder cannot be written: {error}");
+            return part.failed(message, todo);
+        }
+    } else if !absolute(&config.data_dir).starts_with(absolute(folder)) {
+        let message = format!("{message}, and its folder is not there, which no start makes");
+        return part.failed(message, todo);
+    }
+    part.warning(
+        message,
+        "`dermaga serve` makes it, and so does `dermaga migrate`.",
+    )
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Writes a file into a folder, and removes it.
+fn probe(folder: &Path) -> io::Result<()> {
+    let probe = folder.join(format!(".probe-{}", crypto::random_hex(8)));
+    std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe))
 }
 
 /// Compares this machine's clock with the database's, and with the newest moment in the books.

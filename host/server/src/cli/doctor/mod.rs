@@ -2,7 +2,7 @@
 //!
 //! It reads the configuration that a server on this machine would have, and tries each part by
 //! itself. Nothing is left but compiled plugins in their cache: a write to the database is taken back,
-//! probes in the data folder and among the attachments are removed again, no mail is sent.
+//! probes in folders and among the attachments are removed again, no mail is sent.
 
 mod local;
 mod outside;

@@ -172,10 +172,11 @@ pub(super) async fn gateway(config: &Config, is_asked: bool) -> Finding {
         };
         return part.warning("no keys: the shop takes no payments", todo);
     }
-    let kind = if settings.midtrans.is_production {
-        "Midtrans production"
-    } else {
-        "Midtrans' sandbox"
+    let address = Payments::gateway_address(settings);
+    let (kind, decisive) = match (&settings.midtrans.base_url, settings.midtrans.is_production) {
+        (Some(_), _) => ("the gateway of MIDTRANS_BASE_URL", "MIDTRANS_BASE_URL"),
+        (None, true) => ("Midtrans' production", "MIDTRANS_IS_PRODUCTION"),
+        (None, false) => ("Midtrans' sandbox", "MIDTRANS_IS_PRODUCTION"),
     };
     let asked = if is_asked {
         Payments::probe(settings, Clock::system()).await
@@ -183,11 +184,11 @@ pub(super) async fn gateway(config: &Config, is_asked: bool) -> Finding {
         None
     };
     match asked {
-        None => part.ok(format!("keys of {kind}; --ask-gateway asks if they are taken")),
-        Some(Ok(())) => part.ok(format!("{kind} answers and takes the server key")),
+        None => part.ok(format!("keys for {kind}, {address}; --ask-gateway asks if they are taken")),
+        Some(Ok(())) => part.ok(format!("{kind}, {address}, answers and takes the server key")),
         Some(Err(error)) => part.failed(
-            format!("{kind}: {}", told(&error)),
-            "Compare MIDTRANS_SERVER_KEY and MIDTRANS_IS_PRODUCTION with the dashboard, and check the way out of this machine.",
+            format!("{kind}, {address}: {}", told(&error)),
+            format!("Compare MIDTRANS_SERVER_KEY and {decisive} with the dashboard, and check the way out of this machine."),
         ),
     }
 }
