@@ -195,6 +195,9 @@ async fn release_left_behind(
     scheduler::release_left_behind(db, identity)
         .await
         .map_err(StartError::failed("releasing jobs of the last run"))?;
+    plugins::uploads::release_left_behind(db, clock, identity)
+        .await
+        .map_err(StartError::failed("releasing uploads of the last run"))?;
     payments::page::release_left_behind(db, identity)
         .await
         .map_err(StartError::failed(

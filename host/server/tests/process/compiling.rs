@@ -14,7 +14,7 @@ use dermaga_runtime::{
     fixtures::{CouponFixture, compile_bomb, slow_to_compile},
 };
 use reqwest::multipart::{Form, Part};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
@@ -205,11 +205,23 @@ async fn the_process_ends_with_its_request_and_with_its_server() {
     admin.get("/api/catalog/services").await;
 
     let accepted = admin.upload(slow_to_compile(), "respond-async").await;
-    assert_eq!(accepted.unwrap().status().as_u16(), 202);
+    let accepted = accepted.unwrap();
+    assert_eq!(accepted.status().as_u16(), 202);
+    let upload = accepted.headers()["location"].to_str().unwrap().to_owned();
     let process = eventually("nothing is compiled", || compiling_for(server.id())).await;
     drop(server);
     eventually("it outlives its server", || {
         (!compiles(process)).then_some(())
     })
     .await;
+
+    // The next run of the server says at once that the upload is lost.
+    let server = Server::start(&site);
+    let lost = admin.get(&upload).await;
+    assert_eq!(
+        (&lost["state"], &lost["failure"]["code"]),
+        (&json!("REFUSED"), &json!("UNAVAILABLE")),
+        "{lost:#}"
+    );
+    drop(server);
 }

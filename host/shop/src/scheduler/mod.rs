@@ -134,6 +134,11 @@ impl Scheduler {
         }
     }
 
+    /// Returns the identity of this server.
+    pub const fn server(&self) -> Uuid {
+        self.server
+    }
+
     /// Runs a job now, outside its schedule, and waits for its end, up to a limit. The run
     /// continues after the limit.
     ///

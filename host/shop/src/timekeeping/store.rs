@@ -112,6 +112,10 @@ pub(super) async fn mend(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u6
             "UPDATE plugin_uploads SET created_at = $1 WHERE state = 'COMPILING' AND created_at > $2",
             soon,
         ),
+        (
+            "UPDATE plugin_uploads SET lease_until = $1 WHERE state = 'COMPILING' AND lease_until > $2",
+            soon,
+        ),
     ] {
         mended += execute!(conn, sql, now, limit)?;
     }

@@ -253,6 +253,22 @@ async fn an_upload_can_be_compiled_after_its_answer(shop: Shop) {
         (&json!("REFUSED"), &json!("UNAVAILABLE")),
         "{lost:#}"
     );
+
+    // A server that gives signs of life has a lease, which another one waits for.
+    let mut conn = shop.state().db.begin().await.unwrap();
+    let sql = "UPDATE plugin_uploads SET state = 'COMPILING', failure = NULL, lease_until = $1 WHERE state = 'REFUSED'";
+    let until = shop.clock().now() + TimeDelta::seconds(60);
+    dermaga_shop::execute!(conn, sql, until).unwrap();
+    conn.commit().await.unwrap();
+    let admin = shop.admin().await;
+    assert_eq!(admin.get(path).await.data(200)["state"], "COMPILING");
+    shop.clock().advance(TimeDelta::seconds(61));
+    let lost = admin.get(path).await.data(200);
+    assert_eq!(
+        (&lost["state"], &lost["failure"]["code"]),
+        (&json!("REFUSED"), &json!("UNAVAILABLE")),
+        "{lost:#}"
+    );
 }
 
 /// A version that decided a coupon cannot be deleted, and a type with usable coupons cannot be

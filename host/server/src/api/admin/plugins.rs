@@ -111,7 +111,8 @@ async fn upload(
     };
     let templates = state.catalog.templates.current();
     if prefers_async(&headers) {
-        let upload = uploads::begin(&state.plugins, templates, upload, admin.user_id).await?;
+        let by = (admin.user_id, state.scheduler.server());
+        let upload = uploads::begin(&state.plugins, templates, upload, by).await?;
         let location = format!("/api/admin/plugins/uploads/{}", upload.id);
         let answer = Success::accepted("The component is being compiled.", upload);
         let applied = [
