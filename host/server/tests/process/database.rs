@@ -163,7 +163,7 @@ fn a_database_that_is_away_is_waited_for_aloud() {
         .lines()
         .filter(|line| line.contains("database.away"))
         .collect();
-    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines.len() >= 2, "{said}");
     for line in lines {
         assert!(line.contains("is tried for 4s in all"), "{said}");
         assert!(line.contains(&address), "{said}");
