@@ -3,8 +3,8 @@
 /// Base addresses of Midtrans: `(payment pages, everything else)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::payments) struct Addresses {
-    pub(super) snap: String,
-    pub(super) core: String,
+    pub(in crate::payments) snap: String,
+    pub(in crate::payments) core: String,
 }
 
 impl Addresses {
