@@ -59,9 +59,10 @@ impl fmt::Debug for Lookup {
 pub(super) enum Refused {
     /// An address that was written as such, and is not public.
     NotPublic(IpAddr),
-    /// A name that is not known, or that leads to an address that is not public. Which of the two is not said, as
-    /// strangers would learn the names that only this machine can find.
-    Name,
+    /// A name that is not known, or that has no address.
+    NoAddress,
+    /// A name that leads to an address that is not public.
+    Private,
 }
 
 impl fmt::Display for Refused {
@@ -70,7 +71,10 @@ impl fmt::Display for Refused {
             Self::NotPublic(address) => {
                 write!(f, "is {address}, which is not a public address")
             }
-            Self::Name => f.write_str("has a name that leads to no public address"),
+            // Which of the two is not said: strangers would learn the names that only this machine can find.
+            Self::NoAddress | Self::Private => {
+                f.write_str("has a name that leads to no public address")
+            }
         }
     }
 }
@@ -82,6 +86,8 @@ impl std::error::Error for Refused {}
 pub(super) struct Checking {
     lookup: Lookup,
     permit_loopback: bool,
+    /// Names are looked up as they are, and not below the domains of this machine.
+    is_absolute: bool,
 }
 
 impl Checking {
@@ -89,6 +95,16 @@ impl Checking {
         Self {
             lookup: settings.lookup.clone(),
             permit_loopback: settings.permit_loopback,
+            is_absolute: false,
+        }
+    }
+
+    /// Returns the same for names that are looked up as they are: below a domain of this machine, another server
+    /// could answer for them.
+    pub(super) fn absolute(self) -> Self {
+        Self {
+            is_absolute: true,
+            ..self
         }
     }
 
@@ -111,21 +127,24 @@ impl Checking {
 
     /// Returns the addresses of a name, all of them checked: one that is both public and private is
     /// an attempt to get past this. The reason of a refusal is for the log alone.
-    async fn addresses(self, name: String) -> Result<Vec<IpAddr>, Refused> {
+    async fn addresses(self, mut name: String) -> Result<Vec<IpAddr>, Refused> {
+        if self.is_absolute && !name.ends_with('.') {
+            name.push('.');
+        }
         let found = match (self.lookup.0)(&name).await {
             Ok(found) => found,
             Err(error) => {
                 tracing::debug!(webhook.host = name, %error, "webhook.name_not_found");
-                return Err(Refused::Name);
+                return Err(Refused::NoAddress);
             }
         };
         let refused = found.iter().find(|address| !self.is_permitted(**address));
         if let Some(address) = refused {
             tracing::debug!(webhook.host = name, %address, "webhook.name_not_public");
-            return Err(Refused::Name);
+            return Err(Refused::Private);
         }
         if found.is_empty() {
-            return Err(Refused::Name);
+            return Err(Refused::NoAddress);
         }
         Ok(found)
     }

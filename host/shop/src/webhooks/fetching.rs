@@ -1,5 +1,5 @@
 //! Files on servers of strangers, read as webhooks are sent: from public addresses that are checked for each
-//! connection, without redirects.
+//! connection, without redirects. Names are looked up as they are, and not below the domains of this machine.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use reqwest::Url;
 
 use super::{
     Settings,
-    address::Checking,
-    sending::{beginning, cause, client},
+    address::{Checking, Refused},
+    sending::{beginning, cause, client, innermost},
 };
 use crate::{Error, Result};
 
@@ -28,13 +28,43 @@ pub struct Fetched {
     pub text: String,
 }
 
+/// Reason why a file was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// Its name is not known, or has no address.
+    NoAddress,
+    /// Its name leads to an address that is not public.
+    NotPublic,
+    /// No answer came in time.
+    TooSlow,
+    /// Its server takes no connection.
+    NotConnected,
+    /// What its server sent is no answer of HTTP, or ended before one.
+    NotHttp,
+}
+
+impl Unread {
+    fn of(error: &reqwest::Error) -> Self {
+        tracing::debug!(error = cause(error), "file.not_read");
+        if error.is_timeout() {
+            return Self::TooSlow;
+        }
+        match innermost(error).downcast_ref::<Refused>() {
+            Some(Refused::NoAddress) => Self::NoAddress,
+            Some(Refused::Private | Refused::NotPublic(_)) => Self::NotPublic,
+            None if error.is_connect() => Self::NotConnected,
+            None => Self::NotHttp,
+        }
+    }
+}
+
 impl Fetcher {
     /// Prepares the client, with the rules about addresses that webhooks have.
     ///
     /// # Errors
     /// When the client cannot be made.
     pub fn new(settings: &Settings, timeout: Duration) -> Result<Self> {
-        let checking = Checking::new(settings);
+        let checking = Checking::new(settings).absolute();
         let client = client(settings, &checking).map_err(Error::internal)?;
         let http = client
             .timeout(timeout)
@@ -52,18 +82,18 @@ impl Fetcher {
     ///
     /// # Errors
     /// The reason why there is no answer.
-    pub async fn fetch(&self, url: &str) -> Result<Fetched, String> {
+    pub async fn fetch(&self, url: &str) -> Result<Fetched, Unread> {
         // The client's own limit does not count while a body is read that never ends.
         let fetched = tokio::time::timeout(self.timeout, self.exchange(url)).await;
-        fetched.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+        fetched.unwrap_or(Err(Unread::TooSlow))
     }
 
-    async fn exchange(&self, url: &str) -> Result<Fetched, String> {
-        let url = Url::parse(url).map_err(|_| "the address is none".to_owned())?;
+    async fn exchange(&self, url: &str) -> Result<Fetched, Unread> {
+        let url = Url::parse(url).map_err(|_| Unread::NoAddress)?;
         let checked = self.checking.check_literal(&url);
-        checked.map_err(|refused| format!("the address {refused}"))?;
+        checked.map_err(|_| Unread::NotPublic)?;
         let response = self.http.get(url).send().await;
-        let response = response.map_err(|error| cause(&error))?;
+        let response = response.map_err(|error| Unread::of(&error))?;
         Ok(Fetched {
             status: response.status().as_u16(),
             text: beginning(response).await,
@@ -73,6 +103,8 @@ impl Fetcher {
 
 #[cfg(test)]
 mod tests {
+    use std::{io, net::IpAddr};
+
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
@@ -84,9 +116,19 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(5);
 
     fn fetcher(permit_loopback: bool) -> Fetcher {
+        let lookup = Lookup::new(|name| {
+            // With a dot at its end a name is not looked for below the domains of a machine.
+            let found: io::Result<Vec<IpAddr>> = match name {
+                "file.example." => Ok(vec![[127, 0, 0, 1].into()]),
+                "empty.example." => Ok(Vec::new()),
+                "both.example." => Ok(vec![[8, 8, 8, 8].into(), [10, 0, 0, 1].into()]),
+                _ => Err(io::ErrorKind::NotFound.into()),
+            };
+            Box::pin(async move { found })
+        });
         let settings = Settings {
             permit_loopback,
-            lookup: Lookup::new(|_| Box::pin(async { Ok(vec![[127, 0, 0, 1].into()]) })),
+            lookup,
             ..Settings::default()
         };
         Fetcher::new(&settings, TIMEOUT).unwrap()
@@ -129,8 +171,46 @@ mod tests {
         let fetcher = fetcher(false);
         for host in ["file.example", "127.0.0.1", "10.0.0.1"] {
             let refused = fetcher.fetch(&format!("http://{host}:{port}/a")).await;
-            let reason = refused.unwrap_err();
-            assert!(reason.contains("public address"), "{host}: {reason}");
+            assert_eq!(refused, Err(Unread::NotPublic), "{host}");
         }
+        let fetcher = self::fetcher(true);
+        for (host, reason) in [
+            ("both.example", Unread::NotPublic),
+            ("empty.example", Unread::NoAddress),
+            ("unknown.example", Unread::NoAddress),
+        ] {
+            let refused = fetcher.fetch(&format!("http://{host}:{port}/a")).await;
+            assert_eq!(refused, Err(reason), "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_of_http_has_a_reason_of_its_own() {
+        const BANNER: &str = "SSH-2.0-OpenSSH_9.9\r\n\r\n";
+        let port = answering([BANNER, ""]).await;
+        let url = format!("http://file.example:{port}/a");
+        let fetcher = fetcher(true);
+        // The second one ends the connection without a word.
+        for _ in 0..2 {
+            assert_eq!(fetcher.fetch(&url).await, Err(Unread::NotHttp));
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let url = format!("http://file.example:{port}/a");
+        assert_eq!(fetcher.fetch(&url).await, Err(Unread::NotConnected));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_silent_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let settings = Settings {
+            permit_loopback: true,
+            ..Settings::default()
+        };
+        let fetcher = Fetcher::new(&settings, Duration::from_millis(50)).unwrap();
+        let silent = fetcher.fetch(&format!("http://127.0.0.1:{port}/a")).await;
+        assert_eq!(silent, Err(Unread::TooSlow));
     }
 }

@@ -39,7 +39,7 @@ use crate::{
 
 pub use address::{LONGEST_URL, Lookup, Lookups};
 pub use enqueueing::enqueue;
-pub use fetching::{Fetched, Fetcher};
+pub use fetching::{Fetched, Fetcher, Unread};
 pub use model::{
     Caller, DisabledBecause, NewWebhook, Owner, Webhook, WebhookAttempt, WebhookChange,
     WebhookDelivery, WebhookDeliveryDetail, WebhookDeliveryState,

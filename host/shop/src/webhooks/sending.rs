@@ -214,7 +214,8 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
     printable(&innermost(error).to_string())
 }
 
-fn innermost(error: &reqwest::Error) -> &(dyn std::error::Error + 'static) {
+/// Returns the error at the end of the chain of sources.
+pub(super) fn innermost(error: &reqwest::Error) -> &(dyn std::error::Error + 'static) {
     let mut innermost: &(dyn std::error::Error + 'static) = error;
     while let Some(source) = innermost.source() {
         innermost = source;

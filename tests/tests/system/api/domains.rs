@@ -9,7 +9,7 @@ use dermaga_shop::fetch_one;
 use dermaga_tests::both_engines;
 use serde_json::{Value, json};
 
-use self::named::{Named, text};
+use self::named::{EMPTY, Named, PRIVATE, UNKNOWN, text};
 
 const ALL: &str = "/api/admin/domains";
 const HERE: &str = "A domain of yours leads here now.";
@@ -20,6 +20,7 @@ both_engines!(
     [
         a_record_leads_a_domain_to_an_instance_until_it_is_removed,
         a_file_is_a_proof_and_no_other_answer_is,
+        a_name_without_a_public_address_has_its_reason,
         the_first_who_proves_a_domain_has_it,
         a_claim_is_refused_with_its_reason,
         the_shop_looks_by_itself_and_ends_what_is_never_proven,
@@ -31,16 +32,16 @@ both_engines!(
 async fn a_record_leads_a_domain_to_an_instance_until_it_is_removed(named: Named) {
     let owner = named.owner("rekam@example.com").await;
     assert_eq!(owner.all().await, Vec::<Value>::new());
-    let claimed = owner.claim(" WWW.Toko.Example. ").await;
+    let claimed = owner.claim(" WWW.Toko.Example.COM. ").await;
     assert_eq!(
         (&claimed["domain"], &claimed["state"]),
-        (&json!("www.toko.example"), &json!("PENDING"))
+        (&json!("www.toko.example.com"), &json!("PENDING"))
     );
     let own = claimed["target"].as_str().unwrap();
     let proof = &claimed["proof"];
-    assert_eq!(proof["recordName"], "_dermaga.www.toko.example");
+    assert_eq!(proof["recordName"], "_dermaga.www.toko.example.com");
     let reason = owner.fails_to_verify(&claimed).await;
-    let nothing = "There is no TXT record of _dermaga.www.toko.example.";
+    let nothing = "There is no TXT record of _dermaga.www.toko.example.com.";
     assert!(reason.contains(nothing), "{reason}");
     named.publish_text(&claimed, "dermaga-verify=0123456789abcdef");
     let reason = owner.fails_to_verify(&claimed).await;
@@ -55,7 +56,7 @@ async fn a_record_leads_a_domain_to_an_instance_until_it_is_removed(named: Named
     for field in ["proof", "problem", "expiresAt"] {
         assert_eq!(proven[field], Value::Null, "{field}");
     }
-    named.leads(&owner, &[own, "www.toko.example"]).await;
+    named.leads(&owner, &[own, "www.toko.example.com"]).await;
     assert!(owner.events().await.contains(HERE));
     let path = format!("/api/instances/{}", owner.instance);
     let before = owner.client.get(&path).await.data(200);
@@ -73,7 +74,7 @@ async fn a_record_leads_a_domain_to_an_instance_until_it_is_removed(named: Named
 
 async fn a_file_is_a_proof_and_no_other_answer_is(named: Named) {
     let owner = named.owner("berkas@example.com").await;
-    let claimed = owner.claim("berkas.example").await;
+    let claimed = owner.claim("berkas.example.com").await;
     let proof = &claimed["proof"];
     let content = proof["fileContent"].as_str().unwrap();
     let (_, token) = proof["fileUrl"].as_str().unwrap().rsplit_once('/').unwrap();
@@ -95,16 +96,61 @@ async fn a_file_is_a_proof_and_no_other_answer_is(named: Named) {
         assert!(reason.contains(expected), "{reason}");
     }
     assert!(named.web.at("/elsewhere").is_empty(), "not followed");
-    named.web.say(&format!("{content}\n"));
+    // As some editors keep a text.
+    named.web.say(&format!("\u{feff}{content}\r\n"));
     let proven = owner.proves(&claimed).await;
     assert_eq!(proven["provenBy"], "HTTP");
     assert!(named.web.at(&path).len() >= 4);
     let own = claimed["target"].as_str().unwrap();
-    named.leads(&owner, &[own, "berkas.example"]).await;
+    named.leads(&owner, &[own, "berkas.example.com"]).await;
+}
+
+async fn a_name_without_a_public_address_has_its_reason(named: Named) {
+    let owner = named.owner("kemana@example.com").await;
+    let expected = [
+        (
+            UNKNOWN,
+            format!(
+                "There is no TXT record of _dermaga.{UNKNOWN}. The name {UNKNOWN} does not exist in DNS, or leads to a \
+                 name that does not exist."
+            ),
+            format!(
+                "Tidak ada catatan TXT untuk _dermaga.{UNKNOWN}. Nama {UNKNOWN} tidak ada di DNS, atau mengarah ke nama \
+                 yang tidak ada."
+            ),
+        ),
+        (
+            EMPTY,
+            format!(
+                "There is no TXT record of _dermaga.{EMPTY}. The name {EMPTY} has no address in DNS."
+            ),
+            format!(
+                "Tidak ada catatan TXT untuk _dermaga.{EMPTY}. Nama {EMPTY} tidak memiliki alamat di DNS."
+            ),
+        ),
+        (
+            PRIVATE,
+            format!(
+                "There is no TXT record of _dermaga.{PRIVATE}. The address of {PRIVATE} is not public."
+            ),
+            format!(
+                "Tidak ada catatan TXT untuk _dermaga.{PRIVATE}. Alamat {PRIVATE} bukan alamat publik."
+            ),
+        ),
+    ];
+    for (domain, english, _) in &expected {
+        let claimed = owner.claim(domain).await;
+        assert_eq!(owner.fails_to_verify(&claimed).await, *english);
+    }
+    let indonesian = owner.client.in_language(Some("id"));
+    let all = indonesian.get(&owner.path()).await.data(200);
+    for (place, (_, _, expected)) in expected.iter().enumerate() {
+        assert_eq!(all[place]["problem"], json!(expected));
+    }
 }
 
 async fn the_first_who_proves_a_domain_has_it(named: Named) {
-    const DOMAIN: &str = "rebutan.example";
+    const DOMAIN: &str = "rebutan.example.com";
     let (first, other) = (
         named.owner("satu@example.com").await,
         named.owner("dua@example.com").await,
@@ -142,7 +188,7 @@ async fn the_first_who_proves_a_domain_has_it(named: Named) {
     second.has(&[(DOMAIN, "PENDING")]).await;
 
     // At the same moment, one of them has it.
-    let both = "serentak.example";
+    let both = "serentak.example.com";
     let (own, theirs) = (first.claim(both).await, other.claim(both).await);
     named.publish(&own);
     named.publish(&theirs);
@@ -155,11 +201,11 @@ async fn the_first_who_proves_a_domain_has_it(named: Named) {
 async fn a_claim_is_refused_with_its_reason(named: Named) {
     let owner = named.owner("tolak@example.com").await;
     for (domain, message) in [
-        ("*.toko.example", "must be one name, without a wildcard"),
+        ("*.toko.example.com", "must be one name, without a wildcard"),
         ("192.0.2.1", "must be a name, not an IP address"),
         ("toko", "must be a domain, such as www.example.com"),
         (
-            "https://toko.example",
+            "https://toko.example.com",
             "must be a domain, such as www.example.com",
         ),
         ("printer.local", "must be a name that everybody can reach"),
@@ -169,19 +215,19 @@ async fn a_claim_is_refused_with_its_reason(named: Named) {
         assert_eq!(refused.detail("domain"), Some(message), "{domain}");
     }
     let keyed = owner.client.with_key("domain-1");
-    let request = json!({ "domain": "a.toko.example" });
+    let request = json!({ "domain": "a.toko.example.com" });
     let first = keyed.post(&owner.path(), request.clone()).await;
     let again = keyed.post(&owner.path(), request).await;
     assert!(again.is_replayed() && !first.is_replayed());
     assert_eq!(first.data(201), again.data(201));
-    let refused = owner.ask("A.toko.example").await;
+    let refused = owner.ask("A.toko.example.com").await;
     refused.fails(409, "CONFLICT");
     assert!(refused.text.contains("has the domain already"));
     for domain in ["b", "c", "d"] {
-        owner.claim(&format!("{domain}.toko.example")).await;
+        owner.claim(&format!("{domain}.toko.example.com")).await;
     }
-    let last = owner.claim("e.toko.example").await;
-    let refused = owner.ask("f.toko.example").await;
+    let last = owner.claim("e.toko.example.com").await;
+    let refused = owner.ask("f.toko.example.com").await;
     refused.fails(409, "CONFLICT");
     assert!(
         refused.text.contains("at most 5 domains"),
@@ -189,7 +235,7 @@ async fn a_claim_is_refused_with_its_reason(named: Named) {
         refused.text
     );
     owner.remove(&last).await.data(200);
-    owner.claim("f.toko.example").await;
+    owner.claim("f.toko.example.com").await;
 
     // Instances without a host name have no domains, and neither have removed ones.
     let client = named
@@ -197,18 +243,18 @@ async fn a_claim_is_refused_with_its_reason(named: Named) {
         .customer_with_credit("basisdata@example.com", 50_000)
         .await;
     let database = named.buy(client, ("postgresql", "basic")).await;
-    let refused = database.ask("toko.example").await;
+    let refused = database.ask("toko.example.com").await;
     refused.fails(409, "INVALID_STATE");
     assert!(refused.text.contains("no public address"));
     named.cancel(&owner).await;
     assert_eq!(owner.all().await, Vec::<Value>::new());
-    let refused = owner.ask("toko.example").await;
+    let refused = owner.ask("toko.example.com").await;
     refused.fails(409, "INVALID_STATE");
 }
 
 async fn the_shop_looks_by_itself_and_ends_what_is_never_proven(named: Named) {
-    const PROVEN: &str = "lambat.example";
-    const FORGOTTEN: &str = "lupa.example";
+    const PROVEN: &str = "lambat.example.com";
+    const FORGOTTEN: &str = "lupa.example.com";
     let clock = named.shop.clock();
     let mut owner = named.owner("tunggu@example.com").await;
     let claimed = owner.claim(PROVEN).await;
@@ -256,12 +302,12 @@ async fn the_shop_looks_by_itself_and_ends_what_is_never_proven(named: Named) {
 async fn administrators_see_all_domains_and_remove_them(named: Named) {
     let admin = named.shop.admin().await;
     let owner = named.owner("atur@example.com").await;
-    let led = owner.claim("atur.example").await;
+    let led = owner.claim("atur.example.com").await;
     named.publish(&led);
     owner.proves(&led).await;
-    let pending = owner.claim("nanti.example").await;
+    let pending = owner.claim("nanti.example.com").await;
     let own = led["target"].as_str().unwrap();
-    named.leads(&owner, &[own, "atur.example"]).await;
+    named.leads(&owner, &[own, "atur.example.com"]).await;
 
     owner.client.get(ALL).await.fails(403, "FORBIDDEN");
     let found = admin.get(&format!("{ALL}?state=ACTIVE")).await.data(200);
@@ -273,7 +319,7 @@ async fn administrators_see_all_domains_and_remove_them(named: Named) {
             &found[0]["instanceName"]
         ),
         (
-            &json!("atur.example"),
+            &json!("atur.example.com"),
             &json!("atur@example.com"),
             &json!(owner.name)
         )
@@ -286,7 +332,7 @@ async fn administrators_see_all_domains_and_remove_them(named: Named) {
         .iter()
         .map(|one| &one["domain"])
         .collect();
-    assert_eq!(domains, ["nanti.example", "atur.example"]);
+    assert_eq!(domains, ["nanti.example.com", "atur.example.com"]);
     let found = admin.get(&format!("{ALL}?q=nanti")).await.data(200);
     assert_eq!(found[0]["id"], pending["id"]);
 
@@ -298,7 +344,7 @@ async fn administrators_see_all_domains_and_remove_them(named: Named) {
     refused.fails(400, "VALIDATION_FAILED");
     admin.delete_with(&path, why.clone()).await.data(202);
     named.leads(&owner, &[own]).await;
-    owner.has(&[("nanti.example", "PENDING")]).await;
+    owner.has(&[("nanti.example.com", "PENDING")]).await;
     let again = admin.delete_with(&path, why.clone()).await;
     again.fails(404, "NOT_FOUND");
     let path = format!("{ALL}/{}", pending["id"].as_str().unwrap());
@@ -312,11 +358,11 @@ async fn administrators_see_all_domains_and_remove_them(named: Named) {
         (&acts[0]["act"], &acts[0]["reason"]),
         (&json!("domain.removed"), &why["reason"])
     );
-    assert_eq!(acts[0]["details"]["domain"], "atur.example");
+    assert_eq!(acts[0]["details"]["domain"], "atur.example.com");
 }
 
 async fn a_domain_ends_with_its_service(named: Named) {
-    const DOMAIN: &str = "pindahan.example";
+    const DOMAIN: &str = "pindahan.example.com";
     let (owner, other) = (
         named.owner("pergi@example.com").await,
         named.owner("datang@example.com").await,
@@ -325,7 +371,7 @@ async fn a_domain_ends_with_its_service(named: Named) {
     named.publish(&own);
     named.publish(&theirs);
     owner.proves(&own).await;
-    owner.claim("sisa.example").await;
+    owner.claim("sisa.example.com").await;
     named.cancel(&owner).await;
     other.proves(&theirs).await;
     owner.has(&[]).await;

@@ -41,6 +41,9 @@ impl Records {
     }
 
     /// Returns the texts of the records of a name; none where there are no records.
+    ///
+    /// # Errors
+    /// Of the kind `NotFound` when there is no such name at all; of another kind when no name server answers.
     pub(super) async fn of(&self, name: &str) -> io::Result<Vec<String>> {
         (self.0)(name).await
     }
@@ -58,6 +61,7 @@ async fn ask(server: Option<SocketAddr>, name: &str) -> io::Result<Vec<String>> 
     let name = Name::from_ascii(format!("{name}.")).map_err(|error| failed(&error))?;
     let found = match resolver.txt_lookup(name).await {
         Ok(found) => found,
+        Err(error) if error.is_nx_domain() => return Err(io::ErrorKind::NotFound.into()),
         Err(error) if error.is_no_records_found() => return Ok(Vec::new()),
         Err(error) => return Err(failed(&error)),
     };
@@ -154,17 +158,17 @@ mod tests {
     #[tokio::test]
     async fn a_name_server_is_asked_for_the_texts_of_a_name() {
         const RECORDS: &[(&str, &[&str])] = &[
-            ("_dermaga.toko.example", &["dermaga-verify=a", "other"]),
-            ("_dermaga.lain.example", &[]),
+            ("_dermaga.toko.example.com", &["dermaga-verify=a", "other"]),
+            ("_dermaga.lain.example.com", &[]),
         ];
         let records = Records::of_server(Some(name_server(RECORDS).await));
-        let mut found = records.of("_dermaga.toko.example").await.unwrap();
+        let mut found = records.of("_dermaga.toko.example.com").await.unwrap();
         found.sort_unstable();
         assert_eq!(found, ["dermaga-verify=a", "other"]);
-        for empty in ["_dermaga.lain.example", "_dermaga.unknown.example"] {
-            let found = records.of(empty).await.unwrap();
-            assert!(found.is_empty(), "{empty}: {found:?}");
-        }
+        let found = records.of("_dermaga.lain.example.com").await.unwrap();
+        assert!(found.is_empty(), "{found:?}");
+        let unknown = records.of("_dermaga.unknown.example.com").await;
+        assert_eq!(unknown.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[tokio::test]
@@ -173,6 +177,7 @@ mod tests {
         let closed = socket.local_addr().unwrap();
         drop(socket);
         let records = Records::of_server(Some(closed));
-        records.of("_dermaga.toko.example").await.unwrap_err();
+        let away = records.of("_dermaga.toko.example.com").await.unwrap_err();
+        assert_ne!(away.kind(), io::ErrorKind::NotFound);
     }
 }

@@ -2,17 +2,25 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
+    net::IpAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use dermaga::config::Config;
-use dermaga_shop::provisioning::domains::Records;
+use dermaga_shop::{provisioning::domains::Records, webhooks::Lookup};
 use dermaga_tests::{Answer, Client, Engine, Shop};
 use serde_json::{Value, json};
 
 use crate::receiver::Receiver;
+
+/// A name that does not exist.
+pub(super) const UNKNOWN: &str = "hilang.example.com";
+/// A name without an address.
+pub(super) const EMPTY: &str = "kosong.example.com";
+/// A name that leads to an address which is not public.
+pub(super) const PRIVATE: &str = "dalam.example.com";
 
 /// TXT records by name.
 type Zone = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
@@ -33,9 +41,18 @@ impl Named {
             let domains = &mut config.provisioning.domains;
             domains.web_port = Some(port);
             domains.records = Some(Records::new(move |name| {
-                let found = known.lock().unwrap().get(name).cloned();
-                Box::pin(async move { Ok(found.unwrap_or_default()) })
+                let known = known.lock().unwrap().get(name).cloned();
+                let found: io::Result<Vec<String>> = if name.ends_with(UNKNOWN) {
+                    Err(io::ErrorKind::NotFound.into())
+                } else {
+                    Ok(known.unwrap_or_default())
+                };
+                Box::pin(async move { found })
             }));
+            config.webhooks.lookup = Lookup::new(|name| {
+                let found = addresses(name.trim_end_matches('.'));
+                Box::pin(async move { found })
+            });
         };
         let shop = Shop::open_with(engine, change).await?;
         Some(Self { shop, zone, web })
@@ -107,6 +124,16 @@ impl Named {
         self.shop
             .instance_becomes(&owner.client, &owner.instance, end)
             .await;
+    }
+}
+
+/// Returns the addresses of a name: this machine's, but for those names that show what else there can be.
+fn addresses(name: &str) -> io::Result<Vec<IpAddr>> {
+    match name {
+        UNKNOWN => Err(io::ErrorKind::NotFound.into()),
+        EMPTY => Ok(Vec::new()),
+        PRIVATE => Ok(vec![[10, 0, 0, 1].into()]),
+        _ => Ok(vec![[127, 0, 0, 1].into()]),
     }
 }
 
