@@ -33,8 +33,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct DomainRequest {
     /// One name of the public DNS, without a wildcard; letters of any script.
-    #[garde(length(chars, min = 1, max = 253))]
-    #[schema(min_length = 1, max_length = 253, example = "www.example.com")]
+    #[garde(length(chars, min = 1, max = 244))]
+    #[schema(min_length = 1, max_length = 244, example = "www.example.com")]
     domain: String,
 }
 

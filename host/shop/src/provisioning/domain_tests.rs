@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{db::new_id, execute, ids::DomainId, test_cluster::named_by};
 
-const BROUGHT: &str = "bawaan.example";
-const SHOWN: &str = "toko.example";
+const BROUGHT: &str = "bawaan.example.com";
+const SHOWN: &str = "toko.example.com";
 const ROWS: &str = "SELECT count(*) FROM custom_domains";
 
 /// Leads a domain to an instance, as a proof does.

@@ -209,11 +209,27 @@ async fn a_claim_is_refused_with_its_reason(named: Named) {
             "must be a domain, such as www.example.com",
         ),
         ("printer.local", "must be a name that everybody can reach"),
+        ("toko.test", "must be a name that everybody can reach"),
+        (
+            "database.toko.svc",
+            "must be a name that everybody can reach",
+        ),
+        ("toko.0x1", "must be a domain, such as www.example.com"),
     ] {
         let refused = owner.ask(domain).await;
         refused.fails(400, "VALIDATION_FAILED");
         assert_eq!(refused.detail("domain"), Some(message), "{domain}");
     }
+    // The name of its record is longer, and has to fit, too.
+    let label = format!("{}.", "a".repeat(57));
+    let long = format!("{}b.example.com", label.repeat(4));
+    assert_eq!(long.len(), 245);
+    let refused = owner.ask(&long).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    let (_, longest) = long.split_at(1);
+    let claimed = owner.claim(longest).await;
+    assert_eq!(claimed["domain"], longest);
+    owner.remove(&claimed).await.data(200);
     let keyed = owner.client.with_key("domain-1");
     let request = json!({ "domain": "a.toko.example.com" });
     let first = keyed.post(&owner.path(), request.clone()).await;

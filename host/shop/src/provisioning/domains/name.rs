@@ -12,10 +12,22 @@ use crate::text;
 
 /// Longest name that DNS has.
 const LONGEST_OF_DNS: usize = 253;
-/// Longest name that the name of its record fits in front of.
+/// Longest name that the name of its record fits in front of; the bound of requests, too.
 const LONGEST: usize = LONGEST_OF_DNS - PREFIX.len();
-/// Ends of names that never lead to a machine of the public.
-const PRIVATE: [&str; 6] = ["arpa", "internal", "invalid", "local", "localhost", "onion"];
+/// Ends of names that the public DNS will never have, or has for machines alone.
+const RESERVED: [&str; 9] = [
+    "alt",
+    "arpa",
+    "example",
+    "internal",
+    "invalid",
+    "local",
+    "localhost",
+    "onion",
+    "test",
+];
+/// Ends of names within a cluster, as its pods write them; the whole ones end with `local`.
+const OF_CLUSTERS: [&str; 2] = ["pod", "svc"];
 
 /// Names of the shop, which no customer has.
 #[derive(Debug, Clone, Default)]
@@ -62,7 +74,7 @@ impl OwnNames {
         if name.len() > LONGEST {
             return Err(format!("must be at most {LONGEST} characters"));
         }
-        if PRIVATE.contains(&last) {
+        if RESERVED.contains(&last) || OF_CLUSTERS.contains(&last) {
             return Err("must be a name that everybody can reach".to_owned());
         }
         if is_within(&name, &self.base) {
@@ -93,7 +105,8 @@ mod tests {
     use super::*;
 
     fn own() -> OwnNames {
-        OwnNames::new("apps.dermaga.example", Some("https://toko.example:8443/a"))
+        let shop = "https://toko.example.com:8443/a";
+        OwnNames::new("apps.dermaga.example.com", Some(shop))
     }
 
     #[test]
@@ -101,16 +114,21 @@ mod tests {
         for (given, kept) in [
             ("www.example.com", "www.example.com"),
             (" WWW.Example.COM. ", "www.example.com"),
-            ("bücher.example", "xn--bcher-kva.example"),
-            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("bücher.example.com", "xn--bcher-kva.example.com"),
+            ("xn--bcher-kva.example.com", "xn--bcher-kva.example.com"),
             ("ｗｗｗ.example.com", "www.example.com"),
-            ("\u{200b}ab.example", "ab.example"),
-            ("r3---sn.example", "r3---sn.example"),
-            ("1.example", "1.example"),
+            ("\u{200b}ab.example.com", "ab.example.com"),
+            ("r3---sn.example.com", "r3---sn.example.com"),
+            ("1.example.com", "1.example.com"),
+            ("0x1.example.com", "0x1.example.com"),
+            ("a.0xyz", "a.0xyz"),
+            ("test.example.com", "test.example.com"),
+            ("svc.example.com", "svc.example.com"),
+            ("a.testing", "a.testing"),
             ("example.com", "example.com"),
             ("co.id", "co.id"),
-            ("dermaga.example", "dermaga.example"),
-            ("bukantoko.example", "bukantoko.example"),
+            ("dermaga.example.com", "dermaga.example.com"),
+            ("bukantoko.example.com", "bukantoko.example.com"),
         ] {
             assert_eq!(own().check(given).as_deref(), Ok(kept), "{given}");
         }
@@ -128,38 +146,58 @@ mod tests {
             ("", "must be a domain"),
             ("example", "must be a domain"),
             ("exam ple.com", "must be a domain"),
-            ("a\u{200b}b.example", "must not have"),
+            ("a\u{200b}b.example.com", "must not have"),
             ("https://example.com", "must be a domain"),
             ("example.com/path", "must be a domain"),
             ("example.com:80", "must be a domain"),
             ("sari@example.com", "must be a domain"),
-            ("a..example", "must be a domain"),
+            ("a..example.com", "must be a domain"),
             (".example.com", "must be a domain"),
-            ("-a.example", "must be a domain"),
-            ("a-.example", "must be a domain"),
-            ("a_b.example", "must be a domain"),
-            ("xn--a.example", "must be a domain"),
+            ("-a.example.com", "must be a domain"),
+            ("a-.example.com", "must be a domain"),
+            ("a_b.example.com", "must be a domain"),
+            ("xn--a.example.com", "must be a domain"),
             ("1.2.3.example.4", "must be a domain"),
             ("a.example.0x10", "must be a domain"),
+            ("a.0x1", "must be a domain"),
+            ("a.0X1f", "must be a domain"),
+            ("a.0x", "must be a domain"),
             ("*.example.com", "without a wildcard"),
             ("192.0.2.1", "not an IP address"),
             ("[2001:db8::1]", "not an IP address"),
             ("2001:db8::1", "not an IP address"),
             ("printer.local", "everybody can reach"),
             ("a.localhost", "everybody can reach"),
+            ("cluster.local", "everybody can reach"),
             ("a.svc.cluster.local", "everybody can reach"),
+            ("postgres.toko.svc", "everybody can reach"),
+            ("foo.svc", "everybody can reach"),
+            ("10-0-0-1.toko.pod", "everybody can reach"),
             ("1.0.0.127.in-addr.arpa", "everybody can reach"),
-            ("apps.dermaga.example", "must not be below apps.dermaga"),
-            ("a.apps.dermaga.example", "must not be below apps.dermaga"),
-            ("A.APPS.Dermaga.example", "must not be below apps.dermaga"),
-            ("toko.example", "must not be the shop's own"),
-            ("www.toko.example", "must not be the shop's own"),
+            ("toko.test", "everybody can reach"),
+            ("toko.EXAMPLE", "everybody can reach"),
+            ("toko.invalid.", "everybody can reach"),
+            ("toko.internal", "everybody can reach"),
+            ("toko.onion", "everybody can reach"),
+            ("toko.alt", "everybody can reach"),
+            ("apps.dermaga.example.com", "must not be below apps.dermaga"),
+            (
+                "a.apps.dermaga.example.com",
+                "must not be below apps.dermaga",
+            ),
+            (
+                "A.APPS.Dermaga.example.COM",
+                "must not be below apps.dermaga",
+            ),
+            ("toko.example.com", "must not be the shop's own"),
+            ("www.toko.example.com", "must not be the shop's own"),
             (long.as_str(), "must be at most 244 characters"),
         ] {
             let refused = own().check(given).unwrap_err();
             assert!(refused.contains(message), "{given}: {refused}");
         }
         let nothing = OwnNames::new("", None);
-        assert_eq!(nothing.check("toko.example").as_deref(), Ok("toko.example"));
+        let name = "toko.example.com";
+        assert_eq!(nothing.check(name).as_deref(), Ok(name));
     }
 }
