@@ -15,6 +15,18 @@ use crate::{
 pub(super) const QUEUE: LeasedQueue =
     leased_queue!("custom_domains", due: "next_check_at", open: "state = 'PENDING'");
 
+/// Selects domains with the host names of their instances.
+macro_rules! select {
+    ($condition:literal) => {
+        concat!(
+            "SELECT d.id, d.instance_id, d.user_id, d.name, d.token, d.state, d.proven_by, d.proven_at, d.problem, \
+             d.checked_at, d.expires_at, d.created_at, i.hostname \
+             FROM custom_domains d JOIN instances i ON i.id = d.instance_id WHERE ",
+            $condition
+        )
+    };
+}
+
 pub(super) async fn insert(
     conn: &mut Conn,
     new: &Domain,
@@ -42,26 +54,18 @@ pub(super) async fn of_instance(
     conn: &mut Conn,
     instance_id: InstanceId,
 ) -> sqlx::Result<Vec<Domain>> {
-    let sql = "SELECT d.id, d.instance_id, d.user_id, d.name, d.token, d.state, d.proven_by, d.proven_at, d.problem, \
-               d.checked_at, d.expires_at, d.created_at, i.hostname \
-               FROM custom_domains d JOIN instances i ON i.id = d.instance_id \
-               WHERE d.instance_id = $1 ORDER BY d.created_at, d.id";
+    let sql = select!("d.instance_id = $1 ORDER BY d.created_at, d.id");
     fetch_all!(conn, Domain, sql, instance_id)
 }
 
 /// Domains of a customer, the oldest first.
 pub(super) async fn of_customer(conn: &mut Conn, user_id: UserId) -> sqlx::Result<Vec<Domain>> {
-    let sql = "SELECT d.id, d.instance_id, d.user_id, d.name, d.token, d.state, d.proven_by, d.proven_at, d.problem, \
-               d.checked_at, d.expires_at, d.created_at, i.hostname \
-               FROM custom_domains d JOIN instances i ON i.id = d.instance_id \
-               WHERE d.user_id = $1 ORDER BY d.created_at, d.id";
+    let sql = select!("d.user_id = $1 ORDER BY d.created_at, d.id");
     fetch_all!(conn, Domain, sql, user_id)
 }
 
 pub(super) async fn by_id(conn: &mut Conn, id: DomainId) -> sqlx::Result<Option<Domain>> {
-    let sql = "SELECT d.id, d.instance_id, d.user_id, d.name, d.token, d.state, d.proven_by, d.proven_at, d.problem, \
-               d.checked_at, d.expires_at, d.created_at, i.hostname \
-               FROM custom_domains d JOIN instances i ON i.id = d.instance_id WHERE d.id = $1";
+    let sql = select!("d.id = $1");
     fetch_optional!(conn, Domain, sql, id)
 }
 
