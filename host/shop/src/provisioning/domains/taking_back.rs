@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Result,
+    cluster::{Cluster, ClusterError},
     provisioning::{model::Instance, plugin_calls::Services, reconciler::Reconciler},
 };
 
@@ -49,10 +50,11 @@ impl<S: Services> Reconciler<S> {
                     waiting.push((domain.id, until));
                     continue;
                 }
-                for certificate in &certificates {
-                    cluster
-                        .remove_certificate(&seen.namespace, certificate)
-                        .await?;
+                let removed = remove_all(cluster, &seen.namespace, &certificates);
+                // The other domains are free all the same.
+                if let Err(error) = removed.await {
+                    tracing::warn!(instance.id = %seen.id, %error, "instance.certificate_not_removed");
+                    continue;
                 }
             }
             gone.push(domain.id);
@@ -68,6 +70,18 @@ impl<S: Services> Reconciler<S> {
         conn.commit().await?;
         Ok(())
     }
+}
+
+/// Removes these certificates.
+async fn remove_all(
+    cluster: &Cluster,
+    namespace: &str,
+    certificates: &[String],
+) -> Result<(), ClusterError> {
+    for certificate in certificates {
+        cluster.remove_certificate(namespace, certificate).await?;
+    }
+    Ok(())
 }
 
 /// Returns the moment until which the certificate of a domain is kept on, if it is.
