@@ -5,7 +5,7 @@ mod named;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use dermaga_shop::fetch_one;
+use dermaga_shop::{execute, fetch_one};
 use dermaga_tests::both_engines;
 use serde_json::{Value, json};
 
@@ -25,7 +25,9 @@ both_engines!(
         a_claim_is_refused_with_its_reason,
         the_shop_looks_by_itself_and_ends_what_is_never_proven,
         administrators_see_all_domains_and_remove_them,
-        a_domain_ends_with_its_service
+        a_domain_ends_with_its_service,
+        what_is_being_taken_back_is_counted_and_removed_once,
+        a_claim_outlives_a_clock_that_is_wrong
     ]
 );
 
@@ -399,4 +401,56 @@ async fn a_domain_ends_with_its_service(named: Named) {
     let sql = "SELECT count(*) FROM custom_domains";
     let (rows,) = fetch_one!(conn, (i64,), sql).unwrap();
     assert_eq!(rows, 1);
+}
+
+/// Lets all claims be domains that are being taken back, and no pass end that.
+async fn keep_taking_back(named: &Named) {
+    let later = named.shop.clock().now() + TimeDelta::hours(1);
+    let mut conn = named.shop.state().db.begin().await.unwrap();
+    execute!(conn, "UPDATE instances SET next_attempt_at = $1", later).unwrap();
+    let sql = "UPDATE custom_domains SET state = 'REMOVING', proven_by = 'DNS', proven_at = created_at, \
+               gone_with = 1000 WHERE state = 'PENDING'";
+    execute!(conn, sql).unwrap();
+    conn.commit().await.unwrap();
+}
+
+async fn what_is_being_taken_back_is_counted_and_removed_once(named: Named) {
+    let admin = named.shop.admin().await;
+    let owner = named.owner("tarik@example.com").await;
+    let first = owner.claim("a.tarik.example.com").await;
+    for domain in ["b", "c", "d", "e"] {
+        owner.claim(&format!("{domain}.tarik.example.com")).await;
+    }
+    keep_taking_back(&named).await;
+    let path = format!("{ALL}/{}", text(&first["id"]));
+    let why = json!({ "reason": "The owner of the brand has complained." });
+    admin.delete_with(&path, why).await.data(202);
+    owner.remove(&first).await.data(202);
+    let audit = format!("/api/admin/audit?subject=domain:{}", text(&first["id"]));
+    let acts = admin.get(&audit).await.data(200);
+    assert_eq!(acts, json!([]), "nothing was changed");
+    assert!(!owner.events().await.contains(NOT_HERE));
+
+    for domain in ["f", "g", "h", "i", "j"] {
+        owner.claim(&format!("{domain}.tarik.example.com")).await;
+    }
+    keep_taking_back(&named).await;
+    let refused = owner.ask("k.tarik.example.com").await;
+    refused.fails(409, "CONFLICT");
+    let message = refused.body["message"].as_str().unwrap();
+    assert!(message.contains("still being taken back"), "{message}");
+    assert!(owner.verify(&first).await.text.contains("being taken back"));
+}
+
+async fn a_claim_outlives_a_clock_that_is_wrong(named: Named) {
+    const DOMAIN: &str = "jam.example.com";
+    let owner = named.owner("jam@example.com").await;
+    owner.claim(DOMAIN).await;
+    let (clock, ahead) = (named.shop.clock(), TimeDelta::days(8));
+    clock.step(ahead);
+    for _ in 0..3 {
+        named.shop.state().domains.look_after().await.unwrap();
+    }
+    clock.step(-ahead);
+    owner.has(&[(DOMAIN, "PENDING")]).await;
 }

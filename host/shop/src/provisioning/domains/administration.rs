@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     Domains,
-    model::{DomainFilter, OwnedDomain},
+    model::{DomainFilter, OwnedDomain, Removal},
     store,
 };
 use crate::{
@@ -36,7 +36,10 @@ impl Domains {
         let mut conn = self.instances.db.begin().await?;
         let domain = store::by_id(&mut conn, id).await?;
         let domain = domain.ok_or_else(|| Error::not_found("domain"))?;
-        let is_led = self.let_go(&mut conn, &domain).await?;
+        let removal = self.let_go(&mut conn, &domain).await?;
+        if removal == Removal::UnderWay {
+            return Ok(true);
+        }
         let details = json!({
             "domain": domain.name,
             "instance": domain.instance_id,
@@ -52,9 +55,6 @@ impl Domains {
         )
         .await?;
         conn.commit().await?;
-        if is_led {
-            self.instances.handle.wake();
-        }
-        Ok(is_led)
+        Ok(self.conclude(removal))
     }
 }

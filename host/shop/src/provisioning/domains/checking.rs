@@ -15,6 +15,7 @@ use crate::{
     Code, Error, Result,
     db::{Lease, Term},
     ids::DomainId,
+    timekeeping,
     workers::{Next, Worker},
 };
 
@@ -76,6 +77,10 @@ impl Domains {
             return Ok(());
         };
         if seen.expires_at <= clock.now() {
+            // A clock that was set says nothing about the time that passed.
+            if timekeeping::trusted(clock).is_err() {
+                return Ok(());
+            }
             let mut conn = db.begin().await?;
             store::delete(&mut conn, id, DomainState::Pending).await?;
             return Ok(conn.commit().await?);

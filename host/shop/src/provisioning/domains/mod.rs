@@ -19,7 +19,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 pub(in crate::provisioning) use self::model::DomainNames;
-use self::model::{Domain, Holder, Left};
+use self::model::{Domain, Holder, Left, Removal};
 pub use self::{
     checking::watch,
     model::{DomainFilter, DomainProof, DomainState, DomainView, OwnedDomain, ProvenBy},
@@ -56,6 +56,8 @@ const TAKEN_BACK_SOON: u64 = 15;
 const TAKES_NONE: &str = "This shop takes no domains of customers.";
 const HAS_NO_ADDRESS: &str = "This service has no public address that a domain could lead to.";
 const IS_LEAVING: &str = "This domain is being taken back from the service.";
+const ARE_LEAVING: &str =
+    "Domains of this service are still being taken back. Try again in a minute.";
 const LEADS_HERE: &str = "A domain of yours leads here now.";
 const LEADS_HERE_NO_MORE: &str = "A domain of yours does not lead here any more.";
 
@@ -180,6 +182,11 @@ impl Domains {
             );
             return Err(Error::new(Code::Conflict, message));
         }
+        // Each of them is work for a pass, which a cluster that is away holds up.
+        if there.len() >= most.saturating_mul(2) {
+            let refused = Error::new(Code::Conflict, ARE_LEAVING);
+            return Err(refused.retry_after(TAKEN_BACK_SOON));
+        }
         Ok(())
     }
 
@@ -237,30 +244,40 @@ impl Domains {
         let mut conn = self.instances.db.begin().await?;
         owners::still_signed_in(&mut conn, caller).await?;
         let domain = find(&mut conn, (caller.user_id, instance_id), id).await?;
-        let is_led = self.let_go(&mut conn, &domain).await?;
+        let removal = self.let_go(&mut conn, &domain).await?;
         conn.commit().await?;
-        if is_led {
-            self.instances.handle.wake();
-        }
-        Ok(is_led)
+        Ok(self.conclude(removal))
     }
 
-    /// Removes a claim, or begins to take a domain back, in the caller's transaction; returns true for the
-    /// latter.
-    async fn let_go(&self, conn: &mut Conn, seen: &Domain) -> Result<bool> {
+    /// Wakes the worker for a removal that was committed; returns true for a domain that led to its instance.
+    fn conclude(&self, removal: Removal) -> bool {
+        if removal == Removal::Begun {
+            self.instances.handle.wake();
+        }
+        removal != Removal::OfClaim
+    }
+
+    /// Removes a claim, or begins to take a domain back, in the caller's transaction.
+    async fn let_go(&self, conn: &mut Conn, seen: &Domain) -> Result<Removal> {
         // The instance first, as everything that leads or ends takes the two.
         let instance = store::lock(conn, seen.instance_id).await?;
         let instance = instance.ok_or_else(|| Error::not_found("instance"))?;
-        if store::delete(conn, seen.id, DomainState::Pending).await? == 1 {
-            return Ok(false);
+        // Another request, or a look for the proof, may have been faster until that lock.
+        let now = store::by_id(conn, seen.id).await?;
+        match now.ok_or_else(|| Error::not_found("domain"))?.state {
+            DomainState::Pending => {
+                store::delete(conn, seen.id, DomainState::Pending).await?;
+                Ok(Removal::OfClaim)
+            }
+            DomainState::Active => {
+                let clock = &self.instances.clock;
+                let generation = store::raise(conn, instance.id, clock.now()).await?;
+                store::leave(conn, seen.id, generation, clock.now()).await?;
+                record(conn, clock, &instance, LEADS_HERE_NO_MORE).await?;
+                Ok(Removal::Begun)
+            }
+            DomainState::Removing => Ok(Removal::UnderWay),
         }
-        let clock = &self.instances.clock;
-        let generation = instance.generation.saturating_add(1);
-        if store::leave(conn, seen.id, generation, clock.now()).await? {
-            store::raise(conn, instance.id, clock.now()).await?;
-            record(conn, clock, &instance, LEADS_HERE_NO_MORE).await?;
-        }
-        Ok(true)
     }
 
     /// Leads a proven domain to its instance, in the caller's transaction; wake the worker after the commit.
@@ -328,7 +345,7 @@ async fn find(
 fn taken(holder: &Holder, seen: &Domain) -> Error {
     if holder.state == DomainState::Removing {
         let message =
-            "This domain is still being taken back from another service. Try again in a minute.";
+            "This domain is still being taken back from a service. Try again in a minute.";
         return Error::new(Code::Conflict, message).retry_after(TAKEN_BACK_SOON);
     }
     if holder.user_id == seen.user_id {

@@ -52,6 +52,17 @@ pub(super) struct Domain {
     pub(super) hostname: Option<String>,
 }
 
+/// Course of a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// A claim is removed.
+    OfClaim,
+    /// A domain is being taken back from now on.
+    Begun,
+    /// A domain was being taken back already, and nothing was changed.
+    UnderWay,
+}
+
 /// The domain that others claim in vain.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Holder {

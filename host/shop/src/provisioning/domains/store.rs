@@ -142,16 +142,16 @@ pub(super) async fn activate(
     Ok(execute!(conn, sql, id, by, now)? == 1)
 }
 
-/// Begins to take a domain back; false when it does not lead anywhere any more.
+/// Begins to take a domain back, unless it does not lead anywhere any more.
 pub(super) async fn leave(
     conn: &mut Conn,
     id: DomainId,
     gone_with: i64,
     now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<u64> {
     let sql = "UPDATE custom_domains SET state = 'REMOVING', gone_with = $2, updated_at = $3 \
                WHERE id = $1 AND state = 'ACTIVE'";
-    Ok(execute!(conn, sql, id, gone_with, now)? == 1)
+    execute!(conn, sql, id, gone_with, now)
 }
 
 /// Lets a domain that is being taken back wait until a moment.
