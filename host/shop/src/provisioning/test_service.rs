@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::Services;
 use crate::{
-    Result,
+    Code, Error, Result,
     db::{Clock, new_id},
     ids::UserId,
     plugins::{Decided, Decision},
@@ -34,6 +34,8 @@ pub(super) struct Script {
     pub(super) doubled: Vec<String>,
     pub(super) delay: Duration,
     pub(super) problem: Option<String>,
+    /// Calls of `health` fail.
+    pub(super) judges_nothing: bool,
 }
 
 impl Scripted {
@@ -97,6 +99,9 @@ impl Services for Scripted {
     }
 
     async fn health(&self, _digest: &str, input: Observation) -> Result<Health> {
+        if self.script().judges_nothing {
+            return Err(Error::new(Code::PluginFailed, "The plugin failed."));
+        }
         let ready = |object: &Value| {
             object
                 .pointer("/status/readyReplicas")

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 pub(in crate::provisioning) use self::model::DomainNames;
-use self::model::{Domain, Holder, Left, Removal};
+use self::model::{Domain, Holder, Removal};
 pub use self::{
     checking::watch,
     model::{DomainFilter, DomainProof, DomainState, DomainView, OwnedDomain, ProvenBy},
@@ -389,15 +389,11 @@ pub(in crate::provisioning) async fn names(
     if instance.hostname.is_none() {
         return Ok(names);
     }
-    for (id, name, gone_with, kept_until) in store::led(conn, instance.id).await? {
-        match gone_with {
-            None => names.led.push(name),
-            Some(gone_with) => names.left.push(Left {
-                id,
-                name,
-                gone_with,
-                kept_until,
-            }),
+    for domain in store::led(conn, instance.id).await? {
+        if domain.state == DomainState::Active {
+            names.led.push(domain.name);
+        } else {
+            names.left.push(domain.left());
         }
     }
     Ok(names)

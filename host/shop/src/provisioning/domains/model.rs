@@ -74,15 +74,38 @@ pub(super) struct Holder {
     pub(super) status: Status,
 }
 
+/// A domain that leads to an instance, or is being taken back from it.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Led {
+    pub(super) id: DomainId,
+    pub(super) name: String,
+    pub(super) state: DomainState,
+    /// Moment until which the certificate of one that is being taken back is kept, once its rule is gone.
+    pub(super) next_check_at: DateTime<Utc>,
+    /// Moment since when it is being taken back.
+    pub(super) updated_at: DateTime<Utc>,
+}
+
+impl Led {
+    /// Returns the domain as one that is to be taken back.
+    pub(super) fn left(self) -> Left {
+        // The two are one until a pass has applied the instance without the rule.
+        let is_gone = self.next_check_at != self.updated_at;
+        Left {
+            id: self.id,
+            name: self.name,
+            kept_until: is_gone.then_some(self.next_check_at),
+        }
+    }
+}
+
 /// A domain whose rule is not wanted any more.
 #[derive(Debug, Clone)]
 pub(in crate::provisioning) struct Left {
     pub(super) id: DomainId,
     pub(super) name: String,
-    /// First generation of the instance without its rule.
-    pub(super) gone_with: i64,
-    /// Moment until which its certificate is kept.
-    pub(super) kept_until: DateTime<Utc>,
+    /// Moment until which its certificate is kept; `None` until a pass has applied the instance without its rule.
+    pub(super) kept_until: Option<DateTime<Utc>>,
 }
 
 /// Domains of an instance, as a pass needs them.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::model::{Domain, DomainFilter, DomainState, Holder, OwnedDomain, ProvenBy};
+use super::model::{Domain, DomainFilter, DomainState, Holder, Led, OwnedDomain, ProvenBy};
 use crate::{
     db::{Conn, Filter, LeasedQueue, List, Page, Part, fetch_page},
     execute, fetch_all, fetch_one, fetch_optional,
@@ -92,20 +92,11 @@ pub(super) async fn list(
     fetch_page(conn, DOMAINS, &filter, part).await
 }
 
-/// Domains that lead to an instance, and those that are being taken back, in the order of their names: each with
-/// the first generation without it, and the moment until which it waits.
-pub(super) async fn led(
-    conn: &mut Conn,
-    instance_id: InstanceId,
-) -> sqlx::Result<Vec<(DomainId, String, Option<i64>, DateTime<Utc>)>> {
-    let sql = "SELECT id, name, gone_with, next_check_at FROM custom_domains \
+/// Domains that lead to an instance, and those that are being taken back, in the order of their names.
+pub(super) async fn led(conn: &mut Conn, instance_id: InstanceId) -> sqlx::Result<Vec<Led>> {
+    let sql = "SELECT id, name, state, next_check_at, updated_at FROM custom_domains \
                WHERE instance_id = $1 AND state IN ('ACTIVE', 'REMOVING') ORDER BY name";
-    fetch_all!(
-        conn,
-        (DomainId, String, Option<i64>, DateTime<Utc>),
-        sql,
-        instance_id
-    )
+    fetch_all!(conn, Led, sql, instance_id)
 }
 
 /// The domain of this name that was proven.
@@ -149,12 +140,12 @@ pub(super) async fn leave(
     gone_with: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
-    let sql = "UPDATE custom_domains SET state = 'REMOVING', gone_with = $2, updated_at = $3 \
+    let sql = "UPDATE custom_domains SET state = 'REMOVING', gone_with = $2, next_check_at = $3, updated_at = $3 \
                WHERE id = $1 AND state = 'ACTIVE'";
     execute!(conn, sql, id, gone_with, now)
 }
 
-/// Lets a domain that is being taken back wait until a moment.
+/// Lets a domain whose rule is gone wait until a moment. `updated_at` stays, so that the two differ from then on.
 pub(super) async fn wait(conn: &mut Conn, id: DomainId, until: DateTime<Utc>) -> sqlx::Result<u64> {
     let sql = "UPDATE custom_domains SET next_check_at = $2 WHERE id = $1 AND state = 'REMOVING'";
     execute!(conn, sql, id, until)
@@ -167,7 +158,7 @@ pub(super) async fn leave_all(
     gone_with: i64,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
-    let sql = "UPDATE custom_domains SET state = 'REMOVING', gone_with = $2, updated_at = $3 \
+    let sql = "UPDATE custom_domains SET state = 'REMOVING', gone_with = $2, next_check_at = $3, updated_at = $3 \
                WHERE instance_id = $1 AND state = 'ACTIVE'";
     execute!(conn, sql, instance_id, gone_with, now)
 }

@@ -46,7 +46,7 @@ impl<S: Services> Reconciler<S> {
             if !certificates.is_empty()
                 && let Some(cluster) = self.provisioner.cluster()
             {
-                if let Some(until) = kept_until(domain, seen.observed_generation, now) {
+                if let Some(until) = kept_until(domain, now) {
                     waiting.push((domain.id, until));
                     continue;
                 }
@@ -85,17 +85,44 @@ async fn remove_all(
 }
 
 /// Returns the moment until which the certificate of a domain is kept on, if it is.
-fn kept_until(
-    domain: &Left,
-    observed_generation: i64,
-    now: DateTime<Utc>,
-) -> Option<DateTime<Utc>> {
+fn kept_until(domain: &Left, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let latest = now + ISSUER_SEES;
-    // Applied without the rule in this very pass.
-    if domain.gone_with > observed_generation {
+    // The generation that was seen applied says nothing: it stays while the plugin does not judge what runs.
+    let Some(until) = domain.kept_until else {
         return Some(latest);
-    }
+    };
     // One that is later was written by a clock that was ahead.
-    let is_to_come = domain.kept_until > now && domain.kept_until <= latest;
-    is_to_come.then_some(domain.kept_until)
+    let is_to_come = until > now && until <= latest;
+    is_to_come.then_some(until)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ids::DomainId, provisioning::domains::model::Led};
+
+    #[test]
+    fn a_certificate_is_kept_once_and_for_seconds_after_its_rule() {
+        let left_at: DateTime<Utc> = "2027-03-01T00:00:00Z".parse().unwrap();
+        let second = TimeDelta::seconds(1);
+        let kept = |next_check_at, now| {
+            let led = Led {
+                id: DomainId::from_u128(1),
+                name: "toko.example.com".to_owned(),
+                state: DomainState::Removing,
+                next_check_at,
+                updated_at: left_at,
+            };
+            kept_until(&led.left(), now)
+        };
+        // However late the first pass without the rule comes.
+        for now in [left_at, left_at + TimeDelta::days(2)] {
+            assert_eq!(kept(left_at, now), Some(now + ISSUER_SEES));
+        }
+        let until = left_at + ISSUER_SEES;
+        assert_eq!(kept(until, until - second), Some(until));
+        assert_eq!(kept(until, until), None);
+        assert_eq!(kept(until, until + second), None);
+        assert_eq!(kept(left_at + TimeDelta::days(1), left_at), None);
+    }
 }
