@@ -96,7 +96,7 @@ async fn an_answer_as_it_is_cannot_be_refused() {
             .await
             .fails(405, "METHOD_NOT_ALLOWED");
     }
-    // What is left of the header decides.
+    // The rest of the header decides.
     let request = customer.request(Method::GET, "/api/catalog/services?limit=100");
     let request = request.header("accept-encoding", "gzip, identity;q=0");
     assert!(is_compressed(&customer.send(request).await));

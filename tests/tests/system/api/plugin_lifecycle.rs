@@ -254,7 +254,7 @@ async fn an_upload_can_be_compiled_after_its_answer(shop: Shop) {
         "{lost:#}"
     );
 
-    // A server that gives signs of life has a lease, which another one waits for.
+    // A server that shows signs of life has a lease, which another one waits for.
     let mut conn = shop.state().db.begin().await.unwrap();
     let sql = "UPDATE plugin_uploads SET state = 'COMPILING', failure = NULL, lease_until = $1 WHERE state = 'REFUSED'";
     let until = shop.clock().now() + TimeDelta::seconds(60);

@@ -184,7 +184,7 @@ async fn nothing_is_charged_for_a_period_in_which_it_never_ran(shop: Shop) {
     shop.books_balance().await;
 }
 
-/// An administrator gives days to what waits for its delivery: the period moves with them, and so does the end that
+/// An administrator adds days to what waits for its delivery: the period moves with them, and so does the end that
 /// was paid for.
 async fn days_that_were_given_to_what_waits_are_kept(shop: Shop) {
     let customer = customer_with_cash(&shop, "sabar@example.com", 100_000).await;

@@ -113,7 +113,7 @@ async fn plans_and_coupons_are_taken_last_on_postgresql() {
     shop.books_balance().await;
 }
 
-/// A purchase takes its coupon and then its plan; one that is undone gives them back in the same order, so that the
+/// A purchase takes its coupon and then its plan; one that is undone frees them in the same order, so that the
 /// two never wait for each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_undone_purchase_gives_the_coupon_back_before_the_plan_on_postgresql() {
