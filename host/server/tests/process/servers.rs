@@ -311,7 +311,7 @@ async fn jobs_run_once(servers: &mut Servers, admin: &Patient, bought: &Bought) 
     let jobs = jobs.as_array().unwrap().len();
     assert!(jobs > 5, "{jobs}");
     let db = servers.sites[0].database().await;
-    // What comes due before a job is known was not missed.
+    // Nothing that comes due before a job is known was missed.
     within(PATIENCE, "all jobs are known", async || {
         let mut conn = db.read().await.unwrap();
         let known = "SELECT count(*) FROM jobs";

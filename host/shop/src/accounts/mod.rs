@@ -229,7 +229,7 @@ impl Accounts {
                 .admit(origin.address.into(), email.as_str(), self.clock.now())?;
         let looked_at = async {
             let user = store::by_email(&mut self.db.read().await?, email.as_str()).await?;
-            // What is left of a deleted account has no password to compare with.
+            // The rest of a deleted account has no password to compare with.
             let user = user.filter(|user| user.deleted_at.is_none());
             let stored = user.as_ref().map(|user| user.password_hash.to_string());
             Ok::<_, Error>((user, self.hasher.verify(password.clone(), stored).await?))

@@ -105,7 +105,7 @@ impl Catalogue {
             labels: Arc::clone(&self.labels),
             taught: Table::of(sentences),
             taught_labels: Table::of(labels),
-            // What was not known may be now.
+            // A text that was not known may be now.
             kept: Kept::default(),
         }
     }

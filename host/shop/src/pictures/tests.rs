@@ -339,7 +339,7 @@ async fn an_account_has_one_place_and_a_line_of_its_own() {
     for waiting in line {
         waiting.await.unwrap();
     }
-    // What is remembered of an account ends with its pictures.
+    // The turn of an account ends with its pictures.
     pictures.rewrite(other, png()).await.unwrap();
     let turns = pictures.turns.lock().unwrap();
     assert!(!turns.contains_key(&busy), "{turns:?}");

@@ -40,7 +40,7 @@ impl<S: Services> ClusterWatcher<S> {
     /// Makes an instance due soon after something of it changed.
     pub(super) async fn listen(&self) {
         loop {
-            // What watches noted and did not tell before they end is not seen again: full looks find it.
+            // Changes that watches noted and did not tell are not seen again: full looks find them.
             self.reconciler.looks.forget_all(Instant::now());
             tokio::select! {
                 () = self.is_back.notified() => {}

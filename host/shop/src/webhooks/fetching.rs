@@ -39,7 +39,7 @@ pub enum Unread {
     TooSlow,
     /// Its server takes no connection.
     NotConnected,
-    /// What its server sent is no answer of HTTP, or ended before one.
+    /// Its server sent no answer of HTTP, or ended before one.
     NotHttp,
 }
 

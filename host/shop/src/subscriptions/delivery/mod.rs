@@ -54,7 +54,7 @@ pub(crate) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
             let anchor = (seen.anchor_at, seen.anchor_months);
             let (anchor_at, end) = moved(clock.zone(), anchor, seen.period_end, wait)?;
             let period = crate::subscriptions::store::period(&mut conn, id, 1).await?;
-            // Where days were given before, those that were paid for move, too.
+            // Days that were paid for move, too, if others were given before.
             let paid_until = period.and_then(|period| period.paid_until);
             let moved = store::Moved {
                 anchor_at,
