@@ -111,8 +111,7 @@ mod acts {
         let refresh = json!({ "refreshToken": session["refreshToken"] });
         let path = "/api/auth/refresh-token";
         shop.client().post(path, refresh.clone()).await.data(200);
-        // A copy of the token in other hands ends the session, and one message says so. At once it would
-        // be another tab.
+        // A copy of the token in other hands, which is later than another tab, ends the session: one message says so.
         shop.clock().advance(TimeDelta::seconds(11));
         for _ in 0..2 {
             let stolen = shop.client().post(path, refresh.clone()).await;
