@@ -24,6 +24,7 @@ both_engines!(
         the_first_who_proves_a_domain_has_it,
         a_claim_is_refused_with_its_reason,
         the_shop_looks_by_itself_and_ends_what_is_never_proven,
+        an_expired_claim_keeps_no_place,
         administrators_see_all_domains_and_remove_them,
         a_domain_ends_with_its_service,
         what_is_being_taken_back_is_counted_and_removed_once,
@@ -315,6 +316,21 @@ async fn the_shop_looks_by_itself_and_ends_what_is_never_proven(named: Named) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     owner.has(&[(PROVEN, "ACTIVE")]).await;
+}
+
+async fn an_expired_claim_keeps_no_place(named: Named) {
+    const DOMAIN: &str = "terlambat.example.com";
+    let mut owner = named.owner("habis@example.com").await;
+    owner.claim(DOMAIN).await;
+    for domain in ["a", "b", "c", "d"] {
+        owner.claim(&format!("{domain}.toko.example.com")).await;
+    }
+    named.shop.clock().advance(TimeDelta::days(8));
+    owner.client = named.shop.sign_in("habis@example.com").await;
+    let again = owner.claim(DOMAIN).await;
+    owner.has(&[(DOMAIN, "PENDING")]).await;
+    named.publish(&again);
+    owner.proves(&again).await;
 }
 
 async fn administrators_see_all_domains_and_remove_them(named: Named) {

@@ -139,10 +139,12 @@ impl Domains {
         let instance = instance.filter(|instance| instance.user_id == caller.user_id);
         let instance = instance.ok_or_else(|| Error::not_found("instance"))?;
         let hostname = hostname(&instance)?;
-        let there = store::of_instance(&mut conn, instance_id).await?;
-        self.check_room(&there, &name)?;
         let clock = &self.instances.clock;
         let now = clock.now();
+        // The worker comes for them later, and until then nothing could be claimed in their place.
+        store::delete_expired(&mut conn, instance_id, now).await?;
+        let there = store::of_instance(&mut conn, instance_id).await?;
+        self.check_room(&there, &name)?;
         let domain = Domain {
             id: new_id(clock),
             instance_id,

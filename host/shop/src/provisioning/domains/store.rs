@@ -173,6 +173,16 @@ pub(super) async fn delete_claims(conn: &mut Conn, instance_id: InstanceId) -> s
     execute!(conn, sql, instance_id)
 }
 
+/// Removes the claims of an instance whose time is over.
+pub(super) async fn delete_expired(
+    conn: &mut Conn,
+    instance_id: InstanceId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "DELETE FROM custom_domains WHERE instance_id = $1 AND proven_at IS NULL AND expires_at <= $2";
+    execute!(conn, sql, instance_id, now)
+}
+
 /// Removes a domain that is in this state.
 pub(super) async fn delete(conn: &mut Conn, id: DomainId, state: DomainState) -> sqlx::Result<u64> {
     let sql = "DELETE FROM custom_domains WHERE id = $1 AND state = $2";
