@@ -5,7 +5,7 @@ mod named;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use dermaga_shop::{execute, fetch_one};
+use dermaga_shop::{db::new_id, execute, fetch_one, ids::DomainId};
 use dermaga_tests::both_engines;
 use serde_json::{Value, json};
 
@@ -28,7 +28,8 @@ both_engines!(
         administrators_see_all_domains_and_remove_them,
         a_domain_ends_with_its_service,
         what_is_being_taken_back_is_counted_and_removed_once,
-        a_claim_outlives_a_clock_that_is_wrong
+        a_claim_outlives_a_clock_that_is_wrong,
+        a_domain_of_a_service_that_is_gone_is_free
     ]
 );
 
@@ -469,4 +470,28 @@ async fn a_claim_outlives_a_clock_that_is_wrong(named: Named) {
     }
     clock.step(-ahead);
     owner.has(&[(DOMAIN, "PENDING")]).await;
+}
+
+/// A server of the release before knows no domains, and removes an instance without an end of them.
+async fn a_domain_of_a_service_that_is_gone_is_free(named: Named) {
+    const DOMAIN: &str = "tertinggal.example.com";
+    let (owner, other) = (
+        named.owner("dulu@example.com").await,
+        named.owner("kini@example.com").await,
+    );
+    named.cancel(&owner).await;
+    let clock = named.shop.clock();
+    let (id, now): (DomainId, _) = (new_id(clock), clock.now());
+    let sql = "INSERT INTO custom_domains (id, instance_id, user_id, name, token, state, proven_by, proven_at, \
+               next_check_at, expires_at, created_at, updated_at) \
+               SELECT $1, i.id, i.user_id, $2, 'token', 'ACTIVE', 'DNS', $3, $3, $3, $3, $3 \
+               FROM instances i WHERE i.name = $4";
+    let mut conn = named.shop.state().db.begin().await.unwrap();
+    let left = execute!(conn, sql, id, DOMAIN, now, &owner.name).unwrap();
+    conn.commit().await.unwrap();
+    assert_eq!(left, 1);
+    let claimed = other.claim(DOMAIN).await;
+    named.publish(&claimed);
+    other.proves(&claimed).await;
+    owner.has(&[]).await;
 }

@@ -298,7 +298,8 @@ impl Domains {
             if holder.status != Status::Terminated {
                 return Err(taken(&holder, seen));
             }
-            store::delete(conn, holder.id, DomainState::Removing).await?;
+            // Still active when a server of the release before, which knows no domains, removed its instance.
+            store::delete(conn, holder.id, holder.state).await?;
         }
         let activated = store::activate(conn, seen.id, by, clock.now()).await;
         if !activated.map_err(proven_by_another)? {
