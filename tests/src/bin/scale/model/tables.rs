@@ -50,6 +50,7 @@ const TABLES: [(Place, &[&str]); 4] = [
             "instance_events",
             "health_spans",
             "healing_acts",
+            "custom_domains",
             "notifications",
             "notification_deliveries",
             "notification_preferences",
