@@ -63,11 +63,11 @@ pub(crate) async fn measure(
         all_applied(shop).await;
         let added = wanted * EACH;
         known += added;
-        // Whatever the last passes asked for is done.
-        sleep(Duration::from_secs(15)).await;
+        let applied = began.elapsed();
+        all_at_rest(shop).await;
         let now = resident();
         println!(
-            "{known} instances at rest, the last {added} after {:.0?}: {:.0} MB resident, {:.1} kB for each that came",
+            "{known} instances at rest, the last {added} applied after {applied:.0?} and at rest after {:.0?}: {:.0} MB resident, {:.1} kB for each that came",
             began.elapsed(),
             now / 1e6,
             (now - before) / added as f64 / 1e3
@@ -82,6 +82,24 @@ pub(crate) async fn measure(
     let names = "SELECT DISTINCT namespace FROM instances";
     let names = dermaga_shop::fetch_all!(conn, (String,), names).unwrap();
     names.into_iter().map(|(name,)| name).collect()
+}
+
+/// Waits until no instance waits for a pass but that of its time. What was just applied has passes for what the
+/// cluster tells of it, and these are no rest.
+async fn all_at_rest(shop: &Shop) {
+    let awake = "SELECT COUNT(*) FROM instances WHERE status <> 'TERMINATED'
+                   AND (rests_until IS NULL OR rests_until <> next_attempt_at)";
+    let deadline = Instant::now() + Duration::from_secs(3_600);
+    let mut quiet_for = 0;
+    while quiet_for < 15 {
+        assert!(Instant::now() < deadline, "instances do not come to rest");
+        quiet_for = if count(shop, awake).await > 0 {
+            0
+        } else {
+            quiet_for + 1
+        };
+        sleep(Duration::from_secs(1)).await;
+    }
 }
 
 /// Measures what instances cost while nothing happens to them, and then what full looks at each of them
