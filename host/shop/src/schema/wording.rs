@@ -63,9 +63,10 @@ fn of_error(error: &ValidationError<'_>, schema: &Value, formats: &[Format]) -> 
             let names = unexpected.iter();
             names.map(|name| below(name, UNKNOWN)).collect()
         }
-        Kind::AnyOf { context }
-        | Kind::OneOfNotValid { context }
-        | Kind::OneOfMultipleValid { context } => of_branches(context, schema, formats, &at),
+        Kind::OneOfMultipleValid { .. } => vec![at(of_too_many(error, schema))],
+        Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
+            of_branches(context, schema, formats, &at)
+        }
         Kind::Format { format } => vec![at(of_rule(format, error.instance(), formats))],
         Kind::Pattern { .. } => vec![at(of_pattern(error, schema))],
         kind => vec![at(sentence(kind, error.instance()))],
@@ -105,6 +106,39 @@ pub fn unknown_among(names: &[&str]) -> String {
 /// Message about a list in the place of an object.
 pub const LIST_FOR_OBJECT: &str = "must be an object, not a list";
 
+/// More than one form fits where one is allowed: that is told of fields, which are what most forms differ in.
+fn of_too_many(error: &ValidationError<'_>, schema: &Value) -> String {
+    let forms = schema.pointer(&error.schema_path().to_string());
+    let forms = forms
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    let names: Option<Vec<&str>> = forms.iter().map(only_required).collect();
+    match names {
+        Some(names) if !names.is_empty() => format!("must have only one of: {}", names.join(", ")),
+        _ => "is of more than one kind, and must be of one".into(),
+    }
+}
+
+/// Returns the field that a form requires, when it says nothing else.
+fn only_required(form: &Value) -> Option<&str> {
+    let form = form.as_object().filter(|form| form.len() == 1)?;
+    match form.get("required")?.as_array()?.as_slice() {
+        [name] => name.as_str(),
+        _ => None,
+    }
+}
+
+/// Returns the field that is missing, when nothing else is wrong.
+fn only_missing<'a>(errors: &'a [ValidationError<'_>]) -> Option<&'a str> {
+    match errors {
+        [error] => match error.kind() {
+            Kind::Required { property } => property.as_str(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Several forms are allowed: the faults against the one that was meant, or else all forms.
 fn of_branches(
     context: &[Vec<ValidationError<'static>>],
@@ -126,6 +160,21 @@ fn of_branches(
     let meant: Vec<_> = context.iter().filter(|errors| !is_null(errors)).collect();
     if let [errors] = meant.as_slice() {
         return of_errors(errors, schema, formats);
+    }
+    let missing: Option<Vec<&str>> = meant.iter().map(|errors| only_missing(errors)).collect();
+    if let Some(names) = missing.filter(|names| !names.is_empty()) {
+        return vec![at(format!("must have one of: {}", names.join(", ")))];
+    }
+    // A fault within the value, or of a field that it lacks, is one of the form that was meant.
+    let is_within = |faults: &Vec<Fault>| {
+        let mut messages = faults.iter().map(|fault| fault.message.as_str());
+        !faults.is_empty() && messages.all(|message| !message.starts_with("must be "))
+    };
+    let mut all = meant
+        .iter()
+        .map(|errors| of_errors(errors, schema, formats));
+    if let Some(faults) = all.find(is_within) {
+        return faults;
     }
     let mut forms = Vec::new();
     for fault in meant
@@ -314,10 +363,15 @@ mod tests {
                 "h2": { "type": "string", "pattern": "^x$", "examples": ["x"] },
                 "i": { "type": ["integer", "null"] },
                 "j": { "type": "string", "enum": ["X", "Y"] },
+                "k": { "oneOf": [{ "required": ["x"] }, { "required": ["y"] }] },
+                "l": { "oneOf": [{ "required": ["x"] }, { "required": ["y"] }] },
+                "m": { "oneOf": [{ "type": "string" }, { "type": "object", "required": ["x"] }] },
+                "n": { "oneOf": [{ "type": "number" }, { "type": "integer" }] },
             },
         });
         let value = json!({
             "a": 2, "c": "", "d": "Z", "e": "1", "f": [1, true], "g": 0, "h": "y", "h1": "y", "h2": "y", "i": "1", "j": null, "z/z": 1,
+            "k": {}, "l": { "x": 1, "y": 1 }, "m": {}, "n": 1,
         });
         let expected = [
             ("/a", "must be at least 3, not 2"),
@@ -336,6 +390,10 @@ mod tests {
             ("/h2", "is not valid; an example is x"),
             ("/i", "must be a whole number, not the text \"1\""),
             ("/j", "must be one of: X, Y"),
+            ("/k", "must have one of: x, y"),
+            ("/l", "must have only one of: x, y"),
+            ("/m/x", "is missing"),
+            ("/n", "is of more than one kind, and must be of one"),
             ("/z~1z", "is not known here"),
         ];
         let expected = expected.map(|(pointer, message)| (pointer.to_owned(), message.to_owned()));
