@@ -11,6 +11,8 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use dermaga::config::Config;
+use dermaga_shop::notifications::{Sender, SmtpUrl};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream, tcp::OwnedReadHalf},
@@ -70,6 +72,15 @@ impl Drop for MailServer {
 }
 
 impl MailServer {
+    /// Lets a shop with this configuration send its mails here.
+    pub fn receive_from(&self, config: &mut Config) {
+        let sender = Sender::parse("Toko <toko@example.com>").expect("it is an address");
+        let url = SmtpUrl::parse(&self.url()).expect("it is a URL");
+        config.notifications.smtp = Some(url);
+        config.notifications.from = Some(sender);
+        config.notifications.shop_url = Some("https://toko.example.com".to_owned());
+    }
+
     /// Starts a server on a free port.
     pub async fn start() -> Self {
         Self::start_at(([127, 0, 0, 1], 0).into()).await

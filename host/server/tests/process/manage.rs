@@ -4,7 +4,7 @@ mod subscriptions;
 
 use std::{fs, process::Output};
 
-use dermaga_tests::{Client, Engine, Shop};
+use dermaga_tests::{Client, Engine, MailServer, Shop};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -15,6 +15,7 @@ const WHY: &str = "As its owner asked for by phone.";
 /// A shop that serves, and an administrator with an API token.
 struct Desk {
     shop: Shop,
+    _mails: MailServer,
     folder: TempDir,
     admin: Client,
     server: String,
@@ -23,12 +24,15 @@ struct Desk {
 
 impl Desk {
     async fn open() -> Self {
-        let shop = Shop::open(Engine::Sqlite).await.unwrap();
+        let mails = MailServer::start().await;
+        let shop = Shop::open_with(Engine::Sqlite, |config| mails.receive_from(config));
+        let shop = shop.await.unwrap();
         let admin = shop.admin().await;
         let token = api_token(&admin, "WRITE").await;
         let server = format!("http://{}", admin.address_and_token().0);
         Self {
             shop,
+            _mails: mails,
             folder: TempDir::new().unwrap(),
             admin,
             server,

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use dermaga::config::Config;
 use dermaga_shop::{
     accounts::{Email, NewAccount, Role},
-    notifications::{self, Sender, SmtpUrl},
+    notifications,
     outbox::{self, Topic},
 };
 use dermaga_tests::{Client, Engine, MailServer, Shop, both_engines};
@@ -26,9 +26,7 @@ pub(crate) struct Post {
 }
 
 pub(crate) fn sends_to(config: &mut Config, server: &MailServer) {
-    config.notifications.smtp = Some(SmtpUrl::parse(&server.url()).unwrap());
-    config.notifications.from = Some(Sender::parse("Toko <toko@example.com>").unwrap());
-    config.notifications.shop_url = Some("https://toko.example.com".to_owned());
+    server.receive_from(config);
 }
 
 impl Post {

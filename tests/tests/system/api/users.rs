@@ -85,6 +85,7 @@ both_engines!(
         the_last_administrator_stays
     ]
 );
+both_engines!(Shop, [an_account_without_a_password_needs_mails]);
 
 /// Accounts are found by each filter and shown with what they have; changes have a reason in the
 /// audit trail, without what was personal.
@@ -205,6 +206,19 @@ async fn an_invited_person_chooses_a_password(office: Office) {
     shop.client().post(path, body).await.data(200);
     let invited = shop.sign_in("baru@example.com").await;
     invited.get(USERS).await.data(200);
+}
+
+/// Where no mail goes out, none is promised.
+async fn an_account_without_a_password_needs_mails(shop: Shop) {
+    let admin = shop.admin().await;
+    let mut body =
+        json!({ "email": "baru@example.com", "name": "Baru", "role": "USER", "reason": WHY });
+    let refused = admin.post(USERS, body.clone()).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert!(refused.text.contains("sends no mails"), "{}", refused.text);
+    body["password"] = json!(PASSWORD);
+    admin.post(USERS, body).await.data(201);
+    shop.sign_in("baru@example.com").await;
 }
 
 /// A session and a key of a customer do not become an administrator's, nor the other way around.

@@ -111,7 +111,7 @@ struct NewUser {
     #[garde(skip)]
     role: Role,
     /// 10 to 128 characters, and not one that everybody tries first. Without one, a mail goes out with
-    /// which the person chooses it.
+    /// which the person chooses it; a shop that sends no mails needs one.
     #[garde(custom(optional_rule(check_rules)))]
     #[schema(min_length = 10, max_length = 128, format = "new-password")]
     password: Option<String>,
@@ -135,6 +135,13 @@ async fn make(
         reason: &new.reason,
     };
     let is_invited = new.password.is_none();
+    if is_invited && !state.notifications.sends_mails() {
+        return Err(Error::invalid(
+            "password",
+            "is missing: this shop sends no mails with which a person could choose one",
+        )
+        .into());
+    }
     let password = new.password.map_or_else(generate_password, Password::new);
     let account = NewAccount {
         email: normalised("email", Email::parse(&new.email))?,
