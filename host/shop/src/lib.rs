@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod alerts;
 pub mod audit;
 pub mod billing;
+mod bodies;
 pub mod calendar;
 pub mod catalog;
 pub mod cluster;

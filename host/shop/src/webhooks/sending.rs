@@ -16,6 +16,7 @@ use super::{
     Settings,
     address::{Checking, Refused},
 };
+use crate::bodies;
 
 /// Bytes that are read and kept of an answer.
 const ANSWER_BYTES: usize = 1024;
@@ -182,15 +183,10 @@ fn not_sent(refused: &Refused) -> Attempt {
 }
 
 /// Reads the first bytes of an answer; the rest stays unread.
-pub(super) async fn beginning(mut response: Response) -> String {
-    let mut bytes = Vec::new();
-    while bytes.len() < ANSWER_BYTES
-        && let Ok(Some(chunk)) = response.chunk().await
-    {
-        bytes.extend_from_slice(&chunk);
-    }
-    bytes.truncate(ANSWER_BYTES);
-    printable(&String::from_utf8_lossy(&bytes))
+pub(super) async fn beginning(response: Response) -> String {
+    // What came before a failure says more than the failure.
+    let read = bodies::first_bytes(response, ANSWER_BYTES).await;
+    printable(&String::from_utf8_lossy(&read.bytes))
 }
 
 /// Replaces what a database or a terminal would not take.

@@ -26,7 +26,7 @@ use self::breaker::Breaker;
 pub(super) use self::wire::{Callbacks, PAGE_MINUTES, Status};
 use super::Payment;
 use crate::{
-    Code, Error,
+    Code, Error, bodies,
     crypto::{self, Hidden, Secret},
     db::Clock,
     money::Rupiah,
@@ -43,7 +43,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// Longer than any question, by the longest timeout that the settings allow.
 const LONGEST_QUESTION: TimeDelta = TimeDelta::minutes(4);
 /// Answers are small; anything longer is not from a gateway.
-const ANSWER_BYTES: u64 = 256 * 1024;
+const ANSWER_BYTES: usize = 256 * 1024;
 /// The pause after a 429 that names none, and the bounds within which it may name one.
 const PAUSE_SECONDS: u64 = 60;
 const PAUSE_BOUNDS: RangeInclusive<u64> = 5..=600;
@@ -414,11 +414,11 @@ impl Gateway {
         if status.is_server_error() {
             return Err(GatewayError::Failed(status.as_u16()));
         }
-        if response.content_length().unwrap_or_default() > ANSWER_BYTES {
-            return Err(GatewayError::Garbage("the answer is too long".into()));
-        }
+        let read = bodies::whole(response, ANSWER_BYTES).await;
+        let too_long = || GatewayError::Garbage("the answer is too long".into());
+        let read = read.map_err(unreachable)?.ok_or_else(too_long)?;
+        let text = String::from_utf8_lossy(&read).into_owned();
         let garbage = |error: serde_json::Error| GatewayError::Garbage(error.to_string());
-        let text = response.text().await.map_err(unreachable)?;
         let json: Value = serde_json::from_str(&text).map_err(garbage)?;
         match code(&json).unwrap_or_else(|| status.as_u16()) {
             429 => Err(GatewayError::Throttled(pause)),
@@ -478,3 +478,6 @@ fn refusal(answer: &Answer) -> GatewayError {
         message: message.chars().take(300).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;
