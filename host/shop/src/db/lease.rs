@@ -45,6 +45,9 @@ pub struct LeasedQueue {
     pub is_any_due: &'static str,
     #[doc(hidden)]
     pub claim_due: &'static str,
+    /// The same on PostgreSQL.
+    #[doc(hidden)]
+    pub claim_free: &'static str,
     #[doc(hidden)]
     pub give_back: &'static str,
 }
@@ -106,6 +109,21 @@ macro_rules! leased_queue {
                 $crate::__due!($due, $open, "$3"),
                 " RETURNING id"
             ),
+            // A row that is locked is left out: a claim of several rows that waited for one would have the others,
+            // which the holder of that lock may wait for. An array is read once, as the locks are to be taken once.
+            claim_free: concat!(
+                "UPDATE ",
+                $table,
+                " SET lease_holder = $1, lease_until = $2, ",
+                $due,
+                " = $2 WHERE id = ANY(ARRAY(SELECT id FROM ",
+                $table,
+                " WHERE ",
+                $crate::__due!($due, $open, "$3"),
+                " ORDER BY ",
+                $due,
+                " LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED)) RETURNING id"
+            ),
             give_back: concat!(
                 "UPDATE ",
                 $table,
@@ -145,7 +163,8 @@ impl LeasedQueue {
     }
 
     /// Claims up to `limit` rows that are due and free, the earliest first. A row is due again when
-    /// its lease ends, so that the work of a server that stopped is taken up by another one.
+    /// its lease ends, so that the work of a server that stopped is taken up by another one. On PostgreSQL, rows that
+    /// another transaction has locked are not free.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -158,7 +177,13 @@ impl LeasedQueue {
     ) -> sqlx::Result<Vec<Lease>> {
         let holder = new_id(clock);
         let Term { now, until } = term;
-        let taken = fetch_all!(conn, (Uuid,), self.claim_due, holder, until, now, limit)?;
+        // SQLite's writer has every row.
+        let sql = if conn.is_postgres() {
+            self.claim_free
+        } else {
+            self.claim_due
+        };
+        let taken = fetch_all!(conn, (Uuid,), sql, holder, until, now, limit)?;
         let lease = |(id,)| Lease { id, holder, until };
         Ok(taken.into_iter().map(lease).collect())
     }

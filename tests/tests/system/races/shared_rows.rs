@@ -1,11 +1,14 @@
 //! Tests that rows shared by customers are locked from the last statement of an operation to its
 //! commit, and no longer.
 
-use std::time::Duration;
+use std::{io, net::IpAddr, time::Duration};
 
-use dermaga_shop::db::Conn;
+use chrono::TimeDelta;
+use dermaga::config::Config;
+use dermaga_shop::{db::Conn, provisioning::domains::Records, webhooks::Lookup};
 use dermaga_tests::{Client, Engine, Shop};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::journeys::delivery::block;
@@ -148,4 +151,62 @@ async fn an_undone_purchase_gives_the_coupon_back_before_the_plan_on_postgresql(
     ending.await.unwrap();
     std::fs::remove_file(&in_the_way).unwrap();
     shop.books_balance().await;
+}
+
+/// Lets no domain have records or addresses.
+fn without_names(config: &mut Config) {
+    config.provisioning.domains.records = Some(Records::new(|_| {
+        let none: io::Result<Vec<String>> = Ok(Vec::new());
+        Box::pin(async move { none })
+    }));
+    config.webhooks.lookup = Lookup::new(|_| {
+        let none: io::Result<Vec<IpAddr>> = Ok(Vec::new());
+        Box::pin(async move { none })
+    });
+}
+
+/// Looks for proofs until these claims of an instance have been looked at, and no others.
+async fn look(shop: &Shop, customer: &Client, path: &str, expected: &[bool]) {
+    let mut seen = Vec::new();
+    for _ in 0..200 {
+        let looking = shop.state().domains.look_after();
+        let looked = timeout(Duration::from_secs(10), looking).await;
+        looked.expect("it waits for no lock").unwrap();
+        let claims = customer.get(path).await.data(200);
+        let claims = claims.as_array().unwrap().iter();
+        seen = claims.map(|claim| claim["problem"].is_string()).collect();
+        if seen == expected {
+            return;
+        }
+        // The shop's own worker may be at it.
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("{seen:?} and not {expected:?}");
+}
+
+/// A look at several claims leaves out one that is being removed with others: waiting for it, it would have those
+/// that the removal waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_at_claims_waits_for_no_removal_on_postgresql() {
+    let Some(shop) = Shop::open_with(Engine::Postgres, without_names).await else {
+        return;
+    };
+    let customer = shop.customer("antre@example.com").await;
+    let order = json!({ "planId": shop.plan("n8n", "free").await });
+    let bought = customer.post("/api/subscriptions", order).await.data(201);
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
+    let path = format!("/api/instances/{instance}/domains");
+    for domain in ["pertama.example.com", "kedua.example.com"] {
+        let claim = json!({ "domain": domain });
+        customer.post(&path, claim).await.data(201);
+    }
+
+    let mut removing = shop.state().db.begin().await.unwrap();
+    let sql = "DELETE FROM custom_domains WHERE name = 'pertama.example.com'";
+    assert_eq!(dermaga_shop::execute!(removing, sql).unwrap(), 1);
+    shop.clock().advance(TimeDelta::minutes(3));
+    look(&shop, &customer, &path, &[false, true]).await;
+    removing.rollback().await.unwrap();
+    look(&shop, &customer, &path, &[true, true]).await;
 }
