@@ -11,22 +11,30 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::journeys::delivery::block;
+use crate::journeys::{
+    delivery::block,
+    renewal::{buy, id_of},
+};
 
 /// Waits until a statement with this beginning waits for the lock.
 async fn waits(shop: &Shop, statement: &str) {
+    all_wait(shop, statement, 1).await;
+}
+
+/// Waits until so many statements with this beginning wait for a lock.
+async fn all_wait(shop: &Shop, statement: &str, number: i64) {
     let sql = "SELECT count(*) FROM pg_stat_activity
                WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE $1 || '%'";
     for _ in 0..200 {
         let mut conn = shop.state().db.read().await.unwrap();
         let (count,) = dermaga_shop::fetch_one!(conn, (i64,), sql, statement).unwrap();
-        if count > 0 {
+        if count >= number {
             return;
         }
         drop(conn);
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    panic!("nothing waits at `{statement}`");
+    panic!("{number} do not wait at `{statement}`");
 }
 
 /// Asserts that a row can be written without waiting long for a lock.
@@ -150,6 +158,49 @@ async fn an_undone_purchase_gives_the_coupon_back_before_the_plan_on_postgresql(
     held.rollback().await.unwrap();
     ending.await.unwrap();
     std::fs::remove_file(&in_the_way).unwrap();
+    shop.books_balance().await;
+}
+
+/// Two changes that are planned in the place of others, from one plan to the other and back, take the rows of both
+/// plans in one order, so that neither has the row that the other waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn opposite_planned_changes_take_plans_in_one_order_on_postgresql() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let (free, pro) = (
+        shop.plan("n8n", "free").await,
+        shop.plan("n8n", "pro").await,
+    );
+    let admin = shop.admin().await;
+    let planned = |plan: &str| json!({ "planId": plan, "at": "period_end", "reason": "They asked by telephone." });
+    let mut paths = Vec::new();
+    for (email, plan) in [("naik@example.com", &free), ("turun@example.com", &pro)] {
+        let customer = shop.customer_with_credit(email, 100_000).await;
+        let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+        let path = format!("/api/admin/subscriptions/{}/upgrade", id_of(&bought));
+        admin.put(&path, planned(plan)).await.data(200);
+        paths.push(path);
+    }
+
+    let (first, second) = if id(&json!(free)) < id(&json!(pro)) {
+        (&free, &pro)
+    } else {
+        (&pro, &free)
+    };
+    let mut held = shop.state().db.begin().await.unwrap();
+    let sql = "UPDATE service_plans SET updated_at = updated_at WHERE id = $1";
+    dermaga_shop::execute!(held, sql, id(&json!(first))).unwrap();
+    let up = in_background(&admin, "PUT", &paths[0], planned(&pro)).await;
+    let down = in_background(&admin, "PUT", &paths[1], planned(&free)).await;
+    all_wait(&shop, "UPDATE service_plans SET used_quota", 2).await;
+    is_free(&shop, "service_plans", id(&json!(second))).await;
+    held.rollback().await.unwrap();
+    assert_eq!(up.await.unwrap()["subscription"]["nextPlanId"], json!(pro));
+    assert_eq!(
+        down.await.unwrap()["subscription"]["nextPlanId"],
+        json!(free)
+    );
     shop.books_balance().await;
 }
 
