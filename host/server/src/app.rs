@@ -45,7 +45,8 @@ use crate::{
 pub use bootstrap::{find_plugins, find_templates};
 pub use in_use::{PART_RESTORED, refuse_half_filled, refuse_part_restored};
 pub use start::{
-    connect, open_accounts, open_database, open_database_as_is, open_registry, registry,
+    SealedSecrets, connect, open_accounts, open_database, open_database_as_is, open_registry,
+    registry, sealed_secrets,
 };
 pub use start_error::StartError;
 

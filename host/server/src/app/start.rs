@@ -221,6 +221,26 @@ fn tell_database(db: &Db) {
 
 /// A wrong key would seal new secrets, and be noticed when the first instance cannot be changed.
 async fn check_master_key(db: &Db, vault: &Vault) -> Result<(), StartError> {
+    let SealedSecrets { all, unreadable } = sealed_secrets(db, vault).await?;
+    if unreadable > 0 {
+        tracing::error!(secrets = all, unreadable, "start.secrets_without_key");
+    }
+    Ok(())
+}
+
+/// Secrets of instances that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedSecrets {
+    pub all: usize,
+    /// Those that no master key opens.
+    pub unreadable: usize,
+}
+
+/// Compares the master keys with those that the secrets in a database were sealed with.
+///
+/// # Errors
+/// When no key opens any of them, and when the database does not answer.
+pub async fn sealed_secrets(db: &Db, vault: &Vault) -> Result<SealedSecrets, StartError> {
     let mut conn = db
         .read()
         .await
@@ -230,10 +250,10 @@ async fn check_master_key(db: &Db, vault: &Vault) -> Result<(), StartError> {
     if secrets > 0 && unreadable == secrets {
         return Err(StartError::MasterKey { secrets });
     }
-    if unreadable > 0 {
-        tracing::error!(secrets, unreadable, "start.secrets_without_key");
-    }
-    Ok(())
+    Ok(SealedSecrets {
+        all: secrets,
+        unreadable,
+    })
 }
 
 /// Makes the data folder and obtains the keys that are kept in it.

@@ -123,8 +123,8 @@ enum Command {
     },
     /// Print the OpenAPI document of the API as JSON.
     Openapi,
-    /// Check configuration, database, clock, plugins, templates, cluster, gateway, mail and
-    /// attachments; exits with 1 when one has failed.
+    /// Check configuration, database, master key, clock, plugins, templates, cluster, gateway, mail
+    /// and attachments; exits with 1 when one has failed.
     ///
     /// Each line is OK, WARNING or FAILED and says what to do. Safe beside a running server: a write to
     /// the database is taken back, probes in the data folder and among the attachments are removed

@@ -1,5 +1,7 @@
 //! `doctor`: a good shop, and one with each of its parts broken.
 
+mod keys;
+
 use std::fs;
 
 use axum::{
@@ -145,6 +147,7 @@ async fn a_good_shop_has_nothing_to_do() {
         [
             "configuration",
             "database",
+            "keys",
             "clock",
             "plugins",
             "templates",

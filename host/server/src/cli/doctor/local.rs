@@ -1,4 +1,4 @@
-//! Checks of what a server has on its own machine: settings, database, clock, plugins, templates.
+//! Checks of what a server has on its own machine: settings, database, keys, clock, plugins, templates.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use dermaga_shop::{
     Error,
     audit::{self, AuditFilter},
     catalog::{self, RefusedTemplate, Templates},
-    crypto,
+    crypto::{self, Vault},
     db::{Clock, Db, Part as PageOf, Schema, Span, file_of},
     plugins::Registry,
     text::counted,
@@ -18,8 +18,8 @@ use dermaga_shop::{
 
 use super::report::{Finding, Part};
 use crate::{
-    app,
-    config::{Config, Loaded, Source},
+    app::{self, SealedSecrets},
+    config::{Config, Keys, Loaded, Source},
 };
 
 /// Difference between two clocks without a consequence. The database's time is to the second.
@@ -164,6 +164,37 @@ fn absolute(path: &Path) -> PathBuf {
 fn probe(folder: &Path) -> io::Result<()> {
     let probe = folder.join(format!(".probe-{}", crypto::random_hex(8)));
     std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe))
+}
+
+/// Compares the master key with the one that secrets in the database were sealed with, as a start does.
+pub(super) async fn master_key(config: &Config, db: Option<&Db>) -> Option<Finding> {
+    let (part, db) = (Part::Keys, db?);
+    let keys = match Keys::master_keys_of_data(config) {
+        // The one that a start would make opens nothing, as none does.
+        Ok(keys) => keys.unwrap_or_default(),
+        Err(error) => {
+            let todo = "Restore the file from a backup, or give its key in DERMAGA_MASTER_KEY.";
+            return Some(part.failed(error.to_string(), todo));
+        }
+    };
+    let SealedSecrets { all, unreadable } = match app::sealed_secrets(db, &Vault::new(&keys)).await
+    {
+        Ok(found) => found,
+        Err(error) => {
+            return Some(part.failed(error.to_string(), "No server starts before."));
+        }
+    };
+    let secrets = counted(all, "secret");
+    Some(if all == 0 {
+        part.ok("the database has no secrets of instances yet")
+    } else if unreadable == 0 {
+        part.ok(format!("the master key opens {secrets} of instances"))
+    } else {
+        part.warning(
+            format!("no master key opens {unreadable} of {secrets} of instances"),
+            "Give the key that they were sealed with in DERMAGA_MASTER_KEY, after the present one.",
+        )
+    })
 }
 
 /// Compares this machine's clock with the database's, and with the newest moment in the books.

@@ -60,6 +60,7 @@ async fn examine(loaded: &Loaded, ask_gateway: bool) -> Vec<Finding> {
     let mut findings = local::configuration(loaded);
     let (db, found) = local::database(config).await;
     findings.extend(found);
+    findings.extend(local::master_key(config, db.as_ref()).await);
     findings.extend(local::clock(config, db.as_ref()).await);
     findings.extend(local::plugins_and_templates(config, db.clone()).await);
     if let Some(db) = &db {

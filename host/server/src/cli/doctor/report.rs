@@ -41,6 +41,7 @@ pub(super) struct Finding {
 pub(super) enum Part {
     Configuration,
     Database,
+    Keys,
     Clock,
     Plugins,
     Templates,
@@ -56,6 +57,7 @@ impl Part {
         match self {
             Self::Configuration => "configuration",
             Self::Database => "database",
+            Self::Keys => "keys",
             Self::Clock => "clock",
             Self::Plugins => "plugins",
             Self::Templates => "templates",
