@@ -4,11 +4,13 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
+use chrono::TimeDelta;
 use dermaga::config::{self, Config, Sources};
 use dermaga_tests::Shop;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     buy,
@@ -144,6 +146,56 @@ async fn domains_are_as_many_and_proven_where_the_operator_says() {
     let customer = customer.moved_to(shop.client());
     let refused = customer.post(&path, more).await;
     refused.fails(409, "INVALID_STATE");
+}
+
+/// A claim waits without being looked at, and is proven once the setting is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shop_that_takes_domains_no_more_keeps_those_that_are_proven() {
+    let records: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
+    let known = Arc::clone(&records);
+    let server = NameServer::start(move |name| known.lock().unwrap().get(name).cloned()).await;
+    let shop = shop(&[("DERMAGA_NAME_SERVER", &server.address.to_string())]).await;
+    let customer = shop.customer("sisa@example.com").await;
+    let id = buy(&shop, &customer, "n8n", "free").await;
+    shop.instance_becomes(&customer, &id, "RUNNING").await;
+    let path = format!("/api/instances/{id}/domains");
+    let mut looks = Vec::new();
+    for domain in ["toko.example.com", "nanti.example.com"] {
+        let claim = json!({ "domain": domain });
+        let claimed = customer.post(&path, claim).await.data(201);
+        let text = |field: &str| claimed["proof"][field].as_str().unwrap().to_owned();
+        let record = (text("recordName"), text("recordValue"));
+        records.lock().unwrap().extend([record]);
+        looks.push(format!("{path}/{}/verify", claimed["id"].as_str().unwrap()));
+    }
+    let proven = customer.post(&looks[0], json!({})).await.data(200);
+    assert_eq!(proven["state"], "ACTIVE");
+
+    let none = |config: &mut Config| config.provisioning.domains.per_instance = 0;
+    let shop = shop.restart_with(none).await.unwrap();
+    let customer = customer.moved_to(shop.client());
+    let refused = customer.post(&looks[1], json!({})).await;
+    refused.fails(409, "INVALID_STATE");
+    shop.clock().advance(TimeDelta::minutes(3));
+    let mut all = Value::Null;
+    for _ in 0..200 {
+        shop.state().domains.look_after().await.unwrap();
+        all = customer.get(&path).await.data(200);
+        if all[1]["problem"].is_string() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let seen = [0_usize, 1].map(|one| [&all[one]["state"], &all[one]["problem"]]);
+    let (waits, none) = (json!("PENDING"), Value::Null);
+    let problem = json!("This shop takes no domains of customers.");
+    assert_eq!(seen, [[&json!("ACTIVE"), &none], [&waits, &problem]]);
+
+    let some = |config: &mut Config| config.provisioning.domains.per_instance = 2;
+    let shop = shop.restart_with(some).await.unwrap();
+    let customer = customer.moved_to(shop.client());
+    let proven = customer.post(&looks[1], json!({})).await.data(200);
+    assert_eq!(proven["state"], "ACTIVE");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

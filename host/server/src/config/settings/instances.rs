@@ -74,7 +74,7 @@ pub(super) const OF_INSTANCES: &[Setting] = settings! {
         "Listener of that Gateway, such as `https`. Without it, all of them."
         => |c, text| c.provisioning.classes.entry.gateway.section = Some(parse::object_name(text)?);
     "DERMAGA_DOMAINS_PER_INSTANCE" "domains.per_instance" (Some("5")):
-        "Domains of its customer that one instance may have, up to 50: proven by a TXT record or a file, then led to it. 0 takes none."
+        "Domains of its customer that one instance may have, up to 50: proven by a TXT record or a file, then led to it. 0 takes none: those that are proven stay, and claims end without a proof."
         => |c, text| c.provisioning.domains.per_instance = parse::number(text, &(0..=50))?;
     "DERMAGA_NAME_SERVER" "domains.name_server" (None):
         "Name server that is asked for the TXT records of customers' domains, as an IP address or `IP:PORT`. Without it, those of the system."

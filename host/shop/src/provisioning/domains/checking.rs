@@ -85,7 +85,12 @@ impl Domains {
             store::delete(&mut conn, id, DomainState::Pending).await?;
             return Ok(conn.commit().await?);
         }
-        let problem = match self.look(&seen.name, &seen.token).await {
+        // Neither name servers nor strangers' servers are asked for a shop that takes no domains any more.
+        let looked = match self.check_taken() {
+            Ok(()) => self.look(&seen.name, &seen.token).await,
+            Err(refused) => Err(refused.message),
+        };
+        let problem = match looked {
             Ok(by) => {
                 let mut conn = db.begin().await?;
                 match self.lead(&mut conn, &seen, by).await {

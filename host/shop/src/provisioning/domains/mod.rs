@@ -164,12 +164,18 @@ impl Domains {
         Ok(Uncommitted::new(conn, self.view(&domain)))
     }
 
-    /// Refuses a claim beside those that an instance has.
-    fn check_room(&self, there: &[Domain], name: &str) -> Result<()> {
-        let most = self.settings.per_instance;
-        if most == 0 {
+    /// Refuses claims, and their proofs, where the shop takes no domains. What is proven stays.
+    fn check_taken(&self) -> Result<()> {
+        if self.settings.per_instance == 0 {
             return Err(Error::new(Code::InvalidState, TAKES_NONE));
         }
+        Ok(())
+    }
+
+    /// Refuses a claim beside those that an instance has.
+    fn check_room(&self, there: &[Domain], name: &str) -> Result<()> {
+        self.check_taken()?;
+        let most = self.settings.per_instance;
         let kept = there
             .iter()
             .filter(|domain| domain.state != DomainState::Removing);
@@ -196,8 +202,8 @@ impl Domains {
     ///
     /// # Errors
     /// `NOT_FOUND`; `INVALID_STATE` for a claim that has expired, a domain that is being taken back, and an
-    /// instance that is not set up or is changing; `CONFLICT` when the domain leads to another service;
-    /// `TOO_MANY_REQUESTS`.
+    /// instance that is not set up or is changing, and where the shop takes no domains any more; `CONFLICT` when
+    /// the domain leads to another service; `TOO_MANY_REQUESTS`.
     pub async fn verify(
         &self,
         caller: SignedIn,
@@ -214,7 +220,7 @@ impl Domains {
                 let message = "This claim has expired. Add the domain again.";
                 return Err(Error::new(Code::InvalidState, message));
             }
-            DomainState::Pending => {}
+            DomainState::Pending => self.check_taken()?,
         }
         self.asked.admit(caller.user_id, clock.now())?;
         let looked = self.look(&seen.name, &seen.token).await;
