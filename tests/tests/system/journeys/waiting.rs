@@ -1,8 +1,10 @@
 //! Tests that money follows delivery: purchases that wait to be set up are not charged.
 
+use std::path::{Path, PathBuf};
+
 use chrono::TimeDelta;
 use dermaga_shop::billing::renew_due;
-use dermaga_tests::{Shop, both_engines};
+use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 
 use crate::journeys::{
@@ -22,16 +24,35 @@ both_engines!(
     ]
 );
 
+/// Buys a plan whose instance cannot be written; returns the purchase and the file that is in the way.
+async fn buy_blocked(shop: &Shop, customer: &Client) -> (Value, PathBuf) {
+    let in_the_way = block(shop, customer).await;
+    let order = json!({ "planId": shop.plan("n8n", "basic").await });
+    let bought = customer.post("/api/subscriptions", order).await.data(201);
+    (bought, in_the_way)
+}
+
+/// Lets a purchase that waits be set up, by its customer's retry; returns the subscription.
+async fn set_up(shop: &Shop, customer: &Client, bought: &Value, in_the_way: &Path) -> Value {
+    let id = text(bought, "/subscription/id");
+    let retry = format!("/api/subscriptions/{id}/retry-provisioning");
+    // Directly before, as the shop tries by itself, too, and then there is nothing to retry.
+    std::fs::remove_file(in_the_way).unwrap();
+    customer.post(&retry, json!(null)).await.data(202);
+    shop.instance_becomes(customer, text(bought, "/instanceId"), "RUNNING")
+        .await;
+    eventually("the period moves", async || {
+        seen(shop, id).await["deliveredAt"].is_string()
+    })
+    .await;
+    seen(shop, id).await
+}
+
 /// While the first delivery waits, nothing is charged again, and the period is extended by the
 /// wait. A customer can retry at once; administrators find an alert with the path.
 async fn a_first_period_moves_by_the_time_it_waited(shop: Shop) {
     let customer = customer_with_cash(&shop, "tunggu@example.com", 200_000).await;
-    let in_the_way = block(&shop, &customer).await;
-    let plan = shop.plan("n8n", "basic").await;
-    let bought = customer
-        .post("/api/subscriptions", json!({ "planId": plan }))
-        .await
-        .data(201);
+    let (bought, in_the_way) = buy_blocked(&shop, &customer).await;
     let (id, instance) = (
         text(&bought, "/subscription/id"),
         text(&bought, "/instanceId"),
@@ -94,19 +115,11 @@ async fn a_first_period_moves_by_the_time_it_waited(shop: Shop) {
         .post(&retry, json!(null))
         .await
         .fails(404, "NOT_FOUND");
-    // Directly before, as the shop tries by itself, too, and then there is nothing to retry.
-    std::fs::remove_file(&in_the_way).unwrap();
-    customer.post(&retry, json!(null)).await.data(202);
-    shop.instance_becomes(&customer, instance, "RUNNING").await;
-    eventually("the period moves", async || {
-        seen(&shop, id).await["deliveredAt"].is_string()
-    })
-    .await;
+    let moved = set_up(&shop, &customer, &bought, &in_the_way).await;
     customer
         .post(&retry, json!(null))
         .await
         .fails(409, "INVALID_STATE");
-    let moved = seen(&shop, id).await;
     assert!(
         moment(&moved["periodEnd"]) >= end + TimeDelta::days(40),
         "{moved:#}"
@@ -188,31 +201,15 @@ async fn nothing_is_charged_for_a_period_in_which_it_never_ran(shop: Shop) {
 /// was paid for.
 async fn days_that_were_given_to_what_waits_are_kept(shop: Shop) {
     let customer = customer_with_cash(&shop, "sabar@example.com", 100_000).await;
-    let in_the_way = block(&shop, &customer).await;
-    let plan = shop.plan("n8n", "basic").await;
-    let bought = customer
-        .post("/api/subscriptions", json!({ "planId": plan }))
-        .await
-        .data(201);
-    let (id, instance) = (
-        text(&bought, "/subscription/id"),
-        text(&bought, "/instanceId"),
-    );
+    let (bought, in_the_way) = buy_blocked(&shop, &customer).await;
+    let id = text(&bought, "/subscription/id");
     let end = moment(&bought["subscription"]["periodEnd"]);
     let path = format!("/api/admin/subscriptions/{id}/extend");
     let days = json!({ "days": 5, "reason": "It takes long to set it up." });
     shop.admin().await.put(&path, days).await.data(200);
     shop.clock().advance(TimeDelta::days(10));
     let customer = shop.sign_in("sabar@example.com").await;
-    std::fs::remove_file(&in_the_way).unwrap();
-    let retry = format!("/api/subscriptions/{id}/retry-provisioning");
-    customer.post(&retry, json!(null)).await.data(202);
-    shop.instance_becomes(&customer, instance, "RUNNING").await;
-    eventually("the period moves", async || {
-        seen(&shop, id).await["deliveredAt"].is_string()
-    })
-    .await;
-    let moved = seen(&shop, id).await;
+    let moved = set_up(&shop, &customer, &bought, &in_the_way).await;
     let until = moment(&moved["periodEnd"]);
     let (given, wait) = (TimeDelta::days(5), TimeDelta::days(10));
     assert!(until >= end + given + wait, "{moved:#}");
