@@ -5,7 +5,10 @@ use sqlx::types::Json;
 
 use super::{
     FreezeState, Subscriptions,
-    model::{PeriodRow, PurchaseView, QuoteView, ROUNDING, Subscription, SubscriptionStatus},
+    model::{
+        PeriodRow, PurchaseView, QuoteView, ROUNDING, Subscription, SubscriptionRow,
+        SubscriptionStatus,
+    },
     pricing::{self, Order, Priced},
     store,
 };
@@ -14,7 +17,7 @@ use crate::{
     cluster::Load,
     coupons::{self, DECISION_ATTEMPTS},
     db::{Clock, Conn, Uncommitted, new_id},
-    ids::{QuoteId, SubscriptionId, TransactionId, UserId},
+    ids::{InstanceId, QuoteId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
     owners,
     plugins::Asking,
@@ -169,20 +172,7 @@ async fn settle(
     let new = new_instance(shop, order.user_id, priced, subscription.id);
     let instance = provisioning::create(&mut conn, clock, &shop.instances.vault, new).await?;
     let row = super::owned(&mut conn, order.user_id, subscription.id).await?;
-    let view = PurchaseView {
-        subscription: row.into(),
-        instance_id: instance.id,
-        transaction: payment.transaction.number,
-        transaction_id: payment.transaction.id,
-        lines: priced.explained(),
-        price: priced.price,
-        discount: priced.discount(),
-        charged: priced.due()?,
-        paid_cash: payment.cash,
-        paid_bonus: payment.bonus,
-        price_decision_id: priced.price_decision.id,
-        coupon_decision_id: priced.coupon.as_ref().map(|coupon| coupon.decision.id),
-    };
+    let view = view(row, instance.id, priced, &payment)?;
     take_shared(
         &mut conn,
         clock,
@@ -195,6 +185,28 @@ async fn settle(
     let buyer = (order.user_id, Some(subscription.id));
     provisioning::check_room(&mut conn, &shop.instances, &priced.offer, buyer, pods).await?;
     Ok(Some(Uncommitted::new(conn, view)))
+}
+
+fn view(
+    row: SubscriptionRow,
+    instance_id: InstanceId,
+    priced: &Priced,
+    payment: &Payment,
+) -> Result<PurchaseView> {
+    Ok(PurchaseView {
+        subscription: row.into(),
+        instance_id,
+        transaction: payment.transaction.number,
+        transaction_id: payment.transaction.id,
+        lines: priced.explained(),
+        price: priced.price,
+        discount: priced.discount(),
+        charged: priced.due()?,
+        paid_cash: payment.cash,
+        paid_bonus: payment.bonus,
+        price_decision_id: priced.price_decision.id,
+        coupon_decision_id: priced.coupon.as_ref().map(|coupon| coupon.decision.id),
+    })
 }
 
 /// Takes what customers share, coupon and plan, directly before the commit: others who want the

@@ -140,6 +140,42 @@ impl Next {
         })
     }
 
+    /// Returns the transaction that pays for it.
+    fn transaction(&self, row: &SubscriptionRow) -> NewTransaction {
+        let seen = &row.subscription;
+        let coupon = self.coupon.as_ref();
+        let asked = coupon.and_then(Continued::decision);
+        NewTransaction {
+            user_id: seen.user_id,
+            kind: TransactionType::Subscription,
+            description: self.description(row),
+            details: self.details(),
+            subscription_id: Some(seen.id),
+            coupon_id: coupon.and(seen.coupon_id),
+            price_decision_id: Some(self.price_decision.id),
+            coupon_decision_id: asked.map(|decision| decision.id),
+        }
+    }
+
+    /// Returns the period as it was paid.
+    fn period(&self, paid: &Payment) -> PeriodRow {
+        PeriodRow {
+            number: self.number,
+            starts_at: self.starts_at,
+            ends_at: self.ends_at,
+            months: self.months.into(),
+            frozen: self.kind.is_frozen(),
+            paid_until: None,
+            price: self.price,
+            discount: self.discount(),
+            paid_cash: paid.cash,
+            paid_bonus: paid.bonus,
+            refunded_cash: Rupiah::ZERO,
+            transaction_id: Some(paid.transaction.id),
+            price_decision_id: self.price_decision.id,
+        }
+    }
+
     /// Writes what is paid, with its place among the periods: `N8N Basic, month 2`, or
     /// `N8N Basic, period 2, 12 months`.
     fn description(&self, row: &SubscriptionRow) -> String {
@@ -261,65 +297,14 @@ pub(super) async fn book(
         return Ok(Booking::Short(due));
     }
     next.price_decision.record(&mut conn).await?;
-    let asked = next.coupon.as_ref().and_then(Continued::decision);
-    if let Some(decision) = asked {
+    if let Some(decision) = next.coupon.as_ref().and_then(Continued::decision) {
         decision.record(&mut conn).await?;
     }
-    let new = NewTransaction {
-        user_id: seen.user_id,
-        kind: TransactionType::Subscription,
-        description: next.description(row),
-        details: next.details(),
-        subscription_id: Some(seen.id),
-        coupon_id: next.coupon.as_ref().and(seen.coupon_id),
-        price_decision_id: Some(next.price_decision.id),
-        coupon_decision_id: asked.map(|decision| decision.id),
-    };
+    let new = next.transaction(row);
     let key = format!("subscription:{}:period:{}", seen.id, next.number);
     let (price, discount) = (next.price, next.discount());
     let paid = wallet::pay(&mut conn, clock, &mut wallet, price, discount, &key, new).await?;
-    let now = clock.now();
-    let period = PeriodRow {
-        number: next.number,
-        starts_at: next.starts_at,
-        ends_at: next.ends_at,
-        months: next.months.into(),
-        frozen: next.kind.is_frozen(),
-        paid_until: None,
-        price,
-        discount,
-        paid_cash: paid.cash,
-        paid_bonus: paid.bonus,
-        refunded_cash: Rupiah::ZERO,
-        transaction_id: Some(paid.transaction.id),
-        price_decision_id: next.price_decision.id,
-    };
-    subscriptions::insert_period(&mut conn, seen.id, &period, now).await?;
-    let left = seen
-        .coupon_periods_left
-        .filter(|_| !next.kind.is_frozen())
-        .map(|left| left.saturating_sub(next.term.months.into()).max(0))
-        .or(seen.coupon_periods_left);
-    if !store::advance(&mut conn, seen, &next, left, now).await? {
-        return Err(Error::internal("a locked subscription changed"));
-    }
-    begin_plan(shop, &mut conn, seen, (&next, &paid)).await?;
-    if next.to.is_none() && next.term.monthly_price != seen.monthly_price {
-        price_moves::apply(&mut conn, seen, next.number).await?;
-    }
-    if let Some(Continued::Reduces(reduced)) = &next.coupon {
-        let (transaction, subscription) = (Some(paid.transaction.id), Some((seen.id, next.number)));
-        let user_id = seen.user_id;
-        coupons::record_redemption(
-            &mut conn,
-            clock,
-            reduced,
-            user_id,
-            transaction,
-            subscription,
-        )
-        .await?;
-    }
+    enter(shop, &mut conn, seen, (&next, &paid)).await?;
     tell(&mut conn, clock, row, &next).await?;
     let effect = effect(seen, next.kind);
     let has_effect = effect.is_some() || next.to.is_some();
@@ -332,6 +317,36 @@ pub(super) async fn book(
         next,
     };
     Ok(Booking::Paid(conn, Box::new(booked)))
+}
+
+/// Writes the paid period down: the subscription enters it, with the plan and the price that come with it, and
+/// uses its coupon.
+async fn enter(
+    shop: &Subscriptions,
+    conn: &mut Conn,
+    seen: &Subscription,
+    (next, paid): (&Next, &Payment),
+) -> Result<()> {
+    let (clock, now) = (&shop.clock, shop.clock.now());
+    subscriptions::insert_period(conn, seen.id, &next.period(paid), now).await?;
+    let left = seen
+        .coupon_periods_left
+        .filter(|_| !next.kind.is_frozen())
+        .map(|left| left.saturating_sub(next.term.months.into()).max(0))
+        .or(seen.coupon_periods_left);
+    if !store::advance(conn, seen, next, left, now).await? {
+        return Err(Error::internal("a locked subscription changed"));
+    }
+    begin_plan(shop, conn, seen, (next, paid)).await?;
+    if next.to.is_none() && next.term.monthly_price != seen.monthly_price {
+        price_moves::apply(conn, seen, next.number).await?;
+    }
+    if let Some(Continued::Reduces(reduced)) = &next.coupon {
+        let (user_id, transaction) = (seen.user_id, Some(paid.transaction.id));
+        let period = Some((seen.id, next.number));
+        coupons::record_redemption(conn, clock, reduced, user_id, transaction, period).await?;
+    }
+    Ok(())
 }
 
 /// Effect of a paid period on the instance, and its message.

@@ -9,7 +9,7 @@ use super::{Kind, Next};
 use crate::{
     Error, Result,
     catalog::{self, Plan, SoldTerm},
-    coupons,
+    coupons::{self, Continued},
     db::Conn,
     money::Rupiah,
     plugins::Decision,
@@ -73,16 +73,8 @@ async fn price_of(
     };
     let mut coupon = None;
     if price.is_positive() && !kind.is_frozen() && current.has_coupon_left() {
-        let purchase = Purchase {
-            service: row.service_slug.clone(),
-            plan,
-            term: term.for_plugins(),
-            lines: lines.clone(),
-            total: price.get(),
-        };
-        let whose = (current.user_id, current.id);
-        let asked = (purchase, current.coupon_periods_left);
-        coupon = Some(coupons::continue_for(&shop.coupons, whose, asked, starts_at).await?);
+        let reduced = reduction(shop, row, (plan, term), (&lines, price), starts_at);
+        coupon = Some(reduced.await?);
     }
     if kind == Kind::Thaw
         && let Some(unpaid) = unpaid_storage(current, (shop.clock.zone(), now))?
@@ -90,13 +82,7 @@ async fn price_of(
         price = price.plus(Rupiah::new(unpaid.amount))?;
         lines.push(unpaid);
     }
-    let passed = u32::try_from(current.anchor_months).map_err(Error::internal)?;
-    let (anchor_at, anchor_months) = match kind {
-        Kind::Service | Kind::Storage(_) => {
-            (current.anchor_at + off, passed.saturating_add(months))
-        }
-        Kind::Thaw => (now, months),
-    };
+    let (anchor_at, anchor_months) = anchor(current, kind, (off, months), now)?;
     let mut next = Next {
         number: current.period_number.saturating_add(1),
         anchor_at,
@@ -115,6 +101,42 @@ async fn price_of(
     };
     next.keep_to_budget(Rupiah::ZERO);
     Ok(next)
+}
+
+/// Asks the coupon of a subscription for its reduction of a further period at this price.
+async fn reduction(
+    shop: &Subscriptions,
+    row: &SubscriptionRow,
+    (plan, term): (contract::Plan, SoldTerm),
+    (lines, price): (&[PriceLine], Rupiah),
+    starts_at: DateTime<Utc>,
+) -> Result<Continued> {
+    let current = &row.subscription;
+    let purchase = Purchase {
+        service: row.service_slug.clone(),
+        plan,
+        term: term.for_plugins(),
+        lines: lines.to_vec(),
+        total: price.get(),
+    };
+    let whose = (current.user_id, current.id);
+    let asked = (purchase, current.coupon_periods_left);
+    coupons::continue_for(&shop.coupons, whose, asked, starts_at).await
+}
+
+/// Returns the moment that the end of the next period is counted from, and the months from there. Time in which
+/// the service was switched off moves it; a thaw begins to count.
+fn anchor(
+    current: &Subscription,
+    kind: Kind,
+    (off, months): (TimeDelta, u32),
+    now: DateTime<Utc>,
+) -> Result<(DateTime<Utc>, u32)> {
+    if kind == Kind::Thaw {
+        return Ok((now, months));
+    }
+    let passed = u32::try_from(current.anchor_months).map_err(Error::internal)?;
+    Ok((current.anchor_at + off, passed.saturating_add(months)))
 }
 
 /// Asks the plugin that the instance is pinned to for the price of a further period.
