@@ -113,6 +113,7 @@ async fn log_in(shop: &Shop, email: &str) -> Answer {
 both_engines!(
     Shop,
     [
+        a_wrong_code_is_answered_in_the_language_of_the_account,
         a_login_needs_a_code_once_it_is_on,
         recovery_codes_work_once,
         guesses_of_codes_have_to_wait,
@@ -430,4 +431,13 @@ async fn administrators_need_a_code_where_the_setting_says() {
         .prove(Method::DELETE, PATH, PASSWORD, &customer.code())
         .await;
     off.data(200);
+}
+
+/// The challenge came after the right password.
+async fn a_wrong_code_is_answered_in_the_language_of_the_account(shop: Shop) {
+    let person = Person::with_app(&shop, "bahasa@example.com").await;
+    let body = json!({ "challenge": person.challenge().await, "code": "nothing" });
+    let refused = shop.client().in_language(None).post(ANSWER, body).await;
+    refused.fails(401, "INVALID_CREDENTIALS");
+    assert_eq!(refused.headers["content-language"], "id");
 }

@@ -72,6 +72,10 @@ impl Accounts {
         };
         // The account's row first, as whatever ends its sessions and challenges does.
         let user = accounts::lock(&mut conn, user_id).await?;
+        if let Some(user) = &user {
+            // The challenge came after the right password, so refusals have the account's language, too.
+            language::remember(user.language);
+        }
         let checked = self.check_code(&mut conn, user_id, code, true).await?;
         match checked {
             Checked::Right => {}
@@ -88,7 +92,6 @@ impl Accounts {
             return Ok(Err(wrong()));
         }
         let user = user.ok_or_else(wrong)?;
-        language::remember(user.language);
         if user.status == AccountStatus::Disabled {
             return Err(disabled());
         }
