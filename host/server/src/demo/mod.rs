@@ -57,7 +57,7 @@ pub async fn run(config: Config, exit: bool) -> Result<(), DemoError> {
         .await?
         .serve()
         .await?;
-    let told = tell(&running).await;
+    let told = tell(&running, exit).await;
     if told.is_ok() && !exit {
         println!("\nThe shop keeps serving. Ctrl-C stops it.");
         running.serve_until_stopped().await;
@@ -67,7 +67,7 @@ pub async fn run(config: Config, exit: bool) -> Result<(), DemoError> {
     told
 }
 
-async fn tell(running: &Running) -> Result<(), DemoError> {
+async fn tell(running: &Running, exits: bool) -> Result<(), DemoError> {
     let state = &running.state;
     let base = format!("http://{}", running.address);
     let provisioner = state.instances.handle.status();
@@ -108,10 +108,12 @@ async fn tell(running: &Running) -> Result<(), DemoError> {
     let program = program(std::env::args_os().next());
     println!("    {program} ledger verify");
     println!("    {program} replay {}", outcome.coupon_decision);
-    println!(
-        "    curl -H 'Authorization: Bearer {}' {base}/api/wallet/info",
-        outcome.customer_token
-    );
+    if !exits {
+        println!(
+            "    curl -H 'Authorization: Bearer {}' {base}/api/wallet/info",
+            outcome.customer_token
+        );
+    }
     Ok(())
 }
 
