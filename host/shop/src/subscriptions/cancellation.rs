@@ -97,6 +97,8 @@ pub struct ForceCancelled {
     pub cancelled: Cancelled,
     /// Cash of the unused time, given back to the wallet.
     pub refunded: Rupiah,
+    /// All credit that came back to the wallet: that cash, and the price of what was undone.
+    pub returned: Rupiah,
 }
 
 /// Ends any customer's subscription, as [`cancel`] does; by an administrator, with the reason, audited.
@@ -116,6 +118,7 @@ pub async fn force_cancel(
     let Ended {
         mut conn,
         mut wallet,
+        held,
         cancelled,
     } = ended(shop, user_id, id, (Some(reason), Cause::Shop(reason))).await?;
     let mut refunded = Rupiah::ZERO;
@@ -134,6 +137,7 @@ pub async fn force_cancel(
             .await?;
         }
     }
+    let returned = wallet.balance().total()?.minus(held)?;
     let details = json!({ "refunded": refunded, "undone": cancelled == Cancelled::Undone });
     let subject = Subject::Subscription(id);
     let event = Event::new(AuditAct::SubscriptionForceCancelled, subject, details).because(reason);
@@ -142,6 +146,7 @@ pub async fn force_cancel(
     Ok(ForceCancelled {
         cancelled,
         refunded,
+        returned,
     })
 }
 
@@ -149,6 +154,8 @@ pub async fn force_cancel(
 struct Ended {
     conn: Conn,
     wallet: LockedWallet,
+    /// Credit in the wallet before.
+    held: Rupiah,
     cancelled: Cancelled,
 }
 
@@ -164,6 +171,7 @@ async fn ended(
     let clock = &shop.clock;
     let mut conn = shop.db.begin().await?;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
+    let held = wallet.balance().total()?;
     let undelivered = match store::owned(&mut conn, user_id, id).await? {
         Some(row) if delivery::is_undelivered(&mut conn, &row).await? => Some(row),
         _ => None,
@@ -188,6 +196,7 @@ async fn ended(
     Ok(Ended {
         conn,
         wallet,
+        held,
         cancelled,
     })
 }

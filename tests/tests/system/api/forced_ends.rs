@@ -43,6 +43,7 @@ async fn a_forced_end_returns_the_unused_cash_once(shop: Shop) {
     let done = done[0].clone().data(200);
     let back = done["refunded"].as_i64().unwrap();
     assert!((24_990..=25_000).contains(&back), "{back}");
+    assert_eq!(done["returned"], back);
     assert_eq!(done["subscription"]["status"], "CANCELLED");
     assert_eq!(done["subscription"]["periods"][0]["refundedCash"], back);
     let customer = shop.sign_in("paksa@example.com").await;

@@ -89,7 +89,8 @@ both_engines!(
         upgrades_are_refused_for_their_reason,
         one_of_many_upgrades_wins,
         an_upgrade_that_cannot_be_made_is_undone,
-        an_upgrade_that_is_stopped_until_its_period_ends_is_undone
+        an_upgrade_that_is_stopped_until_its_period_ends_is_undone,
+        a_forced_end_says_all_that_it_returned
     ]
 );
 
@@ -388,5 +389,30 @@ async fn an_upgrade_that_is_stopped_until_its_period_ends_is_undone(shop: Shop) 
     let wallet = customer.get("/api/wallet/info").await.data(200);
     assert_eq!(wallet["paidBalance"], 300_000 - 2 * 50_000, "{wallet:#}");
     quota_becomes(&shop, basic_left, pro_left).await;
+    shop.books_balance().await;
+}
+
+/// An upgrade that was not made yet is undone with a forced end, whether the rest is refunded or not.
+async fn a_forced_end_says_all_that_it_returned(shop: Shop) {
+    let customer = customer_with_cash(&shop, "dipaksa@example.com", 300_000).await;
+    let (id, instance) = basic(&shop, &customer).await;
+    let folder = folder_of(&shop, &instance);
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    let pro = json!({ "planId": shop.plan("n8n", "pro").await });
+    let upgrade = format!("/api/subscriptions/{id}/upgrade");
+    let charged = customer.put(&upgrade, pro).await.data(200)["charged"].clone();
+    let path = format!("/api/admin/subscriptions/{id}/force-cancel");
+    let end = json!({ "processRefund": false, "reason": "The customer asked for it." });
+    let ended = shop.admin().await.delete_with(&path, end).await;
+    let message = ended.body["message"].as_str().unwrap().to_owned();
+    let ended = ended.data(200);
+    assert_eq!(
+        (&ended["refunded"], &ended["returned"]),
+        (&json!(0), &charged)
+    );
+    assert!(message.contains("back in the wallet"), "{message}");
+    let wallet = customer.get("/api/wallet/info").await.data(200);
+    assert_eq!(wallet["paidBalance"], 300_000 - 50_000, "{wallet:#}");
     shop.books_balance().await;
 }

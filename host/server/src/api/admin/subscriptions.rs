@@ -8,7 +8,7 @@ use dermaga_shop::{
     subscriptions::{
         self, Order, PurchaseView, SubscriptionDetail, SubscriptionStatus,
         administration::{self, Edit, MOST_EXTENSION_DAYS},
-        cancellation::{self, Cancelled},
+        cancellation::{self, Cancelled, ForceCancelled},
         granting,
         overview::{
             self, AnySubscriptionFilter, MOST_MONTHS, OwnedSubscription, SubscriptionStatistics,
@@ -401,6 +401,9 @@ struct ForceCancelRequest {
 struct ForceCancelledView {
     /// Cash of the unused time that is back in the wallet.
     refunded: Rupiah,
+    /// All credit that is back in the wallet, paid and bonus: that cash, and the price of a purchase or an
+    /// upgrade that was undone.
+    returned: Rupiah,
     subscription: SubscriptionDetail,
 }
 
@@ -419,7 +422,7 @@ async fn force_cancel(
     let how = (request.process_refund, request.reason.as_str());
     let done = cancellation::force_cancel(shop, by, id, how).await?;
     let subscription = subscriptions::any_detail(&mut state.db.read().await?, id).await?;
-    let message = match (done.cancelled, done.refunded) {
+    let message = match (done.cancelled, done.returned) {
         (Cancelled::Undone, _) => {
             "The subscription has ended before it was set up; everything paid for it is back in the wallet."
                 .to_owned()
@@ -429,11 +432,14 @@ async fn force_cancel(
             format!("The subscription has ended. {back} are back in the wallet.")
         }
     };
-    let refunded = done.refunded;
+    let ForceCancelled {
+        refunded, returned, ..
+    } = done;
     Ok(Success::ok(
         message,
         ForceCancelledView {
             refunded,
+            returned,
             subscription,
         },
     ))

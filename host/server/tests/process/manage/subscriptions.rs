@@ -84,7 +84,7 @@ async fn subscriptions_are_looked_after() {
     ];
     let cancelled = desk.told(&cancel).await;
     assert_eq!(row(&cancelled, "STATUS"), ["STATUS", "CANCELLED"]);
-    assert_eq!(row(&cancelled, "REFUNDED"), ["REFUNDED", "Rp0"]);
+    assert_eq!(row(&cancelled, "RETURNED"), ["RETURNED", "Rp0"]);
     let expire = ["subscription", "expire", &other, "--reason", WHY];
     assert_eq!(desk.data(&expire).await["status"], "EXPIRED");
     let again = desk.refused(&expire, 1).await;

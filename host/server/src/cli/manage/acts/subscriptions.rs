@@ -195,7 +195,7 @@ pub(super) const GROUP: Group = Group {
                 REASON,
             ],
             View::of(&[
-                money("REFUNDED", "/refunded"),
+                money("RETURNED", "/returned"),
                 text("SUBSCRIPTION", "/subscription/id"),
                 text("STATUS", "/subscription/status"),
             ]),
