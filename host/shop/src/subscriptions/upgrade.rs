@@ -233,7 +233,7 @@ fn change(id: PlanChangeId, proposal: &Proposal, generation: i64, payment: &Paym
         kept_cash: None,
         kept_bonus: None,
         give_back: Rupiah::ZERO,
-        refunded_until: None,
+        refunded_until: proposal.refunded(),
     }
 }
 

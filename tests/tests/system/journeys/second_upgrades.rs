@@ -59,6 +59,7 @@ both_engines!(
     [
         a_second_upgrade_credits_what_the_first_one_paid_for,
         a_refund_lowers_the_credit,
+        a_refund_before_an_upgrade_is_not_one_of_it,
         given_days_cost_the_difference_between_the_plans
     ]
 );
@@ -161,6 +162,46 @@ async fn given_days_cost_the_difference_between_the_plans(shop: Shop) {
         .await
         .data(200);
     about(&ended["refunded"], difference * 5);
+    shop.books_balance().await;
+}
+
+/// Who got money back before an upgrade paid more for it, and has all of the dearer plan's rest back.
+async fn a_refund_before_an_upgrade_is_not_one_of_it(shop: Shop) {
+    to_a_long_month(&shop);
+    let mut ends = Vec::new();
+    for (email, refunded) in [("tanpa@example.com", 0), ("dengan@example.com", 40_000)] {
+        let customer = customer_with_cash(&shop, email, 500_000).await;
+        let bought = buy(&shop, &customer, "basic").await;
+        let id = bought["subscription"]["id"].as_str().unwrap().to_owned();
+        if refunded > 0 {
+            let refund = json!({ "amount": refunded, "reason": "The service was down for days." });
+            let path = format!("/api/admin/subscriptions/{id}/refund");
+            shop.admin().await.post(&path, refund).await.data(201);
+        }
+        ends.push((email, id, bought));
+    }
+    to_day(&shop, &ends[0].2, 15);
+    let pro = json!({ "planId": shop.plan("n8n", "pro").await });
+    let mut back = Vec::new();
+    for (email, id, _) in &ends {
+        let customer = shop.sign_in(email).await;
+        let upgrade = format!("/api/subscriptions/{id}/upgrade");
+        let charged = customer.put(&upgrade, pro.clone()).await.data(200)["charged"].clone();
+        settled(&shop).await;
+        let end = json!({ "processRefund": true, "reason": "The customer asked for it." });
+        let path = format!("/api/admin/subscriptions/{id}/force-cancel");
+        let ended = shop.admin().await.delete_with(&path, end).await.data(200);
+        back.push((charged, ended["refunded"].clone()));
+    }
+    let [(charged, all), (dearer, same)] = &back[..] else {
+        panic!("two customers");
+    };
+    about(all, 150_000 * 16 / 31);
+    about(same, 150_000 * 16 / 31);
+    about(
+        &json!(dearer.as_i64().unwrap() - charged.as_i64().unwrap()),
+        40_000 * 16 / 31,
+    );
     shop.books_balance().await;
 }
 

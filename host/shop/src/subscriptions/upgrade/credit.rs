@@ -168,13 +168,15 @@ pub(super) fn share(amount: Rupiah, part: i64, whole: i64) -> Result<Rupiah> {
     Ok(amount.share(part, whole)?)
 }
 
-/// Takes a refund off the payments, the newest first: those are the ones that cover the time that
+/// Takes a further refund off the payments, the newest first: those are the ones that cover the time that
 /// is left.
 pub(super) fn take_off(paid: &mut [Paid], cash: &[Rupiah], refunded: Rupiah) -> Result<()> {
     let mut rest = refunded;
     for (one, cash) in paid.iter_mut().zip(cash).rev() {
-        one.refunded = rest.min(*cash);
-        rest = rest.minus(one.refunded)?;
+        let kept = cash.minus(one.refunded)?.max(Rupiah::ZERO);
+        let off = rest.min(kept);
+        one.refunded = one.refunded.plus(off)?;
+        rest = rest.minus(off)?;
     }
     Ok(())
 }

@@ -220,6 +220,24 @@ fn what_was_given_back_is_not_credited() {
     );
 }
 
+/// A later refund is of the newest payment, and leaves alone what an earlier one took.
+#[test]
+fn refunds_add_up() {
+    let mut running = running(30 * DAY);
+    running.paid = vec![paid(&running, Tier::Basic, 50_000, 0)];
+    let cash = [50_000, 70_000].map(Rupiah::new);
+    take_off(&mut running.paid, &cash, Rupiah::new(40_000)).unwrap();
+    let later = paid(&running, Tier::Pro, 70_000, 15 * DAY);
+    running.paid.push(later);
+    let refunded = |running: &Running| {
+        let all = running.paid.iter().map(|paid| paid.refunded.get());
+        all.collect::<Vec<_>>()
+    };
+    assert_eq!(refunded(&running), [40_000, 0]);
+    take_off(&mut running.paid, &cash, Rupiah::new(75_000)).unwrap();
+    assert_eq!(refunded(&running), [45_000, 70_000]);
+}
+
 /// An upgrade at the very end of a period costs nothing and covers nothing.
 #[test]
 fn the_last_second_has_no_length() {

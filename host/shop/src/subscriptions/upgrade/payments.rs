@@ -196,16 +196,20 @@ fn payments(
     let tier = made.first().map_or(tier, |change| change.from_tier);
     let mut paid = vec![payment(tier, cash, bonus, current.period_start, end)?];
     let mut cashes = vec![cash];
-    let mut refunded = period.refunded_cash;
+    let mut settled = Rupiah::ZERO;
     for change in made {
         let mut sums = (change.paid_cash, change.paid_bonus);
+        if let Some(until) = change.refunded_until {
+            // The change was priced with it, so that none of it is of what was paid from then on.
+            let earlier = until.minus(settled)?.max(Rupiah::ZERO);
+            take_off(&mut paid, &cashes, earlier)?;
+            settled = settled.plus(earlier)?;
+        }
         if let (Some(cash), Some(bonus)) = (change.kept_cash, change.kept_bonus) {
             // Earlier payments are settled: the rest of them pays for the lower plan.
             paid.clear();
             cashes.clear();
             sums = (cash, bonus);
-            let settled = change.refunded_until.unwrap_or(Rupiah::ZERO);
-            refunded = period.refunded_cash.minus(settled)?.max(Rupiah::ZERO);
         }
         let (cash, bonus) = sums;
         let until = change.covers_until.timestamp();
@@ -213,7 +217,8 @@ fn payments(
         paid.push(payment(change.to_tier, cash, bonus, from, until)?);
         cashes.push(cash);
     }
-    take_off(&mut paid, &cashes, refunded)?;
+    let later = period.refunded_cash.minus(settled)?.max(Rupiah::ZERO);
+    take_off(&mut paid, &cashes, later)?;
     Ok((paid, cashes))
 }
 

@@ -69,6 +69,11 @@ impl Proposal {
         price
     }
 
+    /// Returns the cash of the period that was given back before the change.
+    pub(super) fn refunded(&self) -> Option<Rupiah> {
+        self.period.as_ref().map(|period| period.refunded_cash)
+    }
+
     /// Looks again, in the caller's transaction, after [`crate::wallet::lock`]: the subscription is as it was
     /// priced, its period ends when it did, and nothing was paid for the period or given back since.
     pub(super) async fn still_holds(&self, conn: &mut Conn) -> Result<bool> {
