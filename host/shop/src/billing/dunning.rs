@@ -168,10 +168,15 @@ async fn tell(
     let (zone, now) = (shop.clock.zone(), shop.clock.now());
     let data_until = calendar::add_days(zone, now, shop.settings.retention)
         .filter(|_| topic == Topic::SubscriptionSuspended);
+    let plan = match topic {
+        // That of the period which is not paid.
+        Topic::RenewalFailure => subscriptions::next_plan_name(conn, &row).await?,
+        _ => row.plan_name,
+    };
     let payload = json!({
         "subscriptionId": seen.id,
         "service": row.service_name,
-        "plan": row.plan_name,
+        "plan": plan,
         "due": behind.unpaid,
         "graceUntil": behind.grace_until.map(calendar::json_text),
         "dataUntil": data_until.map(calendar::json_text),

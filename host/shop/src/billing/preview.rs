@@ -130,6 +130,7 @@ pub struct ForecastLine {
     pub user_id: UserId,
     pub email: String,
     pub service: String,
+    /// Plan of the next period.
     pub plan: String,
     pub status: SubscriptionStatus,
     /// Calendar months of the next period.
@@ -157,7 +158,7 @@ pub async fn forecast(shop: &Subscriptions, date: NaiveDate) -> Result<Vec<Forec
     let after = date.succ_opt().unwrap_or(date);
     let until = calendar::start_of_day(zone, after);
     let ending = store::ending(&mut shop.db.read().await?, until, MOST_LINES).await?;
-    forecast_each(shop, ending).await
+    forecast_each(shop, ending, until).await
 }
 
 fn check_foreseeable(today: NaiveDate, date: NaiveDate) -> Result<()> {
@@ -180,7 +181,7 @@ pub async fn low_credit(shop: &Subscriptions, days: u64) -> Result<Vec<ForecastL
     let until = until.ok_or_else(|| Error::invalid("days", "reaches beyond the calendar"))?;
     let ending = store::ending(&mut shop.db.read().await?, until, i64::MAX).await?;
     // Unpaid ones are in it, since they are paid first when money comes.
-    let mut lines = forecast_each(shop, ending).await?;
+    let mut lines = forecast_each(shop, ending, until).await?;
     lines.retain(|line| {
         line.status == SubscriptionStatus::Active && line.forecast == Forecast::Fails
     });
@@ -239,16 +240,22 @@ fn foreseen(
     }
 }
 
-/// Forecasts these subscriptions, in their order.
+/// Forecasts these subscriptions, in their order, as far as their periods still end before a moment: they may
+/// be renewed meanwhile.
 async fn forecast_each(
     shop: &Subscriptions,
     ending: Vec<(SubscriptionId, String)>,
+    until: DateTime<Utc>,
 ) -> Result<Vec<ForecastLine>> {
     let mut before = Before::default();
     let mut lines = Vec::with_capacity(ending.len());
     for (id, email) in ending {
-        let mut conn = shop.db.read().await?;
+        // As of one moment, or a renewal in between would be paid for twice.
+        let mut conn = shop.db.snapshot().await?;
         let row = subscriptions::row(&mut conn, id).await?;
+        if row.subscription.period_end >= until {
+            continue;
+        }
         let user_id = row.subscription.user_id;
         let is_held = delivery::never_ran(&mut conn, &row.subscription).await?;
         let balance = match before.balances.get(&user_id) {
@@ -261,6 +268,8 @@ async fn forecast_each(
             before.keep_to_budget(next);
         }
         let taken = next.as_ref().ok().and_then(Option::as_ref);
+        let plan = taken.map_or(&*row.plan_slug, |next| next.plan_slug(&row));
+        let plan = plan.to_owned();
         let taken = taken.and_then(Next::taken_from);
         let price = next.and_then(|next| next.map(|next| next.due()).transpose());
         let (forecast, due, problem) = foreseen(price, is_held, balance);
@@ -272,7 +281,7 @@ async fn forecast_each(
             user_id,
             email,
             service: row.service_slug,
-            plan: row.plan_slug,
+            plan,
             status: row.subscription.status,
             term_months: row.subscription.next_months(),
             period_end: row.subscription.period_end,

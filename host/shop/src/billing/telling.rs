@@ -60,12 +60,17 @@ fn note(outcome: &mut Outcome, progress: &Progress, id: SubscriptionId, told: Re
 
 async fn warn(shop: &Subscriptions, line: &ForecastLine) -> Result<bool> {
     let mut conn = shop.db.begin().await?;
+    // A renewal takes this lock, too: what it has paid for since the forecast needs no warning.
+    wallet::lock(&mut conn, line.user_id).await?;
     let row = subscriptions::row(&mut conn, line.subscription_id).await?;
     let seen = &row.subscription;
+    if seen.period_end != line.period_end || seen.status != Status::Active {
+        return Ok(false);
+    }
     let payload = json!({
         "subscriptionId": seen.id,
         "service": row.service_name,
-        "plan": row.plan_name,
+        "plan": subscriptions::next_plan_name(&mut conn, &row).await?,
         "periodEnd": calendar::json_text(line.period_end),
         "due": line.due,
         "missing": line.missing,
@@ -111,7 +116,7 @@ async fn remind(shop: &Subscriptions, id: SubscriptionId) -> Result<bool> {
     let payload = json!({
         "subscriptionId": seen.id,
         "service": row.service_name,
-        "plan": row.plan_name,
+        "plan": subscriptions::next_plan_name(&mut conn, &row).await?,
         "due": seen.unpaid,
         "missing": missing,
         "graceUntil": calendar::json_text(until),

@@ -39,7 +39,7 @@ pub use settings::{MOST_GRACE_DAYS, Settings};
 pub use upgrade::{UpgradeQuote, UpgradeView, upgrade};
 
 use crate::{
-    Error, Result,
+    Error, Result, catalog,
     coupons::Coupons,
     db::{Clock, Conn, Db, Page, Part},
     ids::{SubscriptionId, UserId},
@@ -127,6 +127,21 @@ async fn with_periods(
 pub(crate) async fn row(conn: &mut Conn, id: SubscriptionId) -> Result<SubscriptionRow> {
     let row = store::any(conn, id).await?;
     row.ok_or_else(|| Error::not_found("subscription"))
+}
+
+/// Returns the name of the plan that the next period of a subscription is for: a planned one, or the present one.
+///
+/// # Errors
+/// When the database does not answer.
+pub(crate) async fn next_plan_name(conn: &mut Conn, row: &SubscriptionRow) -> Result<String> {
+    let seen = &row.subscription;
+    match seen.next_plan_id {
+        // While it is frozen, a period is for the storage of the present plan.
+        Some(id) if seen.freeze_state == FreezeState::None => {
+            Ok(catalog::plan(conn, id).await?.name)
+        }
+        _ => Ok(row.plan_name.clone()),
+    }
 }
 
 /// Returns one of this customer's subscriptions.

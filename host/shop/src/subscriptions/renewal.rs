@@ -102,6 +102,16 @@ impl Next {
         }
     }
 
+    /// Returns the name of the plan that it is for.
+    fn plan_name<'a>(&'a self, row: &'a SubscriptionRow) -> &'a str {
+        self.to.as_ref().map_or(&row.plan_name, |to| &to.name)
+    }
+
+    /// Returns the slug of the plan that it is for.
+    pub(crate) fn plan_slug<'a>(&'a self, row: &'a SubscriptionRow) -> &'a str {
+        self.to.as_ref().map_or(&row.plan_slug, |to| &to.slug)
+    }
+
     /// Price less what the coupon takes off, as long as its budget lasts.
     pub(crate) fn due(&self) -> Result<Rupiah> {
         Ok(self.price.minus(self.discount())?)
@@ -179,7 +189,7 @@ impl Next {
     /// Writes what is paid, with its place among the periods: `N8N Basic, month 2`, or
     /// `N8N Basic, period 2, 12 months`.
     fn description(&self, row: &SubscriptionRow) -> String {
-        let (service, plan, number) = (&row.service_name, &row.plan_name, self.number);
+        let (service, plan, number) = (&row.service_name, self.plan_name(row), self.number);
         match self.months {
             _ if self.kind.is_frozen() => {
                 format!("{service} {plan}, period {number}, storage only")
@@ -367,7 +377,7 @@ async fn tell(conn: &mut Conn, clock: &Clock, row: &SubscriptionRow, next: &Next
     let payload = json!({
         "subscriptionId": seen.id,
         "service": row.service_name,
-        "plan": row.plan_name,
+        "plan": next.plan_name(row),
         "period": next.number,
         "paid": next.due()?,
         "periodEnd": json_text(next.ends_at),

@@ -232,6 +232,9 @@ async fn a_plan_comes_with_the_next_period(shop: Shop) {
     );
     assert_eq!(renewed["monthlyPrice"], 50_000);
     assert_eq!(renewed["periods"][0]["price"], 50_000);
+    let paid = "/api/admin/transactions?type=SUBSCRIPTION";
+    let paid = shop.admin().await.get(paid).await.data(200);
+    assert_eq!(paid[0]["description"], "N8N Basic, month 2");
     settled(&shop).await;
     assert_eq!(available(&shop, "pro").await, before + 1);
     assert_eq!(available(&shop, "basic").await, 0);

@@ -7,7 +7,7 @@ use dermaga_shop::{
     billing::{process_all_grace, remind_of_grace, renew_all_due, summarise, warn_of_low_credit},
     scheduler::Progress,
 };
-use dermaga_tests::{Engine, MailServer, Shop};
+use dermaga_tests::{Engine, MailServer, Shop, both_engines};
 use serde_json::Value;
 
 use crate::{
@@ -127,4 +127,35 @@ async fn two_servers_that_run_every_job_at_the_same_instant_charge_and_tell_once
         .clone();
     // Three purchases and two renewals.
     assert_eq!(renewed.len(), 5, "{renewed:#?}");
+}
+
+both_engines!(Shop, [what_was_just_paid_for_needs_no_warning]);
+
+/// Warnings are written while renewals run: a subscription and its wallet are as of one moment, and what was
+/// paid for since is left out.
+async fn what_was_just_paid_for_needs_no_warning(shop: Shop) {
+    for number in 0..12 {
+        let email = format!("pas-{number}@example.com");
+        let customer = customer_with_cash(&shop, &email, 100_000).await;
+        buy(&shop, &customer, ("n8n", "basic"), None).await;
+    }
+    shop.clock().advance(TimeDelta::days(32));
+    let (subscriptions, progress) = (&shop.state().subscriptions, Progress::default());
+    let warnings = async {
+        for _ in 0..20 {
+            let outcome = warn_of_low_credit(subscriptions, &progress).await.unwrap();
+            assert_eq!(outcome.errors, Vec::<String>::new());
+        }
+    };
+    let (renewed, ()) = tokio::join!(renew_all_due(subscriptions, &progress), warnings);
+    assert_eq!(renewed.unwrap().errors, Vec::<String>::new());
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT count(*) FROM outbox WHERE topic = 'LOW_CREDIT_WARNING'";
+    let (warned,) = dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap();
+    assert_eq!(warned, 0);
+    let sql = "SELECT count(*) FROM subscription_periods WHERE number = 2";
+    let (paid,) = dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap();
+    assert_eq!(paid, 12);
+    drop(conn);
+    shop.books_balance().await;
 }
