@@ -14,7 +14,7 @@ use super::{
 
 /// Parts of paths of files whose texts are for the operator's console, for documents, or no sentences.
 const NOT_FOR_CLIENTS: &[&str] = &[
-    "/settings.rs",
+    "config/settings.rs",
     "api/openapi",
     "app/bootstrap.rs",
     "app/document.rs",

@@ -358,13 +358,20 @@ fn check_direction(current: &Subscription, from: &Plan, to: &Offer) -> Result<()
 
 /// Refuses a change of what is not active, and a plan of another service.
 pub(super) fn check_change(current: &Subscription, from: &Plan, to: &Offer) -> Result<()> {
-    freezing::check_unfrozen(current)?;
-    if current.status != SubscriptionStatus::Active {
+    let unchangeable = || {
         let message = format!(
             "This subscription is {} and its plan cannot be changed.",
             current.status
         );
-        return Err(Error::new(Code::InvalidState, message));
+        Error::new(Code::InvalidState, message)
+    };
+    if !current.status.is_live() {
+        // It may have ended while it was frozen.
+        return Err(unchangeable());
+    }
+    freezing::check_unfrozen(current)?;
+    if current.status != SubscriptionStatus::Active {
+        return Err(unchangeable());
     }
     if to.plan.service_id != from.service_id {
         return Err(Error::invalid(
