@@ -35,10 +35,11 @@ pub(crate) async fn measure(
     instances: usize,
     rest: Duration,
 ) -> Vec<String> {
-    // From here on, what is bought is stopped from its first moment.
+    // From here on, what is bought is stopped from its first moment, and counts as delivered: what waits for its
+    // delivery is no rest.
     shop.sql(
         "CREATE TRIGGER bench_stopped AFTER INSERT ON instances BEGIN
-           UPDATE instances SET desired = 'STOPPED' WHERE id = NEW.id; END",
+           UPDATE instances SET desired = 'STOPPED', delivered_at = NEW.created_at WHERE id = NEW.id; END",
     )
     .await
     .unwrap();
