@@ -10,7 +10,7 @@ use super::{
     two_factor,
 };
 use crate::{
-    Error, Result,
+    Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
     crypto,
     db::{Clock, Conn},
@@ -54,13 +54,20 @@ impl Accounts {
     /// Opens the transaction of a deletion.
     ///
     /// # Errors
-    /// `NOT_FOUND`; `INVALID_STATE` for the last administrator; `FORBIDDEN` when the actor is no
-    /// administrator any more; `UNAUTHENTICATED` when the owner's session has ended.
+    /// `NOT_FOUND`; `INVALID_STATE` for the last administrator, and for an administrator's own account, which
+    /// is deleted by its owner; `FORBIDDEN` when the actor is no administrator any more; `UNAUTHENTICATED` when
+    /// the owner's session has ended.
     pub(crate) async fn begin_deletion(
         &self,
         by: Deleting<'_>,
         id: UserId,
     ) -> Result<(Conn, User)> {
+        if let Deleting::Administrator(act) = by
+            && act.actor_id == id
+        {
+            let message = "Your own account is deleted with its password: DELETE /api/user.";
+            return Err(Error::new(Code::InvalidState, message));
+        }
         let mut conn = self.db.begin().await?;
         let user = administration::lock_for_deletion(&mut conn, by, id).await?;
         Ok((conn, user))

@@ -216,6 +216,10 @@ async fn an_administrator_deletes_with_a_reason(shop: Shop) {
     assert_eq!(acts[0]["reason"], WHY);
     // With another one, an administrator goes as everybody does.
     let other = shop.admin().await;
+    // A session alone does not, though.
+    let alone = admin.delete_with(&own, because).await;
+    alone.fails(409, "INVALID_STATE");
+    assert!(alone.text.contains("with its password"), "{}", alone.text);
     delete(&admin, false).await.data(200);
     other.get(&own).await.data(200);
 }
