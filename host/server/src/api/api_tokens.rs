@@ -66,7 +66,8 @@ struct CreatedToken {
 
 /// Makes a token with which a program acts for this account.
 ///
-/// A token cannot change the password, end sessions or make other tokens.
+/// A token cannot change the password, end sessions or make other tokens. That of an administrator makes and
+/// removes no administrators, signs in to no account, and turns two-factor sign-in off for no account.
 #[utoipa::path(post, path = "/user/api-tokens", tag = "accounts", security(("bearer" = [])), request_body = NewToken,
     responses((status = 201, description = "The token, shown this once", body = Envelope<CreatedToken>), Creating))]
 async fn create(

@@ -8,7 +8,7 @@ use axum::{
 };
 use dermaga_shop::{
     Code, Error,
-    accounts::{Identity, Origin, Role, two_factor},
+    accounts::{Identity, Origin, Role, administration::Act, two_factor},
     ids::{SessionId, UserId},
     language::{self, Language},
 };
@@ -23,6 +23,7 @@ pub struct Customer {
     pub user_id: UserId,
     pub role: Role,
     session: SessionId,
+    is_program: bool,
     acting: Option<UserId>,
     has_two_factor: bool,
     language: Language,
@@ -34,6 +35,7 @@ impl Customer {
             user_id: self.user_id,
             session: self.session,
             role: self.role,
+            is_program: self.is_program,
             acting: self.acting,
             has_two_factor: self.has_two_factor,
             language: self.language,
@@ -49,6 +51,7 @@ impl FromRequestParts<AppState> for Customer {
             user_id,
             session,
             role,
+            is_program,
             acting,
             has_two_factor,
             language,
@@ -69,6 +72,7 @@ impl FromRequestParts<AppState> for Customer {
             user_id,
             role,
             session,
+            is_program,
             acting,
             has_two_factor,
             language,
@@ -110,6 +114,18 @@ pub(super) async fn answer_to(state: &AppState, user_id: UserId) {
 #[derive(Debug, Clone, Copy)]
 pub struct Admin {
     pub user_id: UserId,
+    is_program: bool,
+}
+
+impl Admin {
+    /// Names this administrator as the actor, with a reason.
+    pub(super) const fn act(self, reason: &str) -> Act<'_> {
+        Act {
+            actor_id: self.user_id,
+            is_program: self.is_program,
+            reason,
+        }
+    }
 }
 
 impl FromRequestParts<AppState> for Admin {
@@ -117,7 +133,12 @@ impl FromRequestParts<AppState> for Admin {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refusal> {
         let customer = Customer::from_request_parts(parts, state).await?;
-        let Customer { user_id, role, .. } = customer;
+        let Customer {
+            user_id,
+            role,
+            is_program,
+            ..
+        } = customer;
         let accounts = &state.accounts;
         match role {
             Role::Administrator
@@ -125,7 +146,10 @@ impl FromRequestParts<AppState> for Admin {
             {
                 Err(two_factor::required().into())
             }
-            Role::Administrator => Ok(Self { user_id }),
+            Role::Administrator => Ok(Self {
+                user_id,
+                is_program,
+            }),
             Role::User => Err(Error::new(Code::Forbidden, "This is for administrators.").into()),
         }
     }

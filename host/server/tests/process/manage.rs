@@ -186,7 +186,15 @@ async fn accounts_are_looked_after() {
         "--reason",
         WHY,
     ];
-    assert_eq!(desk.data(&role).await["role"], "ADMINISTRATOR");
+    assert_eq!(
+        desk.refused(&role, 4).await,
+        "dermaga: No API token makes or removes administrators. Log in, and send the access token. (FORBIDDEN)\n"
+    );
+    let (_, access) = desk.admin.address_and_token();
+    let changed = desk.run_as(access, &role).await;
+    assert!(changed.status.success(), "{}", stderr(&changed));
+    let shown = desk.data(&["user", "show", id]).await;
+    assert_eq!(shown["role"], "ADMINISTRATOR");
 
     let session = desk.shop.sign_in("sari@example.com").await;
     session.get("/api/user/profile").await.data(200);

@@ -33,6 +33,8 @@ const LOOK: TimeDelta = TimeDelta::minutes(15);
 #[derive(Debug, Clone, Copy)]
 pub struct Act<'a> {
     pub actor_id: UserId,
+    /// True for a program that acts by an API token.
+    pub is_program: bool,
     pub reason: &'a str,
 }
 
@@ -69,8 +71,12 @@ impl Accounts {
     /// person chooses one.
     ///
     /// # Errors
-    /// `EMAIL_TAKEN`; `FORBIDDEN` when the actor is no administrator any more.
+    /// `EMAIL_TAKEN`; `FORBIDDEN` when the actor is no administrator any more, and for a program that
+    /// makes an administrator.
     pub async fn make(&self, act: Act<'_>, new: NewAccount, is_invited: bool) -> Result<User> {
+        if new.role == Role::Administrator {
+            needs_session(act)?;
+        }
         let user = self.prepare(new, Language::OF_ACCOUNTS).await?;
         let mut conn = self.db.begin().await?;
         check_actor(&mut conn, act.actor_id).await?;
@@ -94,12 +100,15 @@ impl Accounts {
     ///
     /// # Errors
     /// `NOT_FOUND`; `INVALID_STATE` for the last administrator; `FORBIDDEN` when the actor is no
-    /// administrator any more.
+    /// administrator any more, and for a program that makes or removes one.
     pub async fn change(&self, act: Act<'_>, id: UserId, change: AccountChange) -> Result<User> {
         let (mut conn, now) = (self.db.begin().await?, self.clock.now());
         let user = lock(&mut conn, act.actor_id, id).await?;
         let role = change.role.unwrap_or(user.role);
         let is_other_role = role != user.role;
+        if is_other_role {
+            needs_session(act)?;
+        }
         if role != Role::Administrator {
             keep_an_administrator(&mut conn, &user).await?;
         }
@@ -146,6 +155,9 @@ impl Accounts {
     ) -> Result<Uncommitted<User>> {
         let (mut conn, now) = (self.db.begin().await?, self.clock.now());
         let user = lock(&mut conn, act.actor_id, id).await?;
+        if user.role == Role::Administrator {
+            needs_session(act)?;
+        }
         if user.status == status {
             let message = format!("This account is {status} already.");
             return Err(Error::new(Code::InvalidState, message));
@@ -279,7 +291,13 @@ pub(super) async fn lock_for_deletion(
     id: UserId,
 ) -> Result<User> {
     let user = match by {
-        Deleting::Administrator(act) => lock(conn, act.actor_id, id).await?,
+        Deleting::Administrator(act) => {
+            let user = lock(conn, act.actor_id, id).await?;
+            if user.role == Role::Administrator {
+                needs_session(act)?;
+            }
+            user
+        }
         Deleting::Owner(identity) => {
             administration::lock_administrators(conn).await?;
             owners::still_signed_in(conn, identity.signed_in()).await?;
@@ -288,6 +306,17 @@ pub(super) async fn lock_for_deletion(
     };
     keep_an_administrator(conn, &user).await?;
     Ok(user)
+}
+
+/// Refuses programs that make or remove administrators: the finder of an API token would become one, or take
+/// away those who would revoke it.
+fn needs_session(act: Act<'_>) -> Result<()> {
+    if !act.is_program {
+        return Ok(());
+    }
+    let message =
+        "No API token makes or removes administrators. Log in, and send the access token.";
+    Err(Error::new(Code::Forbidden, message))
 }
 
 /// The role was read when the request began.

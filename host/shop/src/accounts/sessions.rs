@@ -50,6 +50,8 @@ pub struct Identity {
     pub user_id: UserId,
     pub session: SessionId,
     pub role: Role,
+    /// True for a program that acts by an API token.
+    pub is_program: bool,
     /// Administrator who looks at the account.
     pub acting: Option<UserId>,
     /// True when the account has a second factor.
@@ -157,6 +159,7 @@ impl Accounts {
             user_id: claims.sub,
             session: claims.sid,
             role: standing.role,
+            is_program: false,
             acting: standing.acting_id,
             has_two_factor: standing.has_two_factor,
             language: standing.language,

@@ -34,6 +34,8 @@ pub(super) enum Reach {
     Account,
     /// Administrators, and their programs within the scope of their API token.
     Admin,
+    /// Administrators who are signed in, and no program: it opens the account of another.
+    AdminSession,
     /// As [`Reach::Admin`], and programs with the scope `PLUGINS`.
     Plugins,
 }
@@ -83,7 +85,8 @@ type Outcome = (u16, Option<&'static str>);
 fn outcome(caller: Caller, reach: Reach, (method, path): (&str, &str), status: u16) -> Outcome {
     const FORBIDDEN: Outcome = (403, Some("FORBIDDEN"));
     let is_read = method == "GET" && !path.ends_with("/credentials");
-    let is_admins = matches!(reach, Reach::Admin | Reach::Plugins);
+    let is_admins = matches!(reach, Reach::Admin | Reach::AdminSession | Reach::Plugins);
+    let is_of_people = matches!(reach, Reach::Account | Reach::AdminSession);
     let is_let_in = match caller {
         _ if reach == Reach::Public => true,
         Caller::Nobody | Caller::Forged | Caller::Unsigned => {
@@ -93,7 +96,7 @@ fn outcome(caller: Caller, reach: Reach, (method, path): (&str, &str), status: u
         Caller::Customer => !is_admins,
         Caller::CustomersReader => reach == Reach::Customer && is_read,
         Caller::Administrator => true,
-        Caller::AdministratorsReader => reach != Reach::Account && is_read,
+        Caller::AdministratorsReader => !is_of_people && is_read,
         Caller::Uploader => reach == Reach::Plugins,
     };
     if is_let_in { (status, None) } else { FORBIDDEN }

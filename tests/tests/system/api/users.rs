@@ -80,6 +80,7 @@ both_engines!(
         accounts_are_found_made_and_changed,
         an_invited_person_chooses_a_password,
         another_role_ends_what_was_signed_in_before,
+        a_program_makes_and_removes_no_administrators,
         a_disabled_account_opens_nothing,
         a_sign_out_ends_what_was_signed_in_alone,
         the_last_administrator_stays
@@ -257,6 +258,70 @@ async fn another_role_ends_what_was_signed_in_before(office: Office) {
         json!({ "from": "USER", "to": "ADMINISTRATOR" })
     );
     assert_eq!(acts.len(), 3);
+}
+
+/// A program of an administrator looks after customers: it makes and removes no administrators, and opens no
+/// account.
+async fn a_program_makes_and_removes_no_administrators(office: Office) {
+    let Office { shop, admin, .. } = &office;
+    let customer = office.make("pelanggan@example.com", "USER").await;
+    let second = office.make("dua@example.com", "ADMINISTRATOR").await;
+    let off = office.make("mati@example.com", "ADMINISTRATOR").await;
+    office.set_status(&off, "DISABLED").await.data(200);
+    let own = id(&admin.get("/api/user/profile").await.data(200));
+    let key = json!({ "name": "pipeline", "scope": "WRITE" });
+    let key = admin.post("/api/user/api-tokens", key).await.data(201);
+    let program = shop.client().with_token(key["token"].as_str().unwrap());
+    let because = json!({ "reason": WHY });
+
+    let third = json!({
+        "email": "tiga@example.com", "name": "Tiga", "role": "ADMINISTRATOR", "password": PASSWORD, "reason": WHY,
+    });
+    let mut refused = vec![program.post(USERS, third.clone()).await];
+    for (person, role) in [
+        (&customer, "ADMINISTRATOR"),
+        (&second, "USER"),
+        (&own, "USER"),
+    ] {
+        let change = json!({ "role": role, "reason": WHY });
+        let path = format!("{USERS}/{person}");
+        refused.push(program.put(&path, change).await);
+    }
+    for (person, status) in [(&second, "DISABLED"), (&off, "ACTIVE")] {
+        let change = json!({ "status": status, "reason": WHY });
+        let path = format!("{USERS}/{person}/status");
+        refused.push(patch(&program, &path, change).await);
+    }
+    let path = format!("{USERS}/{second}");
+    refused.push(program.delete_with(&path, because.clone()).await);
+    for answer in &refused {
+        answer.fails(403, "FORBIDDEN");
+        let sentence =
+            "No API token makes or removes administrators. Log in, and send the access token.";
+        assert_eq!(answer.body["message"], sentence);
+    }
+    let path = format!("{USERS}/{customer}/sign-in");
+    let look = program.post(&path, because.clone()).await;
+    look.fails(403, "FORBIDDEN");
+    let path = format!("{USERS}/{customer}/two-factor");
+    let help = program.delete_with(&path, because.clone()).await;
+    help.fails(403, "FORBIDDEN");
+    let path = format!("{USERS}?role=ADMINISTRATOR&state=ACTIVE");
+    let active = admin.get(&path).await.data(200);
+    assert_eq!(active.as_array().unwrap().len(), 2, "{active:#}");
+
+    // Customers are its work, as before.
+    let path = format!("{USERS}/{customer}");
+    let change = json!({ "name": "Pelanggan", "role": "USER", "reason": WHY });
+    program.put(&path, change).await.data(200);
+    for status in ["DISABLED", "ACTIVE"] {
+        let change = json!({ "status": status, "reason": WHY });
+        let path = format!("{path}/status");
+        patch(&program, &path, change).await.data(200);
+    }
+    program.delete_with(&path, because).await.data(200);
+    // The same by a session.
+    admin.post(USERS, third).await.data(201);
 }
 
 /// Neither sessions nor keys nor the password open a disabled account, until it is enabled again.

@@ -5,7 +5,7 @@ use dermaga_shop::{
     Code, Error,
     accounts::{
         AccountStatus, Email, NewAccount, Password, Role,
-        administration::{AccountChange, Act, Look},
+        administration::{AccountChange, Look},
         check_rules,
         deletion::Deleting,
         generate_password, parse_name, parse_phone,
@@ -122,7 +122,7 @@ struct NewUser {
 }
 
 /// Makes an account for another person, with an empty wallet. Welcome bonuses are for those who sign up
-/// themselves.
+/// themselves. No API token makes an administrator.
 #[utoipa::path(post, path = "/admin/users", tag = "admin: users", security(("bearer" = [])), request_body = NewUser,
     responses((status = 201, description = "The account", body = Envelope<UserView>), Making))]
 async fn make(
@@ -130,10 +130,7 @@ async fn make(
     admin: Admin,
     Body(new): Body<NewUser>,
 ) -> Reply<UserView> {
-    let act = Act {
-        actor_id: admin.user_id,
-        reason: &new.reason,
-    };
+    let act = admin.act(&new.reason);
     let is_invited = new.password.is_none();
     if is_invited && !state.notifications.sends_mails() {
         return Err(Error::invalid(
@@ -193,7 +190,7 @@ struct UserChange {
 /// Changes name, phone or role of an account.
 ///
 /// Another role ends the account's sessions and API tokens, and its owner gets a notification. The last
-/// administrator keeps the role.
+/// administrator keeps the role. No API token changes it.
 #[utoipa::path(put, path = "/admin/users/{id}", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
     request_body = UserChange,
     responses((status = 200, description = "The account", body = Envelope<UserView>), Changing))]
@@ -203,10 +200,7 @@ async fn change(
     Id(id): Id<UserId>,
     Body(change): Body<UserChange>,
 ) -> Reply<UserView> {
-    let act = Act {
-        actor_id: admin.user_id,
-        reason: &change.reason,
-    };
+    let act = admin.act(&change.reason);
     let wanted = AccountChange {
         name: normalised("name", change.name.as_deref().map(parse_name).transpose())?,
         phone: normalised(
@@ -240,7 +234,8 @@ struct UserDeletion {
 /// Deletes an account: what is personal is gone for good, the books stay.
 ///
 /// Refused while subscriptions, instances, open top-ups, refunds or debts are left, with a detail for each,
-/// and for the last administrator. Paid credit that is left has to be paid back before, or given up.
+/// and for the last administrator. Paid credit that is left has to be paid back before, or given up. The own
+/// account is deleted by `DELETE /user`, with the password, and no API token deletes an administrator's.
 #[utoipa::path(delete, path = "/admin/users/{id}", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
     request_body = UserDeletion,
     responses((status = 200, description = "It is deleted", body = Envelope<Nothing>), Changing))]
@@ -250,10 +245,7 @@ async fn delete(
     Id(id): Id<UserId>,
     Body(request): Body<UserDeletion>,
 ) -> Reply<Nothing> {
-    let by = Deleting::Administrator(Act {
-        actor_id: admin.user_id,
-        reason: &request.reason,
-    });
+    let by = Deleting::Administrator(admin.act(&request.reason));
     let domains = (&*state.accounts, &state.catalog);
     deletion::delete(domains, by, id, request.give_up_credit).await?;
     Ok(Success::ok("The account is deleted.", Nothing {}))
@@ -274,7 +266,7 @@ struct StatusChange {
 ///
 /// Nobody signs in to a disabled account, and its sessions and API tokens end within seconds; what runs
 /// goes on, and is renewed as before. Its owner gets a notification. The last administrator cannot be
-/// disabled.
+/// disabled, and no API token disables or enables an administrator.
 #[utoipa::path(patch, path = "/admin/users/{id}/status", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
     request_body = StatusChange,
     responses((status = 200, description = "The account", body = Envelope<UserView>), Changing))]
@@ -284,10 +276,7 @@ async fn set_status(
     Id(id): Id<UserId>,
     Body(change): Body<StatusChange>,
 ) -> Reply<UserView> {
-    let act = Act {
-        actor_id: admin.user_id,
-        reason: &change.reason,
-    };
+    let act = admin.act(&change.reason);
     let domains = (&*state.accounts, &state.catalog);
     status::set_status(domains, act, id, change.status).await?;
     let message = match change.status {
@@ -315,7 +304,7 @@ struct LookRequest {
 /// The token lives for fifteen minutes and cannot be refreshed; its claim `act` is the administrator. It
 /// reads what the customer reads, but no credentials, sessions or API tokens, and it changes and spends
 /// nothing. The customer gets a notification with the reason, sees the session in the list of sessions, and
-/// can end it. Accounts of administrators cannot be looked at.
+/// can end it. Accounts of administrators cannot be looked at. No API token signs in.
 #[utoipa::path(post, path = "/admin/users/{id}/sign-in", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
     request_body = LookRequest,
     responses((status = 201, description = "The token", body = Envelope<Look>), Changing))]
@@ -326,10 +315,7 @@ async fn look_at(
     Id(id): Id<UserId>,
     Body(request): Body<LookRequest>,
 ) -> Reply<Look> {
-    let act = Act {
-        actor_id: admin.user_id,
-        reason: &request.reason,
-    };
+    let act = admin.act(&request.reason);
     let look = state.accounts.look_at(act, id, &origin).await?;
     let message = "You look at this account for fifteen minutes. Its owner is notified.";
     Ok(Success::created(message, look))
@@ -356,10 +342,7 @@ async fn sign_out(
     Id(id): Id<UserId>,
     Body(request): Body<SignOutRequest>,
 ) -> Reply<Nothing> {
-    let act = Act {
-        actor_id: admin.user_id,
-        reason: &request.reason,
-    };
+    let act = admin.act(&request.reason);
     state.accounts.sign_out(act, id).await?;
     let message = "The account's sessions and API tokens have ended.";
     Ok(Success::ok(message, Nothing {}))
@@ -377,7 +360,7 @@ struct TwoFactorRemoval {
 /// Turns two-factor sign-in off for an account whose owner has lost app and recovery codes.
 ///
 /// Make sure that it is the owner who asks. All sessions and API tokens of the account end, and its owner
-/// gets a notification. Another administrator does it for an administrator.
+/// gets a notification. Another administrator does it for an administrator. No API token does.
 #[utoipa::path(delete, path = "/admin/users/{id}/two-factor", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
     request_body = TwoFactorRemoval,
     responses((status = 200, description = "It is off", body = Envelope<Nothing>), Changing))]
@@ -387,10 +370,7 @@ async fn remove_two_factor(
     Id(id): Id<UserId>,
     Body(request): Body<TwoFactorRemoval>,
 ) -> Reply<Nothing> {
-    let act = Act {
-        actor_id: admin.user_id,
-        reason: &request.reason,
-    };
+    let act = admin.act(&request.reason);
     state.accounts.remove_two_factor(act, id).await?;
     let message = "Two-factor sign-in is off. The account's sessions and API tokens have ended.";
     Ok(Success::ok(message, Nothing {}))

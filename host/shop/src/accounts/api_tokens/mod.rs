@@ -2,7 +2,8 @@
 //!
 //! A token is shown once and stored hashed. It works until it expires, is revoked, its account is
 //! disabled, logs out everywhere or gets a new password, and never manages the account itself: no
-//! password, no session, no other token.
+//! password, no session, no other token. Nor does it become more than it is by other accounts: it makes no
+//! administrator, and opens no account.
 
 mod store;
 
@@ -32,8 +33,10 @@ const HINT_LENGTH: usize = PREFIX.len() + 4;
 const MAX_PER_ACCOUNT: i64 = 20;
 /// Route of the account as a whole, which deletes it.
 const ACCOUNT: &str = "/api/user";
-/// Beginnings of routes that manage the account itself.
+/// Beginnings of routes that manage the account itself, or open that of another.
 const MANAGING: &[&str] = &[
+    "/api/admin/users/{id}/sign-in",
+    "/api/admin/users/{id}/two-factor",
     "/api/auth/",
     "/api/user/api-tokens",
     "/api/user/export",
@@ -48,7 +51,8 @@ crate::text_enum! {
     pub enum Scope {
         /// Look at everything but instance credentials.
         Read = "READ",
-        /// Everything but managing the account itself.
+        /// Everything but managing the account itself, making or removing administrators, and opening
+        /// accounts of others.
         Write = "WRITE",
         /// Upload, activate and try plugins; for administrators.
         Plugins = "PLUGINS",
@@ -234,6 +238,7 @@ impl Accounts {
             // Ending the session of a token ends none of the account's.
             session: Uuid::from(holder.id).into(),
             role: holder.role,
+            is_program: true,
             acting: None,
             has_two_factor: holder.has_two_factor,
             language: holder.language,
@@ -285,6 +290,21 @@ mod tests {
             ("POST", "/api/user/export", [false, false, false]),
             ("DELETE", "/api/user/two-factor", [false, false, false]),
             ("GET", "/api/user/profile", [true, true, false]),
+            (
+                "POST",
+                "/api/admin/users/{id}/sign-in",
+                [false, false, false],
+            ),
+            (
+                "DELETE",
+                "/api/admin/users/{id}/two-factor",
+                [false, false, false],
+            ),
+            (
+                "POST",
+                "/api/admin/users/{id}/sign-out",
+                [false, true, false],
+            ),
         ];
         for (method, route, expected) in cases {
             let method: Method = method.parse().unwrap();

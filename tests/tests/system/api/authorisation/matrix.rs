@@ -1,6 +1,6 @@
 //! The matrix: who reaches each operation, and how it answers those who do.
 
-use super::Reach::{self, Account, Admin, Customer, Plugins, Public};
+use super::Reach::{self, Account, Admin, AdminSession, Customer, Plugins, Public};
 
 /// Method, path, reach, and the status for a caller who reaches it with names of nothing in the path
 /// and an empty body, in a shop with the real clock and without cluster and gateway. A form that is no
@@ -241,10 +241,15 @@ pub(super) const MATRIX: &[(&str, &str, Reach, u16)] = &[
     ("DELETE", "/api/admin/users/{id}", Admin, 400),
     ("GET", "/api/admin/users/{id}", Admin, 404),
     ("PUT", "/api/admin/users/{id}", Admin, 400),
-    ("POST", "/api/admin/users/{id}/sign-in", Admin, 400),
+    ("POST", "/api/admin/users/{id}/sign-in", AdminSession, 400),
     ("POST", "/api/admin/users/{id}/sign-out", Admin, 400),
     ("PATCH", "/api/admin/users/{id}/status", Admin, 400),
-    ("DELETE", "/api/admin/users/{id}/two-factor", Admin, 400),
+    (
+        "DELETE",
+        "/api/admin/users/{id}/two-factor",
+        AdminSession,
+        400,
+    ),
     ("GET", "/api/admin/wallets", Admin, 200),
     ("POST", "/api/admin/wallets/bulk-adjustment", Admin, 400),
     ("GET", "/api/admin/wallets/statistics", Admin, 200),

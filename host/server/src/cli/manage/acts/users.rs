@@ -105,7 +105,7 @@ pub(super) const GROUP: Group = Group {
         Act::new(
             "role",
             (Verb::Put, "/api/admin/users/{id}"),
-            "Set the role of an account; its sessions and API tokens end",
+            "Set the role of an account, by an access token; its sessions and API tokens end",
             &[
                 WHO,
                 body("role", "role", ROLES, "Role to have.").required(),
@@ -123,7 +123,7 @@ pub(super) const GROUP: Group = Group {
         Act::new(
             "remove-two-factor",
             (Verb::Delete, "/api/admin/users/{id}/two-factor"),
-            "Turn two-factor sign-in off for an owner who has lost app and recovery codes",
+            "Turn two-factor sign-in off for an owner who has lost app and recovery codes, by an access token",
             &[WHO, REASON],
             View::NOTHING,
         ),
