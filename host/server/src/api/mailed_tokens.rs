@@ -1,8 +1,11 @@
 //! `/auth`: what is done with a token that is mailed, the confirmation of an address and a new password.
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    http::{HeaderMap, Method, header},
+};
 use dermaga_shop::{
-    accounts::{Email, Password, check_rules},
+    accounts::{Email, Password, check_rules, confirmation::Proof},
     coupons::{self, WelcomeBonus},
 };
 use garde::Validate;
@@ -12,10 +15,17 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::accounts::{normalised, rule};
 use crate::{
-    api::{AppState, PeerAddress, auth::answer_to},
+    api::{
+        AppState, PeerAddress,
+        auth::{answer_to, identify},
+    },
     http::{Body, Envelope, Nothing, Reply, Success, failure_responses, routes},
 };
 
+/// Route that confirms an address.
+const VERIFY: &str = "/api/auth/verify-email";
+
+failure_responses!(Verifying: InvalidCredentials, AccountDisabled, TooManyRequests, Unavailable);
 failure_responses!(Confirming: TooManyRequests);
 failure_responses!(Resetting: AccountDisabled, TooManyRequests);
 
@@ -35,6 +45,10 @@ struct Confirmation {
     #[garde(length(bytes, min = 1, max = 256))]
     #[schema(min_length = 1, max_length = 256)]
     token: String,
+    /// Password of the account; not needed with the access token of one of its sessions.
+    #[garde(inner(length(chars, min = 1, max = 1024)))]
+    #[schema(min_length = 1, max_length = 1024)]
+    password: Option<String>,
 }
 
 /// Bonuses of a confirmed address.
@@ -46,15 +60,30 @@ struct Confirmed {
     welcome_bonuses: Vec<WelcomeBonus>,
 }
 
-/// Confirms an e-mail address with the token in the mail that was sent to it. A token works once,
-/// for two days.
-#[utoipa::path(post, path = "/auth/verify-email", tag = "accounts", request_body = Confirmation,
-    responses((status = 200, description = "The address is confirmed", body = Envelope<Confirmed>)))]
+/// Confirms an e-mail address with the token in the mail that was sent to it, and the account's password.
+///
+/// A token works once, for two days. An access token of the account is enough in place of the password. Without
+/// either, another person may have registered the address: a new password (`/auth/forgot-password`) passes the
+/// account to the reader of its mails.
+#[utoipa::path(post, path = "/auth/verify-email", tag = "accounts", security((), ("bearer" = [])),
+    request_body = Confirmation,
+    responses((status = 200, description = "The address is confirmed", body = Envelope<Confirmed>), Verifying))]
 async fn verify_email(
     State(state): State<AppState>,
+    PeerAddress(from): PeerAddress,
+    headers: HeaderMap,
     Body(confirmation): Body<Confirmation>,
 ) -> Reply<Confirmed> {
-    let user_id = state.accounts.confirm_email(&confirmation.token).await?;
+    let proof = match confirmation.password {
+        Some(password) => Some(Proof::Password(Password::new(password), from)),
+        None if headers.contains_key(header::AUTHORIZATION) => {
+            let identity = identify(&state, &headers, &Method::POST, VERIFY).await?;
+            Some(Proof::Session(identity))
+        }
+        None => None,
+    };
+    let confirmed = state.accounts.confirm_email(&confirmation.token, proof);
+    let user_id = confirmed.await?;
     answer_to(&state, user_id).await;
     let given = coupons::apply_confirmation(&state.coupons, user_id).await;
     if given.is_some() {

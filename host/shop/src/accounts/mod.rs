@@ -313,6 +313,17 @@ impl Accounts {
     /// Checks the password of an owner who is signed in.
     async fn check_password(&self, user: &User, password: Password, field: &str) -> Result<()> {
         let guesser = Guesser::Owner(user.id);
+        self.check_password_of(guesser, user, password, field).await
+    }
+
+    /// Checks the password of an account, which this guesser sends.
+    async fn check_password_of(
+        &self,
+        guesser: Guesser,
+        user: &User,
+        password: Password,
+        field: &str,
+    ) -> Result<()> {
         let attempt = self
             .throttle
             .admit(guesser, &user.email, self.clock.now())?;

@@ -54,7 +54,9 @@ both_engines!(
         a_confirmed_address_gets_its_bonus_once,
         a_bonus_that_was_announced_and_is_not_given_says_why,
         answers_are_in_the_language_of_the_account,
-        tokens_expire_and_answers_tell_nothing
+        tokens_expire_and_answers_tell_nothing,
+        a_token_alone_confirms_nothing,
+        a_token_lets_no_password_be_guessed
     ]
 );
 
@@ -74,8 +76,8 @@ async fn a_confirmed_address_gets_its_bonus_once(welcome: Welcome) {
     let stranger = shop.client();
     let body = json!({ "token": token });
     let (one, two) = tokio::join!(
-        stranger.post(VERIFY, body.clone()),
-        stranger.post(VERIFY, body.clone())
+        customer.post(VERIFY, body.clone()),
+        customer.post(VERIFY, body.clone())
     );
     let (won, lost) = if one.status == 200 {
         (one, two)
@@ -90,7 +92,7 @@ async fn a_confirmed_address_gets_its_bonus_once(welcome: Welcome) {
         (&bonuses[0]["granted"], &bonuses[0]["amount"]),
         (&json!(true), &json!(25_000))
     );
-    stranger
+    customer
         .post(VERIFY, body)
         .await
         .fails(400, "VALIDATION_FAILED");
@@ -154,7 +156,8 @@ async fn a_bonus_that_was_announced_and_is_not_given_says_why(welcome: Welcome) 
     assert_eq!(later["welcomeBonuses"], json!([]));
 
     let stranger = shop.client();
-    let answer = stranger.post(VERIFY, json!({ "token": token })).await;
+    let body = json!({ "token": token, "password": PASSWORD });
+    let answer = stranger.post(VERIFY, body).await;
     let message = answer.body["message"].as_str().unwrap().to_owned();
     let bonuses = answer.data(200)["welcomeBonuses"].clone();
     for (code, reason) in [
@@ -178,7 +181,8 @@ async fn a_bonus_that_was_announced_and_is_not_given_says_why(welcome: Welcome) 
     });
     let path = format!("/api/admin/coupons/{}", bonus.as_str().unwrap());
     admin.put(&path, changed).await.data(200);
-    let answer = stranger.post(VERIFY, json!({ "token": token })).await;
+    let body = json!({ "token": token, "password": PASSWORD });
+    let answer = stranger.post(VERIFY, body).await;
     assert_eq!(answer.body["message"], "Your e-mail address is confirmed.");
     assert_eq!(answer.data(200)["welcomeBonuses"], json!([]));
 }
@@ -206,7 +210,8 @@ async fn answers_are_in_the_language_of_the_account(welcome: Welcome) {
         let header = if language == "en" { "en-GB" } else { "id" };
         let asked = shop.client().in_language(Some(header));
         asked.post("/api/auth/register", body).await.data(201);
-        let body = json!({ "token": mailed(server, email, "verify-email?token=").await });
+        let token = mailed(server, email, "verify-email?token=").await;
+        let body = json!({ "token": token, "password": PASSWORD });
         let answer = bare.post(VERIFY, body).await;
         let message = answer.body["message"].as_str().unwrap();
         assert!(message.starts_with(confirmed), "{message}");
@@ -266,7 +271,7 @@ async fn tokens_expire_and_answers_tell_nothing(welcome: Welcome) {
     let second = welcome.token(2).await;
     assert_ne!(first, second);
     stranger
-        .post(VERIFY, json!({ "token": second }))
+        .post(VERIFY, json!({ "token": second, "password": PASSWORD }))
         .await
         .data(200);
     assert_eq!(server.received().len(), 2);
@@ -281,6 +286,7 @@ async fn tokens_expire_and_answers_tell_nothing(welcome: Welcome) {
         json!({}),
         json!({ "token": "" }),
         json!({ "token": "x", "y": 1 }),
+        json!({ "token": "x", "password": "" }),
     ] {
         stranger
             .post(VERIFY, wrong)
@@ -300,4 +306,81 @@ async fn tokens_expire_and_answers_tell_nothing(welcome: Welcome) {
     let login = json!({ "email": "lambat@example.com", "password": PASSWORD });
     let session = stranger.post("/api/auth/login", login).await.data(200);
     assert!(session["user"]["emailVerifiedAt"].is_string());
+}
+
+/// A stranger who registered the address of another gets no confirmed account by its reader's click: the reader
+/// has neither the password nor a session, and takes the account over by a new password.
+async fn a_token_alone_confirms_nothing(welcome: Welcome) {
+    let Welcome { shop, server } = &welcome;
+    let email = "korban@example.com";
+    let registered = shop.register(email).await;
+    let access = registered["accessToken"].as_str().unwrap();
+    let stranger = shop.client().with_token(access);
+    let key = json!({ "name": "laporan", "scope": "WRITE" });
+    let key = stranger.post("/api/user/api-tokens", key).await.data(201);
+    let program = shop.client().with_token(key["token"].as_str().unwrap());
+    let token = mailed(server, email, "verify-email?token=").await;
+
+    let (reader, other) = (shop.client(), shop.customer("lain@example.com").await);
+    let bare = json!({ "token": token });
+    let guess = json!({ "token": token, "password": "another password" });
+    for (client, body) in [(reader, &bare), (reader, &guess), (&other, &bare)] {
+        let refused = client.post(VERIFY, body.clone()).await;
+        refused.fails(400, "VALIDATION_FAILED");
+        assert!(refused.detail("password").is_some(), "{:#}", refused.body);
+    }
+    let by_program = program.post(VERIFY, bare.clone()).await;
+    by_program.fails(403, "FORBIDDEN");
+    let by_nothing = reader.with_token("x").post(VERIFY, bare).await;
+    by_nothing.fails(401, "UNAUTHENTICATED");
+    let profile = stranger.get("/api/user/profile").await.data(200);
+    assert_eq!(profile["emailVerifiedAt"], Value::Null);
+    assert_eq!(balance(&stranger).await, 0);
+
+    let new = "kata sandi milik pembacanya";
+    let forgotten = json!({ "email": email });
+    let path = "/api/auth/forgot-password";
+    reader.post(path, forgotten).await.data(200);
+    let reset = mailed(server, email, "reset-password?token=").await;
+    let body = json!({ "token": reset, "newPassword": new });
+    let path = "/api/auth/reset-password";
+    reader.post(path, body).await.data(200);
+    for client in [&stranger, &program] {
+        let answer = client.get("/api/wallet/info").await;
+        answer.fails(401, "UNAUTHENTICATED");
+    }
+    let refresh = json!({ "refreshToken": registered["refreshToken"] });
+    let refreshed = reader.post("/api/auth/refresh-token", refresh).await;
+    refreshed.fails(401, "UNAUTHENTICATED");
+    let login = json!({ "email": email, "password": PASSWORD });
+    let refused = reader.post("/api/auth/login", login).await;
+    refused.fails(401, "INVALID_CREDENTIALS");
+    let login = json!({ "email": email, "password": new });
+    let session = reader.post("/api/auth/login", login).await.data(200);
+    assert!(session["user"]["emailVerifiedAt"].is_string());
+    let late = json!({ "token": token, "password": new });
+    let late = reader.post(VERIFY, late).await;
+    assert!(
+        late.fails(400, "VALIDATION_FAILED")
+            .detail("token")
+            .is_some()
+    );
+}
+
+/// Ten wrong passwords beside a token have to wait as those of a login do; a session of the account does not.
+async fn a_token_lets_no_password_be_guessed(welcome: Welcome) {
+    let shop = &welcome.shop;
+    let customer = shop.customer("tebakan@example.com").await;
+    let token = welcome.token(1).await;
+    let reader = shop.client();
+    for _ in 0..10 {
+        let guess = json!({ "token": token, "password": "another password" });
+        let refused = reader.post(VERIFY, guess).await;
+        refused.fails(400, "VALIDATION_FAILED");
+    }
+    let right = json!({ "token": token, "password": PASSWORD });
+    let refused = reader.post(VERIFY, right).await;
+    refused.fails(429, "TOO_MANY_REQUESTS");
+    let body = json!({ "token": token });
+    customer.post(VERIFY, body).await.data(200);
 }

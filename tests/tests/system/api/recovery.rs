@@ -245,7 +245,7 @@ async fn tokens_are_not_guessed(post: Post) {
     reset(shop.client(), confirming, NEW)
         .await
         .fails(429, "TOO_MANY_REQUESTS");
-    let body = json!({ "token": confirming });
+    let body = json!({ "token": confirming, "password": OLD });
     shop.client()
         .post("/api/auth/verify-email", body)
         .await
