@@ -106,7 +106,7 @@ pub fn unknown_among(names: &[&str]) -> String {
 /// Message about a list in the place of an object.
 pub const LIST_FOR_OBJECT: &str = "must be an object, not a list";
 
-/// More than one form fits where one is allowed: that is told of fields, which are what most forms differ in.
+/// Returns a sentence for a value of several forms where one is allowed; most forms differ in their fields.
 fn of_too_many(error: &ValidationError<'_>, schema: &Value) -> String {
     let forms = schema.pointer(&error.schema_path().to_string());
     let forms = forms

@@ -184,7 +184,7 @@ fn not_sent(refused: &Refused) -> Attempt {
 
 /// Reads the first bytes of an answer; the rest stays unread.
 pub(super) async fn beginning(response: Response) -> String {
-    // What came before a failure says more than the failure.
+    // The status and the first bytes say more than the failure that ended the body.
     let read = bodies::first_bytes(response, ANSWER_BYTES).await;
     printable(&String::from_utf8_lossy(&read.bytes))
 }

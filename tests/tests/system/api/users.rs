@@ -209,7 +209,7 @@ async fn an_invited_person_chooses_a_password(office: Office) {
     invited.get(USERS).await.data(200);
 }
 
-/// Where no mail goes out, none is promised.
+/// A shop that sends no mails promises none.
 async fn an_account_without_a_password_needs_mails(shop: Shop) {
     let admin = shop.admin().await;
     let mut body =
