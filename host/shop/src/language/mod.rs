@@ -146,7 +146,7 @@ pub fn in_words_each<S: Serializer>(
 }
 
 /// Names of the sentences in the details of a charge.
-const SENTENCES_OF_DETAILS: [&str; 2] = ["label", "reason"];
+const SENTENCES_OF_DETAILS: [&str; 3] = ["label", "reason", "couponGaveNothing"];
 
 /// Writes the details of a charge with their labels and reasons in the current language, for
 /// `#[serde(serialize_with)]`. What is kept of a charge has them as they are.

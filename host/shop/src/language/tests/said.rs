@@ -169,16 +169,23 @@ async fn labels_and_reasons_of_a_charge_are_said_and_nothing_else() {
         "lines": [line("Coupon HEMAT", "A plugin's own sentence."),
             line("Gift of the shop", "The shop charges nothing for this period.")],
         "reason": "It was not to be renewed.", "couponCode": "Gift of the shop",
+        "couponGaveNothing": "The budget of the coupon HEMAT is spent.",
     });
     let charge = Charge { details };
     let written = async || serde_json::to_value(&charge).unwrap()["details"].take();
     let english = within(Some(Language::English), written()).await;
     assert_eq!(english, charge.details);
     let indonesian = within(Some(Language::Indonesian), written()).await;
+    let spoken_budget = translated(
+        "The budget of the coupon HEMAT is spent.",
+        Language::Indonesian,
+    );
+    assert_ne!(spoken_budget, "The budget of the coupon HEMAT is spent.");
     let expected = json!({
         "lines": [line("Kupon HEMAT", "A plugin's own sentence."),
             line("Hadiah dari toko", "Toko tidak menagih apa pun untuk periode ini.")],
         "reason": "Langganan ini memang tidak akan diperpanjang.", "couponCode": "Gift of the shop",
+        "couponGaveNothing": spoken_budget,
     });
     assert_eq!(indonesian, expected);
 }
