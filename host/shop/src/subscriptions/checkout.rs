@@ -309,6 +309,7 @@ fn period(priced: &Priced, payment: &Payment) -> PeriodRow {
         months: priced.term.months.into(),
         frozen: false,
         paid_until: None,
+        storage: Rupiah::ZERO,
         price: priced.price,
         discount: priced.discount(),
         paid_cash: payment.cash,

@@ -173,6 +173,8 @@ pub(super) struct PeriodRow {
     /// The end that was paid for, when the period was made longer.
     pub(super) paid_until: Option<DateTime<Utc>>,
     pub(super) price: Rupiah,
+    /// Part of the price for storage of the time before, which a thaw paid for.
+    pub(super) storage: Rupiah,
     pub(super) discount: Rupiah,
     pub(super) paid_cash: Rupiah,
     pub(super) paid_bonus: Rupiah,

@@ -49,8 +49,8 @@ enum Kind {
     Service,
     /// It is frozen, and pays for a month of its storage.
     Storage(Rupiah),
-    /// It is frozen no more, and its service begins now.
-    Thaw,
+    /// It is frozen no more, and its service begins now. A frozen month that is not paid costs this.
+    Thaw(Rupiah),
 }
 
 impl Kind {
@@ -81,6 +81,8 @@ pub(crate) struct Next {
     /// Months from the anchor to its end.
     anchor_months: u32,
     price: Rupiah,
+    /// Part of the price for storage of the time before.
+    storage: Rupiah,
     price_decision: Decision,
     pub(crate) coupon: Option<Continued>,
     /// Another plan that comes with it.
@@ -91,14 +93,14 @@ impl Next {
     const fn freeze_state(&self) -> FreezeState {
         match self.kind {
             Kind::Storage(_) => FreezeState::Frozen,
-            Kind::Service | Kind::Thaw => FreezeState::None,
+            Kind::Service | Kind::Thaw(_) => FreezeState::None,
         }
     }
 
     const fn storage_price(&self) -> Option<Rupiah> {
         match self.kind {
             Kind::Storage(price) => Some(price),
-            Kind::Service | Kind::Thaw => None,
+            Kind::Service | Kind::Thaw(_) => None,
         }
     }
 
@@ -177,6 +179,7 @@ impl Next {
             frozen: self.kind.is_frozen(),
             paid_until: None,
             price: self.price,
+            storage: self.storage,
             discount: self.discount(),
             paid_cash: paid.cash,
             paid_bonus: paid.bonus,
@@ -362,7 +365,7 @@ async fn enter(
 /// Effect of a paid period on the instance, and its message.
 const fn effect(seen: &Subscription, kind: Kind) -> Option<(Act, &'static str)> {
     match (kind, seen.freeze_state, seen.status) {
-        (Kind::Thaw, ..) => Some((Act::Thaw, "Frozen no more; being started.")),
+        (Kind::Thaw(_), ..) => Some((Act::Thaw, "Frozen no more; being started.")),
         (Kind::Storage(_), FreezeState::Pending, _) => Some((Act::Freeze, FROZEN)),
         (_, _, SubscriptionStatus::Suspended) => {
             Some((Act::Resume, "Paid for again; being started."))

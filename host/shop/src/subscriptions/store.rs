@@ -59,8 +59,8 @@ pub(super) async fn insert_period(
         conn,
         "INSERT INTO subscription_periods (subscription_id, number, starts_at, ends_at, price, discount, paid_cash,
            paid_bonus, transaction_id, price_decision_id, created_at, months,
-           frozen)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+           frozen, storage)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         subscription_id,
         period.number,
         period.starts_at,
@@ -74,13 +74,14 @@ pub(super) async fn insert_period(
         now,
         period.months,
         period.frozen,
+        period.storage,
     )
     .map(|_| ())
 }
 
 macro_rules! period {
     () => {
-        "SELECT number, starts_at, ends_at, months, frozen, paid_until, price, discount, paid_cash, paid_bonus, refunded_cash,
+        "SELECT number, starts_at, ends_at, months, frozen, paid_until, price, storage, discount, paid_cash, paid_bonus, refunded_cash,
            transaction_id, price_decision_id FROM subscription_periods"
     };
 }
@@ -191,7 +192,10 @@ pub(super) async fn set_next_plan(
     plan_id: Option<PlanId>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = "UPDATE subscriptions SET next_plan_id = $2, updated_at = $3 WHERE id = $1";
+    // The price of what is not paid may be another one now: it is looked at within seconds.
+    let sql = "UPDATE subscriptions SET next_plan_id = $2, updated_at = $3,
+                 renewal_retry_at = CASE WHEN status IN ('PAST_DUE', 'SUSPENDED') THEN $3 ELSE renewal_retry_at END
+               WHERE id = $1";
     execute!(conn, sql, id, plan_id, now).map(|_| ())
 }
 
@@ -275,6 +279,7 @@ pub(super) async fn set_auto_renew(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE subscriptions SET auto_renew = $4, updated_at = $3,
+                 renewal_retry_at = CASE WHEN $4 AND status IN ('PAST_DUE', 'SUSPENDED') THEN $3 ELSE renewal_retry_at END,
                  cancel_reason = CASE WHEN $4 THEN NULL ELSE coalesce($5, cancel_reason) END
                WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
                  AND ($4 OR period_end > $3 AND freeze_state <> 'PENDING')";
@@ -288,7 +293,10 @@ pub(super) async fn set_price(
     term: SoldTerm,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = "UPDATE subscriptions SET monthly_price = $2, term_price = $3, updated_at = $4 WHERE id = $1";
+    // What is not paid is looked at within seconds.
+    let sql = "UPDATE subscriptions SET monthly_price = $2, term_price = $3, updated_at = $4,
+                 renewal_retry_at = CASE WHEN status IN ('PAST_DUE', 'SUSPENDED') THEN $4 ELSE renewal_retry_at END
+               WHERE id = $1";
     execute!(conn, sql, id, term.monthly_price, term.price, now).map(|_| ())
 }
 

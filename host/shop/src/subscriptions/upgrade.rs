@@ -234,6 +234,7 @@ fn change(id: PlanChangeId, proposal: &Proposal, generation: i64, payment: &Paym
         kept_bonus: None,
         give_back: Rupiah::ZERO,
         refunded_until: proposal.refunded(),
+        given: proposal.given,
     }
 }
 

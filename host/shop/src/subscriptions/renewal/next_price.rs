@@ -30,7 +30,15 @@ pub(in crate::subscriptions) async fn price_of_thaw(
     shop: &Subscriptions,
     row: &SubscriptionRow,
 ) -> Result<Next> {
-    price_of(shop, row, (Kind::Thaw, None)).await
+    let current = &row.subscription;
+    let storage = match current.storage_price {
+        Some(storage) if current.period_end < shop.clock.now() => {
+            let frozen = price_of(shop, row, (Kind::Storage(storage), None)).await?;
+            frozen.price
+        }
+        _ => Rupiah::ZERO,
+    };
+    price_of(shop, row, (Kind::Thaw(storage), None)).await
 }
 
 /// Returns the price of the next period of its service before a coupon, also while it is to be frozen;
@@ -56,7 +64,7 @@ async fn price_of(
     // Forecast and charge ask about the same moment, so that their prices agree.
     let starts_at = match kind {
         Kind::Service | Kind::Storage(_) => current.period_end + off,
-        Kind::Thaw => now,
+        Kind::Thaw(_) => now,
     };
     let priced_at = (!kind.is_frozen()).then_some(starts_at);
     let (plan, term, to) = plans(&mut conn, current, priced_at).await?;
@@ -68,7 +76,7 @@ async fn price_of(
     let asked = (plan.clone(), contract::Term { months }, starts_at);
     let (mut lines, total, price_decision) = ask(shop, current, asked, config).await?;
     let mut price = match kind {
-        Kind::Service | Kind::Thaw => term.reduce(&mut lines, total)?,
+        Kind::Service | Kind::Thaw(_) => term.reduce(&mut lines, total)?,
         Kind::Storage(storage) => storage_only(&mut lines, total, storage)?,
     };
     let mut coupon = None;
@@ -76,10 +84,12 @@ async fn price_of(
         let reduced = reduction(shop, row, (plan, term), (&lines, price), starts_at);
         coupon = Some(reduced.await?);
     }
-    if kind == Kind::Thaw
-        && let Some(unpaid) = unpaid_storage(current, (shop.clock.zone(), now))?
+    let mut before = Rupiah::ZERO;
+    if let Kind::Thaw(month) = kind
+        && let Some(unpaid) = unpaid_storage(current, month, (shop.clock.zone(), now))?
     {
-        price = price.plus(Rupiah::new(unpaid.amount))?;
+        before = Rupiah::new(unpaid.amount);
+        price = price.plus(before)?;
         lines.push(unpaid);
     }
     let (anchor_at, anchor_months) = anchor(current, kind, (off, months), now)?;
@@ -95,6 +105,7 @@ async fn price_of(
         months,
         anchor_months,
         price,
+        storage: before,
         price_decision,
         coupon,
         to,
@@ -132,7 +143,7 @@ fn anchor(
     (off, months): (TimeDelta, u32),
     now: DateTime<Utc>,
 ) -> Result<(DateTime<Utc>, u32)> {
-    if kind == Kind::Thaw {
+    if matches!(kind, Kind::Thaw(_)) {
         return Ok((now, months));
     }
     let passed = u32::try_from(current.anchor_months).map_err(Error::internal)?;
@@ -197,13 +208,13 @@ fn storage_only(lines: &mut Vec<PriceLine>, price: Rupiah, storage: Rupiah) -> R
     Ok(storage)
 }
 
-/// Returns the line of the storage that is not paid, of a frozen subscription whose period is over: the share
-/// of a month until now, or the whole month once it could not be renewed.
+/// Returns the line of the storage that is not paid, of a frozen subscription whose period is over, by the price
+/// of a frozen month: the share of a month until now, or the whole month once it could not be renewed.
 fn unpaid_storage(
     current: &Subscription,
+    storage: Rupiah,
     (zone, now): (Tz, DateTime<Utc>),
 ) -> Result<Option<PriceLine>> {
-    let storage = current.storage_price.unwrap_or(Rupiah::ZERO);
     if matches!(
         current.status,
         SubscriptionStatus::PastDue | SubscriptionStatus::Suspended

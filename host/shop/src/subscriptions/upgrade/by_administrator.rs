@@ -364,6 +364,7 @@ impl Lower {
             kept_bonus: Some(self.left.bonus),
             give_back: self.give_back,
             refunded_until: Some(self.period.refunded_cash.plus(self.give_back)?),
+            given: Rupiah::ZERO,
         })
     }
 

@@ -111,9 +111,10 @@ impl Running {
         paid.until.saturating_sub(paid.from)
     }
 
-    /// Seconds that a payment still covers.
+    /// Seconds that a payment still covers, which may all be to come.
     fn left(&self, paid: &Paid, moment: Timestamp) -> i64 {
-        let left = self.period.end.min(paid.until).saturating_sub(moment);
+        let begin = moment.max(paid.from);
+        let left = self.period.end.min(paid.until).saturating_sub(begin);
         left.clamp(0, Self::covered_by(paid).max(0))
     }
 

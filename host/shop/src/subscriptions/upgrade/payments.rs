@@ -1,7 +1,7 @@
 //! Payments of the running period: its own, and one for each change of plan that was made in it.
 
 use chrono::{DateTime, Utc};
-use dermaga_runtime::contract;
+use dermaga_runtime::contract::{self, Timestamp};
 
 use super::{
     credit::{Paid, Running, take_off},
@@ -32,8 +32,10 @@ pub(super) fn running(
     made: &[Made],
     tier: Tier,
 ) -> Result<Running> {
-    let (paid, _) = payments(current, period, made, tier)?;
+    let (mut paid, _) = payments(current, period, made, tier)?;
     let period = paid_part(current, period);
+    // Days that were given come after it, and are priced by themselves.
+    paid.retain(|one| one.from < period.end);
     Ok(Running { period, paid })
 }
 
@@ -179,47 +181,89 @@ fn payments(
     made: &[Made],
     tier: Tier,
 ) -> Result<(Vec<Paid>, Vec<Rupiah>)> {
-    let later_cash = Rupiah::total(made.iter().map(|change| change.paid_cash))?;
-    let later_bonus = Rupiah::total(made.iter().map(|change| change.paid_bonus))?;
-    let cash = period.paid_cash.minus(later_cash)?;
-    let bonus = period.paid_bonus.minus(later_bonus)?;
     let end = paid_part(current, period).end;
-    let payment = |tier, cash: Rupiah, bonus: Rupiah, from: DateTime<Utc>, until| -> Result<Paid> {
-        Ok(Paid {
-            tier,
-            amount: cash.plus(bonus)?,
-            refunded: Rupiah::ZERO,
-            from: from.timestamp(),
-            until,
-        })
-    };
     let tier = made.first().map_or(tier, |change| change.from_tier);
-    let mut paid = vec![payment(tier, cash, bonus, current.period_start, end)?];
-    let mut cashes = vec![cash];
+    let (first, cash) = first(current, period, made, (tier, end))?;
+    let (mut paid, mut cashes) = (vec![first], vec![cash]);
     let mut settled = Rupiah::ZERO;
     for change in made {
-        let mut sums = (change.paid_cash, change.paid_bonus);
         if let Some(until) = change.refunded_until {
             // The change was priced with it, so that none of it is of what was paid from then on.
             let earlier = until.minus(settled)?.max(Rupiah::ZERO);
             take_off(&mut paid, &cashes, earlier)?;
             settled = settled.plus(earlier)?;
         }
-        if let (Some(cash), Some(bonus)) = (change.kept_cash, change.kept_bonus) {
+        if change.kept_cash.is_some() {
             // Earlier payments are settled: the rest of them pays for the lower plan.
             paid.clear();
             cashes.clear();
-            sums = (cash, bonus);
         }
-        let (cash, bonus) = sums;
-        let until = change.covers_until.timestamp();
-        let from = change.covers_from;
-        paid.push(payment(change.to_tier, cash, bonus, from, until)?);
-        cashes.push(cash);
+        for (one, cash) in of_change(change, end)? {
+            paid.push(one);
+            cashes.push(cash);
+        }
     }
     let later = period.refunded_cash.minus(settled)?.max(Rupiah::ZERO);
     take_off(&mut paid, &cashes, later)?;
     Ok((paid, cashes))
+}
+
+/// Returns the payment of the period itself, and its cash: what no change paid, and no storage of the time before.
+fn first(
+    current: &Subscription,
+    period: &PeriodRow,
+    made: &[Made],
+    (tier, until): (Tier, Timestamp),
+) -> Result<(Paid, Rupiah)> {
+    let later_cash = Rupiah::total(made.iter().map(|change| change.paid_cash))?;
+    let later_bonus = Rupiah::total(made.iter().map(|change| change.paid_bonus))?;
+    let cash = period.paid_cash.minus(later_cash)?;
+    let bonus = period.paid_bonus.minus(later_bonus)?;
+    // Bonus credit is spent first.
+    let stored = bonus.min(period.storage);
+    let cash = cash.minus(period.storage.minus(stored)?)?;
+    let kinds = (cash.max(Rupiah::ZERO), bonus.minus(stored)?);
+    let from = current.period_start.timestamp();
+    payment(tier, kinds, (from, until))
+}
+
+/// Returns the payment of a change, and its cash; that of the days which were given after the end of what was paid
+/// for follows by itself, since those have a price of their own.
+fn of_change(change: &Made, end: Timestamp) -> Result<Vec<(Paid, Rupiah)>> {
+    let cash = change.kept_cash.unwrap_or(change.paid_cash);
+    let bonus = change.kept_bonus.unwrap_or(change.paid_bonus);
+    let tier = change.to_tier;
+    let (from, until) = (&change.covers_from, &change.covers_until);
+    let (from, until) = (from.timestamp(), until.timestamp());
+    // A gift may have paid less than its price.
+    let given = change.given.min(cash.plus(bonus)?);
+    if !given.is_positive() || until <= end {
+        return Ok(vec![payment(tier, (cash, bonus), (from, until))?]);
+    }
+    let begin = from.max(end);
+    // Bonus credit is spent first.
+    let given_cash = cash.min(given);
+    let given_bonus = given.minus(given_cash)?;
+    let kinds = (cash.minus(given_cash)?, bonus.minus(given_bonus)?);
+    Ok(vec![
+        payment(tier, kinds, (from, begin))?,
+        payment(tier, (given_cash, given_bonus), (begin, until))?,
+    ])
+}
+
+fn payment(
+    tier: Tier,
+    (cash, bonus): (Rupiah, Rupiah),
+    (from, until): (Timestamp, Timestamp),
+) -> Result<(Paid, Rupiah)> {
+    let paid = Paid {
+        tier,
+        amount: cash.plus(bonus)?,
+        refunded: Rupiah::ZERO,
+        from,
+        until,
+    };
+    Ok((paid, cash))
 }
 
 #[cfg(test)]
@@ -250,6 +294,7 @@ mod tests {
                 frozen: false,
                 paid_until: None,
                 price: amount(150_000),
+                storage: Rupiah::ZERO,
                 discount: amount(discount),
                 paid_cash: amount(150_000 - discount - bonus),
                 paid_bonus: amount(bonus),

@@ -38,6 +38,8 @@ pub(super) struct Proposal {
     pub(super) term: SoldTerm,
     pub(super) lines: Vec<PriceLine>,
     pub(super) due: Rupiah,
+    /// Part of it for days that were given.
+    pub(super) given: Rupiah,
     /// Price of the next month, which is charged first because the running period is over.
     pub(super) renewal: Option<Rupiah>,
     /// Moment of pricing: the time that it pays for begins here.
@@ -173,8 +175,10 @@ pub(super) async fn propose(
     };
     let (answer, price) = pricing::ask(shop, &plugin, request, user_id, "planId").await?;
     let (mut lines, mut due) = basis.running.settle(answer, term, moment.timestamp())?;
+    let mut given = Rupiah::ZERO;
     if let Some(line) = for_given_days(&basis, moment, term, to.plan.tier)? {
-        due = due.plus(Rupiah::new(line.amount))?;
+        given = Rupiah::new(line.amount);
+        due = due.plus(given)?;
         lines.push(line);
     }
     Ok(Proposal {
@@ -184,6 +188,7 @@ pub(super) async fn propose(
         term,
         lines,
         due,
+        given,
         renewal: basis.renewal,
         moment,
         decisions: [allowed, price],

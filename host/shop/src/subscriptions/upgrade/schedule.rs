@@ -89,6 +89,7 @@ pub(in crate::subscriptions) async fn begin(
         kept_bonus: Some(payment.bonus),
         give_back: Rupiah::ZERO,
         refunded_until: Some(Rupiah::ZERO),
+        given: Rupiah::ZERO,
     };
     Ok(store::insert(conn, &change, covers, now).await?)
 }

@@ -219,6 +219,7 @@ mod tests {
                 kept_bonus: None,
                 give_back: Rupiah::ZERO,
                 refunded_until: None,
+                given: Rupiah::ZERO,
             },
             user_id: UserId::MIN,
             message: String::new(),

@@ -34,6 +34,8 @@ pub(in crate::subscriptions) struct PlanChange {
     pub(in crate::subscriptions) give_back: Rupiah,
     /// Cash of the period that was given back by then, this change's included.
     pub(in crate::subscriptions) refunded_until: Option<Rupiah>,
+    /// Part of its price for days that were given after the period was paid for.
+    pub(in crate::subscriptions) given: Rupiah,
 }
 
 /// A change under way, with the progress of its instance.
@@ -64,8 +66,8 @@ pub(in crate::subscriptions) async fn insert(
         conn,
         "INSERT INTO plan_changes (id, subscription_id, from_plan_id, from_monthly_price, to_plan_id, generation,
            period_number, paid_cash, paid_bonus, transaction_id, state, created_at, covers_from, kept_cash, kept_bonus,
-           give_back, refunded_until, from_term_price, covers_until)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $12, $13, $14, $15, $16, $17, $18)",
+           give_back, refunded_until, from_term_price, covers_until, given)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $12, $13, $14, $15, $16, $17, $18, $19)",
         change.id,
         change.subscription_id,
         change.from_plan_id,
@@ -84,6 +86,7 @@ pub(in crate::subscriptions) async fn insert(
         change.refunded_until,
         change.from_term_price,
         covers.end,
+        change.given,
     )
     .map(|_| ())
 }
@@ -102,6 +105,7 @@ pub(in crate::subscriptions) struct Made {
     pub(in crate::subscriptions) kept_cash: Option<Rupiah>,
     pub(in crate::subscriptions) kept_bonus: Option<Rupiah>,
     pub(in crate::subscriptions) refunded_until: Option<Rupiah>,
+    pub(in crate::subscriptions) given: Rupiah,
 }
 
 /// The changes that were made in a period, oldest first.
@@ -111,7 +115,7 @@ pub(in crate::subscriptions) async fn of_period(
     period_number: i64,
 ) -> sqlx::Result<Vec<Made>> {
     let sql = "SELECT f.tier AS from_tier, t.tier AS to_tier, c.paid_cash, c.paid_bonus, c.covers_from, c.covers_until,
-               c.kept_cash, c.kept_bonus, c.refunded_until
+               c.kept_cash, c.kept_bonus, c.refunded_until, c.given
                FROM plan_changes c JOIN service_plans f ON f.id = c.from_plan_id JOIN service_plans t ON t.id = c.to_plan_id
                WHERE c.subscription_id = $1 AND c.period_number = $2 AND c.state = 'APPLIED' ORDER BY c.created_at, c.id";
     fetch_all!(conn, Made, sql, subscription_id, period_number)
@@ -123,7 +127,7 @@ pub(in crate::subscriptions) async fn pending(
     subscription_id: SubscriptionId,
 ) -> sqlx::Result<Option<PlanChange>> {
     let sql = "SELECT id, subscription_id, from_plan_id, from_monthly_price, from_term_price, to_plan_id, generation,
-               period_number, paid_cash, paid_bonus, transaction_id, kept_cash, kept_bonus, give_back, refunded_until
+               period_number, paid_cash, paid_bonus, transaction_id, kept_cash, kept_bonus, give_back, refunded_until, given
                FROM plan_changes WHERE subscription_id = $1 AND state = 'PENDING'";
     fetch_optional!(conn, PlanChange, sql, subscription_id)
 }
@@ -135,7 +139,7 @@ pub(in crate::subscriptions) async fn progress(
 ) -> sqlx::Result<Vec<Progress>> {
     let sql = "SELECT c.id, c.subscription_id, c.from_plan_id, c.from_monthly_price, c.from_term_price, c.to_plan_id, c.generation,
                c.period_number, c.paid_cash, c.paid_bonus, c.transaction_id, c.kept_cash, c.kept_bonus,
-               c.give_back, c.refunded_until, i.user_id, i.message,
+               c.give_back, c.refunded_until, c.given, i.user_id, i.message,
                i.generation AS instance_generation, i.observed_generation, i.final_generation,
                (i.unproven_generation IS NOT NULL AND i.delivered_at IS NOT NULL) AS is_rolling,
                (i.desired = 'STOPPED' AND
