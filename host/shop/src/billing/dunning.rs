@@ -80,6 +80,11 @@ async fn end_forgotten(
     if !is_forgotten {
         return Ok(false);
     }
+    // Its price may have fallen to what the wallet holds.
+    if matches!(super::step(shop, id).await, Ok(super::Step::Renewed)) {
+        return Ok(true);
+    }
+    let seen = self::seen(shop, id).await?;
     let reason = "It was suspended and not paid for.";
     end(shop, &seen, (reason, Cause::Unpaid), None).await
 }
@@ -116,19 +121,19 @@ pub(super) fn behind(
     }
 }
 
-/// Notes that the next period is not paid; `false` when the subscription changed meanwhile, or the
-/// wallet holds enough now.
+/// Notes that the next period is not paid, and returns the status that follows; nothing when the subscription changed
+/// meanwhile, or the wallet holds enough now.
 pub(super) async fn fall_behind(
     shop: &Subscriptions,
     seen: &Subscription,
     due: Rupiah,
-) -> Result<bool> {
+) -> Result<Option<Status>> {
     let (clock, now) = (&shop.clock, shop.clock.now());
     let mut conn = shop.db.begin_together().await?;
     let wallet = wallet::lock(&mut conn, seen.user_id).await?;
     if wallet.balance().total()? >= due || !is_as_seen(&mut conn, seen).await? {
         conn.rollback().await?;
-        return Ok(false);
+        return Ok(None);
     }
     let behind = behind(seen, &shop.settings, due, (clock.zone(), now));
     if behind.status != seen.status {
@@ -147,7 +152,7 @@ pub(super) async fn fall_behind(
     conn.commit().await?;
     shop.instances.handle.wake();
     tracing::info!(subscription.id = %seen.id, status = %behind.status, unpaid = %due, "subscription.unpaid");
-    Ok(true)
+    Ok(Some(behind.status))
 }
 
 /// Tells the customer of a grace that has begun, or of a suspension.
@@ -180,6 +185,7 @@ async fn tell(
         "due": behind.unpaid,
         "graceUntil": behind.grace_until.map(calendar::json_text),
         "dataUntil": data_until.map(calendar::json_text),
+        "isFrozen": row.subscription.freeze_state != FreezeState::None,
     });
     let key = format!("{}:{}", seen.id, seen.period_number);
     let what = (topic, seen.user_id.into());

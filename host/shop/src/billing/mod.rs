@@ -188,10 +188,12 @@ async fn step(shop: &Subscriptions, id: SubscriptionId) -> Result<Step> {
         let next = price(shop, &row).await?;
         match charge(shop, &row, next).await? {
             Charge::Paid => return Ok(Step::Renewed),
-            Charge::Short(due) if dunning::fall_behind(shop, seen, due).await? => {
-                return Ok(Step::Unpaid);
-            }
-            Charge::Short(_) | Charge::Overtaken => {}
+            Charge::Short(due) => match dunning::fall_behind(shop, seen, due).await? {
+                Some(status) if status == seen.status => return Ok(Step::Nothing),
+                Some(_) => return Ok(Step::Unpaid),
+                None => {}
+            },
+            Charge::Overtaken => {}
         }
     }
     Err(coupons::too_busy())

@@ -24,13 +24,13 @@ pub(super) struct Due {
     pub(super) coupon_id: Option<CouponId>,
 }
 
-/// Active subscriptions whose period is over, and those of them and of the unpaid ones that are not
-/// to renew; the longest over first.
+/// Subscriptions whose period is over, and whose grace is not; the longest over first. The price of what is not paid
+/// may have changed since it was asked for.
 pub(super) async fn due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<Due>> {
     let sql = "SELECT s.id, s.user_id,
                  (SELECT c.id FROM coupons c WHERE c.id = s.coupon_id AND c.budget IS NOT NULL) AS coupon_id
                FROM subscriptions s WHERE s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND s.period_end <= $1
-                 AND (s.status = 'ACTIVE' OR NOT s.auto_renew) ORDER BY s.period_end, s.id";
+                 AND (s.status <> 'PAST_DUE' OR NOT s.auto_renew OR s.grace_until > $1) ORDER BY s.period_end, s.id";
     fetch_all!(conn, Due, sql, now)
 }
 
@@ -68,14 +68,16 @@ pub(super) async fn suspended_until(
     fetch_all!(conn, (SubscriptionId,), sql, until).map(ids)
 }
 
-/// Unpaid ones that the wallet holds enough for by now, and those to be tried again.
+/// Unpaid ones that the wallet holds enough for by now, or whose wallet has changed since they were looked at, and
+/// those to be tried again.
 pub(super) async fn payable(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<Due>> {
     let unpaid = "SELECT s.id, s.user_id,
                     (SELECT c.id FROM coupons c WHERE c.id = s.coupon_id AND c.budget IS NOT NULL) AS coupon_id
                   FROM subscriptions s JOIN wallets w ON w.user_id = s.user_id
                   WHERE s.status IN ('PAST_DUE', 'SUSPENDED') AND s.auto_renew
-                    AND s.unpaid <= w.paid_balance + w.bonus_balance
-                    AND (s.renewal_retry_at IS NULL OR s.renewal_retry_at <= $1) ORDER BY s.period_end, s.id";
+                    AND (s.renewal_retry_at <= $1 OR s.renewal_retry_at IS NULL
+                      AND (s.unpaid <= w.paid_balance + w.bonus_balance OR w.updated_at > s.updated_at))
+                  ORDER BY s.period_end, s.id";
     let retried = "SELECT s.id, s.user_id,
                      (SELECT c.id FROM coupons c WHERE c.id = s.coupon_id AND c.budget IS NOT NULL) AS coupon_id
                    FROM subscriptions s WHERE s.status = 'ACTIVE' AND s.renewal_retry_at <= $1 AND s.period_end <= $1
@@ -102,7 +104,9 @@ pub(super) async fn fall_behind(
 ) -> sqlx::Result<bool> {
     let sql =
         "UPDATE subscriptions SET status = $3, grace_until = $4, suspended_at = $5, unpaid = $6,
-                 freeze_state = CASE WHEN freeze_state = 'PENDING' THEN 'FROZEN' ELSE freeze_state END, renewal_failures = 0, renewal_retry_at = NULL, updated_at = $7
+                 freeze_state = CASE WHEN freeze_state = 'PENDING' THEN 'FROZEN' ELSE freeze_state END, renewal_failures = 0, renewal_retry_at = NULL,
+                 updated_at = (SELECT CASE WHEN w.updated_at > $7 THEN w.updated_at ELSE $7 END
+                   FROM wallets w WHERE w.user_id = subscriptions.user_id)
                WHERE id = $1 AND period_number = $2";
     let (id, number) = (seen.id, seen.period_number);
     let Behind {

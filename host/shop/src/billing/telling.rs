@@ -12,7 +12,11 @@ use crate::{
     money::Rupiah,
     outbox::{self, ADMINISTRATORS, Topic},
     scheduler::{Outcome, Progress},
-    subscriptions::{self, SubscriptionStatus as Status, Subscriptions, overview::keep_days},
+    subscriptions::{
+        self, FreezeState, SubscriptionStatus as Status, Subscriptions,
+        overview::keep_days,
+        renewal::{is_as_seen, price},
+    },
     timekeeping,
     wallet::{self, TransactionStatus, TransactionType, TypeTotal},
 };
@@ -74,6 +78,7 @@ async fn warn(shop: &Subscriptions, line: &ForecastLine) -> Result<bool> {
         "periodEnd": calendar::json_text(line.period_end),
         "due": line.due,
         "missing": line.missing,
+        "isFrozen": seen.freeze_state != FreezeState::None,
     });
     let key = format!("{}:{}", seen.id, seen.period_number);
     let what = (Topic::LowCreditWarning, seen.user_id.into());
@@ -101,14 +106,23 @@ pub async fn remind_of_grace(shop: &Subscriptions, progress: &Progress) -> Resul
 
 async fn remind(shop: &Subscriptions, id: SubscriptionId) -> Result<bool> {
     let now = shop.clock.now();
+    let row = subscriptions::row(&mut shop.db.read().await?, id).await?;
+    let due = match price(shop, &row).await {
+        Ok(next) => next.due()?,
+        // That of the last attempt, when the plugin does not answer.
+        Err(_) => row.subscription.unpaid.unwrap_or(Rupiah::ZERO),
+    };
     let mut conn = shop.db.begin().await?;
-    let row = subscriptions::row(&mut conn, id).await?;
     let seen = &row.subscription;
+    if !is_as_seen(&mut conn, seen).await? {
+        // It is paid for by now, or changed: the next run tells of it.
+        return Ok(false);
+    }
     let Some(until) = seen.grace_until.filter(|until| *until > now) else {
         return Ok(false);
     };
     let balance = wallet::balance(&mut conn, seen.user_id).await?.total()?;
-    let missing = seen.unpaid.unwrap_or(Rupiah::ZERO).minus(balance)?;
+    let missing = due.minus(balance)?;
     // It is renewed within seconds.
     if seen.status != Status::PastDue || !missing.is_positive() {
         return Ok(false);
@@ -117,8 +131,9 @@ async fn remind(shop: &Subscriptions, id: SubscriptionId) -> Result<bool> {
         "subscriptionId": seen.id,
         "service": row.service_name,
         "plan": subscriptions::next_plan_name(&mut conn, &row).await?,
-        "due": seen.unpaid,
+        "due": due,
         "missing": missing,
+        "isFrozen": seen.freeze_state != FreezeState::None,
         "graceUntil": calendar::json_text(until),
     });
     let today = calendar::date(shop.clock.zone(), now);

@@ -144,14 +144,21 @@ impl Rows {
 async fn what_renews_is_due_once_and_what_does_not_in_every_live_status() {
     let rows = Rows::open().await;
     let active = rows.add("ACTIVE").await;
-    for status in ["PAST_DUE", "SUSPENDED", "CANCELLED", "EXPIRED"] {
+    let in_grace = rows.add("PAST_DUE").await;
+    let grace = "UPDATE subscriptions SET grace_until = $2 WHERE id = $1";
+    rows.set(in_grace, grace, rows.now).await;
+    let suspended = rows.add("SUSPENDED").await;
+    for status in ["CANCELLED", "EXPIRED"] {
         rows.add(status).await;
     }
     let later = rows.now + TimeDelta::minutes(1);
     rows.database.subscribe(rows.plan_id, "ACTIVE", later).await;
     let due = async |now| ids(store::due(&mut rows.conn().await, now).await.unwrap());
-    assert_eq!(due(rows.now).await, [active]);
-    assert_eq!(due(later).await.len(), 2);
+    assert_eq!(due(rows.now).await, [active, suspended]);
+    assert_eq!(due(later).await.len(), 3);
+    // What is not paid may cost less by now.
+    rows.set(in_grace, grace, later).await;
+    assert_eq!(due(rows.now).await, [active, in_grace, suspended]);
     let stop = "UPDATE subscriptions SET auto_renew = FALSE";
     rows.database.sql(stop).await;
     assert_eq!(due(rows.now).await.len(), 3, "the two that ended are not");
@@ -193,6 +200,15 @@ async fn an_unpaid_period_is_payable_when_the_wallet_holds_it() {
     };
     database
         .sql("UPDATE wallets SET paid_balance = 30000, bonus_balance = 19999")
+        .await;
+    assert_eq!(payable().await, 0);
+    // Money that came since may be enough for what it costs now.
+    database
+        .sql("UPDATE subscriptions SET updated_at = '2000-01-01T00:00:00.000Z'")
+        .await;
+    assert_eq!(payable().await, 2, "looked at before the wallet changed");
+    database
+        .sql("UPDATE subscriptions SET updated_at = '2999-01-01T00:00:00.000Z'")
         .await;
     assert_eq!(payable().await, 0);
     database
