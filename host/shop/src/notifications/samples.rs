@@ -69,6 +69,6 @@ fn of_subscription() -> Value {
         "periodEnd": "2027-02-28T05:00:00Z", "graceUntil": "2027-03-07T05:00:00Z",
         "effectiveAt": "2027-02-28T05:00:00Z", "due": 150_000, "missing": 25_000, "paid": 150_000,
         "oldPrice": 150_000, "newPrice": 165_000, "droppedPrice": null, "dataUntil": "2027-03-21T05:00:00Z",
-        "heldUntil": "2027-03-01T05:00:00Z", "hours": 24,
+        "heldUntil": "2027-03-01T05:00:00Z", "hours": 24, "isFrozen": false,
     })
 }
