@@ -16,6 +16,7 @@ const FAMILIES: &[&str] = &[
     "SMTP_",
     "SUSPENSION_",
     "TICKETS_",
+    "WAITLIST_",
     "WALLET_",
 ];
 
@@ -257,6 +258,7 @@ mod tests {
             ("SUSPENSION_RETENTION", "SUSPENSION_RETENTION_DAYS"),
             ("SMTP_CONNECTION", "SMTP_CONNECTIONS"),
             ("TICKETS_SILENCE_DAY", "TICKETS_SILENCE_DAYS"),
+            ("WAITLIST_HOLD_HOUR", "WAITLIST_HOLD_HOURS"),
             ("WALLET_BALANCECAP", "WALLET_BALANCE_CAP"),
             ("jwt_secret", "JWT_SECRET"),
             ("DERMAGA_JWT_SECRET", "JWT_SECRET"),

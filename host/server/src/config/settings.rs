@@ -278,7 +278,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
     "DERMAGA_IMAGE_CHECK_DAYS" "image_check_days" (Some("90")):
         "Days after which an image counts as old without a look for a newer one, by checked_on in its template, from 1 to 3650."
         => |c, text| c.image_check_days = parse::number(text, &(1..=3650))?;
-    "DERMAGA_WAITLIST_HOLD_HOURS" "waitlist_hold_hours" (Some("24")):
+    "WAITLIST_HOLD_HOURS" "waitlist_hold_hours" (Some("24")):
         "Hours for which a place of a plan that was sold out is held for the customer who waited, from 1 to 720; then it goes to the next."
         => |c, text| c.catalog.waitlist_hold = TimeDelta::hours(parse::number(text, &(1..=720))?);
     "CRON_HEALTH_HISTORY" "cron.health_history" (Some("20 4 * * *")):

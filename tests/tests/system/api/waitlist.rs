@@ -406,7 +406,7 @@ async fn an_upgrade_takes_the_place_that_is_held(shop: Shop) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_place_is_held_as_long_as_the_setting_says() {
-    let shop = settings::shop(&[("DERMAGA_WAITLIST_HOLD_HOURS", "2")]).await;
+    let shop = settings::shop(&[("WAITLIST_HOLD_HOURS", "2")]).await;
     let sold_out = SoldOut::open(&shop).await;
     let customer = shop.customer("dua-jam@example.com").await;
     join(&customer, &sold_out.plan).await.data(201);

@@ -56,7 +56,7 @@ pub(super) const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     (
         WAITLIST,
         "a_place_is_held_as_long_as_the_setting_says",
-        &["DERMAGA_WAITLIST_HOLD_HOURS"],
+        &["WAITLIST_HOLD_HOURS"],
     ),
     (
         SIGNATURES,
