@@ -207,6 +207,7 @@ pub(crate) fn ended(status: SubscriptionStatus) -> Subscription {
         held_since: None,
         next_plan_id: None,
         next_price: None,
+        next_term_price: None,
         next_price_from: None,
         created_at: start,
         updated_at: start,

@@ -30,6 +30,20 @@ pub async fn record(
     actor_id: UserId,
     event: Event<'_>,
 ) -> Result<()> {
+    record_with_id(conn, clock, actor_id, event).await?;
+    Ok(())
+}
+
+/// Records as [`record`] does, and returns the row's id, which keys the notification of the act.
+///
+/// # Errors
+/// As [`record`].
+pub async fn record_with_id(
+    conn: &mut Conn,
+    clock: &Clock,
+    actor_id: UserId,
+    event: Event<'_>,
+) -> Result<AuditEventId> {
     if !store::is_administrator(conn, actor_id).await? {
         let message = "You are no administrator any more.";
         return Err(Error::new(Code::Forbidden, message));
@@ -49,7 +63,8 @@ pub async fn record_of_owner(
     event: Event<'_>,
 ) -> Result<()> {
     owners::check_active(conn, actor_id).await?;
-    insert(conn, clock, Some(actor_id), event).await
+    insert(conn, clock, Some(actor_id), event).await?;
+    Ok(())
 }
 
 /// Records what the shop did by itself, in the caller's transaction.
@@ -57,7 +72,8 @@ pub async fn record_of_owner(
 /// # Errors
 /// When the database refuses.
 pub async fn record_of_shop(conn: &mut Conn, clock: &Clock, event: Event<'_>) -> Result<()> {
-    insert(conn, clock, None, event).await
+    insert(conn, clock, None, event).await?;
+    Ok(())
 }
 
 async fn insert(
@@ -65,9 +81,10 @@ async fn insert(
     clock: &Clock,
     actor_id: Option<UserId>,
     event: Event<'_>,
-) -> Result<()> {
+) -> Result<AuditEventId> {
+    let id = new_id(clock);
     let row = store::NewEvent {
-        id: new_id(clock),
+        id,
         actor_id,
         act: event.act,
         subject: event.subject.to_string(),
@@ -75,7 +92,8 @@ async fn insert(
         details: Json(event.details),
         now: clock.now(),
     };
-    Ok(store::insert(conn, row).await?)
+    store::insert(conn, row).await?;
+    Ok(id)
 }
 
 /// Lists what was recorded, newest first.

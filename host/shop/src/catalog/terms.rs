@@ -164,6 +164,16 @@ impl Plan {
         Ok(self.sold_term(months)?.unwrap_or(months_only))
     }
 
+    /// Returns a customer's term at the price that the plan has for it now. One that is not sold any more keeps its
+    /// share of the monthly price.
+    ///
+    /// # Errors
+    /// When its price is more than can be counted.
+    pub fn present_term(&self, own: SoldTerm) -> Result<SoldTerm> {
+        let sold = self.sold_term(own.months)?;
+        sold.map_or_else(|| own.at(self.monthly_price), Ok)
+    }
+
     fn sold_months(&self) -> impl Iterator<Item = u32> {
         let longer = self.terms.iter().map(|term| term.months);
         std::iter::once(1).chain(longer)
@@ -194,7 +204,7 @@ impl Plan {
     }
 
     /// Returns all terms that it is sold for, the shortest first.
-    pub(super) fn term_views(&self) -> Vec<TermView> {
+    pub fn term_views(&self) -> Vec<TermView> {
         let sold = |months| {
             let term = self.sold_term(months).ok().flatten()?;
             let (price, full_price) = (term.plan_price().ok()?, term.full_price().ok()?);

@@ -68,7 +68,7 @@ fn of_subscription() -> Value {
         "subscriptionId": ID, "instanceId": ID, "planId": ID, "service": "Ghost", "plan": "Small",
         "periodEnd": "2027-02-28T05:00:00Z", "graceUntil": "2027-03-07T05:00:00Z",
         "effectiveAt": "2027-02-28T05:00:00Z", "due": 150_000, "missing": 25_000, "paid": 150_000,
-        "oldPrice": 150_000, "newPrice": 165_000, "droppedPrice": null, "dataUntil": "2027-03-21T05:00:00Z",
+        "months": 1, "oldPrice": 150_000, "newPrice": 165_000, "droppedPrice": null, "dataUntil": "2027-03-21T05:00:00Z",
         "heldUntil": "2027-03-01T05:00:00Z", "hours": 24, "isFrozen": false,
     })
 }

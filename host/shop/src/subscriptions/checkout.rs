@@ -260,6 +260,7 @@ fn subscription(shop: &Subscriptions, order: &Order, priced: &Priced) -> Subscri
         held_since: None,
         next_plan_id: None,
         next_price: None,
+        next_term_price: None,
         next_price_from: None,
         created_at: priced.moment,
         updated_at: priced.moment,

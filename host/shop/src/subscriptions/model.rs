@@ -76,8 +76,10 @@ pub struct Subscription {
     pub suspended_at: Option<DateTime<Utc>>,
     /// Price of its next period, when that is due and not paid.
     pub unpaid: Option<Rupiah>,
-    /// Another price that the customer was told of.
+    /// Another price of a month that the customer was told of.
     pub next_price: Option<Rupiah>,
+    /// Price of the term that comes with it; absent where the term keeps its share.
+    pub next_term_price: Option<Rupiah>,
     /// The first period that begins then or later has that price.
     pub next_price_from: Option<DateTime<Utc>>,
     /// Moment of the instance's first delivery.
@@ -135,7 +137,7 @@ impl Subscription {
                 (one.auto_renew, one.coupon_periods_left, one.suspended_at),
                 (one.period_end, one.next_plan_id, one.term_price),
                 (one.freeze_state, one.storage_price),
-                (one.next_price, one.next_price_from),
+                (one.next_price, one.next_term_price, one.next_price_from),
             )
         };
         state(self) == state(seen)
@@ -260,8 +262,10 @@ pub struct SubscriptionView {
     pub freeze_state: FreezeState,
     /// Rupiah for a frozen month; absent where it is not to be frozen.
     pub storage_price: Option<Rupiah>,
-    /// Another price that an administrator moves it to; absent without one.
+    /// Another price of a month that an administrator moves it to; absent without one.
     pub next_price: Option<Rupiah>,
+    /// Price of the plan for a term that comes with it; absent where it is the price of its months.
+    pub next_term_price: Option<Rupiah>,
     /// Moment of that price: the first period that begins then or later has it.
     #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub next_price_from: Option<DateTime<Utc>>,
@@ -308,6 +312,7 @@ impl From<SubscriptionRow> for SubscriptionView {
     fn from(row: SubscriptionRow) -> Self {
         let subscription = row.subscription;
         let is_live = subscription.status.is_live();
+        let next_term = subscription.next_term().ok().flatten();
         Self {
             id: subscription.id,
             service: row.service_slug,
@@ -323,6 +328,7 @@ impl From<SubscriptionRow> for SubscriptionView {
             freeze_state: subscription.freeze_state,
             storage_price: subscription.storage_price,
             next_price: subscription.next_price,
+            next_term_price: next_term.and_then(|term| term.price),
             next_price_from: subscription.next_price_from,
             auto_renew: subscription.auto_renew,
             period_start: subscription.period_start,

@@ -351,7 +351,7 @@ async fn enter(
         return Err(Error::internal("a locked subscription changed"));
     }
     begin_plan(shop, conn, seen, (next, paid)).await?;
-    if next.to.is_none() && next.term.monthly_price != seen.monthly_price {
+    if next.to.is_none() && next.term != seen.term()? {
         price_moves::apply(conn, seen, next.number).await?;
     }
     if let Some(Continued::Reduces(reduced)) = &next.coupon {

@@ -96,6 +96,8 @@ macro_rules! columns {
         i.status AS instance_status,
         (SELECT m.monthly_price FROM price_moves m
           WHERE m.subscription_id = s.id AND m.plan_id = s.plan_id AND m.applied_period IS NULL) AS next_price,
+        (SELECT m.term_price FROM price_moves m
+          WHERE m.subscription_id = s.id AND m.plan_id = s.plan_id AND m.applied_period IS NULL) AS next_term_price,
         (SELECT m.effective_at FROM price_moves m
           WHERE m.subscription_id = s.id AND m.plan_id = s.plan_id AND m.applied_period IS NULL) AS next_price_from"
     };

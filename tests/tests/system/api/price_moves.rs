@@ -6,7 +6,8 @@ use dermaga_tests::{Answer, Client, Shop, both_engines};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::notifications::told_times;
+use super::notifications::{told, told_times};
+use crate::journeys::upgrade::customer_with_cash;
 
 both_engines!(
     Shop,
@@ -15,7 +16,9 @@ both_engines!(
         a_move_is_refused_whole,
         the_same_move_is_told_once_and_must_make_sense,
         a_price_is_not_lowered_below_an_announced_one,
-        a_move_is_void_when_it_is_taken_back
+        a_move_is_void_when_it_is_taken_back,
+        a_year_moves_to_the_plans_present_price_of_it,
+        a_year_has_a_price_of_its_own_and_else_keeps_its_share
     ]
 );
 
@@ -32,22 +35,25 @@ struct Dearer {
 
 impl Dearer {
     async fn open(shop: &Shop) -> Self {
+        let dearer = Self::of_term(shop, 1).await;
+        dearer.edit(json!({ "monthlyPrice": 65_000 })).await;
+        dearer
+    }
+
+    /// Lets a customer buy so many months at 50,000 each, or 15 % less for 12; the plan is as it was.
+    async fn of_term(shop: &Shop, months: u32) -> Self {
         let admin = shop.admin().await;
-        let customer = shop
-            .customer_with_credit("tetap@example.com", 400_000)
-            .await;
+        let customer = customer_with_cash(shop, "tetap@example.com", 2_000_000).await;
         let user = customer.get("/api/user/profile").await.data(200)["id"].clone();
         let found = admin.get("/api/admin/services?q=n8n").await.data(200);
         let plans = found[0]["plans"].as_array().unwrap();
         let basic = plans.iter().find(|plan| plan["slug"] == "basic").unwrap();
         let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
         let plan = format!("/api/admin/services/{}/plans/{}", id(&found[0]), id(basic));
-        let order = json!({ "planId": basic["id"] });
+        let order = json!({ "planId": basic["id"], "termMonths": months });
         let bought = customer.post("/api/subscriptions", order).await.data(201);
         let instance = id(&json!({ "id": bought["instanceId"] }));
         shop.instance_becomes(&customer, &instance, "RUNNING").await;
-        let body = json!({ "monthlyPrice": 65_000, "reason": REASON });
-        admin.put(&plan, body).await.data(200);
         Self {
             subscription: id(&bought["subscription"]),
             admin,
@@ -55,6 +61,12 @@ impl Dearer {
             user,
             plan,
         }
+    }
+
+    /// Changes the plan for new customers.
+    async fn edit(&self, mut fields: Value) {
+        fields["reason"] = json!(REASON);
+        self.admin.put(&self.plan, fields).await.data(200);
     }
 
     async fn move_at(&self, ids: &[&str], effective_at: DateTime<Utc>) -> Answer {
@@ -120,7 +132,9 @@ async fn a_moved_customer_pays_the_new_price_after_the_notice(shop: Shop) {
         .await
         .data(200);
     assert_eq!(prices["present"], 65_000);
-    let paid = json!([{ "monthlyPrice": 50_000, "subscriptions": 1, "moving": 1 }]);
+    let paid = json!([{
+        "monthlyPrice": 50_000, "termMonths": 1, "termPrice": null, "subscriptions": 1, "moving": 1,
+    }]);
     assert_eq!(prices["paid"], paid);
 
     // The second period begins a month after the first, before the moment.
@@ -315,4 +329,120 @@ async fn the_same_move_is_told_once_and_must_make_sense(shop: Shop) {
         told_times(&dearer.customer, "PRICE_CHANGE", 2).await.len(),
         2
     );
+}
+
+/// Only the price of the term changes, from 15 % off to 5 %. The price that was announced is charged, whatever
+/// the plan costs by then, and the preview says so before.
+async fn a_year_moves_to_the_plans_present_price_of_it(shop: Shop) {
+    let mut dearer = Dearer::of_term(&shop, 12).await;
+    let own = dearer.subscription.clone();
+    let from = shop.clock().now() + Days::new(40);
+    dearer
+        .move_at(&[&own], from)
+        .await
+        .fails(409, "INVALID_STATE");
+    let terms = json!([{ "months": 12, "discountPercent": 5 }]);
+    dearer.edit(json!({ "terms": terms })).await;
+    for _ in 0..2 {
+        let moved = dearer.move_at(&[&own], from).await.data(201);
+        let fields = ["before", "after", "termMonths", "termBefore", "termAfter"];
+        let moved = fields.map(|field| moved[0][field].as_i64());
+        let expected = [50_000, 50_000, 12, 510_000, 570_000];
+        assert_eq!(moved, expected.map(Some));
+    }
+    let seen = dearer.seen().await;
+    let prices = ["termPrice", "nextPrice", "nextTermPrice"].map(|field| seen[field].as_i64());
+    assert_eq!(prices, [510_000, 50_000, 570_000].map(Some));
+    let path = format!("{}/prices", dearer.plan);
+    let prices = dearer.admin.get(&path).await.data(200);
+    let paid = json!([{
+        "monthlyPrice": 50_000, "termMonths": 12, "termPrice": 510_000, "subscriptions": 1, "moving": 1,
+    }]);
+    assert_eq!(prices["paid"], paid);
+    let present = json!([
+        { "months": 1, "price": 50_000, "fullPrice": 50_000 },
+        { "months": 12, "price": 570_000, "fullPrice": 600_000 },
+    ]);
+    assert_eq!(prices["terms"], present);
+    let messages = told(&dearer.customer, "PRICE_CHANGE").await;
+    assert_eq!(messages.len(), 1, "{messages:#?}");
+    let facts = ["months", "oldPrice", "newPrice"].map(|name| messages[0]["facts"][name].as_i64());
+    assert_eq!(facts, [12, 510_000, 570_000].map(Some));
+    let text = messages[0]["text"].as_str().unwrap();
+    assert!(text.contains("Rp570.000 untuk 12 bulan"), "{text}");
+    let audited = "/api/admin/audit?act=subscription.price_moved";
+    let acts = dearer.admin.get(audited).await.data(200);
+    assert_eq!(
+        (
+            acts.as_array().unwrap().len(),
+            &acts[0]["details"]["termAfter"]
+        ),
+        (1, &json!(570_000))
+    );
+
+    let terms = json!([{ "months": 12, "discountPercent": 1 }]);
+    dearer.edit(json!({ "terms": terms })).await;
+    assert_eq!(dearer.due().await, 570_000);
+    let date = (shop.clock().now() + Days::new(370)).date_naive();
+    let preview = format!("/api/admin/billing/preview?date={date}");
+    let lines = dearer.admin.get(&preview).await.data(200);
+    let mut all = lines.as_array().unwrap().iter();
+    let line = all.find(|line| line["subscriptionId"] == own.as_str());
+    assert_eq!(line.unwrap()["due"], 570_000, "{lines:#}");
+    let second = dearer.renew(&shop).await;
+    let period = &second["periods"][0];
+    assert_eq!(
+        (&period["months"], &period["price"]),
+        (&json!(12), &json!(570_000))
+    );
+    let prices = ["termPrice", "nextPrice", "nextTermPrice"].map(|field| second[field].as_i64());
+    assert_eq!(prices, [Some(570_000), None, None]);
+    assert_eq!(dearer.due().await, 570_000);
+    shop.books_balance().await;
+}
+
+/// A fixed price of the term is taken as it is, and not the old share of the new monthly price; that is for a term
+/// which the plan does not sell any more.
+async fn a_year_has_a_price_of_its_own_and_else_keeps_its_share(shop: Shop) {
+    let mut dearer = Dearer::of_term(&shop, 12).await;
+    let own = dearer.subscription.clone();
+    let from = shop.clock().now() + Days::new(40);
+    let terms = json!([{ "months": 12, "price": 600_000 }]);
+    let fields = json!({ "monthlyPrice": 60_000, "terms": terms });
+    dearer.edit(fields).await;
+    let moved = dearer.move_at(&[&own], from).await.data(201);
+    let of = |moved: &Value| ["after", "termAfter"].map(|field| moved[0][field].as_i64());
+    assert_eq!(of(&moved), [60_000, 600_000].map(Some));
+    assert_eq!(dearer.due().await, 600_000);
+
+    let path = format!("/api/admin/subscriptions/{own}/price-move");
+    let because = json!({ "reason": REASON });
+    let kept = dearer.admin.delete_with(&path, because).await.data(200);
+    assert_eq!(kept["nextTermPrice"], Value::Null);
+    assert_eq!(dearer.due().await, 510_000);
+    let messages = told_times(&dearer.customer, "PRICE_CHANGE", 2).await;
+    let of_message = |message: &Value| {
+        let names = ["months", "oldPrice", "newPrice", "droppedPrice"];
+        names.map(|name| message["facts"][name].as_i64())
+    };
+    for expected in [
+        [Some(12), Some(510_000), Some(600_000), None],
+        [Some(12), Some(510_000), Some(510_000), Some(600_000)],
+    ] {
+        let mut all = messages.iter();
+        assert!(
+            all.any(|message| of_message(message) == expected),
+            "{messages:#?}"
+        );
+    }
+
+    dearer.edit(json!({ "terms": [] })).await;
+    let moved = dearer.move_at(&[&own], from).await.data(201);
+    assert_eq!(of(&moved), [60_000, 612_000].map(Some));
+    let second = dearer.renew(&shop).await;
+    assert_eq!(
+        (&second["periods"][0]["price"], &second["termPrice"]),
+        (&json!(612_000), &json!(612_000))
+    );
+    shop.books_balance().await;
 }

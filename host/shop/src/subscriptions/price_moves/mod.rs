@@ -1,5 +1,6 @@
 //! Moves of chosen customers from the price they bought at to the plan's present one, with notice: from
-//! the first period that begins at the named moment or later, never within a period that is paid.
+//! the first period that begins at the named moment or later, never within a period that is paid. Who pays
+//! for several months at once gets the plan's present price of that term.
 
 mod store;
 
@@ -18,7 +19,7 @@ use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
     calendar,
-    catalog::{self, Plan},
+    catalog::{self, Plan, SoldTerm, TermView},
     db::{Conn, Uncommitted},
     ids::{PlanId, ServiceId, SubscriptionId, UserId},
     money::Rupiah,
@@ -43,6 +44,12 @@ pub struct PriceMove {
     pub before: Rupiah,
     /// Rupiah a month of the first period that begins at `effectiveAt` or later, and of all after it.
     pub after: Rupiah,
+    /// Calendar months of each of its periods.
+    pub term_months: u32,
+    /// Price of the plan for such a period until then.
+    pub term_before: Rupiah,
+    /// Price of the plan for such a period from then on.
+    pub term_after: Rupiah,
     #[serde(serialize_with = "crate::calendar::in_json")]
     pub effective_at: DateTime<Utc>,
 }
@@ -53,6 +60,10 @@ pub struct PriceMove {
 pub struct PaidPrice {
     /// Rupiah a month, before coupons.
     pub monthly_price: Rupiah,
+    /// Calendar months of each period.
+    pub term_months: i64,
+    /// Price of the plan for such a period; absent where it is the price of its months.
+    pub term_price: Option<Rupiah>,
     /// Live subscriptions at this price.
     pub subscriptions: i64,
     /// Number of them that are told of another price already.
@@ -65,6 +76,8 @@ pub struct PaidPrice {
 pub struct PlanPrices {
     /// Price for new customers, rupiah a month.
     pub present: Rupiah,
+    /// Terms that it is sold for, at their prices for new customers.
+    pub terms: Vec<TermView>,
     /// Prices of customers who have bought, the lowest first.
     pub paid: Vec<PaidPrice>,
 }
@@ -78,11 +91,29 @@ pub struct PriceOrder<'a> {
 }
 
 impl Subscription {
-    /// Returns the monthly price of a period that begins then.
-    pub(super) fn price_from(&self, starts_at: DateTime<Utc>) -> Rupiah {
-        match (self.next_price, self.next_price_from) {
-            (Some(price), Some(from)) if from <= starts_at => price,
-            _ => self.monthly_price,
+    /// Returns its term at the price that it is moved to, while that waits for its period.
+    ///
+    /// # Errors
+    /// As [`SoldTerm::full_price`].
+    pub(super) fn next_term(&self) -> Result<Option<SoldTerm>> {
+        let Some(monthly_price) = self.next_price else {
+            return Ok(None);
+        };
+        // A move that names no price of the term keeps the share.
+        let kept = self.term()?.at(monthly_price)?;
+        let price = self.next_term_price.or(kept.price);
+        Ok(Some(SoldTerm { price, ..kept }))
+    }
+
+    /// Returns its term at the price of a period that begins then.
+    ///
+    /// # Errors
+    /// As [`SoldTerm::full_price`].
+    pub(super) fn term_from(&self, starts_at: DateTime<Utc>) -> Result<SoldTerm> {
+        let is_in_force = self.next_price_from.is_some_and(|from| from <= starts_at);
+        match self.next_term()? {
+            Some(term) if is_in_force => Ok(term),
+            _ => self.term(),
         }
     }
 }
@@ -106,12 +137,16 @@ pub async fn plan_prices(
     plan_id: PlanId,
 ) -> Result<PlanPrices> {
     let mut conn = shop.db.read().await?;
-    let present = plan_of(&mut conn, service_id, plan_id).await?.monthly_price;
+    let plan = plan_of(&mut conn, service_id, plan_id).await?;
     let paid = store::paid_prices(&mut conn, plan_id).await?;
-    Ok(PlanPrices { present, paid })
+    Ok(PlanPrices {
+        present: plan.monthly_price,
+        terms: plan.term_views(),
+        paid,
+    })
 }
 
-/// Moves subscriptions of a plan to its present price, and tells their customers: all, or none; the
+/// Moves subscriptions of a plan to its present price of their terms, and tells their customers: all, or none; the
 /// caller commits it. One that is moved to this price at this moment already stays as it is.
 ///
 /// # Errors
@@ -191,43 +226,56 @@ async fn move_price(
     wallet::lock(conn, seen.subscription.user_id).await?;
     let row = row_of(conn, plan, id).await?;
     let subscription = &row.subscription;
-    check_moves(subscription, plan.monthly_price)?;
+    let own = subscription.term()?;
+    let term = plan.present_term(own)?;
+    check_moves(subscription, own, term)?;
     let new = PriceMove {
         subscription_id: id,
         user_id: subscription.user_id,
-        before: subscription.monthly_price,
-        after: plan.monthly_price,
+        before: own.monthly_price,
+        after: term.monthly_price,
+        term_months: own.months,
+        term_before: own.plan_price()?,
+        term_after: term.plan_price()?,
         effective_at: order.effective_at,
     };
-    if is_announced(subscription, &new) {
+    if is_announced(subscription, &new)? {
         return Ok(new);
     }
     let by = (actor_id, order.reason);
-    store::put(conn, &new, plan.id, by, clock.now()).await?;
+    store::put(conn, &new, (plan.id, term), by, clock.now()).await?;
     let effective_at = calendar::json_text(new.effective_at);
     let details = json!({
-        "before": new.before, "after": new.after, "effectiveAt": effective_at, "plan": row.plan_slug,
+        "before": new.before, "after": new.after, "termMonths": new.term_months, "termBefore": new.term_before,
+        "termAfter": new.term_after, "effectiveAt": effective_at, "plan": row.plan_slug,
     });
     let subject = Subject::Subscription(id);
     let event = Event::new(AuditAct::PriceMoved, subject, details).because(order.reason);
-    audit::record(conn, clock, actor_id, event).await?;
+    let act = audit::record_with_id(conn, clock, actor_id, event).await?;
     let payload = json!({
         "subscriptionId": id, "planId": plan.id, "service": row.service_name, "plan": row.plan_name,
-        "oldPrice": new.before, "newPrice": new.after, "droppedPrice": null, "effectiveAt": effective_at,
+        "months": new.term_months, "oldPrice": new.term_before, "newPrice": new.term_after,
+        "droppedPrice": null, "effectiveAt": effective_at,
     });
-    outbox::put(conn, clock, Topic::PriceChange, new.user_id.into(), payload).await?;
+    let what = (Topic::PriceChange, new.user_id.into());
+    outbox::put_once(conn, clock, what, &act.to_string(), payload).await?;
     Ok(new)
 }
 
 /// Returns true when the customer was told of exactly this move.
-fn is_announced(subscription: &Subscription, new: &PriceMove) -> bool {
+fn is_announced(subscription: &Subscription, new: &PriceMove) -> Result<bool> {
     let from = subscription.next_price_from;
     // The databases keep no more than microseconds.
-    subscription.next_price == Some(new.after)
-        && from.is_some_and(|at| at.timestamp_micros() == new.effective_at.timestamp_micros())
+    let is_then =
+        from.is_some_and(|at| at.timestamp_micros() == new.effective_at.timestamp_micros());
+    let Some(term) = subscription.next_term()? else {
+        return Ok(false);
+    };
+    let is_same = term.monthly_price == new.after && term.plan_price()? == new.term_after;
+    Ok(is_then && is_same)
 }
 
-fn check_moves(subscription: &Subscription, price: Rupiah) -> Result<()> {
+fn check_moves(subscription: &Subscription, own: SoldTerm, term: SoldTerm) -> Result<()> {
     let id = subscription.id;
     let refused = |message: String| {
         let error = Error::new(Code::InvalidState, message);
@@ -236,7 +284,8 @@ fn check_moves(subscription: &Subscription, price: Rupiah) -> Result<()> {
     if !subscription.status.is_live() {
         return refused(format!("A subscription is {}.", subscription.status));
     }
-    if subscription.monthly_price == price {
+    let price = term.monthly_price;
+    if own.monthly_price == price && own.plan_price()? == term.plan_price()? {
         return refused(format!("A subscription is at {price} a month already."));
     }
     Ok(())
@@ -261,23 +310,23 @@ pub async fn keep_price(
         let message = "No other price waits for this subscription.";
         return Err(Error::new(Code::InvalidState, message));
     }
-    let kept = row.subscription.monthly_price;
-    let details = json!({ "kept": kept, "dropped": row.subscription.next_price });
+    let own = row.subscription.term()?;
+    let kept = own.plan_price()?;
+    let dropped = row.subscription.next_term()?;
+    let dropped = dropped.map(SoldTerm::plan_price).transpose()?;
+    let details = json!({
+        "kept": own.monthly_price, "dropped": row.subscription.next_price, "termMonths": own.months,
+        "termKept": kept, "termDropped": dropped,
+    });
     let event = Event::new(AuditAct::PriceKept, Subject::Subscription(id), details).because(reason);
-    audit::record(&mut conn, clock, actor_id, event).await?;
+    let act = audit::record_with_id(&mut conn, clock, actor_id, event).await?;
     let effective_at = row.subscription.next_price_from.map(calendar::json_text);
     let payload = json!({
         "subscriptionId": id, "planId": row.subscription.plan_id, "service": row.service_name,
-        "plan": row.plan_name, "oldPrice": kept, "newPrice": kept,
-        "droppedPrice": row.subscription.next_price, "effectiveAt": effective_at,
+        "plan": row.plan_name, "months": own.months, "oldPrice": kept, "newPrice": kept,
+        "droppedPrice": dropped, "effectiveAt": effective_at,
     });
-    outbox::put(
-        &mut conn,
-        clock,
-        Topic::PriceChange,
-        user_id.into(),
-        payload,
-    )
-    .await?;
+    let what = (Topic::PriceChange, user_id.into());
+    outbox::put_once(&mut conn, clock, what, &act.to_string(), payload).await?;
     Ok(conn.commit().await?)
 }

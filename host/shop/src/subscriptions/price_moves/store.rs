@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{PaidPrice, PriceMove};
 use crate::{
+    catalog::SoldTerm,
     db::Conn,
     execute, fetch_all,
     ids::{PlanId, SubscriptionId, UserId},
@@ -14,14 +15,14 @@ use crate::{
 pub(super) async fn put(
     conn: &mut Conn,
     new: &PriceMove,
-    plan_id: PlanId,
+    (plan_id, term): (PlanId, SoldTerm),
     (actor_id, reason): (UserId, &str),
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = "INSERT INTO price_moves (subscription_id, plan_id, monthly_price, effective_at, moved_by, reason, created_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7)
+    let sql = "INSERT INTO price_moves (subscription_id, plan_id, monthly_price, effective_at, moved_by, reason, created_at, term_price)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                ON CONFLICT (subscription_id) DO UPDATE SET plan_id = excluded.plan_id,
-                 monthly_price = excluded.monthly_price, effective_at = excluded.effective_at,
+                 monthly_price = excluded.monthly_price, term_price = excluded.term_price, effective_at = excluded.effective_at,
                  moved_by = excluded.moved_by, reason = excluded.reason, created_at = excluded.created_at,
                  applied_period = NULL";
     execute!(
@@ -33,7 +34,8 @@ pub(super) async fn put(
         new.effective_at,
         actor_id,
         reason,
-        now
+        now,
+        term.price
     )
     .map(|_| ())
 }
@@ -57,11 +59,12 @@ pub(in crate::subscriptions) async fn apply(
 
 /// Counts the live subscriptions of a plan by their price.
 pub(super) async fn paid_prices(conn: &mut Conn, plan_id: PlanId) -> sqlx::Result<Vec<PaidPrice>> {
-    let sql =
-        "SELECT s.monthly_price, count(*) AS subscriptions, count(m.subscription_id) AS moving
+    let sql = "SELECT s.monthly_price, s.term_months, s.term_price, count(*) AS subscriptions,
+                 count(m.subscription_id) AS moving
                FROM subscriptions s LEFT JOIN price_moves m
                  ON m.subscription_id = s.id AND m.plan_id = s.plan_id AND m.applied_period IS NULL
                WHERE s.plan_id = $1 AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
-               GROUP BY s.monthly_price ORDER BY s.monthly_price";
+               GROUP BY s.monthly_price, s.term_months, s.term_price
+               ORDER BY s.monthly_price, s.term_months, coalesce(s.term_price, s.monthly_price * s.term_months)";
     fetch_all!(conn, PaidPrice, sql, plan_id)
 }

@@ -185,12 +185,8 @@ async fn plans(
         return Ok((to.for_plugins()?, term, Some(to)));
     }
     let plan = catalog::plan(conn, current.plan_id).await?;
-    let price = starts_at.map_or(current.monthly_price, |at| current.price_from(at));
-    Ok((
-        plan.for_plugins_at(price)?,
-        current.term()?.at(price)?,
-        None,
-    ))
+    let term = starts_at.map_or_else(|| current.term(), |at| current.term_from(at))?;
+    Ok((plan.for_plugins_at(term.monthly_price)?, term, None))
 }
 
 /// Takes a price down to that of the storage, with a line that says so.

@@ -63,7 +63,7 @@ fn a_coupon_is_left_for_ever_or_for_its_periods() {
 fn a_step_is_taken_only_on_what_it_was_decided_on() {
     let seen = ended(Status::Active);
     assert!(seen.is_as_seen(&seen));
-    let changes: [fn(&mut Subscription); 8] = [
+    let changes: [fn(&mut Subscription); 9] = [
         |now| now.status = Status::Cancelled,
         |now| now.period_number = 2,
         |now| now.plan_id = PlanId::from_u128(9),
@@ -71,6 +71,7 @@ fn a_step_is_taken_only_on_what_it_was_decided_on() {
         |now| now.auto_renew = false,
         |now| now.coupon_periods_left = Some(1),
         |now| now.next_price = Some(Rupiah::new(1)),
+        |now| now.next_term_price = Some(Rupiah::new(1)),
         |now| now.suspended_at = Some(now.period_end),
     ];
     for (number, change) in changes.iter().enumerate() {
