@@ -20,7 +20,7 @@ use crate::{
     calendar::json_text,
     crypto::Hidden,
     db::{Conn, Uncommitted, new_id},
-    ids::UserId,
+    ids::{AuditEventId, UserId},
     language::Language,
     outbox::{self, Topic},
     owners, wallet,
@@ -123,15 +123,18 @@ impl Accounts {
             self.record(&mut conn, act, AuditAct::UserChanged, id, details)
                 .await?;
         }
-        if is_other_role {
+        let moved = if is_other_role {
             let details = json!({ "from": user.role, "to": role });
-            self.record(&mut conn, act, AuditAct::UserRoleChanged, id, details)
-                .await?;
-        }
+            let recorded = AuditAct::UserRoleChanged;
+            Some(self.record(&mut conn, act, recorded, id, details).await?)
+        } else {
+            None
+        };
         administration::change(&mut conn, id, (name, phone, role), now).await?;
-        if is_other_role {
+        if let Some(event) = moved {
             let facts = json!({ "change": "ROLE", "role": role, "at": json_text(now) });
-            self.tell(&mut conn, Topic::AccountChanged, id, facts)
+            let key = event.to_string();
+            self.tell(&mut conn, (Topic::AccountChanged, &key), id, facts)
                 .await?;
             self.end_all_sessions(&mut conn, user).await?;
         }
@@ -171,10 +174,11 @@ impl Accounts {
             // Purchases under way come before, or see the account disabled.
             wallet::lock(&mut conn, id).await?;
         }
-        self.record(&mut conn, act, recorded, id, json!({})).await?;
+        let event = self.record(&mut conn, act, recorded, id, json!({})).await?;
         administration::set_status(&mut conn, id, status, now).await?;
         let facts = json!({ "change": change, "role": user.role, "at": json_text(now) });
-        self.tell(&mut conn, Topic::AccountChanged, id, facts)
+        let key = event.to_string();
+        self.tell(&mut conn, (Topic::AccountChanged, &key), id, facts)
             .await?;
         let user = User { status, ..user };
         let user = if status == AccountStatus::Disabled {
@@ -193,10 +197,11 @@ impl Accounts {
     pub async fn sign_out(&self, act: Act<'_>, id: UserId) -> Result<()> {
         let mut conn = self.db.begin().await?;
         let user = self.acted_on(&mut conn, act, id).await?;
-        self.end_all_sessions(&mut conn, user).await?;
+        let user = self.end_all_sessions(&mut conn, user).await?;
         self.record(&mut conn, act, AuditAct::UserSignedOut, id, json!({}))
             .await?;
-        self.tell_of_end(&mut conn, id, true).await?;
+        let key = user.token_generation.to_string();
+        self.tell_of_end(&mut conn, id, (true, &key)).await?;
         conn.commit().await?;
         self.standings.forget(id);
         Ok(())
@@ -237,7 +242,8 @@ impl Accounts {
             .await?;
         let until = json_text(expires_at);
         let facts = json!({ "reason": act.reason, "at": json_text(now), "until": until });
-        self.tell(&mut conn, Topic::AccountLookedAt, id, facts)
+        let key = session.to_string();
+        self.tell(&mut conn, (Topic::AccountLookedAt, &key), id, facts)
             .await?;
         conn.commit().await?;
         tracing::info!(user.id = %id, acting.id = %act.actor_id, "account.looked_at");
@@ -255,9 +261,9 @@ impl Accounts {
         recorded: AuditAct,
         id: UserId,
         details: Value,
-    ) -> Result<()> {
+    ) -> Result<AuditEventId> {
         let event = Event::new(recorded, Subject::User(id), details).because(act.reason);
-        audit::record(conn, &self.clock, act.actor_id, event).await
+        audit::record_with_id(conn, &self.clock, act.actor_id, event).await
     }
 
     /// Locks an account and returns it, for an actor who is an administrator still.
@@ -265,14 +271,17 @@ impl Accounts {
         lock(conn, act.actor_id, id).await
     }
 
+    /// Writes what happened to an account, once for each key of a kind.
     pub(super) async fn tell(
         &self,
         conn: &mut Conn,
-        topic: Topic,
+        (topic, key): (Topic, &str),
         id: UserId,
         facts: Value,
     ) -> Result<()> {
-        outbox::put(conn, &self.clock, topic, id.into(), facts).await
+        let what = (topic, id.into());
+        outbox::put_once(conn, &self.clock, what, key, facts).await?;
+        Ok(())
     }
 }
 

@@ -39,7 +39,7 @@ use crate::{
     db::{Clock, Conn, Db, broken_unique, new_id},
     ids::UserId,
     language::{self, Language},
-    outbox::{self, Topic},
+    outbox::Topic,
     owners,
 };
 
@@ -300,10 +300,11 @@ impl Accounts {
             ));
         }
         owners::still_signed_in(&mut conn, identity.signed_in()).await?;
-        let payload = json!({ "at": json_text(self.clock.now()), "byMail": false });
-        let topic = Topic::PasswordChanged;
-        outbox::put(&mut conn, &self.clock, topic, user_id.into(), payload).await?;
         let user = self.end_all_sessions(&mut conn, user).await?;
+        let facts = json!({ "at": json_text(self.clock.now()), "byMail": false });
+        let key = user.token_generation.to_string();
+        self.tell(&mut conn, (Topic::PasswordChanged, &key), user_id, facts)
+            .await?;
         let tokens = self.start_session(&mut conn, &user, origin).await?;
         conn.commit().await?;
         self.standings.forget(user_id);

@@ -100,10 +100,11 @@ impl Accounts {
             }
             store::confirm_email(&mut conn, user_id, now).await?;
         }
-        let payload = json!({ "at": json_text(now), "byMail": true });
-        let topic = Topic::PasswordChanged;
-        outbox::put(&mut conn, &self.clock, topic, user_id.into(), payload).await?;
-        self.end_all_sessions(&mut conn, user).await?;
+        let user = self.end_all_sessions(&mut conn, user).await?;
+        let facts = json!({ "at": json_text(now), "byMail": true });
+        let key = user.token_generation.to_string();
+        self.tell(&mut conn, (Topic::PasswordChanged, &key), user_id, facts)
+            .await?;
         conn.commit().await?;
         self.standings.forget(user_id);
         tracing::info!(user.id = %user_id, "account.password_reset");

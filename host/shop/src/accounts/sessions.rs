@@ -27,7 +27,7 @@ use crate::{
     db::{Conn, new_id},
     ids::{SessionId, UserId},
     language::{self, Language},
-    outbox::{self, Topic},
+    outbox::Topic,
     owners::{SignedIn, over},
 };
 
@@ -309,7 +309,8 @@ impl Accounts {
         let now = self.clock.now();
         let has_ended = sessions::end(&mut conn, user_id, family, now).await?;
         if has_ended {
-            self.tell_of_end(&mut conn, user_id, false).await?;
+            let key = family.to_string();
+            self.tell_of_end(&mut conn, user_id, (false, &key)).await?;
         }
         conn.commit().await?;
         self.standings.forget(user_id);
@@ -378,29 +379,25 @@ impl Accounts {
     pub async fn log_out_everywhere(&self, user_id: UserId) -> Result<()> {
         let user = self.user(user_id).await?;
         let mut conn = self.db.begin().await?;
-        self.end_all_sessions(&mut conn, user).await?;
-        self.tell_of_end(&mut conn, user_id, true).await?;
+        let user = self.end_all_sessions(&mut conn, user).await?;
+        let key = user.token_generation.to_string();
+        self.tell_of_end(&mut conn, user_id, (true, &key)).await?;
         conn.commit().await?;
         self.standings.forget(user_id);
         Ok(())
     }
 
-    /// Writes to an account that all its sessions were ended, or one that may have been stolen.
+    /// Writes to an account that all its sessions were ended, or one that may have been stolen: once for
+    /// each generation of tokens, and for each session.
     pub(super) async fn tell_of_end(
         &self,
         conn: &mut Conn,
         user_id: UserId,
-        all: bool,
+        (all, key): (bool, &str),
     ) -> Result<()> {
-        let payload = json!({ "at": json_text(self.clock.now()), "all": all });
-        outbox::put(
-            conn,
-            &self.clock,
-            Topic::SessionsEnded,
-            user_id.into(),
-            payload,
-        )
-        .await
+        let facts = json!({ "at": json_text(self.clock.now()), "all": all });
+        let what = (Topic::SessionsEnded, key);
+        self.tell(conn, what, user_id, facts).await
     }
 
     /// Ends every way into an account; returns it with its raised token generation. A thief of the

@@ -137,8 +137,9 @@ impl Tickets {
             "subject": ticket.subject,
             "answer": body,
         });
-        let (clock, subject_id) = (&self.clock, ticket.user_id.into());
-        outbox::put(&mut conn, clock, Topic::TicketAnswered, subject_id, payload).await?;
+        let what = (Topic::TicketAnswered, ticket.user_id.into());
+        let key = message_id.to_string();
+        outbox::put_once(&mut conn, &self.clock, what, &key, payload).await?;
         let detail = managed(&mut conn, id).await?;
         conn.commit().await?;
         attachments::settle(files);

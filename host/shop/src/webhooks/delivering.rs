@@ -207,14 +207,10 @@ async fn disable_if_hopeless(
     }
     tracing::warn!(webhook.id = %due.webhook_id, %because, "webhook.disabled");
     let payload = json!({ "webhookId": due.webhook_id, "url": due.url, "because": because, "at": json_text(now) });
-    outbox::put(
-        conn,
-        &webhooks.clock,
-        Topic::WebhookDisabled,
-        due.owner_id,
-        payload,
-    )
-    .await
+    let what = (Topic::WebhookDisabled, due.owner_id);
+    let key = format!("{}:{}", due.webhook_id, now.timestamp_millis());
+    outbox::put_once(conn, &webhooks.clock, what, &key, payload).await?;
+    Ok(())
 }
 
 async fn mark(webhooks: &Webhooks, lease: &Lease, outcome: &Outcome) -> Result<()> {

@@ -169,15 +169,9 @@ impl Accounts {
         let hash = crypto::sha256_hex(&secret);
         store::insert(&mut conn, identity.user_id, &token, &hash).await?;
         let payload = json!({ "tokenId": token.id, "token": token.name, "scope": scope, "at": json_text(now) });
-        let topic = Topic::ApiTokenCreated;
-        outbox::put(
-            &mut conn,
-            &self.clock,
-            topic,
-            identity.user_id.into(),
-            payload,
-        )
-        .await?;
+        let what = (Topic::ApiTokenCreated, identity.user_id.into());
+        let key = token.id.to_string();
+        outbox::put_once(&mut conn, &self.clock, what, &key, payload).await?;
         conn.commit().await?;
         tracing::info!(user.id = %identity.user_id, token.id = %token.id, token.scope = %scope, "api_token.created");
         let secret = secret.into();

@@ -310,8 +310,10 @@ impl Accounts {
     async fn tell_of_change(&self, conn: &mut Conn, user_id: UserId, change: &str) -> Result<()> {
         let left = store::count_codes(conn, user_id).await?;
         let at = json_text(self.clock.now());
+        // Messages of one key would say the same.
+        let key = format!("{change}:{left}:{at}");
         let facts = json!({ "change": change, "codesLeft": left, "at": at });
-        self.tell(conn, Topic::TwoFactorChanged, user_id, facts)
+        self.tell(conn, (Topic::TwoFactorChanged, &key), user_id, facts)
             .await
     }
 }

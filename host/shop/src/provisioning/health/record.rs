@@ -76,8 +76,8 @@ pub(in crate::provisioning) async fn record(
     let is_news =
         plan.gives_up && !store::was_given_up(conn, seen.id, clock.now() - WINDOW).await?;
     write_span(conn, clock, seen, new_status, plan).await?;
-    if is_news {
-        tell(conn, clock, seen, new_status).await?;
+    if let Some(given_up_at) = plan.course.given_up_at.filter(|_| is_news) {
+        tell(conn, clock, (seen, given_up_at), new_status).await?;
     }
     let Some(act) = plan.act else { return Ok(()) };
     let now = clock.now();
@@ -164,7 +164,7 @@ fn has_changed(before: &Span, next: &Span, course: Course) -> bool {
 async fn tell(
     conn: &mut Conn,
     clock: &Clock,
-    seen: &Instance,
+    (seen, given_up_at): (&Instance, DateTime<Utc>),
     new_status: &NewStatus,
 ) -> Result<()> {
     let payload = json!({
@@ -173,8 +173,9 @@ async fn tell(
         "subscriptionId": seen.subscription_id,
         "message": new_status.message,
     });
-    let topic = Topic::InstanceFailed;
-    outbox::put(conn, clock, topic, seen.user_id.into(), payload).await?;
+    let what = (Topic::InstanceFailed, seen.user_id.into());
+    let key = format!("{}:{}", seen.id, given_up_at.timestamp_millis());
+    outbox::put_once(conn, clock, what, &key, payload).await?;
     metrics::counter!("dermaga_instances_given_up_total").increment(1);
     Ok(())
 }
