@@ -26,6 +26,7 @@ crate::text_enum! {
         CategoryChanged = "category.changed",
         CategoryCreated = "category.created",
         CategoryDeleted = "category.deleted",
+        CategoryReset = "category.reset",
         /// The clock of a rehearsal was moved.
         ClockSet = "clock.set",
         CouponCreated = "coupon.created",

@@ -28,8 +28,8 @@ pub use administration::{
 };
 pub use browsing::{categories, sold_service, sold_services, sold_services_of};
 pub use categories::{
-    CategoryChanges, ManagedCategory, NewCategory, change_category, create_category,
-    delete_category, managed_categories, managed_category,
+    CategoryChanges, CategoryReset, ManagedCategory, NewCategory, change_category, create_category,
+    delete_category, managed_categories, managed_category, reset_category,
 };
 pub use image_ages::{ImageView, watch_images};
 pub use loading::RefusedTemplate;

@@ -16,7 +16,9 @@ use utoipa::{
 };
 
 use super::{
-    Catalog, RefusedTemplate,
+    Catalog, ManagedCategory, RefusedTemplate,
+    administration::WRITTEN_HERE,
+    categories,
     loading::{self, Loading, file_name},
     store::{self, Edits, LoadedFrom},
 };
@@ -211,10 +213,12 @@ pub struct CatalogChange {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeptField {
-    /// Slug of the service.
-    pub service: String,
+    /// Slug of the service; absent for a category.
+    pub service: Option<String>,
     /// Slug of the plan; absent for the service itself.
     pub plan: Option<String>,
+    /// Slug of the category; absent for a service and its plans.
+    pub category: Option<String>,
     pub field: String,
     /// Value of the administrator, which stays.
     #[schema(schema_with = any_json)]
@@ -246,7 +250,8 @@ fn any_json() -> Object {
 pub struct CatalogReload {
     pub applied: bool,
     pub changes: Vec<CatalogChange>,
-    /// Edited fields, which keep their value over the template until `POST /admin/services/{id}/reset`.
+    /// Edited fields, which keep their value over the template until `POST /admin/services/{id}/reset`, or
+    /// `POST /admin/categories/{id}/reset` for those of a category.
     pub kept: Vec<KeptField>,
     /// Templates that are not loaded, with all their problems.
     pub refused: Vec<RefusedTemplate>,
@@ -269,7 +274,8 @@ pub async fn reload(catalog: &Catalog, actor_id: UserId, dry_run: bool) -> Resul
     loading.write(&mut conn, clock).await?;
     let after = snapshot(&mut conn).await?;
     let changes = compare(&before, &after);
-    let kept = kept_fields(&store::edits(&mut conn).await?, &after, &loading);
+    let mut kept = kept_fields(&store::edits(&mut conn).await?, &after, &loading);
+    kept.extend(kept_texts(&categories::managed(&mut conn).await?, &loading));
     if dry_run {
         conn.rollback().await?;
     } else {
@@ -391,11 +397,44 @@ fn kept_fields(
         };
         for field in edited.edited.split_whitespace() {
             kept.push(KeptField {
-                service: edited.service.clone(),
+                service: Some(edited.service.clone()),
                 plan: edited.plan.clone(),
+                category: None,
                 field: field.to_owned(),
                 kept: now.get(field).cloned().unwrap_or_default(),
                 template: written.get(field).cloned().unwrap_or_default(),
+            });
+        }
+    }
+    kept
+}
+
+/// Returns the edited texts of categories with both their values. What an administrator wrote as a template has the
+/// texts that its category had then, and is no file.
+fn kept_texts(all: &[ManagedCategory], loading: &Loading) -> Vec<KeptField> {
+    let templates = || loading.fresh.iter().chain(&loading.kept);
+    let mut kept = Vec::new();
+    for category in all.iter().filter(|category| !category.edited.is_empty()) {
+        let is_of_it = |template: &&Template| {
+            template.category.slug == category.slug
+                && !file_name(template).starts_with(WRITTEN_HERE)
+        };
+        let Some(template) = templates().find(is_of_it) else {
+            continue;
+        };
+        let written = &template.category;
+        for field in &category.edited {
+            let (now, written) = match field.as_str() {
+                "name" => (&category.name, &written.name),
+                _ => (&category.description, &written.description),
+            };
+            kept.push(KeptField {
+                service: None,
+                plan: None,
+                category: Some(category.slug.clone()),
+                field: field.clone(),
+                kept: json!(now),
+                template: json!(written),
             });
         }
     }

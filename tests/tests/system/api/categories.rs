@@ -9,6 +9,7 @@ both_engines!(
     [
         categories_are_made_ordered_and_put_into_each_other,
         a_category_with_services_is_never_deleted,
+        an_edited_text_stays_over_the_templates_until_a_reset,
         only_administrators_change_categories
     ]
 );
@@ -145,6 +146,77 @@ async fn a_category_with_services_is_never_deleted(shop: Shop) {
     remove(&above).await.data(200);
     remove(&above).await.fails(404, "NOT_FOUND");
     admin.get(&path_of(&above)).await.fails(404, "NOT_FOUND");
+}
+
+/// A reload lists both values of an edited text, also for a category whose other text is the templates'. A reset
+/// brings the templates' back, and leaves the place.
+async fn an_edited_text_stays_over_the_templates_until_a_reset(shop: Shop) {
+    let admin = shop.admin().await;
+    let content = known(&admin, "content-management").await;
+    let mut renamed = edit(&content, &Value::Null, 9);
+    renamed["name"] = json!("Writing");
+    let path = path_of(&content);
+    admin.put(&path, renamed.clone()).await.data(200);
+    let reload = async || {
+        let reload = admin.post("/api/admin/catalog/reload", json!({})).await;
+        reload.data(200)["kept"].clone()
+    };
+    let of_name = json!({
+        "service": null, "plan": null, "category": "content-management", "field": "name",
+        "kept": "Writing", "template": content["name"],
+    });
+    assert_eq!(reload().await, json!([of_name.clone()]));
+    renamed["description"] = json!("Words of yours.");
+    admin.put(&path, renamed).await.data(200);
+    let of_description = json!({
+        "service": null, "plan": null, "category": "content-management", "field": "description",
+        "kept": "Words of yours.", "template": content["description"],
+    });
+    assert_eq!(reload().await, json!([of_name, of_description]));
+
+    let (reset, because) = (format!("{path}/reset"), json!({ "reason": REASON }));
+    let back = admin.post(&reset, because.clone()).await;
+    let told = "As the template says again: name, description.";
+    assert_eq!(back.body["message"], told);
+    let back = back.data(200);
+    assert_eq!(
+        (&back["name"], &back["description"], &back["edited"]),
+        (&content["name"], &content["description"], &json!([]))
+    );
+    assert_eq!(
+        (&back["position"], &back["id"]),
+        (&json!(9), &content["id"])
+    );
+    assert_eq!(known(&admin, "content-management").await, back);
+    assert_eq!(reload().await, json!([]));
+    let again = admin.post(&reset, because.clone()).await;
+    let told = "Nothing was changed: no field had been edited.";
+    assert_eq!(again.body["message"], told);
+    let subject = content["id"].as_str().unwrap();
+    let acts = format!("/api/admin/audit?act=category.reset&subject=category:{subject}");
+    let acts = admin.get(&acts).await.data(200);
+    assert_eq!(
+        (&acts[1]["reason"], &acts[1]["details"]),
+        (
+            &json!(REASON),
+            &json!({ "slug": "content-management", "edited": ["name", "description"] })
+        )
+    );
+    assert_eq!(acts[0]["details"]["edited"], json!([]));
+
+    let new = category("alat", &Value::Null, 0);
+    let own = admin.post(PATH, new).await.data(201);
+    let own = format!("{}/reset", path_of(&own));
+    let of_none = admin.post(&own, because.clone()).await;
+    of_none.fails(409, "INVALID_STATE");
+    let nowhere = format!("{PATH}/{}/reset", Uuid::nil());
+    let unknown = admin.post(&nowhere, because.clone()).await;
+    unknown.fails(404, "NOT_FOUND");
+    let silent = admin.post(&reset, json!({})).await;
+    silent.fails(400, "VALIDATION_FAILED");
+    let customer = shop.customer("kembali@example.com").await;
+    let refused = customer.post(&reset, because).await;
+    refused.fails(403, "FORBIDDEN");
 }
 
 /// Categories are changed by administrators, with reasons and known fields.

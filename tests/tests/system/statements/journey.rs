@@ -271,6 +271,9 @@ async fn services(till: &Till) {
     let categories = admin.get("/api/admin/categories").await.data(200);
     let path = format!("/api/admin/categories/{}", text(&categories[0]["id"]));
     admin.get(&path).await.data(200);
+    let because = json!({ "reason": "The texts of the template are better." });
+    let path = format!("{path}/reset");
+    admin.post(&path, because).await.data(200);
 }
 
 /// Waits for a plan that is sold out.

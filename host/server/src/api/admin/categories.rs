@@ -18,11 +18,13 @@ use crate::{
 failure_responses!(Missing: NotFound);
 failure_responses!(Creating: Conflict);
 failure_responses!(Deleting: NotFound, InvalidState);
+failure_responses!(Resetting: NotFound, InvalidState);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(get, change, remove))
+        .routes(routes!(reset))
 }
 
 /// Lists all categories in their order.
@@ -154,6 +156,20 @@ async fn change(
     let (actor, reason) = (admin.user_id, &edit.reason);
     let category = catalog::change_category(&state.catalog, actor, id, wanted, reason).await?;
     Ok(Success::ok("The category is changed.", category))
+}
+
+/// Brings back the templates' name and description of a category. Its place and the category above it stay.
+#[utoipa::path(post, path = "/admin/categories/{id}/reset", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = CatalogReason, security(("bearer" = [])),
+    responses((status = 200, description = "The category", body = Envelope<ManagedCategory>), Resetting))]
+async fn reset(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<CategoryId>,
+    Body(request): Body<CatalogReason>,
+) -> Reply<ManagedCategory> {
+    let (actor, reason) = (admin.user_id, &request.reason);
+    let reset = catalog::reset_category(&state.catalog, actor, id, reason).await?;
+    Ok(Success::ok(reset.message(), reset.category))
 }
 
 /// Category that is gone.

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Beginning of the name of a template that an administrator wrote, in place of its file's.
-const WRITTEN_HERE: &str = "administrator:";
+pub(super) const WRITTEN_HERE: &str = "administrator:";
 
 text_enum! {
     /// Reason why a service is sold or not.

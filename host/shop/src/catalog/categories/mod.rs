@@ -2,13 +2,14 @@
 
 mod store;
 
+use dermaga_toolkit::template;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{
     Catalog,
-    administration::{lock_categories, names, with_names},
+    administration::{WRITTEN_HERE, lock_categories, names, with_names},
 };
 use crate::{
     Code, Error, Result,
@@ -88,7 +89,11 @@ pub struct CategoryChanges {
 /// # Errors
 /// When the database does not answer.
 pub async fn managed_categories(catalog: &Catalog) -> Result<Vec<ManagedCategory>> {
-    let rows = store::all(&mut catalog.db.read().await?).await?;
+    managed(&mut catalog.db.read().await?).await
+}
+
+pub(super) async fn managed(conn: &mut Conn) -> Result<Vec<ManagedCategory>> {
+    let rows = store::all(conn).await?;
     Ok(rows.into_iter().map(ManagedCategory::from).collect())
 }
 
@@ -231,6 +236,79 @@ pub async fn change_category(
     .await?;
     conn.commit().await?;
     Ok(after.into())
+}
+
+/// Result of a reset.
+#[derive(Debug)]
+pub struct CategoryReset {
+    pub category: ManagedCategory,
+    /// Fields that had been edited.
+    fields: Vec<String>,
+}
+
+impl CategoryReset {
+    /// Says which fields are the template's again.
+    pub fn message(&self) -> String {
+        match self.fields.is_empty() {
+            true => "Nothing was changed: no field had been edited.".to_owned(),
+            false => format!("As the template says again: {}.", self.fields.join(", ")),
+        }
+    }
+}
+
+/// Lets the templates that were loaded last decide the texts of a category again. Its place and the category
+/// above it stay.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_STATE` when no template is known that has this category.
+pub async fn reset_category(
+    catalog: &Catalog,
+    actor_id: UserId,
+    id: CategoryId,
+    reason: &str,
+) -> Result<CategoryReset> {
+    let written = written(catalog, id).await?;
+    let mut conn = catalog.db.begin().await?;
+    lock_categories(&mut conn).await?;
+    let before = row(&mut conn, id).await?;
+    let fields = names(&before.edited);
+    let unedited = CategoryRow {
+        edited: String::new(),
+        ..before
+    };
+    store::update(&mut conn, &unedited).await?;
+    super::store::upsert_category(&mut conn, id, &written).await?;
+    let details = json!({ "slug": unedited.slug, "edited": fields });
+    note(
+        &mut conn,
+        catalog,
+        actor_id,
+        (AuditAct::CategoryReset, id),
+        details,
+        reason,
+    )
+    .await?;
+    let category = row(&mut conn, id).await?.into();
+    conn.commit().await?;
+    Ok(CategoryReset { category, fields })
+}
+
+/// Returns a category as a file of a service has it.
+async fn written(catalog: &Catalog, id: CategoryId) -> Result<template::Category> {
+    let mut conn = catalog.db.read().await?;
+    let slug = row(&mut conn, id).await?.slug;
+    let loaded = super::store::loaded_from(&mut conn).await?;
+    // What an administrator wrote has the texts that the category had then.
+    let of_files = loaded.iter().filter(|loaded| {
+        let file = loaded.template_file.as_deref();
+        file.is_some_and(|name| !name.starts_with(WRITTEN_HERE))
+    });
+    let mut categories = of_files.filter_map(|loaded| Some(loaded.read().ok()?.category));
+    let written = categories.find(|category| category.slug == slug);
+    written.ok_or_else(|| {
+        let message = "No template has this category.";
+        Error::new(Code::InvalidState, message)
+    })
 }
 
 /// Deletes a category that is empty.

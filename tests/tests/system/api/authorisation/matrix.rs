@@ -47,6 +47,7 @@ pub(super) const MATRIX: &[(&str, &str, Reach, u16)] = &[
     ("DELETE", "/api/admin/categories/{id}", Admin, 400),
     ("GET", "/api/admin/categories/{id}", Admin, 404),
     ("PUT", "/api/admin/categories/{id}", Admin, 400),
+    ("POST", "/api/admin/categories/{id}/reset", Admin, 400),
     ("GET", "/api/admin/clock", Admin, 404),
     ("PUT", "/api/admin/clock", Admin, 404),
     ("GET", "/api/admin/coupon-types", Plugins, 200),
