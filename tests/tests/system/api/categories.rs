@@ -165,7 +165,7 @@ async fn an_edited_text_stays_over_the_templates_until_a_reset(shop: Shop) {
         "service": null, "plan": null, "category": "content-management", "field": "name",
         "kept": "Writing", "template": content["name"],
     });
-    assert_eq!(reload().await, json!([of_name.clone()]));
+    assert_eq!(reload().await, json!([of_name]));
     renamed["description"] = json!("Words of yours.");
     admin.put(&path, renamed).await.data(200);
     let of_description = json!({

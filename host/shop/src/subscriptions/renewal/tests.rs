@@ -80,3 +80,31 @@ fn a_step_is_taken_only_on_what_it_was_decided_on() {
         assert!(!now.is_as_seen(&seen), "change {number}");
     }
 }
+
+/// The price of the term comes with the monthly one, and not before; a move of an earlier release names none.
+#[test]
+fn a_move_without_a_price_of_the_term_keeps_the_share() {
+    let seen = Subscription {
+        term_months: 12,
+        monthly_price: Rupiah::new(50_000),
+        term_price: Some(Rupiah::new(510_000)),
+        next_price: Some(Rupiah::new(60_000)),
+        ..ended(Status::Active)
+    };
+    let from = seen.period_end;
+    for (named, expected) in [(None, 612_000), (Some(Rupiah::new(590_000)), 590_000)] {
+        let moved = Subscription {
+            next_term_price: named,
+            next_price_from: Some(from),
+            ..seen.clone()
+        };
+        let before = moved.term_from(from - TimeDelta::milliseconds(1)).unwrap();
+        assert_eq!(before, moved.term().unwrap());
+        let after = moved.term_from(from).unwrap();
+        let prices = (after.months, after.monthly_price, after.price);
+        assert_eq!(
+            prices,
+            (12, Rupiah::new(60_000), Some(Rupiah::new(expected)))
+        );
+    }
+}
