@@ -8,7 +8,7 @@ use futures::{StreamExt as _, stream};
 use reqwest::{Body, Method, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
-use crate::pictures;
+use crate::{api::notifications::told_times, pictures};
 
 pub(crate) const TICKETS: &str = "/api/tickets";
 pub(crate) const OF_SHOP: &str = "/api/admin/tickets";
@@ -95,6 +95,7 @@ both_engines!(
     Desk,
     [
         a_ticket_goes_from_open_to_closed,
+        equal_answers_are_two_messages_and_two_notifications,
         tickets_are_numbered_one_after_the_other,
         tickets_of_others_do_not_exist,
         pictures_are_kept_without_what_hides_in_them,
@@ -104,6 +105,19 @@ both_engines!(
         a_customer_writes_so_often_in_an_hour
     ]
 );
+
+/// Each answer has a notification of its own, also one that says the same.
+async fn equal_answers_are_two_messages_and_two_notifications(desk: Desk) {
+    let Desk {
+        customer, admin, ..
+    } = &desk;
+    let id = opened(customer).await;
+    for _ in 0..2 {
+        answer(admin, &id, "Try again, please.").await.data(201);
+    }
+    let messages = told_times(customer, "TICKET_ANSWERED", 2).await;
+    assert_eq!(messages.len(), 2, "{messages:#?}");
+}
 
 async fn a_ticket_goes_from_open_to_closed(desk: Desk) {
     let Desk {

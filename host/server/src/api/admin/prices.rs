@@ -63,7 +63,8 @@ struct PriceMoveRequest {
 
 /// Moves chosen customers to the plan's present price, and tells them: all of them, or none.
 ///
-/// A period that is paid keeps its price. A later move takes the place of an earlier one; the same once more
+/// Who pays for several months at once gets the plan's present price of that term, and keeps the share of the monthly
+/// price where the plan does not sell the term any more. A period that is paid keeps its price. A later move takes the place of an earlier one; the same once more
 /// changes nothing.
 #[utoipa::path(post, path = "/admin/services/{id}/plans/{planId}/price-moves", tag = "admin: catalogue",
     params(("id" = Uuid, Path), ("planId" = Uuid, Path), IdempotencyKey), request_body = PriceMoveRequest, security(("bearer" = [])),
