@@ -312,7 +312,10 @@ impl From<SubscriptionRow> for SubscriptionView {
     fn from(row: SubscriptionRow) -> Self {
         let subscription = row.subscription;
         let is_live = subscription.status.is_live();
+        // A price that was announced is not charged in another plan.
+        let stays = subscription.next_plan_id.is_none();
         let next_term = subscription.next_term().ok().flatten();
+        let next_term = next_term.filter(|_| stays);
         Self {
             id: subscription.id,
             service: row.service_slug,
@@ -327,9 +330,9 @@ impl From<SubscriptionRow> for SubscriptionView {
             term_price: subscription.term_price,
             freeze_state: subscription.freeze_state,
             storage_price: subscription.storage_price,
-            next_price: subscription.next_price,
+            next_price: next_term.map(|term| term.monthly_price),
             next_term_price: next_term.and_then(|term| term.price),
-            next_price_from: subscription.next_price_from,
+            next_price_from: subscription.next_price_from.filter(|_| stays),
             auto_renew: subscription.auto_renew,
             period_start: subscription.period_start,
             period_end: subscription.period_end,

@@ -275,6 +275,10 @@ fn is_announced(subscription: &Subscription, new: &PriceMove) -> Result<bool> {
     Ok(is_then && is_same)
 }
 
+/// Refusal of a move to a price that would never be charged.
+const NEXT_PLAN: &str =
+    "A subscription goes into another plan with its next period. Take that back first.";
+
 fn check_moves(subscription: &Subscription, own: SoldTerm, term: SoldTerm) -> Result<()> {
     let id = subscription.id;
     let refused = |message: String| {
@@ -283,6 +287,9 @@ fn check_moves(subscription: &Subscription, own: SoldTerm, term: SoldTerm) -> Re
     };
     if !subscription.status.is_live() {
         return refused(format!("A subscription is {}.", subscription.status));
+    }
+    if subscription.next_plan_id.is_some() {
+        return refused(NEXT_PLAN.to_owned());
     }
     let price = term.monthly_price;
     if own.monthly_price == price && own.plan_price()? == term.plan_price()? {
