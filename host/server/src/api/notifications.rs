@@ -16,8 +16,8 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{AppState, Customer},
     http::{
-        Body, Envelope, Id, Nothing, PageQuery, Paged, Reply, Segment, Success, failure_responses,
-        routes,
+        Body, Cursor, Envelope, Id, Nothing, PageQuery, Paged, Reply, Segment, Success,
+        failure_responses, routes,
     },
 };
 
@@ -45,6 +45,10 @@ struct InboxQuery {
     /// True for notifications that were not read yet, false for the others.
     #[garde(skip)]
     unread: Option<bool>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<NotificationId>>,
 }
 
 /// Part of an inbox.
@@ -71,9 +75,10 @@ async fn list(
     };
     let notifications = &state.notifications;
     let (found, unread) = notifications
-        .inbox(customer.user_id, filter, page.part())
+        .inbox(customer.user_id, filter, page.span(query.cursor)?)
         .await?;
-    let success = Success::page("Your notifications.", page, found);
+    let place = NotificationView::place;
+    let success = Success::walk("Your notifications.", page, found, place);
     Ok(success.map(|notifications| Inbox {
         unread,
         notifications,

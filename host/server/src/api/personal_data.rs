@@ -8,6 +8,7 @@ use axum::{
 };
 use dermaga_shop::{
     accounts::{Password, deletion::Deleting},
+    ids::NotificationId,
     notifications::{InboxFilter, NotificationView},
     users::{Sources, deletion},
 };
@@ -15,13 +16,13 @@ use garde::Validate;
 use serde::Deserialize;
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer},
     http::{
-        Body, Envelope, Nothing, PageQuery, Params, Refusal, Reply, Success, context,
+        Body, Cursor, Envelope, Nothing, PageQuery, Paged, Refusal, Reply, Success, context,
         failure_responses, routes,
     },
 };
@@ -36,14 +37,25 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(security_events))
 }
 
+/// Place in a list of security events.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct SecurityEventQuery {
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<NotificationId>>,
+}
+
 /// Lists what happened to one's own account, newest first: passwords, keys, sessions, two-factor
 /// sign-in, and acts of administrators.
-#[utoipa::path(get, path = "/user/security-events", tag = "accounts", params(PageQuery), security(("bearer" = [])),
+#[utoipa::path(get, path = "/user/security-events", tag = "accounts", params(PageQuery, SecurityEventQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of events", body = Envelope<Vec<NotificationView>>)))]
 async fn security_events(
     State(state): State<AppState>,
     customer: Customer,
-    Params(page): Params<PageQuery>,
+    Paged(page, query): Paged<SecurityEventQuery>,
 ) -> Reply<Vec<NotificationView>> {
     let filter = InboxFilter {
         is_about_security: true,
@@ -51,9 +63,14 @@ async fn security_events(
     };
     let notifications = &state.notifications;
     let (found, _unread) = notifications
-        .inbox(customer.user_id, filter, page.part())
+        .inbox(customer.user_id, filter, page.span(query.cursor)?)
         .await?;
-    Ok(Success::page("What happened to your account.", page, found))
+    Ok(Success::walk(
+        "What happened to your account.",
+        page,
+        found,
+        NotificationView::place,
+    ))
 }
 
 /// Proof that it is the owner who asks.

@@ -20,8 +20,8 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{AppState, Customer},
     http::{
-        Body, Envelope, Id, Nothing, PageQuery, Paged, Reply, Segment, Success, failure_responses,
-        routes,
+        Body, Cursor, Envelope, Id, Nothing, PageQuery, Paged, Reply, Segment, Success,
+        failure_responses, routes,
     },
 };
 
@@ -150,6 +150,10 @@ pub(super) struct WebhookDeliveryQuery {
     #[garde(skip)]
     #[param(inline)]
     pub(super) state: Option<WebhookDeliveryState>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    pub(super) cursor: Option<Cursor<WebhookDeliveryId>>,
 }
 
 /// Lists one's own webhooks, the oldest first; never their secrets.
@@ -274,9 +278,10 @@ async fn deliveries(
     let owner = Owner::Customer(customer.user_id);
     let webhooks = &state.webhooks;
     let found = webhooks
-        .deliveries(owner, id, query.state, page.part())
+        .deliveries(owner, id, query.state, page.span(query.cursor)?)
         .await?;
-    Ok(Success::page("The deliveries.", page, found))
+    let place = WebhookDelivery::place;
+    Ok(Success::walk("The deliveries.", page, found, place))
 }
 
 /// Returns a delivery with its payload, its attempts and the answers to them.

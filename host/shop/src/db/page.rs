@@ -104,6 +104,15 @@ pub struct Walked<T> {
 }
 
 impl<T> Walked<T> {
+    /// Converts each item.
+    pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Walked<U> {
+        Walked {
+            items: self.items.into_iter().map(convert).collect(),
+            total: self.total,
+            has_more: self.has_more,
+        }
+    }
+
     /// Converts each item, as long as that succeeds.
     ///
     /// # Errors

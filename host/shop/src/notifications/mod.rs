@@ -28,7 +28,7 @@ use self::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
-    db::{Clock, Conn, Db, Page, Part},
+    db::{Clock, Conn, Db, Page, Part, Span, Walked},
     ids::{DeliveryId, NotificationId, UserId},
     outbox::{Backlog, Topic},
     owners,
@@ -187,7 +187,7 @@ impl Notifications {
         Ok(conn.commit().await?)
     }
 
-    /// Returns a page of an account's inbox, newest first, and how many in it are unread.
+    /// Returns a part of an account's inbox, newest first, and how many in it are unread.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -195,13 +195,13 @@ impl Notifications {
         &self,
         user_id: UserId,
         filter: InboxFilter,
-        part: Part,
-    ) -> Result<(Page<NotificationView>, i64)> {
+        span: Span<NotificationId>,
+    ) -> Result<(Walked<NotificationView>, i64)> {
         let mut conn = self.db.read().await?;
         let reader = reader(store::reader(&mut conn, user_id).await?)?;
-        let page = store::list(&mut conn, user_id, filter, part).await?;
+        let walked = store::list(&mut conn, user_id, filter, span).await?;
         let unread = store::unread(&mut conn, user_id).await?;
-        Ok((page.map(|found| self.view(&reader, found)), unread))
+        Ok((walked.map(|found| self.view(&reader, found)), unread))
     }
 
     /// Marks a notification as read.

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     accounts::Role,
+    db::Place,
     ids::{DeliveryId, NotificationId, UserId},
     outbox::Topic,
     text_enum,
@@ -81,6 +82,16 @@ pub struct NotificationView {
     pub created_at: DateTime<Utc>,
     #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub read_at: Option<DateTime<Utc>>,
+}
+
+impl NotificationView {
+    /// Returns its place in an inbox, which begins with the newest.
+    pub const fn place(&self) -> Place<NotificationId> {
+        Place {
+            at: self.created_at,
+            tie: self.id,
+        }
+    }
 }
 
 /// A notification on its way by a channel.

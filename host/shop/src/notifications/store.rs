@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::model::{Channel, InboxFilter, Language, Notification, PreferenceChange, Reader};
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_page},
+    db::{Conn, Filter, List, Span, Walked, fetch_span},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{NotificationId, UserId},
     outbox::Topic,
@@ -127,8 +127,8 @@ pub(super) async fn list(
     conn: &mut Conn,
     user_id: UserId,
     wanted: InboxFilter,
-    part: Part,
-) -> sqlx::Result<Page<Notification>> {
+    span: Span<NotificationId>,
+) -> sqlx::Result<Walked<Notification>> {
     let unread = wanted.unread.map(|is_unread| {
         if is_unread {
             "read_at IS NULL"
@@ -146,7 +146,7 @@ pub(super) async fn list(
     } else {
         filter
     };
-    fetch_page(conn, INBOX, &filter, part).await
+    fetch_span(conn, INBOX, "(created_at, id) < (?, ?)", filter, span).await
 }
 
 pub(super) async fn unread(conn: &mut Conn, user_id: UserId) -> sqlx::Result<i64> {

@@ -37,7 +37,7 @@ pub use worker::{StartError, work};
 
 use crate::{
     Error, Result,
-    db::{Clock, Db, Page, Part},
+    db::{Clock, Db, Span, Walked},
     ids::{RunId, UserId},
     timekeeping::{self, Watch},
 };
@@ -207,9 +207,9 @@ impl Scheduler {
     ///
     /// # Errors
     /// `NOT_FOUND` for an unknown job.
-    pub async fn runs(&self, name: &str, part: Part) -> Result<Page<RunView>> {
+    pub async fn runs(&self, name: &str, span: Span<RunId>) -> Result<Walked<RunView>> {
         let job = self.job(name)?;
-        let found = store::runs(&mut self.db.read().await?, job.name, part).await?;
+        let found = store::runs(&mut self.db.read().await?, job.name, span).await?;
         let now = self.clock.now();
         Ok(found.map(|row| RunView::of(row, now)))
     }

@@ -1,12 +1,11 @@
 //! Runs of jobs, as rows and as views.
 
-use crate::ids::RunId;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
-use crate::text_enum;
+use crate::{db::Place, ids::RunId, text_enum};
 
 text_enum! {
     /// Trigger of a run.
@@ -76,6 +75,14 @@ pub struct RunView {
 }
 
 impl RunView {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<RunId> {
+        Place {
+            at: self.started_at,
+            tie: self.id,
+        }
+    }
+
     pub fn of(row: RunRow, now: DateTime<Utc>) -> Self {
         let abandoned =
             row.status == RunStatus::Running && row.lease_until.is_none_or(|until| until <= now);

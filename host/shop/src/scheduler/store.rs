@@ -9,7 +9,9 @@ use super::{
     progress::Counted,
 };
 use crate::{
-    db::{Conn, Filter, Lease, LeasedTable, List, Page, Part, fetch_first, fetch_page, find_where},
+    db::{
+        Conn, Filter, Lease, LeasedTable, List, Span, Walked, fetch_first, fetch_span, find_where,
+    },
     execute, fetch_one, fetch_optional,
     ids::{RunId, UserId},
     leased_table,
@@ -174,8 +176,13 @@ pub(super) async fn run(conn: &mut Conn, id: RunId) -> sqlx::Result<Option<RunRo
 }
 
 /// A job's runs, newest first.
-pub(super) async fn runs(conn: &mut Conn, job: &str, part: Part) -> sqlx::Result<Page<RunRow>> {
-    fetch_page(conn, RUN_LIST, &Filter::of("job = ?", job), part).await
+pub(super) async fn runs(
+    conn: &mut Conn,
+    job: &str,
+    span: Span<RunId>,
+) -> sqlx::Result<Walked<RunRow>> {
+    let place = "(started_at, id) < (?, ?)";
+    fetch_span(conn, RUN_LIST, place, Filter::of("job = ?", job), span).await
 }
 
 pub(super) async fn last_run(conn: &mut Conn, job: &str) -> sqlx::Result<Option<RunRow>> {

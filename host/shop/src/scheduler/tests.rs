@@ -1,7 +1,7 @@
 //! Failing jobs, beside one that does not fail.
 
 use super::*;
-use crate::{Code, identity::Identity, ids::UserId, test_database::TestDatabase};
+use crate::{Code, db::Part, identity::Identity, ids::UserId, test_database::TestDatabase};
 
 /// Longer than any job of these tests takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -163,14 +163,14 @@ async fn a_job_is_known_from_the_first_start() {
     next.look().await;
     next.runs.close();
     next.runs.wait().await;
-    let part = Part {
+    let first = Span::Page(Part {
         offset: 0,
         limit: 10,
-    };
-    let runs = next.runs("nightly", part).await.unwrap();
+    });
+    let runs = next.runs("nightly", first).await.unwrap();
     assert_eq!(runs.items.len(), 1, "{runs:?}");
     assert_eq!(runs.items[0].status, RunStatus::Succeeded);
-    let unknown = next.runs("idle", part).await.unwrap();
+    let unknown = next.runs("idle", first).await.unwrap();
     assert_eq!(unknown.items.len(), 0, "it was off: {unknown:?}");
 }
 

@@ -22,7 +22,7 @@ use crate::{
     db::{Page, Part, Place, Span, Walked},
     ids::UserId,
     language::{self, Language},
-    notifications::{InboxFilter, Notifications},
+    notifications::{InboxFilter, NotificationView, Notifications},
     payments::{self, DebtFilter, PaymentFilter, PaymentView},
     provisioning::{self, Instances, domains::Domains},
     subscriptions,
@@ -327,11 +327,12 @@ impl Archive {
             ..
         } = sources;
         let every = InboxFilter::default();
-        let read = |part| async move {
-            let (page, _unread) = notifications.inbox(id, every, part).await?;
-            Ok::<_, Error>(page)
+        let read = |span| async move {
+            let (walked, _unread) = notifications.inbox(id, every, span).await?;
+            Ok::<_, Error>(walked)
         };
-        self.pages("notifications", read, |told| told).await?;
+        self.walk("notifications", read, NotificationView::place, |told| told)
+            .await?;
         let preferences = notifications.preferences(id).await?;
         self.json("notification-preferences", &preferences).await?;
         let endpoints = webhooks.list(Owner::Customer(id)).await?;

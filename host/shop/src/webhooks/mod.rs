@@ -29,7 +29,7 @@ use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Subject},
     crypto::{Secret, Vault},
-    db::{Clock, Conn, Db, Page, Part, new_id},
+    db::{Clock, Conn, Db, Span, Walked, new_id},
     ids::{UserId, WebhookDeliveryId, WebhookId},
     outbox::{Backlog, Topic},
     owners,
@@ -320,7 +320,7 @@ impl Webhooks {
         Ok(delivery)
     }
 
-    /// Returns a page of the deliveries to an endpoint, newest first.
+    /// Returns a part of the deliveries to an endpoint, newest first.
     ///
     /// # Errors
     /// `NOT_FOUND`.
@@ -329,11 +329,11 @@ impl Webhooks {
         owner: Owner,
         id: WebhookId,
         state: Option<WebhookDeliveryState>,
-        part: Part,
-    ) -> Result<Page<WebhookDelivery>> {
+        span: Span<WebhookDeliveryId>,
+    ) -> Result<Walked<WebhookDelivery>> {
         let mut conn = self.db.read().await?;
         find(&mut conn, owner, id).await?;
-        Ok(deliveries::list(&mut conn, id, state, part).await?)
+        Ok(deliveries::list(&mut conn, id, state, span).await?)
     }
 
     /// Returns a delivery with its payload and its attempts.

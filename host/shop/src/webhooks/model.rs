@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
+    db::Place,
     ids::{UserId, WebhookDeliveryId, WebhookId},
     language,
     outbox::{ADMINISTRATORS, Topic},
@@ -150,6 +151,16 @@ pub struct WebhookDelivery {
     pub created_at: DateTime<Utc>,
     #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub delivered_at: Option<DateTime<Utc>>,
+}
+
+impl WebhookDelivery {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<WebhookDeliveryId> {
+        Place {
+            at: self.created_at,
+            tie: self.id,
+        }
+    }
 }
 
 /// One attempt to deliver.

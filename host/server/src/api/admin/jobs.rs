@@ -12,12 +12,16 @@ use dermaga_shop::{
     ids::RunId,
     scheduler::{JobView, RunView},
 };
+use garde::Validate;
+use serde::Deserialize;
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState},
     http::{
-        Envelope, PageQuery, Params, Refusal, Reply, Segment, Success, failure_responses, routes,
+        Cursor, Envelope, PageQuery, Paged, Refusal, Reply, Segment, Success, failure_responses,
+        routes,
     },
 };
 
@@ -44,18 +48,30 @@ async fn list(State(state): State<AppState>, _admin: Admin) -> Reply<Vec<JobView
     Ok(Success::ok("The jobs.", jobs))
 }
 
+/// Place in a list of runs.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct RunQuery {
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<RunId>>,
+}
+
 /// A job's runs, newest first. They are kept for 90 days.
 #[utoipa::path(get, path = "/admin/jobs/{name}/runs", tag = "admin: jobs", security(("bearer" = [])),
-    params(("name" = String, Path, description = "Name of the job"), PageQuery),
+    params(("name" = String, Path, description = "Name of the job"), PageQuery, RunQuery),
     responses((status = 200, description = "A page of runs", body = Envelope<Vec<RunView>>), Missing))]
 async fn runs(
     State(state): State<AppState>,
     _admin: Admin,
     Segment(name): Segment<String>,
-    Params(page): Params<PageQuery>,
+    Paged(page, query): Paged<RunQuery>,
 ) -> Reply<Vec<RunView>> {
-    let runs = state.scheduler.runs(&name, page.part()).await?;
-    Ok(Success::page("The runs.", page, runs))
+    let span = page.span(query.cursor)?;
+    let runs = state.scheduler.runs(&name, span).await?;
+    Ok(Success::walk("The runs.", page, runs, RunView::place))
 }
 
 /// A job's run, as it is now: how many things there are to look at, how many were dealt with, how

@@ -231,9 +231,10 @@ async fn deliveries(
 ) -> Reply<Vec<WebhookDelivery>> {
     let webhooks = &state.webhooks;
     let found = webhooks
-        .deliveries(Owner::Shop, id, query.state, page.part())
+        .deliveries(Owner::Shop, id, query.state, page.span(query.cursor)?)
         .await?;
-    Ok(Success::page("The deliveries.", page, found))
+    let place = WebhookDelivery::place;
+    Ok(Success::walk("The deliveries.", page, found, place))
 }
 
 /// Returns a delivery with its payload, its attempts and the answers to them.

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::super::model::{WebhookAttempt, WebhookDelivery, WebhookDeliveryState};
 use crate::{
-    db::{Conn, Filter, Lease, List, Page, Part, fetch_page},
+    db::{Conn, Filter, Lease, List, Span, Walked, fetch_span},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{WebhookDeliveryId, WebhookId},
     outbox::Backlog,
@@ -142,10 +142,11 @@ pub(in crate::webhooks) async fn list(
     conn: &mut Conn,
     webhook_id: WebhookId,
     state: Option<WebhookDeliveryState>,
-    part: Part,
-) -> sqlx::Result<Page<WebhookDelivery>> {
+    span: Span<WebhookDeliveryId>,
+) -> sqlx::Result<Walked<WebhookDelivery>> {
     let filter = Filter::of("webhook_id = ?", webhook_id).with_some("state = ?", state);
-    fetch_page(conn, DELIVERIES, &filter, part).await
+    let place = "(created_at, id) < (?, ?)";
+    fetch_span(conn, DELIVERIES, place, filter, span).await
 }
 
 pub(in crate::webhooks) async fn by_id(
