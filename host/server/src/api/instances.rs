@@ -7,11 +7,12 @@ use axum::{
 };
 use dermaga_shop::{
     cluster::Following,
+    db::MOST_COUNTED,
     ids::{InstanceId, PlanId},
     provisioning::{
         self, Status, lifecycle as life,
         view::{CredentialsView, InstanceDetail, InstanceView, ManifestsView},
-        watching::{self, InstanceEventView, LogLineView},
+        watching::{self, InstanceEventView, InstanceEvents, LogLineView},
     },
     subscriptions::{
         cancellation,
@@ -26,6 +27,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
+use uuid::Uuid;
 
 use crate::{
     api::{
@@ -33,7 +35,7 @@ use crate::{
         lifecycle::{RESTART, START, STOP, answer, removed},
     },
     http::{
-        self, Envelope, Id, NoFilter, PageQuery, Paged, Params, Refusal, Reply, Sent, Success,
+        self, Cursor, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Sent, Success,
         failure_responses, routes,
     },
 };
@@ -243,24 +245,50 @@ async fn restart(
     Ok(answer(RESTART, is_changed, detail))
 }
 
+/// Place in a list of events.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct InstanceEventQuery {
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    pub(super) cursor: Option<Cursor<Uuid>>,
+}
+
+/// Answers with a part of an instance's events.
+pub(super) fn happened(page: PageQuery, found: InstanceEvents) -> Success<Vec<InstanceEventView>> {
+    let InstanceEvents {
+        walked,
+        has_cluster,
+    } = found;
+    let mut message = match walked.total {
+        Some(total) => format!("{}.", counted(total.min(MOST_COUNTED), "event")),
+        None => "Earlier events.".to_owned(),
+    };
+    if !has_cluster {
+        message += " What its cluster tells is not among them.";
+    }
+    Success::walk(message, page, walked, InstanceEventView::place)
+}
+
 /// Lists what happened to an instance in plain words, newest first: changes of its status, and what
 /// its cluster tells of its parts.
-#[utoipa::path(get, path = "/instances/{id}/events", tag = "instances", params(("id" = Uuid, Path), PageQuery),
+///
+/// Events of the shop and of the cluster are one list. The cluster forgets its own after an hour or so, and one that
+/// happens again there is listed at its last time.
+#[utoipa::path(get, path = "/instances/{id}/events", tag = "instances", params(("id" = Uuid, Path), PageQuery, InstanceEventQuery),
     security(("bearer" = [])),
     responses((status = 200, description = "A page of them", body = Envelope<Vec<InstanceEventView>>), Missing))]
 async fn events(
     State(state): State<AppState>,
     customer: Customer,
     Id(id): Id<InstanceId>,
-    Paged(page, NoFilter {}): Paged<NoFilter>,
+    Paged(page, query): Paged<InstanceEventQuery>,
 ) -> Reply<Vec<InstanceEventView>> {
-    let part = page.part();
-    let found = watching::events(&state.instances, customer.user_id, id, part).await?;
-    let mut message = format!("{}.", counted(found.page.counted(), "event"));
-    if !found.has_cluster {
-        message += " What its cluster tells is not among them.";
-    }
-    Ok(Success::page(message, page, found.page))
+    let span = page.span(query.cursor)?;
+    let found = watching::events(&state.instances, customer.user_id, id, span).await?;
+    Ok(happened(page, found))
 }
 
 /// Part of a log to return.

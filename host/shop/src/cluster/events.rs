@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use kube::api::ListParams;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{
     Cluster,
@@ -14,6 +15,8 @@ use crate::Result;
 /// An event about an object of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterEvent {
+    /// Id that the cluster gave it; nil where it gave none.
+    pub id: Uuid,
     pub at: Option<DateTime<Utc>>,
     /// For example `Pod/n8n-k3v9x2ab-0`.
     pub object: String,
@@ -28,6 +31,7 @@ impl ClusterEvent {
     fn of(event: &Value) -> Self {
         let part = |pointer: &str| text(event, pointer).unwrap_or_default();
         Self {
+            id: part("/metadata/uid").parse().unwrap_or_default(),
             at: moment(event, "/lastTimestamp")
                 .or_else(|| moment(event, "/series/lastObservedTime"))
                 .or_else(|| moment(event, "/eventTime"))

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    db::Part,
+    db::{Part, Span},
     ids::{DecisionId, InstanceId, UserId},
     language, plugins,
 };
@@ -61,12 +61,12 @@ struct LastDecision {
 /// `NOT_FOUND` when there is none or it is another customer's.
 pub async fn evidence(instances: &Instances, user_id: UserId, id: InstanceId) -> Result<Value> {
     let instance = reading::detail(instances, user_id, id).await?;
-    let part = Part {
+    let newest = Span::Page(Part {
         offset: 0,
         limit: EVENTS,
-    };
+    });
     let (events, logs) = tokio::join!(
-        in_time(watching::events_in_full(instances, id, part)),
+        in_time(watching::events_in_full(instances, id, newest)),
         in_time(watching::logs(instances, user_id, id, LINES)),
     );
     let (logs, logs_missing) = match logs {
@@ -80,7 +80,7 @@ pub async fn evidence(instances: &Instances, user_id: UserId, id: InstanceId) ->
     let evidence = Evidence {
         taken_at: instances.clock.now(),
         instance,
-        events: events.map(|found| found.page.items).unwrap_or_default(),
+        events: events.map(|found| found.walked.items).unwrap_or_default(),
         logs,
         logs_missing,
         last_decision,

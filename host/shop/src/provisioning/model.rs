@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::{contract, gate::Exception};
 use serde_json::Value;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use super::{
     contest::Contest,
@@ -317,6 +318,7 @@ impl Neighbour {
 /// One event in the life of an instance.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Event {
+    pub id: Uuid,
     /// The status it had from then on.
     pub kind: String,
     pub message: String,

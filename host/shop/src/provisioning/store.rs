@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     catalog::Sizes,
-    db::{Conn, Filter, Lease, LeasedQueue, List, Page, Part, fetch_page},
+    db::{
+        Conn, Filter, Lease, LeasedQueue, List, Page, Part, Span, Walked, fetch_page, fetch_span,
+    },
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{DecisionId, InstanceId, PlanId, SubscriptionId, UserId},
     leased_queue,
@@ -108,9 +110,26 @@ pub(super) async fn events(
     instance_id: InstanceId,
     limit: i64,
 ) -> sqlx::Result<Vec<Event>> {
-    let sql = "SELECT kind, message, created_at FROM instance_events WHERE instance_id = $1 \
+    let sql = "SELECT id, kind, message, created_at FROM instance_events WHERE instance_id = $1 \
                ORDER BY created_at DESC, id DESC LIMIT $2";
     fetch_all!(conn, Event, sql, instance_id, limit)
+}
+
+const EVENTS: List = List {
+    rows: "SELECT id, kind, message, created_at FROM instance_events",
+    from: "FROM instance_events",
+    key: "id",
+    order: "ORDER BY created_at DESC, id DESC",
+};
+
+/// A part of all events, newest first.
+pub(super) async fn all_events(
+    conn: &mut Conn,
+    instance_id: InstanceId,
+    span: Span<Uuid>,
+) -> sqlx::Result<Walked<Event>> {
+    let filter = Filter::of("instance_id = ?", instance_id);
+    fetch_span(conn, EVENTS, "(created_at, id) < (?, ?)", filter, span).await
 }
 
 pub(super) async fn change_plan(

@@ -1,14 +1,18 @@
 //! Watching an instance in its cluster: logs, events and usage.
 
+mod merging;
+
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use futures::{Stream, StreamExt as _};
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
+use self::merging::Merging;
 use super::{
     Instances,
     model::{Desired, Event, Instance, Owned, Status},
@@ -20,12 +24,10 @@ use crate::{
     Code, Error, Result,
     cluster::{ClusterEvent, Following, Load, LogLine, PodUsage},
     crypto::Hidden,
-    db::{Page, Part},
+    db::{Place, Span, Walked},
     ids::{InstanceId, SubscriptionId, UserId},
 };
 
-/// Own transitions that the events of an instance reach back.
-const TRANSITIONS: i64 = 500;
 /// Shortest secret that is looked for in logs; a shorter one would mask ordinary words.
 const SHORTEST_MASKED: usize = 6;
 const MASK: &str = "******";
@@ -162,6 +164,9 @@ pub enum Origin {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceEventView {
+    /// Orders events of one moment. Those of the shop and of the cluster have ids of one kind.
+    #[serde(skip)]
+    id: Uuid,
     #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub at: Option<DateTime<Utc>>,
     pub origin: Origin,
@@ -179,6 +184,7 @@ pub struct InstanceEventView {
 impl InstanceEventView {
     fn of_shop(event: Event) -> Self {
         Self {
+            id: event.id,
             at: Some(event.created_at),
             origin: Origin::Shop,
             status: Some(event.kind),
@@ -191,6 +197,7 @@ impl InstanceEventView {
     /// An event for a customer, in plain words; `None` when it says nothing to one.
     fn plain(event: &ClusterEvent) -> Option<Self> {
         Some(Self {
+            id: event.id,
             at: event.at,
             origin: Origin::Cluster,
             status: None,
@@ -209,6 +216,7 @@ impl InstanceEventView {
             ..
         } = event;
         Self {
+            id: event.id,
             at: event.at,
             origin: Origin::Cluster,
             status: None,
@@ -217,12 +225,22 @@ impl InstanceEventView {
             detail: Some(format!("{object} {reason}: {message}")),
         }
     }
+
+    /// Returns its place in a list that begins with the newest; one without a time is among the oldest.
+    pub fn place(&self) -> Place<Uuid> {
+        let at = self.at.unwrap_or_default();
+        Place {
+            // Stored moments and cursors have milliseconds.
+            at: at.trunc_subsecs(3).max(DateTime::UNIX_EPOCH),
+            tie: self.id,
+        }
+    }
 }
 
 /// Events of an instance, and if the cluster's are among them.
 #[derive(Debug)]
 pub struct InstanceEvents {
-    pub page: Page<InstanceEventView>,
+    pub walked: Walked<InstanceEventView>,
     pub has_cluster: bool,
 }
 
@@ -235,10 +253,10 @@ pub async fn events(
     instances: &Instances,
     user_id: UserId,
     id: InstanceId,
-    part: Part,
+    span: Span<Uuid>,
 ) -> Result<InstanceEvents> {
     let Owned { instance, .. } = owned(&instances.db, user_id, id).await?;
-    happened(instances, &instance, part, InstanceEventView::plain).await
+    happened(instances, &instance, span, InstanceEventView::plain).await
 }
 
 /// Lists what happened to any instance, with Kubernetes' own words.
@@ -248,24 +266,20 @@ pub async fn events(
 pub async fn events_in_full(
     instances: &Instances,
     id: InstanceId,
-    part: Part,
+    span: Span<Uuid>,
 ) -> Result<InstanceEvents> {
     let instance = store::instance(&mut instances.db.read().await?, id).await?;
     let instance = instance.ok_or_else(|| Error::not_found("instance"))?;
     let in_full = |event: &ClusterEvent| Some(InstanceEventView::in_full(event));
-    happened(instances, &instance, part, in_full).await
+    happened(instances, &instance, span, in_full).await
 }
 
 async fn happened(
     instances: &Instances,
     instance: &Instance,
-    part: Part,
+    span: Span<Uuid>,
     worded: impl Fn(&ClusterEvent) -> Option<InstanceEventView>,
 ) -> Result<InstanceEvents> {
-    let mut conn = instances.db.read().await?;
-    let own = store::events(&mut conn, instance.id, TRANSITIONS).await?;
-    drop(conn);
-    let mut events: Vec<_> = own.into_iter().map(InstanceEventView::of_shop).collect();
     let of_cluster = match instances.handle.cluster() {
         Ok(cluster) => {
             cluster
@@ -275,14 +289,13 @@ async fn happened(
         Err(none) => Err(none),
     };
     let has_cluster = of_cluster.is_ok();
-    events.extend(of_cluster.unwrap_or_default().iter().filter_map(worded));
-    events.sort_by_key(|event| std::cmp::Reverse(event.at));
-    let total = i64::try_from(events.len()).unwrap_or(i64::MAX);
-    let offset = usize::try_from(part.offset).unwrap_or(usize::MAX);
-    let limit = usize::try_from(part.limit).unwrap_or_default();
-    let items = events.into_iter().skip(offset).take(limit).collect();
+    let of_cluster = of_cluster.unwrap_or_default();
+    let of_cluster: Vec<_> = of_cluster.iter().filter_map(worded).collect();
+    let merging = Merging::of(span, of_cluster.len());
+    let mut conn = instances.db.read().await?;
+    let own = store::all_events(&mut conn, instance.id, merging.own).await?;
     Ok(InstanceEvents {
-        page: Page { items, total },
+        walked: merging.merged(own.map(InstanceEventView::of_shop), of_cluster),
         has_cluster,
     })
 }

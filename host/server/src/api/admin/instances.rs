@@ -12,7 +12,6 @@ use dermaga_shop::{
         cancellation::{self, Cancelled},
         lifecycle,
     },
-    text::counted,
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -22,11 +21,10 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{
         Admin, AppState,
+        instances::{InstanceEventQuery, happened},
         lifecycle::{RESTART, answer},
     },
-    http::{
-        Body, Envelope, Id, NoFilter, PageQuery, Paged, Reply, Success, failure_responses, routes,
-    },
+    http::{Body, Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses, routes},
 };
 
 failure_responses!(Missing: NotFound);
@@ -154,19 +152,19 @@ async fn restart(
 }
 
 /// Lists what happened to any instance, newest first, with Kubernetes' own words.
-#[utoipa::path(get, path = "/admin/instances/{id}/events", tag = "admin: instances", params(("id" = Uuid, Path), PageQuery),
-    security(("bearer" = [])),
+///
+/// Events of the shop and of the cluster are one list. The cluster forgets its own after an hour or so, and one that
+/// happens again there is listed at its last time.
+#[utoipa::path(get, path = "/admin/instances/{id}/events", tag = "admin: instances",
+    params(("id" = Uuid, Path), PageQuery, InstanceEventQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of them", body = Envelope<Vec<InstanceEventView>>), Missing))]
 async fn events(
     State(state): State<AppState>,
     _: Admin,
     Id(id): Id<InstanceId>,
-    Paged(page, NoFilter {}): Paged<NoFilter>,
+    Paged(page, query): Paged<InstanceEventQuery>,
 ) -> Reply<Vec<InstanceEventView>> {
-    let found = watching::events_in_full(&state.instances, id, page.part()).await?;
-    let mut message = format!("{}.", counted(found.page.counted(), "event"));
-    if !found.has_cluster {
-        message += " What its cluster tells is not among them.";
-    }
-    Ok(Success::page(message, page, found.page))
+    let span = page.span(query.cursor)?;
+    let found = watching::events_in_full(&state.instances, id, span).await?;
+    Ok(happened(page, found))
 }
