@@ -1,8 +1,17 @@
 //! Lists that grow, read on by cursors while newer rows come.
 
+use std::{cell::Cell, collections::BTreeSet};
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use dermaga_shop::{db::new_id, execute};
 use dermaga_tests::{Client, Shop, both_engines, unique};
 use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    notifications::told_times,
+    webhooks::{Hooked, OF_SHOP, REASON},
+};
 
 both_engines!(
     Shop,
@@ -10,10 +19,15 @@ both_engines!(
         transactions_are_read_on_while_new_ones_come,
         all_transactions_and_acts_are_read_on,
         decisions_are_read_on,
+        an_inbox_is_read_on,
+        events_of_an_instance_are_read_on,
+        runs_of_a_job_are_read_on,
         a_cursor_is_refused_that_is_none,
         a_cursor_shows_nothing_of_others,
     ]
 );
+
+both_engines!(Hooked, [deliveries_to_a_webhook_are_read_on]);
 
 async fn gift(shop: &Shop, admin: &Client, customer: &Client, amount: i64) {
     let profile = customer.get("/api/auth/profile").await.data(200);
@@ -43,7 +57,9 @@ async fn walked(
         assert_eq!(page["totalItems"].is_null(), !cursor.is_empty());
         assert_eq!(page["page"].is_null(), !cursor.is_empty());
         let next = page["nextCursor"].as_str().map(str::to_owned);
-        let items = answer.data(200);
+        let data = answer.data(200);
+        // An inbox has a number beside its list.
+        let items = data.get("notifications").unwrap_or(&data);
         let items = items.as_array().unwrap();
         seen.extend(items.iter().map(|item| item[field].clone()));
         let Some(next) = next else {
@@ -110,6 +126,192 @@ async fn decisions_are_read_on(shop: Shop) {
     assert_eq!(before.len(), 5);
     let after = walked(&admin, "/api/admin/decisions", "id", redeem).await;
     assert_eq!(after, before);
+}
+
+/// Makes an API token and returns once the inbox has told so many.
+async fn token_told(customer: &Client, count: usize) {
+    let key = json!({ "name": unique(), "scope": "READ" });
+    customer.post("/api/user/api-tokens", key).await.data(201);
+    told_times(customer, "API_TOKEN_CREATED", count).await;
+}
+
+async fn an_inbox_is_read_on(shop: Shop) {
+    let customer = shop.customer("kotak@example.com").await;
+    let other = shop.customer("sebelah@example.com").await;
+    token_told(&other, 1).await;
+    for count in 1..=5 {
+        token_told(&customer, count).await;
+    }
+    let ids = async |path: &str| {
+        let listed = customer.get(&format!("{path}?limit=100")).await.data(200);
+        let listed = listed.get("notifications").unwrap_or(&listed).clone();
+        let listed = listed.as_array().unwrap().iter();
+        listed.map(|row| row["id"].clone()).collect::<Vec<_>>()
+    };
+    let path = "/api/user/security-events";
+    let before = ids(path).await;
+    assert_eq!(before.len(), 5);
+    let come = Cell::new(5);
+    let new = async || {
+        come.set(come.get() + 1);
+        token_told(&customer, come.get()).await;
+    };
+    assert_eq!(walked(&customer, path, "id", new).await, before);
+    refuses_other_cursors(&customer, path).await;
+
+    let path = "/api/notifications";
+    let before = ids(path).await;
+    assert!(before.len() >= come.get(), "{before:?}");
+    let new = async || {
+        come.set(come.get() + 1);
+        token_told(&customer, come.get()).await;
+    };
+    assert_eq!(walked(&customer, path, "id", new).await, before);
+    let unread = format!("{path}?unread=true");
+    let seen = walked(&customer, &unread, "id", async || {}).await;
+    assert_eq!(seen, ids(path).await);
+    refuses_other_cursors(&customer, path).await;
+}
+
+/// Writes an event of an instance as the shop does, at the time of its clock.
+async fn event(shop: &Shop, instance: &str, message: &str) {
+    let instance: Uuid = instance.parse().unwrap();
+    let clock = shop.clock();
+    let id: Uuid = new_id(clock);
+    let sql = "INSERT INTO instance_events (id, instance_id, kind, message, created_at) VALUES ($1, $2, 'WRITTEN', $3, $4)";
+    let mut conn = shop.state().db.begin().await.unwrap();
+    execute!(conn, sql, id, instance, message, clock.now()).unwrap();
+    conn.commit().await.unwrap();
+}
+
+/// All events of an instance are reached, more than 500 and by both routes.
+async fn events_of_an_instance_are_read_on(shop: Shop) {
+    let admin = shop.admin().await;
+    let customer = shop
+        .customer_with_credit("riwayat@example.com", 200_000)
+        .await;
+    let order = json!({ "planId": shop.plan("postgresql", "basic").await });
+    let bought = customer.post("/api/subscriptions", order).await.data(201);
+    let id = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&customer, id, "RUNNING").await;
+    for number in 0..510 {
+        event(&shop, id, &format!("Number {number}.")).await;
+    }
+    let own = format!("/api/instances/{id}/events");
+    let of_all = format!("/api/admin/instances/{id}/events");
+    let pages = 1..=6;
+    for (client, path) in [(&customer, &own), (&admin, &of_all)] {
+        let mut before = Vec::new();
+        for page in pages.clone() {
+            let listed = client.get(&format!("{path}?limit=100&page={page}")).await;
+            assert_eq!(listed.body["pagination"]["totalPages"], 6);
+            let listed = listed.data(200);
+            let listed = listed.as_array().unwrap().iter();
+            before.extend(listed.map(|event| event["message"].clone()));
+        }
+        assert!(before.len() >= 512, "{}", before.len());
+        let numbers = |messages: &[Value]| {
+            let texts = messages.iter().filter_map(Value::as_str);
+            let texts = texts.filter(|text| text.starts_with("Number "));
+            texts.map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        let expected: BTreeSet<_> = (0..510).map(|at| format!("Number {at}.")).collect();
+        assert_eq!(numbers(&before), expected);
+        let new = async || event(&shop, id, "Later.").await;
+        let seen = read_on(client, path, 100, new).await;
+        assert_eq!(seen, before, "each once, and none that came later");
+        refuses_other_cursors(client, path).await;
+        let gone = "DELETE FROM instance_events WHERE message = 'Later.'";
+        shop.sql(gone).await.unwrap();
+    }
+}
+
+/// Reads the messages of a list to its end, so many at a time.
+async fn read_on(
+    client: &Client,
+    path: &str,
+    limit: usize,
+    before_each: impl AsyncFn(),
+) -> Vec<Value> {
+    let mut seen = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let answer = client.get(&format!("{path}?limit={limit}{cursor}")).await;
+        let next = &answer.body["pagination"]["nextCursor"];
+        let next = next.as_str().map(str::to_owned);
+        let items = answer.data(200);
+        let items = items.as_array().unwrap().iter();
+        seen.extend(items.map(|item| item["message"].clone()));
+        let Some(next) = next else {
+            return seen;
+        };
+        cursor = format!("&cursor={next}");
+        before_each().await;
+    }
+}
+
+async fn deliveries_to_a_webhook_are_read_on(hooked: Hooked) {
+    let Hooked {
+        shop,
+        receiver,
+        admin,
+        ..
+    } = &hooked;
+    let customer = shop.customer("kait@example.com").await;
+    let (own, _secret) = hooked.hook(&customer, "/own", json!(["QUOTA_FREE"])).await;
+    let new = json!({ "url": receiver.url("/shop"), "events": ["IMAGE_OLD"], "reason": REASON });
+    let made = admin.post(OF_SHOP, new).await.data(201);
+    let of_shop = format!("{OF_SHOP}/{}", made["id"].as_str().unwrap());
+    for (client, hook) in [(&customer, own), (admin, of_shop)] {
+        let test = format!("{hook}/test");
+        let send = async || {
+            client.post(&test, json!({})).await.data(202);
+        };
+        for _ in 0..5 {
+            send().await;
+        }
+        let path = format!("{hook}/deliveries");
+        let before = walked(client, &path, "id", async || {}).await;
+        assert_eq!(before.len(), 5);
+        assert_eq!(walked(client, &path, "id", send).await, before);
+        refuses_other_cursors(client, &path).await;
+    }
+}
+
+async fn runs_of_a_job_are_read_on(shop: Shop) {
+    let admin = shop.admin().await;
+    let run = async || {
+        let path = "/api/admin/jobs/coupon-statuses/run";
+        admin.post(path, json!({})).await.data(200);
+    };
+    for _ in 0..5 {
+        run().await;
+    }
+    let path = "/api/admin/jobs/coupon-statuses/runs";
+    let before = walked(&admin, path, "id", async || {}).await;
+    assert_eq!(before.len(), 5);
+    assert_eq!(walked(&admin, path, "id", run).await, before);
+    refuses_other_cursors(&admin, path).await;
+}
+
+/// Cursors that the list has not written are refused, and one beside a page.
+async fn refuses_other_cursors(client: &Client, path: &str) {
+    let packed = |place: String| URL_SAFE_NO_PAD.encode(place);
+    let id = Uuid::from_u128(0xabc);
+    let good = packed(format!("1790000000123.{id}"));
+    client.get(&format!("{path}?cursor={good}")).await.data(200);
+    for query in [
+        "x".to_owned(),
+        packed("1790000000123.TXMP-1".to_owned()),
+        packed(format!("-1.{id}")),
+        packed(format!("1790000000123.{}", id.simple())),
+        packed(format!("1790000000123.{id}' OR '1'='1")),
+        format!("{good}&page=2"),
+    ] {
+        let refused = client.get(&format!("{path}?cursor={query}")).await;
+        refused.fails(400, "VALIDATION_FAILED");
+        assert!(refused.detail("cursor").is_some(), "{}", refused.text);
+    }
 }
 
 async fn a_cursor_is_refused_that_is_none(shop: Shop) {

@@ -1,6 +1,7 @@
 //! A journey through the API that sends the statements which are built while the shop runs. Those that
 //! are a plain text in the code are read there.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use dermaga::sandbox::Action;
 use dermaga_shop::{
     billing::{process_grace, renew_due},
@@ -60,10 +61,17 @@ pub(super) async fn play(till: &Till) {
         ("{coupon}", "JALAN".to_owned()),
         ("{digest}", text(&digest)),
         ("{subscription}", subscription.clone()),
+        ("{cursor}", cursor()),
     ];
     lists(admin, "/api/admin", ADMIN_LISTS, &known).await;
     lists(&customer, "/api", OWN_LISTS, &known).await;
     endings(till, &customer, &subscription).await;
+}
+
+/// Returns a cursor of a list that is ordered by ids of one moment.
+fn cursor() -> String {
+    let place = format!("1790000000123.{}", uuid::Uuid::nil());
+    URL_SAFE_NO_PAD.encode(place)
 }
 
 fn text(value: &Value) -> String {
@@ -96,7 +104,14 @@ async fn subscribe(till: &Till, customer: &Client) -> String {
         text(&bought["instanceId"]),
     );
     shop.instance_becomes(customer, &instance, "RUNNING").await;
-    for path in ["", "/credentials", "/manifests", "/events"] {
+    let earlier = format!("/events?cursor={}", cursor());
+    for path in [
+        "",
+        "/credentials",
+        "/manifests",
+        "/events",
+        earlier.as_str(),
+    ] {
         customer
             .get(&format!("/api/instances/{instance}{path}"))
             .await
@@ -322,7 +337,9 @@ async fn webhook(customer: &Client) {
     assert!(disabled.data(200)["disabledAt"].is_string());
     let path = format!("{path}/deliveries");
     customer.get(&path).await.data(200);
-    customer.get(&format!("{path}?state=DEAD")).await.data(200);
+    for query in ["state=DEAD".to_owned(), format!("cursor={}", cursor())] {
+        customer.get(&format!("{path}?{query}")).await.data(200);
+    }
 }
 
 async fn books(till: &Till, customer: &Client, user: &Value) {

@@ -76,7 +76,7 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
         "domains",
         &["state=ACTIVE", "userId={user}", "instanceId={user}", "q=a"],
     ),
-    ("jobs/ledger-seal/runs", &[]),
+    ("jobs/ledger-seal/runs", &["cursor={cursor}"]),
     ("notifications/deliveries", &["state=DEAD", "state=SENT"]),
     ("payments", &["state=SETTLED", "userId={user}"]),
     (
@@ -159,10 +159,16 @@ pub(super) const OWN_LISTS: &[(&str, &[&str])] = &[
     ("instances", &["status=RUNNING"]),
     (
         "notifications",
-        &["kind=TOP_UP_RECEIVED", "unread=true", "unread=false"],
+        &[
+            "kind=TOP_UP_RECEIVED",
+            "unread=true",
+            "unread=false",
+            "cursor={cursor}",
+        ],
     ),
     ("subscriptions", &["status=ACTIVE"]),
     ("subscriptions/waitlist", &[]),
+    ("user/security-events", &["cursor={cursor}"]),
     ("wallet/coupon-history", &[]),
     ("wallet/debts", &[]),
     (
