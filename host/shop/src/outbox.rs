@@ -51,6 +51,8 @@ text_enum! {
         PasswordChanged = "PASSWORD_CHANGED",
         /// A key for programs was made for the account.
         ApiTokenCreated = "API_TOKEN_CREATED",
+        /// The account was signed in to from a device that none of its sessions had before.
+        NewDevice = "NEW_DEVICE",
         /// All sessions and keys of the account were ended, or one session whose token was used twice.
         SessionsEnded = "SESSIONS_ENDED",
         /// Two-factor sign-in was turned on or off, a recovery code was used, or codes were guessed.
@@ -80,6 +82,7 @@ impl Topic {
                 | Self::PriceChange
                 | Self::PasswordChanged
                 | Self::ApiTokenCreated
+                | Self::NewDevice
                 | Self::SessionsEnded
                 | Self::TwoFactorChanged
                 | Self::AccountChanged
@@ -96,6 +99,7 @@ impl Topic {
             self,
             Self::PasswordChanged
                 | Self::ApiTokenCreated
+                | Self::NewDevice
                 | Self::SessionsEnded
                 | Self::TwoFactorChanged
                 | Self::AccountChanged

@@ -48,8 +48,8 @@ struct SecurityEventQuery {
     cursor: Option<Cursor<NotificationId>>,
 }
 
-/// Lists what happened to one's own account, newest first: passwords, keys, sessions, two-factor
-/// sign-in, and acts of administrators.
+/// Lists what happened to one's own account, newest first: passwords, keys, sessions, sign-ins from new
+/// devices, two-factor sign-in, and acts of administrators.
 #[utoipa::path(get, path = "/user/security-events", tag = "accounts", params(PageQuery, SecurityEventQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of events", body = Envelope<Vec<NotificationView>>)))]
 async fn security_events(

@@ -179,13 +179,21 @@ impl Accounts {
         }
     }
 
-    /// Starts a session in the caller's transaction and returns its tokens.
+    /// Starts a session in the caller's transaction and returns its tokens. A device that is new is a
+    /// security event, unless the account has no other session: the first one is no news.
     pub(super) async fn start_session(
         &self,
         conn: &mut Conn,
         user: &User,
         origin: &Origin,
     ) -> Result<Tokens> {
+        if sessions::is_new_device(conn, user.id, origin).await? {
+            let (device, address) = (&origin.device, origin.address);
+            let at = json_text(self.clock.now());
+            let payload = json!({ "device": device, "address": address, "at": at });
+            let (topic, subject) = (Topic::NewDevice, user.id.into());
+            outbox::put(conn, &self.clock, topic, subject, payload).await?;
+        }
         let id = new_id(&self.clock);
         let refresh_token = crypto::random_token();
         let tokens = self.issue(conn, user, id, refresh_token).await?;

@@ -49,6 +49,9 @@ pub(super) fn facts(topic: Topic) -> Value {
         Topic::ApiTokenCreated => json!({
             "tokenId": ID, "token": "pipeline", "scope": "READ", "at": "2027-01-31T05:00:00Z",
         }),
+        Topic::NewDevice => json!({
+            "device": "Firefox on Linux", "address": "203.0.113.7", "at": "2027-01-31T05:00:00Z",
+        }),
         Topic::WebhookDisabled => json!({
             "webhookId": ID, "url": "https://example.com/hook", "because": "FAILING", "at": "2027-01-31T05:00:00Z",
         }),

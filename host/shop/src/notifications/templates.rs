@@ -45,6 +45,7 @@ included! {
     QuotaFree: "quota-free",
     PasswordChanged: "password-changed",
     ApiTokenCreated: "api-token-created",
+    NewDevice: "new-device",
     SessionsEnded: "sessions-ended",
     TwoFactorChanged: "two-factor-changed",
     AccountChanged: "account-changed",

@@ -7,6 +7,8 @@ use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::notifications::{told, told_times};
+
 const PATH: &str = "/api/user/sessions";
 const PASSWORD: &str = "kata sandi yang panjang";
 
@@ -14,6 +16,7 @@ both_engines!(
     Shop,
     [
         sessions_are_listed_and_end_one_by_one,
+        a_sign_in_from_a_new_device_is_told_once,
         a_session_that_ends_is_not_refreshed,
         tabs_that_refresh_at_once_keep_their_session,
         a_session_that_ended_is_not_refreshed_again
@@ -29,6 +32,50 @@ async fn sign_in(shop: &Shop, email: &str, user_agent: &str) -> (Client, Value) 
     let data = data.data(200);
     let client = client.with_token(data["accessToken"].as_str().unwrap());
     (client, data)
+}
+
+/// The first session is no news, a further device is, and it is known from then on, also after its session ended.
+async fn a_sign_in_from_a_new_device_is_told_once(shop: Shop) {
+    let email = "perangkat@example.com";
+    let desk = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
+    let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) Version/17.5 Safari/604.1";
+    shop.register(email).await;
+    let (first, _) = sign_in(&shop, email, desk).await;
+    let seen = told(&first, "NEW_DEVICE").await;
+    assert_eq!(seen.len(), 1, "{seen:#?}");
+    assert_eq!(seen[0]["facts"]["device"], "Firefox on Linux");
+    assert_eq!(seen[0]["facts"]["address"], "127.0.0.1");
+    let text = seen[0]["text"].as_str().unwrap();
+    assert!(text.contains("Firefox di Linux, 127.0.0.1"), "{text}");
+
+    // The same device again, and after its sessions have ended.
+    let (second, _) = sign_in(&shop, email, desk).await;
+    let listed = sessions(&second).await;
+    let others = listed
+        .iter()
+        .filter(|session| session["isCurrent"] == false);
+    for session in others {
+        let path = format!("{PATH}/{}", session["id"].as_str().unwrap());
+        second.delete(&path).await.data(200);
+    }
+    sign_in(&shop, email, desk).await;
+    // The message of a third device comes after what was written before it.
+    let (third, _) = sign_in(&shop, email, phone).await;
+    let seen = told_times(&third, "NEW_DEVICE", 2).await;
+    let devices: Vec<&Value> = seen.iter().map(|one| &one["facts"]["device"]).collect();
+    assert_eq!(devices, ["Safari on iPhone", "Firefox on Linux"]);
+    let events = third.get("/api/user/security-events").await.data(200);
+    let kinds = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| &event["kind"]);
+    assert_eq!(kinds.filter(|kind| *kind == "NEW_DEVICE").count(), 2);
+    let stranger = shop.customer("baru@example.com").await;
+    assert_eq!(
+        stranger.get("/api/user/security-events").await.data(200),
+        json!([])
+    );
 }
 
 async fn sessions(client: &Client) -> Vec<Value> {

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     accounts::{AccountStatus, Origin, Role, SessionView},
     db::Conn,
-    execute, fetch_all, fetch_optional,
+    execute, fetch_all, fetch_one, fetch_optional,
     ids::{RefreshTokenId, SessionId, UserId},
     language::Language,
 };
@@ -65,6 +65,22 @@ pub(in crate::accounts) async fn insert(
         new.created_at,
         new.expires_at
     )
+}
+
+/// Returns true for an account with sessions of its owner, none of which was started on this device by an address of
+/// this family.
+pub(in crate::accounts) async fn is_new_device(
+    conn: &mut Conn,
+    user_id: UserId,
+    origin: &Origin,
+) -> sqlx::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sessions WHERE user_id = $1 AND acting_id IS NULL), \
+               EXISTS (SELECT 1 FROM sessions WHERE user_id = $1 AND acting_id IS NULL AND device = $2 \
+                 AND (coalesce(address, '') LIKE '%:%') = $3)";
+    let is_ipv6 = origin.address.is_some_and(|address| address.is_ipv6());
+    let (has_any, has_this) =
+        fetch_one!(conn, (bool, bool), sql, user_id, &origin.device, is_ipv6)?;
+    Ok(has_any && !has_this)
 }
 
 /// Prolongs a session that has not ended; false when it has.
