@@ -18,6 +18,7 @@ pub(crate) mod term_changes;
 pub(crate) mod terms;
 pub(crate) mod thawing;
 pub(crate) mod unpaid;
+pub(crate) mod unused;
 pub(crate) mod upgrade;
 pub(crate) mod waiting;
 pub(crate) mod year;
