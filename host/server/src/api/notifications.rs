@@ -1,6 +1,10 @@
 //! `/notifications`: the caller's inbox and preferences.
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    http::header,
+    response::{Html, IntoResponse},
+};
 use dermaga_shop::{
     ids::NotificationId,
     notifications::{
@@ -185,12 +189,17 @@ const UNSUBSCRIBE_PAGE: &str = "<!DOCTYPE html>
 <form method=\"post\"><button>Ya / Yes</button></form></body></html>
 ";
 
+/// Policy of that page: it loads nothing, and its form is sent to where it came from.
+const CSP_OF_UNSUBSCRIBE_PAGE: &str =
+    "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
 /// Shows a page that asks to confirm; nothing is changed.
 #[utoipa::path(get, path = "/notifications/unsubscribe/{token}", tag = "notifications",
     params(("token" = String, Path, description = "Token in a mail")),
     responses((status = 200, description = "The page", body = String, content_type = "text/html")))]
-async fn unsubscribe_page(Segment(_token): Segment<String>) -> axum::response::Html<&'static str> {
-    axum::response::Html(UNSUBSCRIBE_PAGE)
+async fn unsubscribe_page(Segment(_token): Segment<String>) -> impl IntoResponse {
+    let policy = [(header::CONTENT_SECURITY_POLICY, CSP_OF_UNSUBSCRIBE_PAGE)];
+    (policy, Html(UNSUBSCRIBE_PAGE))
 }
 
 /// Ends further mails of the kind that a mail's link is for, without signing in (RFC 8058). The

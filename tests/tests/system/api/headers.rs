@@ -112,7 +112,17 @@ async fn every_page_says_what_it_may_load() {
     assert!(policy.starts_with("default-src 'none';"), "{policy}");
     assert!(!policy.contains("script-src"), "{policy}");
     assert!(!page.text.contains("<script"), "{}", page.text);
-    for page in [docs, page] {
+    // Its button is a form, which no browser sends where the policy forbids all forms.
+    let address = format!("/api/notifications/unsubscribe/{}", "0".repeat(40));
+    let unsubscribe = shop.client().get(&address).await;
+    assert_eq!(unsubscribe.status, 200, "{}", unsubscribe.text);
+    let policy = header(&unsubscribe, "content-security-policy");
+    assert_eq!(
+        policy,
+        "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    );
+    assert!(unsubscribe.text.contains("<form method=\"post\">"));
+    for page in [docs, page, unsubscribe] {
         assert!(header(&page, "content-type").starts_with("text/html"));
         assert_eq!(header(&page, "cross-origin-opener-policy"), "same-origin");
     }

@@ -10,6 +10,7 @@ use dermaga_shop::{
     outbox::{self, Topic},
 };
 use dermaga_tests::{Client, Engine, MailServer, Shop, both_engines};
+use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -142,12 +143,19 @@ async fn a_mail_is_in_its_readers_language_until_it_is_unsubscribed(post: Post) 
         (json!(true), json!(true)),
         "looking changes nothing"
     );
-    let (one, two) = tokio::join!(
+    // The button of the page sends an empty form, and mail programs send the one of RFC 8058.
+    let pressed = async |form: &'static str| {
+        let request = stranger.request(Method::POST, address);
+        let kind = "application/x-www-form-urlencoded";
+        let request = request.header("content-type", kind).body(form);
+        stranger.send(request).await.data(200)
+    };
+    let (json, ..) = tokio::join!(
         stranger.post(address, json!({})),
-        stranger.post(address, json!({}))
+        pressed(""),
+        pressed("List-Unsubscribe=One-Click"),
     );
-    one.data(200);
-    two.data(200);
+    json.data(200);
     let kinds = reader.get(path).await.data(200)["kinds"].clone();
     assert_eq!(wants(&kinds), (json!(true), json!(false)));
     let unknown = format!("/api/notifications/unsubscribe/{}", "0".repeat(40));
