@@ -217,6 +217,8 @@ fn meant<T: Input>(bytes: &[u8]) -> Option<Value> {
 #[cfg(test)]
 mod blank_tests;
 #[cfg(test)]
+mod unreadable_tests;
+#[cfg(test)]
 mod tests {
     use serde::Deserialize;
 

@@ -9,6 +9,7 @@ both_engines!(
     Shop,
     [
         every_failure_has_the_envelope,
+        what_no_reader_can_take_is_refused_and_not_kept,
         orders_are_refused_for_their_own_reason,
         whole_numbers_reach_plugins_as_such,
         a_dry_run_names_what_is_wrong_with_its_input,
@@ -137,6 +138,70 @@ async fn every_failure_has_the_envelope(shop: Shop) {
             .await
             .fails(400, "VALIDATION_FAILED");
     }
+}
+
+/// Bodies nested without end, and bytes that are not UTF-8, in each place that a request has for them.
+async fn what_no_reader_can_take_is_refused_and_not_kept(shop: Shop) {
+    let customer = shop.customer("dalam@example.com").await;
+    let (admin, plan) = (shop.admin().await, shop.plan("n8n", "basic").await);
+    let send = async |method: Method, path: &str, body: Vec<u8>| {
+        let request = customer.request(method, path);
+        let request = request.header("content-type", "application/json");
+        customer.send(request.body(body)).await
+    };
+    let deep = "[".repeat(500) + &"]".repeat(500);
+    let config = format!(r#"{{"planId": "{plan}", "config": {{"a": {deep}}}}}"#);
+    for path in ["/api/subscriptions", "/api/subscriptions/quote"] {
+        for body in [deep.clone(), config.clone()] {
+            let refused = send(Method::POST, path, body.into_bytes()).await;
+            refused.fails(400, "MALFORMED_REQUEST");
+            let said = refused.body["message"].as_str().unwrap();
+            assert!(said.contains("is nested too deeply"), "{path}: {said}");
+        }
+    }
+    let dry_run = format!(r#"{{"function": "check", "input": {deep}}}"#);
+    let request = admin
+        .request(
+            Method::POST,
+            "/api/admin/plugins/coupon-credit-topup/dry-run",
+        )
+        .header("content-type", "application/json");
+    let refused = admin.send(request.body(dry_run)).await;
+    refused.fails(400, "MALFORMED_REQUEST");
+
+    for (method, path, body) in [
+        (
+            Method::PUT,
+            "/api/user/profile",
+            &b"{\"name\": \"Si\xffapa\"}"[..],
+        ),
+        (
+            Method::POST,
+            "/api/wallet/redeem-coupon",
+            b"{\"couponCode\": \"\xc3\"}",
+        ),
+    ] {
+        let refused = send(method, path, body.to_vec()).await;
+        refused.fails(400, "MALFORMED_REQUEST");
+    }
+    let profile = customer.get("/api/user/profile").await.data(200);
+    assert_eq!(profile["name"], "Pelanggan");
+    // A part of the address names nothing, and a number or an id is none.
+    for (path, status, code) in [
+        ("/api/catalog/services/%ff", 404, "NOT_FOUND"),
+        ("/api/wallet/transactions/TX-%c3", 404, "NOT_FOUND"),
+        ("/api/instances/%ff", 404, "NOT_FOUND"),
+        ("/api/%ff", 404, "ROUTE_NOT_FOUND"),
+        ("/api/notifications?page=%ff", 400, "VALIDATION_FAILED"),
+        ("/api/notifications?%ff=1", 400, "VALIDATION_FAILED"),
+    ] {
+        customer.get(path).await.fails(status, code);
+    }
+    for list in ["/api/subscriptions", "/api/instances"] {
+        let kept = customer.get(list).await.data(200);
+        assert_eq!(kept, json!([]), "{list}");
+    }
+    shop.books_balance().await;
 }
 
 /// An order that cannot be fulfilled is refused with its own reason, and nothing is written.

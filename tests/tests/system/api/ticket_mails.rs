@@ -54,9 +54,13 @@ impl Post {
 
 /// Sends a mail to a shop at the secret path.
 async fn deliver(client: &Client, path: &str, mail: &str) -> Answer {
+    deliver_bytes(client, path, mail.into()).await
+}
+
+async fn deliver_bytes(client: &Client, path: &str, mail: Vec<u8>) -> Answer {
     let request = client.request(Method::POST, &format!("{TICKETS}/mail/{path}"));
     let request = request.header("content-type", "message/rfc822");
-    client.send(request.body(mail.to_owned())).await
+    client.send(request.body(mail)).await
 }
 
 fn mail(to: &str, id: &str, text: &str) -> String {
@@ -246,6 +250,19 @@ async fn what_is_no_answer_is_not_added(post: Post) {
     let seen = customer.get(&format!("{TICKETS}/{id}")).await.data(200);
     assert_eq!(seen["messages"][2]["body"], "Look at this.");
     assert_eq!(seen["messages"][2]["attachments"], json!([]));
+    // Bytes in a charset that is not named: what can be read of the text is kept.
+    let mut latin = mail(&address, "f", "Caf~ di mana?").into_bytes();
+    for byte in latin.iter_mut().filter(|byte| **byte == b'~') {
+        *byte = 0xe9;
+    }
+    let taken = deliver_bytes(client, PATH, latin).await.data(200);
+    assert_eq!(taken["result"], "ADDED");
+    let seen = customer.get(&format!("{TICKETS}/{id}")).await.data(200);
+    let body = seen["messages"][3]["body"].as_str().unwrap();
+    assert!(
+        body.starts_with("Caf") && body.ends_with(" di mana?"),
+        "{body}"
+    );
 }
 
 /// Signs as a mail server does that speaks Standard Webhooks.
