@@ -387,6 +387,39 @@ mod tests {
         }
     }
 
+    /// What people write is a value: nothing in it is run, wherever a template shows it.
+    #[test]
+    fn what_looks_like_a_template_is_shown_as_it_was_written() {
+        let written = "{{ 7 * 7 }} {% for x in [1] %}{{ data }}{% endfor %} {# unseen #}";
+        let own = ("ticket-answered.id.html", "<p>{{ data.answer }}</p>");
+        let templates = load(&[own]).unwrap();
+        let facts = json!({
+            "ticketId": "T", "number": "#042", "subject": written, "answer": written, "canReply": true,
+        });
+        let seen = |language| {
+            let frame = Frame {
+                name: written,
+                language,
+                ..SARI
+            };
+            templates
+                .render(Topic::TicketAnswered, &facts, frame)
+                .unwrap()
+        };
+        let english = seen(Language::English);
+        assert_eq!(english.subject, format!("Answer to #042: {written}"));
+        for shown in [
+            format!("Hello {written},"),
+            format!("\"{written}\" was answered"),
+            format!("\n\n{written}\n\n"),
+        ] {
+            assert!(english.text.contains(&shown), "{shown}: {english:?}");
+        }
+        assert!(english.html.contains(&format!("Hello {written},")));
+        let indonesian = seen(Language::Indonesian);
+        assert_eq!(indonesian.html, format!("<p>{written}</p>"));
+    }
+
     #[test]
     fn a_fact_that_is_missing_keeps_no_notification_back() {
         let templates = Templates::load(None, Tz::UTC, "Toko").unwrap();

@@ -14,7 +14,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::notifications::told;
+use super::{
+    notifications::told,
+    tickets::{TICKETS, answer},
+};
 use crate::settings;
 
 const DELIVERIES: &str = "/api/admin/notifications/deliveries";
@@ -45,10 +48,14 @@ impl Post {
 
 /// Makes an account without the mail that confirms its address.
 async fn customer(shop: &Shop, email: &str) -> (Client, Uuid) {
+    named(shop, email, "Pelanggan").await
+}
+
+async fn named(shop: &Shop, email: &str, name: &str) -> (Client, Uuid) {
     let new = NewAccount {
         email: Email::parse(email).unwrap(),
         password: "kata sandi yang panjang".to_owned().into(),
-        name: "Pelanggan".to_owned(),
+        name: name.to_owned(),
         phone: None,
         avatar: None,
         role: Role::User,
@@ -87,12 +94,44 @@ both_engines!(
     Post,
     [
         a_mail_is_in_its_readers_language_until_it_is_unsubscribed,
+        what_looks_like_a_template_is_sent_as_it_was_written,
         a_change_of_price_is_told_to_all_whom_it_concerns,
         a_refused_mail_is_dead_until_it_is_sent_again,
         mails_wait_for_a_server_that_is_away,
         what_was_sent_long_ago_is_removed
     ]
 );
+
+/// Names, subjects and answers are values of a mail, and never run as a template.
+async fn what_looks_like_a_template_is_sent_as_it_was_written(post: Post) {
+    let Post {
+        shop,
+        server,
+        admin,
+    } = &post;
+    let (reader, _) = named(shop, "templat@example.com", "{{ 7 * 7 }}").await;
+    let english = json!({ "language": "en" });
+    let path = "/api/notifications/preferences";
+    reader.patch(path, english).await.data(200);
+    let texts = [
+        ("subject", "{{ 6 * 7 }} {% x %}"),
+        ("description", "{{ data.nothing.at.all }} {% include 'x' %}"),
+    ];
+    let asked = reader.post_form(TICKETS, &texts, &[]).await.data(201);
+    let id = asked["id"].as_str().unwrap();
+    let answered = answer(admin, id, "{{ 8 * 8 }} {# unseen #}").await;
+    answered.data(201);
+    let mail = server.wait_for(1).await.remove(0);
+    let subject = "Answer to #001: {{ 6 * 7 }} {% x %}";
+    assert_eq!(mail.header("Subject"), Some(subject));
+    let whole = mail.unfolded();
+    for written in ["Hello {{ 7 * 7 }},", "{{ 8 * 8 }} {# unseen #}"] {
+        // As text, and as a page.
+        assert_eq!(whole.matches(written).count(), 2, "{whole}");
+    }
+    let told = told(&reader, "TICKET_ANSWERED").await;
+    assert_eq!(told[0]["subject"], subject);
+}
 
 async fn what_was_sent_long_ago_is_removed(post: Post) {
     let Post { shop, admin, .. } = &post;
