@@ -173,6 +173,33 @@ async fn probes_are_not_counted(shop: Strict) {
     }
 }
 
+/// A shop that was told nothing has the limits of the documents.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_class_has_its_limit_where_none_was_set() {
+    let shop = empty_shop(&[]).await;
+    let customer = shop.customer("bawaan@example.com").await;
+    let admin = shop.admin().await;
+    let notice = json!({ "order_id": Uuid::nil() });
+    let webhook = "/api/wallet/webhook/midtrans";
+    for (answer, policy) in [
+        (shop.client().get(READ).await, r#""catalogue";q=100;w=60"#),
+        (
+            customer.get("/api/wallet/info").await,
+            r#""customers";q=60;w=60"#,
+        ),
+        (
+            admin.get("/api/admin/jobs").await,
+            r#""administrators";q=200;w=60"#,
+        ),
+        (
+            shop.client().post(webhook, notice).await,
+            r#""webhooks";q=1000;w=60"#,
+        ),
+    ] {
+        assert_eq!(header(&answer, "ratelimit-policy"), policy);
+    }
+}
+
 /// Each setting is the limit of its class.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_class_has_the_limit_that_was_set() {

@@ -72,6 +72,22 @@ fn no_fault_shows_what_lets_in() {
     }
 }
 
+/// The limits that the documents name, in the table and as the type has them without a configuration.
+#[test]
+fn requests_are_limited_alike_with_and_without_a_configuration() {
+    let config = Config::in_folder("data").unwrap();
+    for rates in [config.rates, dermaga_shop::rates::Settings::default()] {
+        let limits = [
+            rates.catalogue,
+            rates.customers,
+            rates.administrators,
+            rates.webhooks,
+        ];
+        assert_eq!(limits, [100, 60, 200, 1_000]);
+        assert_eq!(rates.window, std::time::Duration::from_secs(60));
+    }
+}
+
 #[test]
 fn plugin_limits_default_to_the_runtimes_own() {
     let config = Config::in_folder("data").unwrap();
