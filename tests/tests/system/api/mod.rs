@@ -68,6 +68,7 @@ pub(crate) mod sessions;
 pub(crate) mod settings_moves;
 pub(crate) mod statements;
 pub(crate) mod ticket_administration;
+pub(crate) mod ticket_answers;
 pub(crate) mod ticket_mails;
 pub(crate) mod tickets;
 pub(crate) mod translated;

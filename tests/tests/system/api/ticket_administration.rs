@@ -1,18 +1,14 @@
 //! Tests of tickets as administrators work on them: answers, notes, evidence, and what is recorded.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use dermaga_shop::{Code, tickets::NewTicket};
 use dermaga_tests::{Answer, Client, both_engines};
-use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    notifications::told,
     tickets::{Desk, OF_SHOP, REASON, TICKETS, answer, ask, opened, status, write},
-    webhooks::{Hooked, deliveries, user_id},
+    webhooks::user_id,
 };
 use crate::{journeys::renewal::buy, pictures, settings};
 
@@ -28,12 +24,7 @@ both_engines!(
     ]
 );
 
-both_engines!(
-    Hooked,
-    [an_answer_is_told_to_its_customer_and_a_note_is_not]
-);
-
-const NOTE: &str = "catatan rahasia tim";
+pub(crate) const NOTE: &str = "catatan rahasia tim";
 
 async fn put(admin: &Client, id: &str, act: &str, mut body: Value) -> Answer {
     body["reason"] = json!(REASON);
@@ -45,76 +36,6 @@ async fn audited(admin: &Client, act: &str) -> Vec<Value> {
     found.data(200).as_array().unwrap().clone()
 }
 
-/// Reads the stream of events until it has a text.
-async fn heard(response: &mut reqwest::Response, wanted: &str) -> String {
-    let mut text = String::new();
-    let reading = async {
-        while !text.contains(wanted) {
-            let chunk = response.chunk().await.unwrap().unwrap();
-            text.push_str(&String::from_utf8_lossy(&chunk));
-        }
-    };
-    let is_heard = tokio::time::timeout(Duration::from_secs(40), reading).await;
-    is_heard.unwrap();
-    text
-}
-
-async fn an_answer_is_told_to_its_customer_and_a_note_is_not(hooked: Hooked) {
-    let (shop, admin) = (&hooked.shop, &hooked.admin);
-    let customer = &shop.customer("tanya@example.com").await;
-    let (hook, _) = hooked
-        .hook(customer, "/own", json!(["TICKET_ANSWERED"]))
-        .await;
-    let mut stream = customer
-        .request(Method::GET, "/api/events")
-        .send()
-        .await
-        .unwrap();
-    heard(&mut stream, "ready").await;
-    let id = opened(customer).await;
-    let before = customer.get(&format!("{TICKETS}/{id}")).await.data(200);
-    shop.clock().advance(TimeDelta::minutes(1));
-    let note = json!({ "message": NOTE });
-    let noted = admin
-        .post(&format!("{OF_SHOP}/{id}/notes"), note)
-        .await
-        .data(201);
-    assert_eq!(noted["messages"][1]["internal"], true);
-    assert_eq!(noted["messages"][1]["body"], NOTE);
-    assert_eq!(noted["status"], "OPEN");
-    // Not even the time of the note is seen.
-    let after = customer.get(&format!("{TICKETS}/{id}")).await.data(200);
-    assert_eq!(before, after);
-    let answered = answer(admin, &id, "It leads to us\nnow.").await.data(201);
-    assert_eq!(answered["status"], "IN_PROGRESS");
-    assert!(answered["awaitsCustomerSince"].is_string());
-    let told = told(customer, "TICKET_ANSWERED").await;
-    assert_eq!(told.len(), 1);
-    let facts = &told[0]["facts"];
-    assert_eq!(
-        (&facts["ticketId"], &facts["number"]),
-        (&json!(id), &json!("#001"))
-    );
-    assert_eq!(facts["answer"], "It leads to us\nnow.");
-    assert!(told[0]["text"].as_str().unwrap().contains("It leads to us"));
-    let events = heard(&mut stream, "TICKET_ANSWERED").await;
-    let sent = deliveries(customer, &hook, "DELIVERED", 1).await;
-    assert_eq!(sent.len(), 1);
-    let path = format!("{hook}/deliveries/{}", sent[0]["id"].as_str().unwrap());
-    let payload = customer.get(&path).await.data(200)["payload"].clone();
-    assert_eq!(payload["data"]["ticketId"], json!(id));
-    let seen = customer.get(&format!("{TICKETS}/{id}")).await.data(200);
-    assert_eq!(seen["messages"].as_array().unwrap().len(), 2);
-    let inbox = customer.get("/api/notifications").await;
-    for text in [seen.to_string(), events, payload.to_string(), inbox.text] {
-        assert!(!text.contains(NOTE) && !text.contains("internal"), "{text}");
-    }
-    write(customer, &id, "Thank you.").await.data(201);
-    let now = admin.get(&format!("{OF_SHOP}/{id}")).await.data(200);
-    assert_eq!(now["awaitsCustomerSince"], Value::Null);
-    assert_eq!(now["messages"].as_array().unwrap().len(), 4);
-}
-
 async fn every_act_is_recorded_with_its_reason(desk: Desk) {
     let Desk {
         customer, admin, ..
@@ -124,6 +45,9 @@ async fn every_act_is_recorded_with_its_reason(desk: Desk) {
         .await
         .data(200);
     answer(admin, &id, "One moment.").await.data(201);
+    let note = json!({ "message": NOTE });
+    let notes = format!("{OF_SHOP}/{id}/notes");
+    let noted = admin.post(&notes, note).await.data(201);
     put(admin, &id, "close", json!({})).await.data(200);
     put(admin, &id, "close", json!({}))
         .await
@@ -146,6 +70,7 @@ async fn every_act_is_recorded_with_its_reason(desk: Desk) {
         ("ticket.closed", Some(REASON)),
         ("ticket.reopened", Some(REASON)),
         ("ticket.answered", None),
+        ("ticket.noted", None),
     ] {
         let found = audited(admin, act).await;
         assert_eq!(found.len(), 1, "{act}: {found:#?}");
@@ -153,6 +78,11 @@ async fn every_act_is_recorded_with_its_reason(desk: Desk) {
         assert_eq!(found[0]["reason"].as_str(), reason);
         assert_eq!(found[0]["details"]["number"], "#001");
     }
+    // The log names the note, and does not repeat it.
+    let of_note = &audited(admin, "ticket.noted").await[0]["details"];
+    let messages = noted["messages"].as_array().unwrap();
+    assert_eq!(of_note["messageId"], messages[2]["id"]);
+    assert!(!of_note.to_string().contains(NOTE), "{of_note:#}");
     let priority = &audited(admin, "ticket.priority_set").await[0]["details"];
     assert_eq!(
         (&priority["before"], &priority["after"]),
