@@ -235,6 +235,31 @@ fn bombs_are_refused() {
     }
 }
 
+/// The heads of a JPEG and of a WebP that does not move say the same in their own ways.
+#[test]
+fn bombs_of_one_frame_are_refused() {
+    let mut photo = jpeg();
+    let head = photo
+        .windows(2)
+        .position(|marker| marker == [0xff, 0xc0])
+        .unwrap();
+    photo[head + 5..head + 7].copy_from_slice(&5000_u16.to_be_bytes());
+    photo[head + 7..head + 9].copy_from_slice(&5001_u16.to_be_bytes());
+    let mut still = webp(&RgbImage::from_pixel(8, 4, Rgb([9, 9, 9])).into());
+    assert_eq!(&still[12..16], b"VP8L");
+    // Each side less one, in 14 bits; above them are what else the head says.
+    let bits = u32::from_le_bytes(still[21..25].try_into().unwrap());
+    assert_eq!(bits & 0x0fff_ffff, 7 | (3 << 14));
+    let bits = (bits & 0xf000_0000) | 5000 | (4999 << 14);
+    still[21..25].copy_from_slice(&bits.to_le_bytes());
+    for bomb in [photo, still] {
+        let refusal = rewrite(&bomb).unwrap_err();
+        assert_eq!(refusal.code, Code::ImageRefused);
+        let message = refusal.message;
+        assert!(message.contains("25 megapixels"), "{message}");
+    }
+}
+
 /// Frames are counted before one is decoded: here, none could be.
 #[test]
 fn frames_are_counted_before_they_are_decoded() {
