@@ -6,12 +6,17 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
+use dermaga::sandbox::{Action, Fault};
 use dermaga_shop::{fetch_one, ids::UserId};
 use dermaga_tests::{Answer, Client, Shop, both_engines};
 use serde_json::{Value, json};
 use zip::ZipArchive;
 
-use super::tickets;
+use super::{
+    payments::{Till, eventually},
+    tickets,
+};
 use crate::pictures;
 
 const USER: &str = "/api/user";
@@ -30,6 +35,8 @@ both_engines!(
         the_address_of_a_deleted_account_is_not_guessed_and_opens_nothing
     ]
 );
+
+both_engines!(Till, [money_on_its_way_keeps_an_account]);
 
 async fn id(client: &Client) -> String {
     let profile = client.get("/api/user/profile").await.data(200);
@@ -183,6 +190,56 @@ async fn nothing_is_deleted_that_runs_or_is_paid_for(shop: Shop) {
     assert!(refused.detail("giveUpCredit").is_some());
     customer.get("/api/wallet/info").await.data(200);
     delete(&customer, true).await.data(200);
+    shop.books_balance().await;
+}
+
+/// Returns what an owner is told of a thing that keeps the account from being deleted, if it does.
+async fn obstacle(owner: &Client, field: &str) -> Option<String> {
+    let refused = delete(owner, false).await;
+    refused.fails(409, "INVALID_STATE");
+    refused.detail(field).map(str::to_owned)
+}
+
+/// A top-up that waits, a refund without an answer and a debt keep an account, each until it is over.
+async fn money_on_its_way_keeps_an_account(till: Till) {
+    let shop = &till.shop;
+    let customer = shop.customer("jalan@example.com").await;
+    let top_up = till.top_up(&customer, 60_000, "QRIS").await;
+    let told = obstacle(&customer, "topUps").await;
+    assert_eq!(told.as_deref(), Some("1 still to be paid or cancelled"));
+    till.act(&top_up, Action::Pay);
+    till.notify(&top_up).await.data(200);
+    assert_eq!(obstacle(&customer, "topUps").await, None);
+
+    till.gateway.fail_next([Fault::TooMany(5)]);
+    let path = till.refunds_of(&top_up).await;
+    let refund = json!({ "amount": 10_000, "reason": WHY });
+    let unanswered = till.admin.post(&path, refund).await;
+    unanswered.fails(503, "GATEWAY_UNAVAILABLE");
+    let told = obstacle(&customer, "refunds").await;
+    let still = "1 still to be answered by the gateway";
+    assert_eq!(told.as_deref(), Some(still));
+    shop.clock().advance(TimeDelta::seconds(91));
+    let is_answered = async || {
+        let mut conn = shop.state().db.read().await.unwrap();
+        let sql = "SELECT count(*) FROM payment_refunds WHERE state = 'PENDING'";
+        let (open,) = fetch_one!(conn, (i64,), sql).unwrap();
+        open == 0
+    };
+    eventually("the refund is answered", is_answered).await;
+    assert_eq!(obstacle(&customer, "refunds").await, None);
+    delete(&customer, true).await.data(200);
+
+    let debtor = shop.customer("berutang@example.com").await;
+    let spent = till.paid(&debtor, 50_000).await;
+    let order = json!({ "planId": shop.plan("n8n", "basic").await });
+    debtor.post("/api/subscriptions", order).await.data(201);
+    till.act(&spent, Action::Chargeback);
+    till.notify(&spent).await.data(200);
+    let told = obstacle(&debtor, "debts").await;
+    assert_eq!(told.as_deref(), Some("1 still to be paid"));
+    till.paid(&debtor, 50_000).await;
+    assert_eq!(obstacle(&debtor, "debts").await, None);
     shop.books_balance().await;
 }
 
