@@ -293,6 +293,14 @@ async fn canned_answers_have_their_titles(desk: Desk) {
     }
 }
 
+/// Returns the shortest secret of an instance's access, which others are made of.
+fn secret_of(access: &Value) -> &str {
+    let fields = access["fields"].as_array().unwrap().iter();
+    let secrets = fields.filter(|field| field["isSecret"] == true);
+    let secrets = secrets.map(|field| field["value"].as_str().unwrap());
+    secrets.min_by_key(|secret| secret.len()).unwrap()
+}
+
 async fn a_ticket_carries_the_evidence_of_its_instance(desk: Desk) {
     let Desk { shop, admin, .. } = &desk;
     let customer = shop.customer_with_credit("basis@example.com", 500_000);
@@ -302,7 +310,13 @@ async fn a_ticket_carries_the_evidence_of_its_instance(desk: Desk) {
     let access = customer
         .get(&format!("/api/instances/{instance}/credentials"))
         .await;
-    let access = access.data(200).to_string();
+    let access = access.data(200);
+    // A secret that got into a sentence about the instance, as it may into its logs.
+    let secret = secret_of(&access);
+    let quoted = secret.replace('\'', "''");
+    let slip = format!("UPDATE instance_events SET message = 'It says {quoted} to all.'");
+    shop.rewrite(&[slip]).await.unwrap();
+    let access = access.to_string();
     let texts = [
         ("subject", "My database"),
         ("description", "It does not let me in any more."),
@@ -316,7 +330,10 @@ async fn a_ticket_carries_the_evidence_of_its_instance(desk: Desk) {
     let seen = evidence(&admin.get(&format!("{OF_SHOP}/{id}")).await.data(200));
     assert_eq!(seen["instance"]["id"], instance);
     assert!(seen["instance"]["status"].is_string());
-    assert!(!seen["events"].as_array().unwrap().is_empty());
+    let events = seen["events"].as_array().unwrap();
+    let first = events.last().unwrap();
+    assert_eq!(first["message"], "It says ****** to all.", "{events:#?}");
+    assert!(!seen.to_string().contains(secret), "{seen:#}");
     assert_eq!(seen["logs"], Value::Null);
     assert!(seen["logsMissing"].as_str().unwrap().contains("no cluster"));
     assert!(

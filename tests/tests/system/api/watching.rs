@@ -6,7 +6,10 @@ use dermaga_tests::{Client, Engine, Shop};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::provisioning::{kubeconfig, shop_on};
+use super::{
+    provisioning::{kubeconfig, shop_on},
+    tickets::{OF_SHOP, TICKETS},
+};
 
 async fn buy(shop: &Shop, customer: &Client) -> (String, Value) {
     let order = json!({ "planId": shop.plan("postgresql", "basic").await });
@@ -37,6 +40,18 @@ async fn follow(customer: &Client, path: &str, seen: Option<&str>) -> String {
     };
     let _ = tokio::time::timeout(Duration::from_secs(5), reading).await;
     text
+}
+
+/// Opens a ticket about an instance; returns the evidence that administrators see in it.
+async fn evidence(customer: &Client, admin: &Client, instance: &str) -> Value {
+    let texts = [
+        ("subject", "My database"),
+        ("description", "It does not let me in any more."),
+        ("instanceId", instance),
+    ];
+    let asked = customer.post_form(TICKETS, &texts, &[]).await.data(201);
+    let path = format!("{OF_SHOP}/{}", asked["id"].as_str().unwrap());
+    admin.get(&path).await.data(200)["evidence"].clone()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,6 +103,14 @@ async fn a_customer_watches_the_instance_in_its_cluster() {
     assert!(detailed.count() >= of("CLUSTER"), "{full:#}");
     customer.get(&path).await.fails(403, "FORBIDDEN");
 
+    let evidence = evidence(&customer, &admin, id).await;
+    let lines = evidence["logs"].as_array().unwrap();
+    assert!(!lines.is_empty(), "{evidence:#}");
+    assert_eq!(evidence["logsMissing"], Value::Null);
+    let events = evidence["events"].as_array().unwrap();
+    let has = |origin: &str| events.iter().any(|one| one["origin"] == origin);
+    assert!(has("SHOP") && has("CLUSTER"), "{evidence:#}");
+
     let path = format!("/api/subscriptions/{subscription}/metrics");
     let mut usage = customer.get(&path).await.data(200);
     for _ in 0..50 {
@@ -112,6 +135,8 @@ async fn a_customer_watches_the_instance_in_its_cluster() {
         .map(|field| field["value"].as_str().unwrap())
         .collect();
     assert!(!secrets.is_empty());
+    let kept = evidence.to_string();
+    assert!(!secrets.iter().any(|secret| kept.contains(secret)));
     for path in [
         format!("{base}/events?limit=100"),
         format!("{base}/manifests"),
