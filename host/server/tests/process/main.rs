@@ -24,6 +24,7 @@ mod manage;
 mod payments;
 mod pooler;
 mod push;
+mod refused_memory;
 mod rollout;
 mod servers;
 mod site;
