@@ -193,7 +193,7 @@ async fn nothing_is_deleted_that_runs_or_is_paid_for(shop: Shop) {
     shop.books_balance().await;
 }
 
-/// Returns what an owner is told of a thing that keeps the account from being deleted, if it does.
+/// Returns the detail about a thing that keeps an account from being deleted, if it does.
 async fn obstacle(owner: &Client, field: &str) -> Option<String> {
     let refused = delete(owner, false).await;
     refused.fails(409, "INVALID_STATE");
