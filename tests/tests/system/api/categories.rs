@@ -14,24 +14,24 @@ both_engines!(
     ]
 );
 
-const PATH: &str = "/api/admin/categories";
+pub(crate) const PATH: &str = "/api/admin/categories";
 const REASON: &str = "A better order for customers.";
 
-fn category(slug: &str, parent: &Value, position: i64) -> Value {
+pub(crate) fn category(slug: &str, parent: &Value, position: i64) -> Value {
     json!({
         "slug": slug, "name": slug.to_uppercase(), "description": "Things.", "position": position,
         "parentId": parent, "reason": REASON,
     })
 }
 
-fn edit(of: &Value, parent: &Value, position: i64) -> Value {
+pub(crate) fn edit(of: &Value, parent: &Value, position: i64) -> Value {
     json!({
         "name": of["name"], "description": of["description"], "position": position, "parentId": parent,
         "reason": REASON,
     })
 }
 
-fn path_of(category: &Value) -> String {
+pub(crate) fn path_of(category: &Value) -> String {
     format!("{PATH}/{}", category["id"].as_str().unwrap())
 }
 

@@ -25,16 +25,16 @@ both_engines!(
 const REASON: &str = "The new price list of January.";
 
 /// A plan that became dearer, and a customer who bought before.
-struct Dearer {
-    admin: Client,
-    customer: Client,
-    subscription: String,
+pub(crate) struct Dearer {
+    pub(crate) admin: Client,
+    pub(crate) customer: Client,
+    pub(crate) subscription: String,
     user: Value,
     plan: String,
 }
 
 impl Dearer {
-    async fn open(shop: &Shop) -> Self {
+    pub(crate) async fn open(shop: &Shop) -> Self {
         let dearer = Self::of_term(shop, 1).await;
         dearer.edit(json!({ "monthlyPrice": 65_000 })).await;
         dearer
@@ -69,13 +69,13 @@ impl Dearer {
         self.admin.put(&self.plan, fields).await.data(200);
     }
 
-    async fn move_at(&self, ids: &[&str], effective_at: DateTime<Utc>) -> Answer {
+    pub(crate) async fn move_at(&self, ids: &[&str], effective_at: DateTime<Utc>) -> Answer {
         let body = json!({ "subscriptionIds": ids, "effectiveAt": effective_at, "reason": REASON });
         let path = format!("{}/price-moves", self.plan);
         self.admin.post(&path, body).await
     }
 
-    async fn seen(&self) -> Value {
+    pub(crate) async fn seen(&self) -> Value {
         let path = format!("/api/subscriptions/{}", self.subscription);
         self.customer.get(&path).await.data(200)
     }

@@ -18,7 +18,7 @@ both_engines!(
 
 const REASON: &str = "The new price list of January.";
 
-pub(super) async fn service(admin: &Client, slug: &str) -> Value {
+pub(crate) async fn service(admin: &Client, slug: &str) -> Value {
     let found = admin
         .get(&format!("/api/admin/services?q={slug}&limit=100"))
         .await
@@ -28,26 +28,26 @@ pub(super) async fn service(admin: &Client, slug: &str) -> Value {
     found.next().unwrap().clone()
 }
 
-pub(super) fn plan_of<'v>(service: &'v Value, slug: &str) -> &'v Value {
+pub(crate) fn plan_of<'v>(service: &'v Value, slug: &str) -> &'v Value {
     let mut plans = service["plans"].as_array().unwrap().iter();
     plans.find(|plan| plan["slug"] == slug).unwrap()
 }
 
-pub(super) fn path_of(service: &Value) -> String {
+pub(crate) fn path_of(service: &Value) -> String {
     format!("/api/admin/services/{}", service["id"].as_str().unwrap())
 }
 
-pub(super) fn plan_path(service: &Value, slug: &str) -> String {
+pub(crate) fn plan_path(service: &Value, slug: &str) -> String {
     let plan = plan_of(service, slug)["id"].as_str().unwrap();
     format!("{}/plans/{plan}", path_of(service))
 }
 
-pub(super) fn because(mut body: Value) -> Value {
+pub(crate) fn because(mut body: Value) -> Value {
     body["reason"] = json!(REASON);
     body
 }
 
-async fn acts(admin: &Client, act: &str) -> Value {
+pub(super) async fn acts(admin: &Client, act: &str) -> Value {
     let path = format!("/api/admin/audit?act={act}");
     admin.get(&path).await.data(200)
 }
@@ -141,7 +141,7 @@ async fn an_edited_field_stays_over_the_template_until_a_reset(shop: Shop) {
     again.data(200);
 }
 
-pub(super) fn new_plan(slug: &str, tier: &str, price: i64) -> Value {
+pub(crate) fn new_plan(slug: &str, tier: &str, price: i64) -> Value {
     json!({
         "slug": slug, "name": "Made here", "tier": tier, "monthlyPrice": price, "totalQuota": 3,
         "maxInstancesPerUser": 1, "features": ["Two cores"],
@@ -226,7 +226,7 @@ async fn services_and_plans_are_created_and_sold(shop: Shop) {
     assert_eq!(shop.plan_view("cache", "one").await["isAvailable"], true);
 }
 
-pub(super) async fn images(shop: &Shop, service: &str) -> Value {
+pub(crate) async fn images(shop: &Shop, service: &str) -> Value {
     let all = shop.admin().await.get("/api/admin/catalog/images").await;
     let all = all.data(200);
     let of = all.as_array().unwrap().iter();

@@ -1,6 +1,7 @@
 //! Requests and servers at the same moment.
 
 pub(crate) mod administrators;
+pub(crate) mod catalogue;
 pub(crate) mod checkouts;
 pub(crate) mod deletions;
 pub(crate) mod ended_sessions;
@@ -10,5 +11,6 @@ pub(crate) mod rates;
 pub(crate) mod resources;
 pub(crate) mod roles;
 pub(crate) mod shared_rows;
+pub(crate) mod subscriptions;
 pub(crate) mod tickets;
 pub(crate) mod waitlist;
