@@ -366,6 +366,11 @@ async fn every_date_is_within_the_calendar(shop: Shop) {
         (&admin, "/api/admin/decisions", "since"),
         (&admin, "/api/admin/coupons/statistics", "from"),
         (&admin, "/api/admin/billing/preview", "date"),
+        (&admin, "/api/admin/audit", "from"),
+        (&admin, "/api/admin/audit", "to"),
+        (&admin, "/api/admin/subscriptions", "from"),
+        (&admin, "/api/admin/subscriptions", "to"),
+        (&admin, "/api/admin/subscriptions", "endsBy"),
     ] {
         for date in [
             "-9999-12-31",
@@ -428,6 +433,8 @@ async fn no_range_ends_before_it_begins() {
         (&admin, "/api/admin/transactions", "from", "to"),
         (&admin, "/api/admin/coupons/statistics", "from", "to"),
         (&admin, "/api/admin/decisions", "since", "until"),
+        (&admin, "/api/admin/audit", "from", "to"),
+        (&admin, "/api/admin/subscriptions", "from", "to"),
     ] {
         let refused = client
             .get(&format!("{path}?{first}=2026-02-02&{last}=2026-02-01"))

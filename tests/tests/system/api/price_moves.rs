@@ -30,7 +30,8 @@ pub(crate) struct Dearer {
     pub(crate) customer: Client,
     pub(crate) subscription: String,
     user: Value,
-    plan: String,
+    /// Path of the plan, for administrators.
+    pub(crate) plan: String,
 }
 
 impl Dearer {
