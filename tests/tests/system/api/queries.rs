@@ -136,3 +136,60 @@ async fn a_name_is_found_however_it_is_composed() {
         }
     }
 }
+
+/// A page is within its bounds on every list that has pages, and one behind the last is empty.
+#[tokio::test]
+async fn every_list_refuses_huge_pages_and_has_none_behind_its_last() {
+    let Some(shop) = Shop::open(Engine::Sqlite).await else {
+        return;
+    };
+    let (admin, customer) = (
+        shop.admin().await,
+        shop.customer("halaman@example.com").await,
+    );
+    let document = admin.get("/api/openapi.json").await.body;
+    let mut lists = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let parameters = item["get"]["parameters"].as_array();
+        let mut names = parameters.into_iter().flatten().map(|one| &one["name"]);
+        if names.any(|name| name == "page") {
+            lists.push(path);
+        }
+    }
+    assert!(lists.len() >= 30, "{lists:?}");
+    for path in lists {
+        let is_for_administrators = path.starts_with("/api/admin");
+        let caller = if is_for_administrators {
+            &admin
+        } else {
+            &customer
+        };
+        let list = with_ids(path);
+        for (field, value) in [
+            ("page", "0"),
+            ("page", "-1"),
+            ("page", "1000001"),
+            ("page", "1000000000000000000"),
+            ("page", "100000000000000000000000000"),
+            ("limit", "0"),
+            ("limit", "101"),
+            ("limit", "1000000000"),
+        ] {
+            let url = format!("{list}?{field}={value}");
+            let refused = caller.get(&url).await;
+            refused.fails(400, "VALIDATION_FAILED");
+            assert!(refused.detail(field).is_some(), "{url}: {}", refused.text);
+        }
+        // One thing's list needs the thing, and one of a cluster the cluster.
+        if path.contains('{') || path.starts_with("/api/admin/k8s/") {
+            continue;
+        }
+        let url = format!("{list}?page=1000000&limit=100");
+        let far = caller.get(&url).await;
+        assert_eq!(far.status, 200, "{url}: {}", far.text);
+        assert_eq!(far.body["pagination"]["page"], 1_000_000, "{url}");
+        let data = &far.body["data"];
+        let items = data.as_array().or(data["notifications"].as_array());
+        assert!(items.is_none_or(Vec::is_empty), "{url}: {}", far.text);
+    }
+}
