@@ -177,7 +177,7 @@ async fn a_freeze_that_waits_is_not_lost_with_the_renewal(shop: Shop) {
     );
 }
 
-/// Double calls, and a thaw beside the renewal of the storage, on two servers.
+/// Double calls, and a thaw beside the renewal of the storage.
 async fn concurrent_freezes_and_thaws_charge_once(shop: Shop) {
     let customer = customer_with_cash(&shop, "serentak-beku@example.com", 1_000_000).await;
     let bought = buy(&shop, &customer, 1, None).await;
