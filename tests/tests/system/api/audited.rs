@@ -73,8 +73,9 @@ async fn acts_on_services_and_plans_are_recorded(shop: Shop) {
     let switched = details(&admin, "plan.switched", ("plan", &two["id"])).await;
     assert_eq!(switched, json!({ "plan": "two", "active": false }));
 
-    let gone = admin.delete_with(&path_of(&cache), because(json!({})));
-    assert_eq!(gone.await.data(200)["outcome"], "DELETED");
+    let path = path_of(&cache);
+    let gone = admin.delete_with(&path, because(json!({}))).await;
+    assert_eq!(gone.data(200)["outcome"], "DELETED");
     details(&admin, "service.deleted", ("service", &cache["id"])).await;
     // One that a file names is retired.
     let ghost = service(&admin, "ghost").await;

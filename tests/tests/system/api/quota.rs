@@ -5,12 +5,15 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::services::{images, new_plan};
+
 both_engines!(
     Shop,
     [
         quotas_are_listed_and_summed,
         a_quota_is_changed_with_a_reason,
         many_quotas_change_together_or_not_at_all,
+        fifty_quotas_change_together_and_no_more,
         a_quota_is_never_below_what_is_in_use
     ]
 );
@@ -210,6 +213,42 @@ async fn many_quotas_change_together_or_not_at_all(shop: Shop) {
         (json!(7), json!(9))
     );
     use_up(&shop, &basic, 0, 9).await;
+}
+
+/// Fifty plans are the most of one request.
+async fn fifty_quotas_change_together_and_no_more(shop: Shop) {
+    let admin = shop.admin().await;
+    let images = images(&shop, "n8n").await;
+    let tiers = ["FREE", "BASIC", "PRO", "PREMIUM", "ENTERPRISE"];
+    for number in 0..8 {
+        let plans = tiers.map(|tier| {
+            let price = if tier == "FREE" { 0 } else { 10_000 };
+            new_plan(&tier.to_lowercase(), tier, price)
+        });
+        let new = json!({
+            "slug": format!("flows-{number}"), "category": "databases", "plugin": "service-n8n",
+            "name": format!("Flows {number}"), "summary": "Flows.", "description": "Flows, made here.",
+            "images": images, "plans": plans, "reason": REASON,
+        });
+        admin.post("/api/admin/services", new).await.data(201);
+    }
+    let all = admin.get("/api/admin/quota?limit=100").await.data(200);
+    let wanted: Vec<_> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .take(51)
+        .map(|plan| json!({ "planId": plan["planId"], "totalQuota": 7 }))
+        .collect();
+    let bulk = |plans: &[Value]| {
+        let body = json!({ "plans": plans, "reason": REASON });
+        admin.put("/api/admin/quota/bulk", body)
+    };
+    bulk(&wanted).await.fails(400, "VALIDATION_FAILED");
+    let changed = bulk(&wanted[..50]).await.data(200);
+    let changed = changed.as_array().unwrap();
+    assert_eq!(changed.len(), 50);
+    assert!(changed.iter().all(|plan| plan["totalQuota"] == 7));
 }
 
 /// Two servers sell a plan while administrators shrink it: what was sold fits, and what fits was sold.

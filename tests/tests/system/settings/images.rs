@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::shop;
+use crate::api::notifications::told_times;
 
 /// Puts a template into the folder whose one image was checked so many days ago.
 fn write_template(folder: &TempDir, shop: &Shop, days: i64, supported: bool) {
@@ -76,4 +77,36 @@ async fn an_old_image_is_an_alert_until_its_template_is_renewed() {
     write_template(&folder, &shop, 0, true);
     reload(&admin).await;
     assert_eq!(looked_at(&admin).await.0.len(), 0);
+}
+
+/// Administrators are told of an old image once for its reason, however often the job runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_image_is_told_once_for_its_reason() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let shop = shop(&[
+        ("DERMAGA_TEMPLATES_DIR", path),
+        ("DERMAGA_IMAGE_CHECK_DAYS", "30"),
+    ])
+    .await;
+    let admin = shop.admin().await;
+    for (told, (days, supported)) in [(0, (30, true)), (1, (31, true)), (2, (0, false))] {
+        write_template(&folder, &shop, days, supported);
+        reload(&admin).await;
+        for _ in 0..2 {
+            looked_at(&admin).await;
+        }
+        let written = "UPDATE outbox SET created_at = created_at WHERE topic = 'IMAGE_OLD'";
+        assert_eq!(shop.sql(written).await.unwrap(), told, "{days}");
+    }
+    let messages = told_times(&admin, "IMAGE_OLD", 2).await;
+    assert_eq!(messages.len(), 2, "{messages:#?}");
+    for message in messages {
+        let facts = &message["facts"];
+        assert_eq!(
+            (&facts["service"], &facts["image"]),
+            (&json!("valkey"), &json!("valkey"))
+        );
+        assert!(facts["reason"].is_string(), "{facts:#}");
+    }
 }

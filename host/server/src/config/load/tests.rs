@@ -125,6 +125,32 @@ fn production_requires_keys() {
     assert!(load(environment(&given)).is_ok());
 }
 
+/// A bonus waits for a confirmed address in production alone, unless the setting says otherwise.
+#[test]
+fn a_bonus_requires_a_confirmed_address_in_production() {
+    let name = "BONUS_REQUIRES_VERIFIED_EMAIL";
+    let nothing: [(&str, &str); 0] = [];
+    let production = [
+        ("DERMAGA_ENV", "production"),
+        ("JWT_SECRET", STRONG),
+        ("DERMAGA_MASTER_KEY", STRONG),
+    ];
+    for (value, elsewhere, in_production) in [
+        (None, false, true),
+        (Some("auto"), false, true),
+        (Some("true"), true, true),
+        (Some("false"), false, false),
+    ] {
+        let given: Vec<_> = value.map(|value| (name, value)).into_iter().collect();
+        for (more, expected) in [(&nothing[..], elsewhere), (&production[..], in_production)] {
+            let all = [more, &given[..], &SMTP[..]].concat();
+            let loaded = load(environment(&all)).unwrap();
+            let coupons = &loaded.config.coupons;
+            assert_eq!(coupons.bonus_requires_verified_email, expected, "{value:?}");
+        }
+    }
+}
+
 #[test]
 fn play_money_and_real_money_are_kept_apart() {
     let (jwt, master) = (STRONG, STRONG);
