@@ -197,8 +197,10 @@ async fn figures(conn: &mut Conn, since: DateTime<Utc>) -> Result<Figures> {
         let found = totals.iter().find(is_this);
         found.map_or((0, Rupiah::ZERO), |one| (one.count, one.amount))
     };
+    // What customers pay leaves their wallets.
+    let (periods, charged) = settled(TransactionType::Subscription);
     Ok(Figures {
-        paid: settled(TransactionType::Subscription),
+        paid: (periods, charged.negated()),
         top_ups: settled(TransactionType::TopUp),
         by_status: store::count_by_status(conn).await?,
     })

@@ -1,0 +1,116 @@
+//! Tests of what the jobs of billing tell: the figures of a day, and a reminder for each day of a grace.
+
+use chrono::TimeDelta;
+use dermaga_shop::{billing::process_grace, scheduler::Schedule};
+use dermaga_tests::{Engine, Shop, both_engines};
+use serde_json::{Value, json};
+
+use super::notifications::{run, told, told_times};
+use crate::journeys::{
+    renewal::{buy, id_of, moment, next_period},
+    upgrade::customer_with_cash,
+};
+
+/// A shop whose jobs run when they are called.
+struct Called;
+
+impl Called {
+    async fn open(engine: Engine) -> Option<Shop> {
+        Shop::open_with(engine, |config| {
+            let jobs = &mut config.schedules;
+            jobs.daily_renewals = Schedule::Off;
+            jobs.grace_period = Schedule::Off;
+            jobs.grace_period_reminders = Schedule::Off;
+            jobs.billing_stats = Schedule::Off;
+        })
+        .await
+    }
+}
+
+both_engines!(
+    Called,
+    [
+        a_summary_has_the_figures_of_its_day,
+        a_grace_is_reminded_of_each_day
+    ]
+);
+
+/// Numbers of the newest summary, once there are so many.
+async fn figures(shop: &Shop, summaries: usize) -> Value {
+    let admin = shop.admin().await;
+    run(&admin, "billing-stats").await;
+    let all = told_times(&admin, "ADMIN_BILLING_SUMMARY", 1).await;
+    let sql = "UPDATE outbox SET created_at = created_at WHERE topic = 'ADMIN_BILLING_SUMMARY'";
+    let written = shop.sql(sql).await.unwrap();
+    assert_eq!(written, u64::try_from(summaries).unwrap());
+    all[0]["facts"].clone()
+}
+
+async fn a_summary_has_the_figures_of_its_day(shop: Shop) {
+    let one = customer_with_cash(&shop, "satu@example.com", 60_000).await;
+    let other = customer_with_cash(&shop, "dua@example.com", 25_000).await;
+    let first = buy(&shop, &one, ("n8n", "basic"), None).await;
+    let second = buy(&shop, &other, ("postgresql", "basic"), None).await;
+    let of = |facts: &Value| {
+        ["active", "pastDue", "suspended", "lowCredit"].map(|field| facts[field].as_i64().unwrap())
+    };
+    let money = |facts: &Value| {
+        ["paid", "paidAmount", "topUps", "topUpAmount"].map(|field| facts[field].as_i64().unwrap())
+    };
+    let facts = figures(&shop, 1).await;
+    assert_eq!(money(&facts), [2, 75_000, 2, 85_000], "{facts:#}");
+    assert_eq!(of(&facts), [2, 0, 0, 0], "{facts:#}");
+
+    // Two days before the end neither has enough for the next period.
+    let end = moment(&first["subscription"]["periodEnd"]);
+    shop.clock()
+        .advance(end - shop.clock().now() - TimeDelta::days(2));
+    let facts = figures(&shop, 2).await;
+    assert_eq!(money(&facts), [0, 0, 0, 0], "{facts:#}");
+    assert_eq!(of(&facts), [2, 0, 0, 2], "{facts:#}");
+
+    assert_eq!(
+        next_period(&shop, id_of(&first)).await["status"],
+        "PAST_DUE"
+    );
+    assert_eq!(
+        next_period(&shop, id_of(&second)).await["status"],
+        "PAST_DUE"
+    );
+    let facts = figures(&shop, 3).await;
+    assert_eq!(of(&facts)[..3], [0, 2, 0], "{facts:#}");
+    shop.clock().advance(TimeDelta::days(8));
+    process_grace(&shop.state().subscriptions).await.unwrap();
+    let facts = figures(&shop, 4).await;
+    assert_eq!(of(&facts)[..3], [0, 0, 2], "{facts:#}");
+}
+
+async fn a_grace_is_reminded_of_each_day(shop: Shop) {
+    let job = "grace-period-reminders";
+    let customer = customer_with_cash(&shop, "ingat@example.com", 60_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    assert_eq!(
+        next_period(&shop, id_of(&bought)).await["status"],
+        "PAST_DUE"
+    );
+    for day in 1..=3 {
+        let admin = shop.admin().await;
+        for _ in 0..2 {
+            run(&admin, job).await;
+        }
+        let customer = shop.sign_in("ingat@example.com").await;
+        let reminded = told_times(&customer, "GRACE_PERIOD_REMINDER", day).await;
+        assert_eq!(reminded.len(), day, "{reminded:#?}");
+        shop.clock().advance(TimeDelta::days(1));
+    }
+    // After the end of the grace there is nothing to remind of.
+    shop.clock().advance(TimeDelta::days(8));
+    let admin = shop.admin().await;
+    process_grace(&shop.state().subscriptions).await.unwrap();
+    run(&admin, job).await;
+    let customer = shop.sign_in("ingat@example.com").await;
+    told(&customer, "SUBSCRIPTION_SUSPENDED").await;
+    let all = told(&customer, "GRACE_PERIOD_REMINDER").await;
+    assert_eq!(all.len(), 3, "{all:#?}");
+    assert_eq!(all[0]["facts"]["missing"], json!(40_000));
+}
