@@ -1,5 +1,6 @@
 //! The commands for administrators, each a process, against a shop that serves: tables, JSON, refusals.
 
+mod edits;
 mod subscriptions;
 
 use std::{fs, process::Output};

@@ -7,7 +7,12 @@ use serde_json::json;
 use super::{Desk, WHY, row, text};
 
 /// Buys a plan and waits until it is delivered; returns the ids of subscription and instance.
-async fn bought(shop: &Shop, customer: &Client, service: &str, plan: &str) -> (String, String) {
+pub(super) async fn bought(
+    shop: &Shop,
+    customer: &Client,
+    service: &str,
+    plan: &str,
+) -> (String, String) {
     let plan = shop.plan(service, plan).await;
     let body = json!({ "planId": plan });
     let bought = customer.post("/api/subscriptions", body).await.data(201);

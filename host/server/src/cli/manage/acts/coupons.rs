@@ -14,6 +14,65 @@ const SEVERAL: Input = body(
 )
 .required();
 const TIERS: Kind = Kind::ManyOf(&["FREE", "BASIC", "PRO", "PREMIUM", "ENTERPRISE"]);
+const CODE: Input = body("code", "code", Kind::Text, "Code that customers type.").required();
+const TYPE: Input = body(
+    "type",
+    "plugin",
+    Kind::Text,
+    "Coupon type: the id of its plugin.",
+)
+.required();
+const PARAMETERS: Input = body(
+    "parameters",
+    "parameters",
+    Kind::Json,
+    "Parameters of the type; `coupon types` shows the types.",
+)
+.required();
+const DESCRIPTION: Input = body("description", "description", Kind::Text, "Description.");
+const STARTS: Input = body(
+    "starts-at",
+    "startsAt",
+    Kind::Text,
+    "First moment, such as 2027-01-31T17:00:00Z.",
+);
+const ENDS: Input = body("ends-at", "endsAt", Kind::Text, "Moment after the last.");
+const USES_AT_MOST: Input = body(
+    "max-uses",
+    "maxUses",
+    Kind::Number,
+    "Uses, at most; without it they are not limited.",
+);
+const USES_OF_ONE: Input = body(
+    "max-uses-per-user",
+    "maxUsesPerUser",
+    Kind::Number,
+    "Uses of a customer, at most; without it they are not limited.",
+);
+const BUDGET: Input = body(
+    "budget",
+    "budget",
+    Kind::Money,
+    "Sum of all grants, at most; without it, it is not limited.",
+);
+const SERVICES: Input = body(
+    "service",
+    "services",
+    Kind::Many,
+    "Slug of a service it is for; repeat it for more.",
+);
+const TIER: Input = body(
+    "tier",
+    "tiers",
+    TIERS,
+    "Tiers it is for, separated by commas.",
+);
+const LASTS: Input = body(
+    "lasts",
+    "lasts",
+    Kind::NumberOr("forever"),
+    "Periods of a subscription that a discount lasts, or forever.",
+);
 const FROM: Input = query("from", "from", Kind::Text, "First date.");
 const TO: Input = query("to", "to", Kind::Text, "Last date.");
 
@@ -140,65 +199,39 @@ pub(super) const GROUP: Group = Group {
             (Verb::Post, "/api/admin/coupons"),
             "Make a coupon; its type checks the parameters",
             &[
-                body("code", "code", Kind::Text, "Code that customers type.").required(),
-                body(
-                    "type",
-                    "plugin",
-                    Kind::Text,
-                    "Coupon type: the id of its plugin.",
-                )
-                .required(),
-                body(
-                    "parameters",
-                    "parameters",
-                    Kind::Json,
-                    "Parameters of the type; `coupon types` shows the types.",
-                )
-                .required(),
-                body("description", "description", Kind::Text, "Description."),
-                body(
-                    "starts-at",
-                    "startsAt",
-                    Kind::Text,
-                    "First moment, such as 2027-01-31T17:00:00Z.",
-                ),
-                body("ends-at", "endsAt", Kind::Text, "Moment after the last."),
-                body(
-                    "max-uses",
-                    "maxUses",
-                    Kind::Number,
-                    "Uses, at most; without it they are not limited.",
-                ),
-                body(
-                    "max-uses-per-user",
-                    "maxUsesPerUser",
-                    Kind::Number,
-                    "Uses of a customer, at most; without it they are not limited.",
-                ),
-                body(
-                    "budget",
-                    "budget",
-                    Kind::Money,
-                    "Sum of all grants, at most; without it, it is not limited.",
-                ),
-                body(
-                    "service",
-                    "services",
-                    Kind::Many,
-                    "Slug of a service it is for; repeat it for more.",
-                ),
-                body(
-                    "tier",
-                    "tiers",
-                    TIERS,
-                    "Tiers it is for, separated by commas.",
-                ),
-                body(
-                    "lasts",
-                    "lasts",
-                    Kind::NumberOr("forever"),
-                    "Periods of a subscription that a discount lasts, or forever.",
-                ),
+                CODE,
+                TYPE,
+                PARAMETERS,
+                DESCRIPTION,
+                STARTS,
+                ENDS,
+                USES_AT_MOST,
+                USES_OF_ONE,
+                BUDGET,
+                SERVICES,
+                TIER,
+                LASTS,
+            ],
+            ONE,
+        ),
+        Act::new(
+            "edit",
+            (Verb::Put, "/api/admin/coupons/{id}"),
+            "Replace the content of a coupon; what is left out is taken off, and after the first use code, type and parameters stay",
+            &[
+                WHICH,
+                CODE,
+                TYPE,
+                PARAMETERS,
+                DESCRIPTION,
+                STARTS,
+                ENDS,
+                USES_AT_MOST,
+                USES_OF_ONE,
+                BUDGET,
+                SERVICES,
+                TIER,
+                LASTS,
             ],
             ONE,
         ),

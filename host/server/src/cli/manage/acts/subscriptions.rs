@@ -66,6 +66,14 @@ const ONE: View = View::of(&[
     time("MADE", "/createdAt"),
 ])
 .and(PERIODS);
+const GRANTED: View = View::of(&[
+    text("SUBSCRIPTION", "/subscription/id"),
+    text("PLAN", "/subscription/planName"),
+    text("STATUS", "/subscription/status"),
+    money("CHARGED", "/charged"),
+    text("TRANSACTION", "/transactionId"),
+    text("INSTANCE", "/instanceId"),
+]);
 const UPGRADED: View = View::of(&[
     text("AT", "/at"),
     money("CHARGED", "/charged"),
@@ -127,6 +135,58 @@ pub(super) const GROUP: Group = Group {
             (Verb::Get, "/api/admin/subscriptions/{id}"),
             "Show a subscription, with the cost of each period",
             &[WHICH],
+            ONE,
+        ),
+        Act::new(
+            "grant",
+            (Verb::Post, "/api/admin/subscriptions"),
+            "Make a subscription for a customer, charged or as a gift",
+            &[
+                body(
+                    "user",
+                    "userId",
+                    Kind::Named(&USER),
+                    "Customer, by id or e-mail.",
+                )
+                .required(),
+                body("plan", "planId", Kind::Id, "Plan to have.").required(),
+                body(
+                    "term",
+                    "termMonths",
+                    Kind::Number,
+                    "Months that are paid at once [default: 1]",
+                ),
+                body(
+                    "config",
+                    "config",
+                    Kind::Json,
+                    "Configuration of the service.",
+                ),
+                body(
+                    "gift",
+                    "skipCreditCheck",
+                    Kind::Flag,
+                    "Charge nothing for the first period.",
+                ),
+                REASON,
+            ],
+            GRANTED,
+        ),
+        Act::new(
+            "edit",
+            (Verb::Put, "/api/admin/subscriptions/{id}"),
+            "Switch the renewal of a subscription, or lower its price from the next period on",
+            &[
+                WHICH,
+                body("auto-renew", "autoRenew", Kind::Truth, "Renew it or not."),
+                body(
+                    "price",
+                    "monthlyPrice",
+                    Kind::Money,
+                    "Price of a month to have.",
+                ),
+                REASON,
+            ],
             ONE,
         ),
         Act::new(

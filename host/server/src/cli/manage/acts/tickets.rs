@@ -46,6 +46,33 @@ const ONE: View = View::of(&[
     text: Some("/body"),
 }]);
 
+const CANNED: Input = path("id", Kind::Id, "Canned answer.");
+const TITLE: Input = body(
+    "title",
+    "title",
+    Kind::Text,
+    "Title, at most 100 characters.",
+)
+.required();
+const BODY: Input = body(
+    "body",
+    "body",
+    Kind::LongText,
+    "Answer, at most 2000 characters; - reads it from stdin.",
+)
+.required();
+const CANNED_ANSWERS: View = View::of(&[
+    text("ID", "/id"),
+    text("TITLE", "/title"),
+    time("CHANGED", "/updatedAt"),
+]);
+const CANNED_ANSWER: View = View::of(&[
+    text("ID", "/id"),
+    text("TITLE", "/title"),
+    text("ANSWER", "/body"),
+    time("CHANGED", "/updatedAt"),
+]);
+
 pub(super) const GROUP: Group = Group {
     name: "ticket",
     about: "Answer customers",
@@ -146,6 +173,25 @@ pub(super) const GROUP: Group = Group {
             ONE,
         ),
         Act::new(
+            "close-many",
+            (Verb::Put, "/api/admin/tickets/bulk/close"),
+            "Close tickets: all of them, or none",
+            &[
+                body(
+                    "ids",
+                    "ids",
+                    Kind::ManyNamed(&TICKET),
+                    "Tickets, by their ids or numbers; at most 100.",
+                )
+                .required(),
+                REASON,
+            ],
+            View::of(&[
+                text("CLOSED", "/closed"),
+                text("CLOSED BEFORE", "/alreadyClosed"),
+            ]),
+        ),
+        Act::new(
             "reopen",
             (Verb::Put, "/api/admin/tickets/{id}/reopen"),
             "Open a closed ticket again",
@@ -178,6 +224,34 @@ pub(super) const GROUP: Group = Group {
                 REASON,
             ],
             ONE,
+        ),
+        Act::new(
+            "canned-answers",
+            (Verb::Get, "/api/admin/tickets/canned-answers"),
+            "List the canned answers by their titles",
+            &[],
+            CANNED_ANSWERS,
+        ),
+        Act::new(
+            "make-canned-answer",
+            (Verb::Post, "/api/admin/tickets/canned-answers"),
+            "Make a canned answer",
+            &[TITLE, BODY, REASON],
+            CANNED_ANSWER,
+        ),
+        Act::new(
+            "edit-canned-answer",
+            (Verb::Put, "/api/admin/tickets/canned-answers/{id}"),
+            "Replace the content of a canned answer",
+            &[CANNED, TITLE, BODY, REASON],
+            CANNED_ANSWER,
+        ),
+        Act::new(
+            "delete-canned-answer",
+            (Verb::Delete, "/api/admin/tickets/canned-answers/{id}"),
+            "Delete a canned answer; what was written with it stays",
+            &[CANNED, REASON],
+            View::NOTHING,
         ),
         Act::new(
             "statistics",

@@ -103,6 +103,23 @@ pub(super) const GROUP: Group = Group {
         )
         .with(&[("status", "ACTIVE")]),
         Act::new(
+            "edit",
+            (Verb::Put, "/api/admin/users/{id}"),
+            "Change the name or phone number of an account",
+            &[
+                WHO,
+                body("name", "name", Kind::Text, "Name to have."),
+                body(
+                    "phone",
+                    "phone",
+                    Kind::Text,
+                    "Indonesian mobile number to have.",
+                ),
+                REASON,
+            ],
+            ONE,
+        ),
+        Act::new(
             "role",
             (Verb::Put, "/api/admin/users/{id}"),
             "Set the role of an account, by an access token; its sessions and API tokens end",
