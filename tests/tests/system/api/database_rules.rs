@@ -1,4 +1,4 @@
-//! Rules that each database keeps by itself, whoever writes to it.
+//! Rules that each database keeps by itself, against any writer.
 
 use chrono::TimeDelta;
 use dermaga_shop::subscriptions::SubscriptionStatus;
@@ -19,7 +19,7 @@ async fn is_refused(shop: &Shop, sql: &'static str) {
     assert!(refused.contains("append-only"), "{sql}: {refused}");
 }
 
-/// What administrators did is neither changed nor deleted.
+/// The record of administrators is neither changed nor deleted.
 async fn what_was_recorded_of_acts_stays(shop: Shop) {
     let admin = shop.admin().await;
     let reload = "/api/admin/catalog/reload";
