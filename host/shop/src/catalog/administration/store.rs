@@ -113,6 +113,10 @@ pub(super) async fn lock_plan(conn: &mut Conn, id: PlanId) -> sqlx::Result<()> {
 
 /// Takes the locks of all categories: administrators who create services wait for each other.
 pub(in crate::catalog) async fn lock_categories(conn: &mut Conn) -> sqlx::Result<()> {
+    // All wait for the same row first, or three of them could each hold what another one wants.
+    let first = "UPDATE service_categories SET position = position
+                 WHERE id = (SELECT id FROM service_categories ORDER BY id LIMIT 1)";
+    execute!(conn, first)?;
     execute!(conn, "UPDATE service_categories SET position = position").map(|_| ())
 }
 
