@@ -27,7 +27,7 @@ use crate::{
     db::{Conn, new_id},
     ids::{SessionId, UserId},
     language::{self, Language},
-    outbox::Topic,
+    outbox::{self, Topic},
     owners::{SignedIn, over},
 };
 

@@ -3,8 +3,8 @@
 use super::{Coupon, CouponFilter, RedeemedBy, RedemptionView, store};
 use crate::{
     Error, Result,
-    db::{Db, Page, Part},
-    ids::{CouponId, UserId},
+    db::{Db, Page, Part, Span, Walked},
+    ids::{CouponId, RedemptionId, UserId},
 };
 
 /// Lists coupons, newest first.
@@ -42,6 +42,19 @@ pub async fn redemptions_of(db: &Db, coupon_id: CouponId, part: Part) -> Result<
 /// # Errors
 /// When the database does not answer.
 pub async fn redemptions_by(db: &Db, user_id: UserId, part: Part) -> Result<Page<RedemptionView>> {
-    let found = store::redemptions_of_user(&mut db.read().await?, user_id, part).await?;
+    let found = walk_redemptions(db, user_id, Span::Page(part)).await?;
+    Ok(found.into_page())
+}
+
+/// Walks the coupons that a customer has used, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn walk_redemptions(
+    db: &Db,
+    user_id: UserId,
+    span: Span<RedemptionId>,
+) -> Result<Walked<RedemptionView>> {
+    let found = store::redemptions_of_user(&mut db.read().await?, user_id, span).await?;
     Ok(found.map(RedemptionView::from))
 }

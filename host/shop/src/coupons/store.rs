@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use super::model::{Coupon, CouponCode, EffectView, RedemptionRow};
 use crate::{
     catalog::Tier,
-    db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where, find_where},
+    db::{Conn, Filter, List, Span, Walked, fetch_span, fetch_where, find_where},
     defer, execute, fetch_all, fetch_optional,
     ids::{CouponId, DecisionId, RedemptionId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
@@ -316,15 +316,11 @@ const REDEMPTIONS: List = List {
 pub(super) async fn redemptions_of_user(
     conn: &mut Conn,
     user_id: UserId,
-    part: Part,
-) -> sqlx::Result<Page<RedemptionRow>> {
-    fetch_page(
-        conn,
-        REDEMPTIONS,
-        &Filter::of("r.user_id = ?", user_id),
-        part,
-    )
-    .await
+    span: Span<RedemptionId>,
+) -> sqlx::Result<Walked<RedemptionRow>> {
+    let filter = Filter::of("r.user_id = ?", user_id);
+    let place = "(r.created_at, r.id) < (?, ?)";
+    fetch_span(conn, REDEMPTIONS, place, filter, span).await
 }
 
 /// Sets the status EXPIRED or USED_UP on every active coupon that cannot be used any more.

@@ -104,6 +104,14 @@ pub struct Walked<T> {
 }
 
 impl<T> Walked<T> {
+    /// Returns the page that was read. The length of the list is 0 after a place, as it is not counted there.
+    pub fn into_page(self) -> Page<T> {
+        Page {
+            items: self.items,
+            total: self.total.unwrap_or_default(),
+        }
+    }
+
     /// Converts each item.
     pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Walked<U> {
         Walked {

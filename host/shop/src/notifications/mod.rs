@@ -204,6 +204,21 @@ impl Notifications {
         Ok((walked.map(|found| self.view(&reader, found)), unread))
     }
 
+    /// Walks an account's whole inbox, newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn walk(
+        &self,
+        user_id: UserId,
+        span: Span<NotificationId>,
+    ) -> Result<Walked<NotificationView>> {
+        let mut conn = self.db.read().await?;
+        let reader = reader(store::reader(&mut conn, user_id).await?)?;
+        let found = store::list(&mut conn, user_id, InboxFilter::default(), span).await?;
+        Ok(found.map(|found| self.view(&reader, found)))
+    }
+
     /// Marks a notification as read.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 use super::{DebtFilter, DebtView, NoticeView, Payment, PaymentFilter, store};
 use crate::{
     Error, Result,
-    db::{Db, Page, Part},
-    ids::{PaymentId, UserId},
+    db::{Db, Page, Part, Span, Walked},
+    ids::{DebtId, PaymentId, UserId},
     wallet::{self, TransactionName},
 };
 
@@ -26,7 +26,19 @@ pub async fn of_customer(db: &Db, user_id: UserId, name: TransactionName) -> Res
 /// # Errors
 /// When the database does not answer.
 pub async fn list(db: &Db, filter: PaymentFilter, part: Part) -> Result<Page<Payment>> {
-    Ok(store::list(&mut db.read().await?, filter, part).await?)
+    Ok(walk(db, filter, Span::Page(part)).await?.into_page())
+}
+
+/// Walks payments, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn walk(
+    db: &Db,
+    filter: PaymentFilter,
+    span: Span<PaymentId>,
+) -> Result<Walked<Payment>> {
+    Ok(store::list(&mut db.read().await?, filter, span).await?)
 }
 
 /// Returns a payment and its notices, in the order they came.
@@ -47,5 +59,17 @@ pub async fn with_notices(db: &Db, id: PaymentId) -> Result<(Payment, Vec<Notice
 /// # Errors
 /// When the database does not answer.
 pub async fn debts(db: &Db, filter: DebtFilter, part: Part) -> Result<Page<DebtView>> {
-    Ok(store::debts(&mut db.read().await?, filter, part).await?)
+    Ok(walk_debts(db, filter, Span::Page(part)).await?.into_page())
+}
+
+/// Walks debts, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn walk_debts(
+    db: &Db,
+    filter: DebtFilter,
+    span: Span<DebtId>,
+) -> Result<Walked<DebtView>> {
+    Ok(store::debts(&mut db.read().await?, filter, span).await?)
 }

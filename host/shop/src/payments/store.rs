@@ -7,7 +7,9 @@ use super::{
     DebtFilter, DebtView, NoticeOutcome, NoticeView, Payment, PaymentFilter, janitor::NextCheck,
 };
 use crate::{
-    db::{Conn, Filter, Lease, LeasedQueue, List, Page, Part, fetch_page, fetch_where, find_where},
+    db::{
+        Conn, Filter, Lease, LeasedQueue, List, Span, Walked, fetch_span, fetch_where, find_where,
+    },
     execute, fetch_all, fetch_one,
     ids::{DebtId, NoticeId, PaymentId, TransactionId, UserId},
     leased_queue,
@@ -351,19 +353,20 @@ pub(super) async fn pay_debt(
 pub(super) async fn list(
     conn: &mut Conn,
     wanted: PaymentFilter,
-    part: Part,
-) -> sqlx::Result<Page<Payment>> {
+    span: Span<PaymentId>,
+) -> sqlx::Result<Walked<Payment>> {
     let filter = Filter::default()
         .with_some("state = ?", wanted.state)
         .with_some("user_id = ?", wanted.user_id);
-    fetch_page(conn, PAYMENTS, &filter, part).await
+    let place = "(created_at, id) < (?, ?)";
+    fetch_span(conn, PAYMENTS, place, filter, span).await
 }
 
 pub(super) async fn debts(
     conn: &mut Conn,
     wanted: DebtFilter,
-    part: Part,
-) -> sqlx::Result<Page<DebtView>> {
+    span: Span<DebtId>,
+) -> sqlx::Result<Walked<DebtView>> {
     let settled = wanted.open.map(|is_open| {
         if is_open {
             "settled_at IS NULL"
@@ -374,5 +377,6 @@ pub(super) async fn debts(
     let filter = Filter::default()
         .with_some("user_id = ?", wanted.user_id)
         .and_some(settled);
-    fetch_page(conn, DEBTS, &filter, part).await
+    let place = "(created_at, id) < (?, ?)";
+    fetch_span(conn, DEBTS, place, filter, span).await
 }

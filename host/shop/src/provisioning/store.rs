@@ -11,9 +11,7 @@ use super::{
 };
 use crate::{
     catalog::Sizes,
-    db::{
-        Conn, Filter, Lease, LeasedQueue, List, Page, Part, Span, Walked, fetch_page, fetch_span,
-    },
+    db::{Conn, Filter, Lease, LeasedQueue, List, Span, Walked, fetch_span},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{DecisionId, InstanceId, PlanId, SubscriptionId, UserId},
     leased_queue,
@@ -234,10 +232,11 @@ pub(super) async fn list(
     conn: &mut Conn,
     user_id: UserId,
     status: Option<Status>,
-    part: Part,
-) -> sqlx::Result<Page<Owned>> {
+    span: Span<InstanceId>,
+) -> sqlx::Result<Walked<Owned>> {
     let filter = Filter::of("i.user_id = ?", user_id).with_some("i.status = ?", status);
-    fetch_page(conn, INSTANCES, &filter, part).await
+    let place = "(i.created_at, i.id) < (?, ?)";
+    fetch_span(conn, INSTANCES, place, filter, span).await
 }
 
 pub(super) async fn terms(conn: &mut Conn, instance_id: InstanceId) -> sqlx::Result<Terms> {

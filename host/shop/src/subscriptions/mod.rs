@@ -41,7 +41,7 @@ pub use upgrade::{UpgradeQuote, UpgradeView, upgrade};
 use crate::{
     Error, Result, catalog,
     coupons::Coupons,
-    db::{Clock, Conn, Db, Page, Part},
+    db::{Clock, Conn, Db, Page, Part, Span, Walked},
     ids::{SubscriptionId, UserId},
     plugins::Registry,
     provisioning::Instances,
@@ -82,7 +82,20 @@ pub async fn list(
     status: Option<SubscriptionStatus>,
     part: Part,
 ) -> Result<Page<SubscriptionView>> {
-    let found = store::list(&mut db.read().await?, user_id, status, part).await?;
+    let found = store::list(&mut db.read().await?, user_id, status, Span::Page(part)).await?;
+    Ok(found.into_page().map(SubscriptionView::from))
+}
+
+/// Walks all subscriptions of a customer, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn walk(
+    db: &Db,
+    user_id: UserId,
+    span: Span<SubscriptionId>,
+) -> Result<Walked<SubscriptionView>> {
+    let found = store::list(&mut db.read().await?, user_id, None, span).await?;
     Ok(found.map(SubscriptionView::from))
 }
 

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::model::{PeriodRow, QuoteRow, Subscription, SubscriptionRow, SubscriptionStatus};
 use crate::{
     catalog::{Plan, SoldTerm},
-    db::{Conn, Filter, List, Page, Part, fetch_page, find_where},
+    db::{Conn, Filter, List, Span, Walked, fetch_span, find_where},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{CouponId, PlanId, QuoteId, SubscriptionId, UserId},
     money::Rupiah,
@@ -145,10 +145,11 @@ pub(super) async fn list(
     conn: &mut Conn,
     user_id: UserId,
     status: Option<SubscriptionStatus>,
-    part: Part,
-) -> sqlx::Result<Page<SubscriptionRow>> {
+    span: Span<SubscriptionId>,
+) -> sqlx::Result<Walked<SubscriptionRow>> {
     let filter = Filter::of("s.user_id = ?", user_id).with_some("s.status = ?", status);
-    fetch_page(conn, SUBSCRIPTIONS, &filter, part).await
+    let place = "(s.created_at, s.id) < (?, ?)";
+    fetch_span(conn, SUBSCRIPTIONS, place, filter, span).await
 }
 
 pub(super) async fn periods(

@@ -39,7 +39,7 @@ use self::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
-    db::{Clock, Conn, Db, Page, Part, new_id},
+    db::{Clock, Conn, Db, Page, Part, Span, Walked, new_id},
     files::Files,
     ids::{InstanceId, TicketId, TicketMessageId, UserId},
     owners,
@@ -180,7 +180,17 @@ impl Tickets {
         status: Option<TicketStatus>,
         part: Part,
     ) -> Result<Page<TicketView>> {
-        let found = store::list(&mut self.db.read().await?, user_id, status, part).await?;
+        let span = Span::Page(part);
+        let found = store::list(&mut self.db.read().await?, user_id, status, span).await?;
+        Ok(found.into_page().map(TicketView::from))
+    }
+
+    /// Walks all tickets of a customer, newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn walk(&self, user_id: UserId, span: Span<TicketId>) -> Result<Walked<TicketView>> {
+        let found = store::list(&mut self.db.read().await?, user_id, None, span).await?;
         Ok(found.map(TicketView::from))
     }
 

@@ -11,7 +11,7 @@ use super::model::{
     CannedAnswer, ManagedRow, Ticket, TicketFilter, TicketNumber, TicketPriority, TicketStatus,
 };
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_page},
+    db::{Conn, Filter, List, Page, Part, Span, Walked, fetch_page, fetch_span},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{CannedAnswerId, TicketId, UserId},
     write_returning,
@@ -132,10 +132,11 @@ pub(super) async fn list(
     conn: &mut Conn,
     user_id: UserId,
     status: Option<TicketStatus>,
-    part: Part,
-) -> sqlx::Result<Page<Ticket>> {
+    span: Span<TicketId>,
+) -> sqlx::Result<Walked<Ticket>> {
     let filter = Filter::of("t.user_id = ?", user_id).with_some("t.status = ?", status);
-    fetch_page(conn, OWN, &filter, part).await
+    let place = "(t.created_at, t.id) < (?, ?)";
+    fetch_span(conn, OWN, place, filter, span).await
 }
 
 /// Tickets of all customers.

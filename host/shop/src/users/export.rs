@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use tokio::sync::{Semaphore, mpsc};
 use zip::{ZipWriter, write::SimpleFileOptions};
@@ -17,17 +17,20 @@ use crate::{
     Code, Error, Result,
     accounts::{Accounts, Identity, Profile},
     audit::{self, AuditEvent, AuditFilter},
-    catalog::{Catalog, waitlist},
-    coupons,
-    db::{Page, Part, Place, Span, Walked},
+    catalog::{
+        Catalog,
+        waitlist::{self, WaitView},
+    },
+    coupons::{self, RedemptionView},
+    db::{Part, Place, Span, Walked},
     ids::UserId,
     language::{self, Language},
-    notifications::{InboxFilter, NotificationView, Notifications},
-    payments::{self, DebtFilter, PaymentFilter, PaymentView},
-    provisioning::{self, Instances, domains::Domains},
-    subscriptions,
+    notifications::{NotificationView, Notifications},
+    payments::{self, DebtFilter, DebtView, Payment, PaymentFilter, PaymentView},
+    provisioning::{self, Instances, domains::Domains, view::InstanceView},
+    subscriptions::{self, SubscriptionView},
     throttle::Throttle,
-    tickets::{TicketDetail, Tickets},
+    tickets::{TicketDetail, TicketView, Tickets},
     wallet::{self, Transaction, TransactionFilter, TransactionView, Wallets},
     webhooks::{Owner, Webhooks},
 };
@@ -88,9 +91,9 @@ impl Exports {
         })?;
         let now = sources.accounts.clock().now();
         self.asked.admit(identity.user_id, now)?;
-        let (entries, taken) = mpsc::channel(1);
+        let (pieces, taken) = mpsc::channel(1);
         let writing = tokio::task::spawn_blocking(move || write(taken));
-        let archive = Archive(entries);
+        let archive = Archive { pieces, rows: ROWS };
         // A writer that has failed takes no more; its own error is the one to tell.
         let filled = archive.fill(sources, identity).await;
         drop(archive);
@@ -144,11 +147,15 @@ impl Array {
     }
 }
 
-struct Archive(mpsc::Sender<Piece>);
+struct Archive {
+    pieces: mpsc::Sender<Piece>,
+    /// Rows that are read at a time.
+    rows: i64,
+}
 
 impl Archive {
     async fn send(&self, piece: Piece) -> Result<()> {
-        let sent = self.0.send(piece).await;
+        let sent = self.pieces.send(piece).await;
         sent.map_err(|_| Error::internal("the archive is not written"))
     }
 
@@ -157,8 +164,7 @@ impl Archive {
         self.send(Piece::Content(content)).await
     }
 
-    /// Writes a whole list that grows at its beginning, each row once whatever comes meanwhile, and holds a part of
-    /// it at a time.
+    /// Writes a whole list, each row once whatever comes meanwhile, and holds a part of it at a time.
     async fn walk<T, V: Serialize, K, F>(
         &self,
         name: &str,
@@ -170,48 +176,38 @@ impl Archive {
         F: Future<Output = Result<Walked<T>>>,
     {
         let mut array = self.begin(name).await?;
-        let mut span = Span::Page(Part {
-            offset: 0,
-            limit: ROWS,
-        });
+        let mut span = first(self.rows);
         loop {
             let found = read(span).await?;
-            let last = found.items.last().map(&place);
-            let last = last.filter(|_| found.has_more);
+            let next = after(&found, &place, self.rows);
             let content = array.part(found.items.into_iter().map(&view))?;
             self.send(Piece::Content(content)).await?;
-            match last {
-                Some(last) => span = Span::After(last, ROWS),
+            match next {
+                Some(next) => span = next,
                 None => return self.end(&array).await,
             }
         }
     }
 
-    /// Writes a whole list, and holds a page of it at a time.
-    async fn pages<T, V: Serialize, F>(
+    /// Reads a whole list, each row once whatever comes meanwhile.
+    async fn all<T, K, F>(
         &self,
-        name: &str,
-        read: impl Fn(Part) -> F,
-        view: impl Fn(T) -> V,
-    ) -> Result<()>
+        read: impl Fn(Span<K>) -> F,
+        place: impl Fn(&T) -> Place<K>,
+    ) -> Result<Vec<T>>
     where
-        F: Future<Output = Result<Page<T>>>,
+        F: Future<Output = Result<Walked<T>>>,
     {
-        let mut array = self.begin(name).await?;
-        let mut offset = 0;
+        let mut rows = Vec::new();
+        let mut span = first(self.rows);
         loop {
-            let found = read(Part {
-                offset,
-                limit: ROWS,
-            })
-            .await?;
-            let is_last = is_last(&found);
-            let content = array.part(found.items.into_iter().map(&view))?;
-            self.send(Piece::Content(content)).await?;
-            if is_last {
-                return self.end(&array).await;
+            let found = read(span).await?;
+            let next = after(&found, &place, self.rows);
+            rows.extend(found.items);
+            match next {
+                Some(next) => span = next,
+                None => return Ok(rows),
             }
-            offset += ROWS;
         }
     }
 
@@ -281,16 +277,19 @@ impl Archive {
             user_id: Some(id),
             ..PaymentFilter::default()
         };
-        let read = |part| payments::list(db, filter, part);
-        self.pages("payments", read, PaymentView::from).await?;
+        let read = |span| payments::walk(db, filter, span);
+        let at = |payment: &Payment| place(payment.created_at, payment.id);
+        self.walk("payments", read, at, PaymentView::from).await?;
         let filter = DebtFilter {
             user_id: Some(id),
             ..DebtFilter::default()
         };
-        let read = |part| payments::debts(db, filter, part);
-        self.pages("debts", read, |debt| debt).await?;
-        let read = |part| coupons::redemptions_by(db, id, part);
-        self.pages("coupons", read, |redemption| redemption).await
+        let read = |span| payments::walk_debts(db, filter, span);
+        let at = |debt: &DebtView| place(debt.created_at, debt.id);
+        self.walk("debts", read, at, |debt| debt).await?;
+        let read = |span| coupons::walk_redemptions(db, id, span);
+        let at = |used: &RedemptionView| place(used.created_at, used.id);
+        self.walk("coupons", read, at, |used| used).await
     }
 
     async fn services(&self, sources: Sources<'_>, id: UserId) -> Result<()> {
@@ -301,14 +300,18 @@ impl Archive {
             ..
         } = sources;
         let db = &instances.db;
-        let listed = all(|part| subscriptions::list(db, id, None, part)).await?;
+        let read = |span| subscriptions::walk(db, id, span);
+        let at = |found: &SubscriptionView| place(found.created_at, found.id);
+        let listed = self.all(read, at).await?;
         let mut subscriptions = Vec::with_capacity(listed.len());
         for found in listed {
             let mut conn = db.read().await?;
             subscriptions.push(subscriptions::detail(&mut conn, id, found.id).await?);
         }
         self.json("subscriptions", &subscriptions).await?;
-        let listed = all(|part| provisioning::list(db, id, None, part)).await?;
+        let read = |span| provisioning::walk(db, id, span);
+        let at = |found: &InstanceView| place(found.created_at, found.id);
+        let listed = self.all(read, at).await?;
         let mut details = Vec::with_capacity(listed.len());
         for found in listed {
             details.push(provisioning::detail(instances, id, found.id).await?);
@@ -316,7 +319,9 @@ impl Archive {
         self.json("instances", &details).await?;
         let domains = domains.of_customer(id).await?;
         self.json("domains", &domains).await?;
-        let waits = all(|part| waitlist::waits(catalog, id, part)).await?;
+        let read = |span| waitlist::walk(catalog, id, span);
+        let at = |wait: &WaitView| place(wait.created_at, wait.id);
+        let waits = self.all(read, at).await?;
         self.json("waitlist", &waits).await
     }
 
@@ -326,13 +331,9 @@ impl Archive {
             webhooks,
             ..
         } = sources;
-        let every = InboxFilter::default();
-        let read = |span| async move {
-            let (walked, _unread) = notifications.inbox(id, every, span).await?;
-            Ok::<_, Error>(walked)
-        };
-        self.walk("notifications", read, NotificationView::place, |told| told)
-            .await?;
+        let read = |span| notifications.walk(id, span);
+        let at = |told: &NotificationView| place(told.created_at, told.id);
+        self.walk("notifications", read, at, |told| told).await?;
         let preferences = notifications.preferences(id).await?;
         self.json("notification-preferences", &preferences).await?;
         let endpoints = webhooks.list(Owner::Customer(id)).await?;
@@ -340,7 +341,9 @@ impl Archive {
     }
 
     async fn tickets(&self, tickets: &Tickets, id: UserId) -> Result<()> {
-        let listed = all(|part| tickets.list(id, None, part)).await?;
+        let read = |span| tickets.walk(id, span);
+        let at = |ticket: &TicketView| place(ticket.created_at, ticket.id);
+        let listed = self.all(read, at).await?;
         let mut left = MOST_PICTURE_BYTES;
         let mut details = Vec::with_capacity(listed.len());
         for found in listed {
@@ -372,31 +375,20 @@ impl Archive {
     }
 }
 
-/// Reads a list to its end.
-async fn all<T, F>(page: impl Fn(Part) -> F) -> Result<Vec<T>>
-where
-    F: Future<Output = Result<Page<T>>>,
-{
-    let mut rows = Vec::new();
-    let mut offset = 0;
-    loop {
-        let part = Part {
-            offset,
-            limit: ROWS,
-        };
-        let found = page(part).await?;
-        let is_last = is_last(&found);
-        rows.extend(found.items);
-        if is_last {
-            return Ok(rows);
-        }
-        offset += ROWS;
-    }
+/// Returns the place of a row in its list.
+const fn place<K>(at: DateTime<Utc>, tie: K) -> Place<K> {
+    Place { at, tie }
 }
 
-/// Returns true for a page after which none follows; long lists are not counted to their end.
-fn is_last<T>(page: &Page<T>) -> bool {
-    i64::try_from(page.items.len()).is_ok_and(|found| found < ROWS)
+/// Returns the first part of a list.
+const fn first<K>(limit: i64) -> Span<K> {
+    Span::Page(Part { offset: 0, limit })
+}
+
+/// Returns the part after one that was read, if more follows.
+fn after<T, K>(read: &Walked<T>, place: impl Fn(&T) -> Place<K>, limit: i64) -> Option<Span<K>> {
+    let last = read.items.last().filter(|_| read.has_more)?;
+    Some(Span::After(place(last), limit))
 }
 
 #[cfg(test)]
@@ -404,6 +396,53 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::{
+        ids::{PlanId, SubscriptionId},
+        test_database::TestDatabase,
+    };
+
+    /// Adds a subscription that is newer than all others.
+    async fn newer(database: &TestDatabase, plan: PlanId) -> SubscriptionId {
+        database.clock.advance(TimeDelta::seconds(1));
+        let end = database.clock.now() + TimeDelta::days(30);
+        database.subscribe(plan, "ACTIVE", end).await
+    }
+
+    #[tokio::test]
+    async fn a_row_is_in_a_list_once_while_newer_ones_come() {
+        let database = &TestDatabase::open().await;
+        let plan = database.sell("service-test", "image").await;
+        let mut bought = Vec::new();
+        for _ in 0..3 {
+            bought.insert(0, newer(database, plan).await);
+        }
+        let (pieces, mut taken) = mpsc::channel(16);
+        let archive = Archive { pieces, rows: 1 };
+        let (db, id) = (&database.db, database.user_id);
+        let read = |span: Span<SubscriptionId>| async move {
+            let found = subscriptions::walk(db, id, span).await;
+            newer(database, plan).await;
+            found
+        };
+        let at = |found: &SubscriptionView| place(found.created_at, found.id);
+        let view = |found: SubscriptionView| found.id;
+        archive.walk("list", read, at, view).await.unwrap();
+        let listed = archive.all(read, at).await.unwrap();
+        drop(archive);
+
+        let mut text = Vec::new();
+        while let Some(piece) = taken.recv().await {
+            if let Piece::Content(content) = piece {
+                text.extend(content);
+            }
+        }
+        let written: Vec<SubscriptionId> = serde_json::from_slice(&text).unwrap();
+        assert_eq!(written, bought);
+        // Three came while the list was written.
+        let listed: Vec<SubscriptionId> = listed.into_iter().map(view).collect();
+        assert_eq!(listed.len(), 6);
+        assert_eq!(listed[3..], bought);
+    }
 
     #[test]
     fn an_array_in_parts_is_the_array() {

@@ -2,15 +2,20 @@
 //! are a plain text in the code are read there.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
 use dermaga::sandbox::Action;
 use dermaga_shop::{
     billing::{process_grace, renew_due},
-    payments::check_due,
-    provisioning, timekeeping,
+    catalog::waitlist,
+    coupons,
+    db::{Place, Span},
+    payments::{self, DebtFilter, PaymentFilter, check_due},
+    provisioning, subscriptions, timekeeping,
     wallet::ledger,
 };
 use dermaga_tests::Client;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::lists::{ADMIN_LISTS, OWN_LISTS, lists};
 use crate::api::payments::Till;
@@ -50,6 +55,7 @@ pub(super) async fn play(till: &Till) {
     services(till).await;
     waiting(till, &customer).await;
     books(till, &customer, &user).await;
+    archive(till, &customer, &user).await;
     evidence(till, &customer).await;
     tickets(&customer, admin).await;
 
@@ -241,7 +247,7 @@ async fn evidence(till: &Till, customer: &Client) {
     let profile = customer.get("/api/user/profile").await.data(200);
     let path = format!("/api/admin/users/{}", text(&profile["id"]));
     admin.get(&path).await.data(200);
-    let unknown = format!("/api/admin/alerts/{}/acknowledge", uuid::Uuid::nil());
+    let unknown = format!("/api/admin/alerts/{}/acknowledge", Uuid::nil());
     let answer = admin.post(&unknown, json!({})).await;
     answer.fails(404, "NOT_FOUND");
 }
@@ -258,12 +264,12 @@ async fn plugins(till: &Till) {
         .data(200);
     let nowhere = json!({ "to": digest, "from": digest, "after": plugin["versions"][0]["id"], "dryRun": true });
     admin.post(&format!("{path}/moves"), nowhere).await;
-    let one = json!({ "to": digest, "instances": [uuid::Uuid::nil()], "dryRun": true });
+    let one = json!({ "to": digest, "instances": [Uuid::nil()], "dryRun": true });
     admin.post(&format!("{path}/moves"), one).await.data(200);
     for order in [
         json!({ "dryRun": true }),
-        json!({ "dryRun": true, "after": uuid::Uuid::nil() }),
-        json!({ "dryRun": true, "instances": [uuid::Uuid::nil()] }),
+        json!({ "dryRun": true, "after": Uuid::nil() }),
+        json!({ "dryRun": true, "instances": [Uuid::nil()] }),
     ] {
         let path = "/api/admin/catalog/services/valkey/moves";
         admin.post(path, order).await.data(200);
@@ -393,6 +399,40 @@ async fn books(till: &Till, customer: &Client, user: &Value) {
             .unwrap()
             .holds()
     );
+}
+
+/// Takes the archive of an account, and reads its lists on as one does that is long.
+async fn archive(till: &Till, customer: &Client, user: &Value) {
+    let proof = json!({ "password": "kata sandi yang panjang" });
+    let taken = customer.post("/api/user/export", proof).await;
+    assert_eq!(taken.status, 200, "{}", taken.text);
+    let (state, now) = (till.shop.state(), till.shop.clock().now());
+    let (db, user) = (&state.db, text(user).parse().unwrap());
+    let paid = PaymentFilter {
+        user_id: Some(user),
+        ..PaymentFilter::default()
+    };
+    payments::walk(db, paid, after(now)).await.unwrap();
+    let owed = DebtFilter {
+        user_id: Some(user),
+        ..DebtFilter::default()
+    };
+    payments::walk_debts(db, owed, after(now)).await.unwrap();
+    let used = coupons::walk_redemptions(db, user, after(now));
+    assert_eq!(used.await.unwrap().items.len(), 1);
+    subscriptions::walk(db, user, after(now)).await.unwrap();
+    provisioning::walk(db, user, after(now)).await.unwrap();
+    let waits = waitlist::walk(&state.catalog, user, after(now));
+    waits.await.unwrap();
+    let notifications = state.notifications.walk(user, after(now));
+    notifications.await.unwrap();
+    state.tickets.walk(user, after(now)).await.unwrap();
+}
+
+/// Returns the part of a list, of one row, after a moment.
+fn after<K: From<Uuid>>(at: DateTime<Utc>) -> Span<K> {
+    let tie = Uuid::nil().into();
+    Span::After(Place { at, tie }, 1)
 }
 
 /// Lets the next period begin, and the subscription end.

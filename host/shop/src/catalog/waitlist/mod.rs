@@ -22,7 +22,7 @@ use super::{Catalog, Offer, quota};
 use crate::{
     Code, Error, Result,
     calendar::json_text,
-    db::{Clock, Conn, Page, Part, new_id},
+    db::{Clock, Conn, Page, Part, Span, Walked, new_id},
     ids::{PlanId, ServiceId, UserId, WaitId},
     outbox::{self, Topic},
     owners,
@@ -128,7 +128,20 @@ fn not_sold_out(offer: &Offer) -> Error {
 /// # Errors
 /// When the database does not answer.
 pub async fn waits(catalog: &Catalog, user_id: UserId, part: Part) -> Result<Page<WaitView>> {
-    Ok(store::list(&mut catalog.db.read().await?, user_id, part).await?)
+    let found = walk(catalog, user_id, Span::Page(part)).await?;
+    Ok(found.into_page())
+}
+
+/// Walks the plans that a customer waits for, the longest wait first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn walk(
+    catalog: &Catalog,
+    user_id: UserId,
+    span: Span<WaitId>,
+) -> Result<Walked<WaitView>> {
+    Ok(store::list(&mut catalog.db.read().await?, user_id, span).await?)
 }
 
 /// Lists the queue of a plan: held places first, then those who wait, in their order.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Entry, QueueEntry, WaitView};
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_page, find_where},
+    db::{Conn, Filter, List, Page, Part, Span, Walked, fetch_page, fetch_span, find_where},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{PlanId, ServiceId, UserId, WaitId},
 };
@@ -36,9 +36,12 @@ const QUEUE: List = List {
 pub(super) async fn list(
     conn: &mut Conn,
     user_id: UserId,
-    part: Part,
-) -> sqlx::Result<Page<WaitView>> {
-    fetch_page(conn, OWN, &Filter::of("w.user_id = ?", user_id), part).await
+    span: Span<WaitId>,
+) -> sqlx::Result<Walked<WaitView>> {
+    let filter = Filter::of("w.user_id = ?", user_id);
+    // This list begins with the oldest.
+    let place = "(w.created_at, w.id) > (?, ?)";
+    fetch_span(conn, OWN, place, filter, span).await
 }
 
 pub(super) async fn own(
