@@ -1,9 +1,14 @@
 //! Sessions that have ended, at a server that remembers them for a moment, and requests in flight.
 
-use dermaga_shop::fetch_one;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use dermaga_shop::{execute, fetch_one};
 use dermaga_tests::{Client, Engine, Shop};
 use futures::future::join_all;
 use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use tokio::time::timeout;
 
 const PASSWORD: &str = "kata sandi yang panjang";
 const KEYS: &str = "/api/user/api-tokens";
@@ -133,4 +138,41 @@ async fn who_was_disabled_moves_no_money() {
 async fn id_of(client: &Client) -> String {
     let profile = client.get("/api/user/profile").await.data(200);
     profile["id"].as_str().unwrap().to_owned()
+}
+
+/// Counts the expired sessions and refresh tokens that are kept.
+async fn expired(shop: &Shop) -> i64 {
+    let now = shop.clock().now();
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT (SELECT count(*) FROM sessions WHERE expires_at < $1) \
+        + (SELECT count(*) FROM refresh_tokens WHERE expires_at < $1)";
+    let (count,) = fetch_one!(conn, (i64,), sql, now).unwrap();
+    count
+}
+
+/// A login leaves out what expired and is being ended: waiting for it, it would have what the end of all sessions
+/// of that account waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_waits_for_no_session_that_is_being_ended_on_postgresql() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    shop.register("habis@example.com").await;
+    shop.register("masuk@example.com").await;
+    shop.clock().advance(TimeDelta::days(30));
+    assert_eq!(expired(&shop).await, 4);
+    let mut ending = shop.state().db.begin().await.unwrap();
+    for table in ["refresh_tokens", "sessions"] {
+        let of_one = "(SELECT id FROM users WHERE email = 'habis@example.com')";
+        let sql = format!("UPDATE {table} SET expires_at = expires_at WHERE user_id = {of_one}");
+        let held = execute!(ending, AssertSqlSafe(sql));
+        assert_eq!(held.unwrap(), 1);
+    }
+    let login = shop.sign_in("masuk@example.com");
+    let waited = timeout(Duration::from_secs(10), login).await;
+    waited.expect("it waits for no lock");
+    assert_eq!(expired(&shop).await, 2);
+    ending.rollback().await.unwrap();
+    shop.sign_in("masuk@example.com").await;
+    assert_eq!(expired(&shop).await, 0);
 }
