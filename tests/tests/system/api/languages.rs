@@ -21,6 +21,7 @@ both_engines!(
         without_a_header_the_account_does,
         a_sign_in_is_answered_in_the_language_of_the_account,
         rules_that_fields_break_are_told_in_the_language,
+        a_grace_beyond_its_bounds_is_refused_in_the_language,
         sentences_within_the_data_are_in_the_language,
         the_catalogue_is_in_the_language,
         files_are_in_the_language,
@@ -155,6 +156,19 @@ async fn rules_that_fields_break_are_told_in_the_language(shop: Shop) {
         assert_eq!(answer.detail("email"), Some(email));
         assert_eq!(answer.detail("password"), Some(password));
     }
+}
+
+/// A rule whose bounds are settings of the shop.
+async fn a_grace_beyond_its_bounds_is_refused_in_the_language(shop: Shop) {
+    let admin = shop.admin().await.in_language(Some("id"));
+    let path = format!("/api/admin/billing/set-grace-period/{}", uuid::Uuid::nil());
+    let refused = admin.post(&path, json!({ "graceDays": 31 })).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    let whole = "Permintaan ini memiliki isian yang tidak sah.";
+    assert_eq!(message(&refused), whole);
+    let rule = "harus dari 1 sampai 30 hari (GRACE_PERIOD_MIN_DAYS, GRACE_PERIOD_MAX_DAYS)";
+    assert_eq!(refused.detail("graceDays"), Some(rule));
+    assert_eq!(header(&refused, "content-language"), "id");
 }
 
 async fn sentences_within_the_data_are_in_the_language(shop: Shop) {

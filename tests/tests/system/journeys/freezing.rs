@@ -24,7 +24,8 @@ both_engines!(
         unpaid_storage_follows_the_rules_of_grace,
         a_pending_freeze_that_cannot_be_paid_stops_all_the_same,
         freezes_are_refused_for_their_reason,
-        what_is_frozen_is_not_changed
+        what_is_frozen_is_not_changed,
+        what_ended_while_it_was_frozen_has_ended
     ]
 );
 
@@ -387,5 +388,38 @@ async fn what_is_frozen_is_not_changed(shop: Shop) {
     thaw(&customer, id).await.data(200);
     let seen = shop.instance_becomes(&customer, instance, "STOPPED").await;
     assert_eq!(seen["halt"], "OWNER");
+    shop.books_balance().await;
+}
+
+/// The refusals name the end, and no thaw that would help.
+async fn what_ended_while_it_was_frozen_has_ended(shop: Shop) {
+    let (customer, bought) = frozen(&shop, "usai-beku@example.com", 900_000, 1).await;
+    let id = id_of(&bought);
+    let path = format!("/api/subscriptions/{id}");
+    customer.delete(&path).await.data(200);
+    let seen = subscription(&shop, id).await;
+    assert_eq!(state(&seen), (&json!("CANCELLED"), &json!("FROZEN")));
+    let wanted = json!({ "planId": shop.plan("n8n", "pro").await });
+    let upgrade = format!("{path}/upgrade");
+    let upgrade = customer.put(&upgrade, wanted.clone()).await;
+    let quote = customer
+        .post(&format!("{path}/upgrade-quote"), wanted)
+        .await;
+    let unchanged = "This subscription is CANCELLED and its plan cannot be changed.";
+    for (refused, message) in [
+        (
+            thaw(&customer, id).await,
+            "This subscription is CANCELLED: it has ended.",
+        ),
+        (
+            freeze(&customer, id).await,
+            "This subscription is CANCELLED and cannot be frozen.",
+        ),
+        (upgrade, unchanged),
+        (quote, unchanged),
+    ] {
+        refused.fails(409, "INVALID_STATE");
+        assert_eq!(refused.body["message"], message);
+    }
     shop.books_balance().await;
 }
