@@ -3,7 +3,8 @@
 use sqlx::types::Json;
 
 use super::{
-    compare::{Book, Finding, compare},
+    compare::{Book, compare},
+    findings::Finding,
     store::Entry,
     view::{DriftKind, RepairAction},
 };

@@ -5,6 +5,7 @@
 //! customer's namespace, and its own whose labels were removed.
 
 mod compare;
+mod findings;
 mod repair;
 mod store;
 mod view;
@@ -21,7 +22,7 @@ use crate::{
     db::{Page, Part},
 };
 
-use self::compare::{Book, Finding};
+use self::{compare::Book, findings::Finding};
 pub use self::{
     repair::{Chosen, Item, Order, RepairOutcome, RepairedView, repair},
     view::{DriftKind, DriftView, RepairAction},

@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
 use super::{
-    compare::Finding,
-    find, store,
+    find,
+    findings::Finding,
+    store,
     view::{DriftKind, RepairAction},
 };
 use crate::{

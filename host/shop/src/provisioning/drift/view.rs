@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::compare::Finding;
+use super::findings::Finding;
 use crate::{
     db::Clock,
     ids::{InstanceId, SubscriptionId, UserId},
