@@ -5,6 +5,7 @@ mod catalogue;
 mod header;
 mod kept;
 mod taught;
+mod templates;
 #[cfg(test)]
 mod tests;
 

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::sources::{Literal, key, literals, texts};
 use super::{
     Language,
-    catalogue::{LABELS, SENTENCES, WORDS, entries, probes::places},
+    catalogue::{LABELS, SENTENCES, WORDS, entries},
+    templates::probes::places,
     translated,
 };
 
