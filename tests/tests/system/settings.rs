@@ -235,7 +235,9 @@ async fn a_grace_is_as_long_as_its_bounds_allow() {
         let admin = shop.admin().await;
         let give = async |days: i64| {
             let path = format!("/api/admin/billing/set-grace-period/{}", uuid::Uuid::nil());
-            admin.post(&path, json!({ "graceDays": days })).await
+            let reason = "Their bank is closed for the holidays.";
+            let body = json!({ "graceDays": days, "reason": reason });
+            admin.post(&path, body).await
         };
         for days in good {
             give(days).await.fails(404, "NOT_FOUND");

@@ -281,7 +281,7 @@ pub async fn set_grace(
     shop: &Subscriptions,
     actor_id: UserId,
     id: SubscriptionId,
-    (days, reason): (u64, Option<&str>),
+    (days, reason): (u64, &str),
 ) -> Result<DateTime<Utc>> {
     let bounds = shop.settings.check_grace_days(days);
     bounds.map_err(|fault| Error::invalid("graceDays", fault))?;
@@ -295,15 +295,8 @@ pub async fn set_grace(
         return Err(Error::new(Code::InvalidState, message));
     }
     let details = json!({ "days": days, "until": calendar::json_text(until) });
-    let event = Event::new(
-        audit::AuditAct::SubscriptionGraceSet,
-        Subject::Subscription(id),
-        details,
-    );
-    let event = match reason {
-        Some(reason) => event.because(reason),
-        None => event,
-    };
+    let subject = Subject::Subscription(id);
+    let event = Event::new(audit::AuditAct::SubscriptionGraceSet, subject, details).because(reason);
     audit::record(&mut conn, &shop.clock, actor_id, event).await?;
     conn.commit().await?;
     Ok(until)

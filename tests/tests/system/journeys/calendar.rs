@@ -128,7 +128,8 @@ async fn grace_is_counted_in_the_shops_days() {
     );
 
     let path = format!("/api/admin/billing/set-grace-period/{id}");
-    let longer = admin.post(&path, json!({ "graceDays": 3 })).await;
+    let grace = json!({ "graceDays": 3, "reason": "Their bank is closed for the holidays." });
+    let longer = admin.post(&path, grace).await;
     let message = longer.body["message"].as_str().unwrap();
     assert!(
         message.starts_with("Its grace ends on 2028-03-27 12:0"),

@@ -290,16 +290,30 @@ async fn administrators_look_ahead_and_decide(shop: Shop) {
     rich.get(preview).await.fails(403, "FORBIDDEN");
 
     let grace = |id: &str| format!("/api/admin/billing/set-grace-period/{id}");
+    let why = "Their bank is closed for the holidays.";
+    let granted = |days: Value| json!({ "graceDays": days, "reason": why });
     admin
-        .post(&grace(id_of(&fails)), json!({ "graceDays": 3 }))
+        .post(&grace(id_of(&fails)), granted(json!(3)))
         .await
         .fails(409, "INVALID_STATE");
     for days in [json!(0), json!(31), json!(-1), json!("7"), json!(1.5)] {
-        admin
-            .post(&grace(id_of(&fails)), json!({ "graceDays": days }))
-            .await
-            .fails(400, "VALIDATION_FAILED");
+        let refused = admin
+            .post(&grace(id_of(&fails)), granted(days.clone()))
+            .await;
+        refused.fails(400, "VALIDATION_FAILED");
+        assert!(refused.detail("reason").is_none(), "{days}");
     }
+    for reason in [Value::Null, json!(""), json!("short")] {
+        let body = json!({ "graceDays": 3, "reason": reason });
+        let refused = admin.post(&grace(id_of(&fails)), body).await;
+        refused.fails(400, "VALIDATION_FAILED");
+        assert!(refused.detail("reason").is_some(), "{reason}");
+    }
+    let refused = admin
+        .post(&grace(id_of(&fails)), json!({ "graceDays": 3 }))
+        .await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert!(refused.detail("reason").is_some(), "{}", refused.text);
     shop.clock().advance(TimeDelta::days(32));
     let admin = shop.admin().await;
     let run = loop {
@@ -339,10 +353,24 @@ async fn administrators_look_ahead_and_decide(shop: Shop) {
     admin.get(&other).await.fails(404, "NOT_FOUND");
     let behind = becomes(&shop, id_of(&fails), "PAST_DUE").await;
     let later = admin
-        .post(&grace(id_of(&fails)), json!({ "graceDays": 30 }))
+        .post(&grace(id_of(&fails)), granted(json!(30)))
         .await
         .data(200);
     assert!(moment(&later["graceUntil"]) > moment(&behind["graceUntil"]));
+    let acts = "/api/admin/audit?act=subscription.grace_set";
+    let acts = admin.get(acts).await.data(200);
+    let acts = acts.as_array().unwrap();
+    // What was refused is not among them.
+    assert_eq!(acts.len(), 1, "{acts:#?}");
+    let subject = format!("subscription:{}", id_of(&fails));
+    assert_eq!(
+        (&acts[0]["subject"], &acts[0]["reason"], &acts[0]["details"]),
+        (
+            &json!(subject),
+            &json!(why),
+            &json!({ "days": 30, "until": later["graceUntil"] })
+        )
+    );
     let expire = |id: &str| format!("/api/admin/billing/expire/{id}");
     admin
         .post(&expire(id_of(&fails)), json!({ "reason": "short" }))

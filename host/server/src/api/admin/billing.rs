@@ -174,10 +174,10 @@ struct GraceRequest {
     #[schema(minimum = 1, maximum = 90)]
     grace_days: u64,
     /// Reason for the audit trail.
-    #[serde(default, deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(inner(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason)))]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
-    reason: Option<String>,
+    reason: String,
 }
 
 /// Grants a subscription in grace so many days from now.
@@ -191,7 +191,7 @@ async fn set_grace_period(
     Body(request): Body<GraceRequest>,
 ) -> Reply<SubscriptionDetail> {
     let (shop, by) = (&state.subscriptions, admin.user_id);
-    let grace = (request.grace_days, request.reason.as_deref());
+    let grace = (request.grace_days, request.reason.as_str());
     let until = billing::set_grace(shop, by, id, grace).await?;
     let detail = dermaga_shop::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     let message = format!("Its grace ends on {}.", state.clock.written(until));
