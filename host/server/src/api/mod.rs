@@ -74,6 +74,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(freezing::router())
         .merge(waitlist::router())
         .merge(admin::subscriptions::router())
+        .merge(admin::forced_ends::router())
         .merge(admin::billing::router())
         .merge(instances::router())
         .merge(domains::router())

@@ -11,6 +11,7 @@ pub(super) mod coupons;
 pub(super) mod decisions;
 pub(super) mod domains;
 pub(super) mod drift;
+pub(super) mod forced_ends;
 pub(super) mod health;
 pub(super) mod instances;
 pub(super) mod jobs;

@@ -1,0 +1,118 @@
+//! `/admin/subscriptions/{id}/expire` and `force-cancel`: ends of subscriptions that administrators decide on.
+
+use axum::extract::State;
+use dermaga_shop::{
+    billing,
+    ids::SubscriptionId,
+    money::Rupiah,
+    subscriptions::{
+        self, SubscriptionDetail,
+        cancellation::{self, Cancelled, ForceCancelled},
+    },
+};
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    api::{Admin, AppState},
+    http::{Body, Envelope, Id, Reply, Success, failure_responses, routes},
+};
+
+failure_responses!(Ending: NotFound, InvalidState, Conflict);
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(expire))
+        .routes(routes!(force_cancel))
+}
+
+/// Reason to end a subscription.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EndRequest {
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Ends a subscription now, as if its time were over; the same as `POST /admin/billing/expire/{id}`.
+#[utoipa::path(put, path = "/admin/subscriptions/{id}/expire", tag = "admin: subscriptions", params(("id" = Uuid, Path)),
+    request_body = EndRequest, security(("bearer" = [])),
+    responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Ending))]
+async fn expire(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<SubscriptionId>,
+    Body(request): Body<EndRequest>,
+) -> Reply<SubscriptionDetail> {
+    billing::expire(&state.subscriptions, admin.user_id, id, &request.reason).await?;
+    let detail = subscriptions::any_detail(&mut state.db.read().await?, id).await?;
+    Ok(Success::ok("The subscription has ended.", detail))
+}
+
+/// End of a subscription by force.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ForceCancelRequest {
+    /// Give the cash that was paid for the rest of the period back to the wallet.
+    #[serde(default)]
+    #[garde(skip)]
+    process_refund: bool,
+    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// A subscription that was ended by force.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ForceCancelledView {
+    /// Cash of the unused time that is back in the wallet.
+    refunded: Rupiah,
+    /// All credit that is back in the wallet, paid and bonus: that cash, and the price of a purchase or an
+    /// upgrade that was undone.
+    returned: Rupiah,
+    subscription: SubscriptionDetail,
+}
+
+/// Ends a subscription now, with or without a refund of the unused time's cash. A purchase that was not
+/// set up yet is undone, with all its money.
+#[utoipa::path(delete, path = "/admin/subscriptions/{id}/force-cancel", tag = "admin: subscriptions",
+    params(("id" = Uuid, Path)), request_body = ForceCancelRequest, security(("bearer" = [])),
+    responses((status = 200, description = "Ended", body = Envelope<ForceCancelledView>), Ending))]
+async fn force_cancel(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<SubscriptionId>,
+    Body(request): Body<ForceCancelRequest>,
+) -> Reply<ForceCancelledView> {
+    let (shop, by) = (&state.subscriptions, admin.user_id);
+    let how = (request.process_refund, request.reason.as_str());
+    let done = cancellation::force_cancel(shop, by, id, how).await?;
+    let subscription = subscriptions::any_detail(&mut state.db.read().await?, id).await?;
+    let message = match (done.cancelled, done.returned) {
+        (Cancelled::Undone, _) => {
+            "The subscription has ended before it was set up; everything paid for it is back in the wallet."
+                .to_owned()
+        }
+        (Cancelled::Paid, Rupiah::ZERO) => "The subscription has ended.".to_owned(),
+        (Cancelled::Paid, back) => {
+            format!("The subscription has ended. {back} are back in the wallet.")
+        }
+    };
+    let ForceCancelled {
+        refunded, returned, ..
+    } = done;
+    Ok(Success::ok(
+        message,
+        ForceCancelledView {
+            refunded,
+            returned,
+            subscription,
+        },
+    ))
+}
