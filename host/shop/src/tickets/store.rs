@@ -11,10 +11,11 @@ use super::model::{
     CannedAnswer, ManagedRow, Ticket, TicketFilter, TicketNumber, TicketPriority, TicketStatus,
 };
 use crate::{
+    Result,
     db::{Conn, Filter, List, Page, Part, Span, Walked, fetch_page, fetch_span},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{CannedAnswerId, TicketId, UserId},
-    write_returning,
+    owners, write_returning,
 };
 
 const OWN: List = List {
@@ -74,9 +75,19 @@ pub(super) async fn insert_evidence(
 }
 
 /// Locks a ticket until the transaction ends, and returns it.
-pub(super) async fn lock(conn: &mut Conn, id: TicketId) -> sqlx::Result<Option<Ticket>> {
+/// Locks a ticket, and returns it.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn lock(conn: &mut Conn, id: TicketId) -> Result<Option<Ticket>> {
+    let owner = "SELECT user_id FROM tickets WHERE id = $1";
+    let Some((owner,)) = fetch_optional!(conn, (UserId,), owner, id)? else {
+        return Ok(None);
+    };
+    // The deletion of an account locks it before its tickets. What is written to a ticket twice asks for the account.
+    owners::keep(conn, owner).await?;
     let sql = "UPDATE tickets SET touched_at = touched_at WHERE id = $1 RETURNING *";
-    write_returning!(conn, Ticket, sql, id)
+    Ok(write_returning!(conn, Ticket, sql, id)?)
 }
 
 /// Writes all fields that can be changed.
@@ -146,8 +157,9 @@ pub(super) async fn list_all(
     part: Part,
 ) -> sqlx::Result<Page<ManagedRow>> {
     let unassigned = wanted.unassigned.map(|unassigned| match unassigned {
-        true => "t.assignee_id IS NULL",
-        false => "t.assignee_id IS NOT NULL",
+        // One who is no administrator any more takes care of nothing.
+        true => "NOT EXISTS (SELECT 1 FROM users a WHERE a.id = t.assignee_id AND a.role = 'ADMINISTRATOR' AND a.status = 'ACTIVE')",
+        false => "EXISTS (SELECT 1 FROM users a WHERE a.id = t.assignee_id AND a.role = 'ADMINISTRATOR' AND a.status = 'ACTIVE')",
     });
     let digits = wanted
         .words
@@ -192,7 +204,8 @@ pub(super) async fn count_by_priority(conn: &mut Conn) -> sqlx::Result<Vec<(Tick
 
 /// Number of tickets without an administrator, and the opening of the oldest that waits for an answer.
 pub(super) async fn waiting(conn: &mut Conn) -> sqlx::Result<(i64, Option<DateTime<Utc>>)> {
-    let sql = "SELECT count(*) FROM tickets WHERE status <> 'CLOSED' AND assignee_id IS NULL";
+    let sql = "SELECT count(*) FROM tickets t WHERE t.status <> 'CLOSED' AND NOT EXISTS
+               (SELECT 1 FROM users a WHERE a.id = t.assignee_id AND a.role = 'ADMINISTRATOR' AND a.status = 'ACTIVE')";
     let (unassigned,) = fetch_one!(conn, (i64,), sql)?;
     let sql = "SELECT created_at FROM tickets WHERE status = 'OPEN' ORDER BY created_at LIMIT 1";
     let oldest = fetch_optional!(conn, (DateTime<Utc>,), sql)?;
