@@ -189,9 +189,18 @@ async fn accounts_are_looked_after() {
     ];
     assert_eq!(
         desk.refused(&role, 4).await,
-        "dermaga: No API token makes or removes administrators. Log in, and send the access token. (FORBIDDEN)\n"
+        "dermaga: No API token makes administrators, or acts on them. Log in, and send the access token. (FORBIDDEN)\n"
     );
     let (_, access) = desk.admin.address_and_token();
+    let unconfirmed = desk.run_as(access, &role).await;
+    assert_eq!(
+        unconfirmed.status.code(),
+        Some(1),
+        "{}",
+        stderr(&unconfirmed)
+    );
+    let confirm = "UPDATE users SET email_verified_at = created_at";
+    desk.shop.sql(confirm).await.unwrap();
     let changed = desk.run_as(access, &role).await;
     assert!(changed.status.success(), "{}", stderr(&changed));
     let shown = desk.data(&["user", "show", id]).await;
@@ -199,8 +208,13 @@ async fn accounts_are_looked_after() {
 
     let session = desk.shop.sign_in("sari@example.com").await;
     session.get("/api/user/profile").await.data(200);
-    let out = desk.told(&["user", "sign-out", id, "--reason", WHY]).await;
-    assert_eq!(out, "The account's sessions and API tokens have ended.\n");
+    let sign_out = ["user", "sign-out", id, "--reason", WHY];
+    desk.refused(&sign_out, 4).await;
+    let out = desk.run_as(access, &sign_out).await;
+    assert_eq!(
+        stdout(&out),
+        "The account's sessions and API tokens have ended.\n"
+    );
     session
         .get("/api/user/profile")
         .await

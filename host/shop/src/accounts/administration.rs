@@ -100,14 +100,18 @@ impl Accounts {
     ///
     /// # Errors
     /// `NOT_FOUND`; `INVALID_STATE` for the last administrator; `FORBIDDEN` when the actor is no
-    /// administrator any more, and for a program that makes or removes one.
+    /// administrator any more, and for a program that makes one or acts on one; `INVALID_STATE`, too, for an
+    /// administrator whose address is not confirmed.
     pub async fn change(&self, act: Act<'_>, id: UserId, change: AccountChange) -> Result<User> {
         let (mut conn, now) = (self.db.begin().await?, self.clock.now());
         let user = lock(&mut conn, act.actor_id, id).await?;
         let role = change.role.unwrap_or(user.role);
         let is_other_role = role != user.role;
-        if is_other_role {
+        if is_other_role || user.role == Role::Administrator {
             needs_session(act)?;
+        }
+        if is_other_role && role == Role::Administrator && user.email_verified_at.is_none() {
+            return Err(Error::new(Code::InvalidState, UNCONFIRMED));
         }
         if role != Role::Administrator {
             keep_an_administrator(&mut conn, &user).await?;
@@ -193,10 +197,13 @@ impl Accounts {
     /// notification.
     ///
     /// # Errors
-    /// `NOT_FOUND`; `FORBIDDEN` when the actor is no administrator any more.
+    /// `NOT_FOUND`; `FORBIDDEN` when the actor is no administrator any more, and for a program that acts on one.
     pub async fn sign_out(&self, act: Act<'_>, id: UserId) -> Result<()> {
         let mut conn = self.db.begin().await?;
         let user = self.acted_on(&mut conn, act, id).await?;
+        if user.role == Role::Administrator {
+            needs_session(act)?;
+        }
         let user = self.end_all_sessions(&mut conn, user).await?;
         self.record(&mut conn, act, AuditAct::UserSignedOut, id, json!({}))
             .await?;
@@ -317,14 +324,17 @@ pub(super) async fn lock_for_deletion(
     Ok(user)
 }
 
-/// Refuses programs that make or remove administrators: the finder of an API token would become one, or take
+/// Refusal of a promotion: a stranger may have registered the address, and would keep password and second factor.
+const UNCONFIRMED: &str = "The address of this account is not confirmed, and may be another person's. Make an account for the administrator instead.";
+
+/// Refuses programs that make administrators, or act on them: the finder of an API token would become one, or keep
 /// away those who would revoke it.
 fn needs_session(act: Act<'_>) -> Result<()> {
     if !act.is_program {
         return Ok(());
     }
     let message =
-        "No API token makes or removes administrators. Log in, and send the access token.";
+        "No API token makes administrators, or acts on them. Log in, and send the access token.";
     Err(Error::new(Code::Forbidden, message))
 }
 

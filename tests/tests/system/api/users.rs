@@ -231,6 +231,13 @@ async fn another_role_ends_what_was_signed_in_before(office: Office) {
     let key = before.post("/api/user/api-tokens", key).await.data(201);
     let program = shop.client().with_token(key["token"].as_str().unwrap());
     let path = format!("{USERS}/{person}");
+    // A stranger may have registered it.
+    let change = json!({ "role": "ADMINISTRATOR", "reason": WHY });
+    let unconfirmed = admin.put(&path, change).await;
+    unconfirmed.fails(409, "INVALID_STATE");
+    shop.sql("UPDATE users SET email_verified_at = created_at WHERE email = 'naik@example.com'")
+        .await
+        .unwrap();
     for (role, status) in [("ADMINISTRATOR", 200), ("USER", 403)] {
         let change = json!({ "role": role, "reason": WHY });
         let changed = admin.put(&path, change).await.data(200);
@@ -294,10 +301,16 @@ async fn a_program_makes_and_removes_no_administrators(office: Office) {
     }
     let path = format!("{USERS}/{second}");
     refused.push(program.delete_with(&path, because.clone()).await);
+    for person in [&second, &own] {
+        let path = format!("{USERS}/{person}/sign-out");
+        refused.push(program.post(&path, because.clone()).await);
+        let change = json!({ "name": "Lain", "reason": WHY });
+        let path = format!("{USERS}/{person}");
+        refused.push(program.put(&path, change).await);
+    }
     for answer in &refused {
         answer.fails(403, "FORBIDDEN");
-        let sentence =
-            "No API token makes or removes administrators. Log in, and send the access token.";
+        let sentence = "No API token makes administrators, or acts on them. Log in, and send the access token.";
         assert_eq!(answer.body["message"], sentence);
     }
     let path = format!("{USERS}/{customer}/sign-in");
