@@ -86,8 +86,8 @@ struct OwnerProof {
     code: Option<String>,
 }
 
-/// Returns everything that the shop holds about one's own account, as a ZIP archive of JSON files and
-/// the pictures of tickets; at most 5 an hour.
+/// Returns what the shop holds about one's own account, as a ZIP archive of JSON files and the pictures of
+/// tickets; at most 5 an hour from each server. Its README says what is left out.
 ///
 /// Pictures beyond 256 MiB are named in it, and can be fetched one by one.
 #[utoipa::path(post, path = "/user/export", tag = "accounts", security(("bearer" = [])), request_body = OwnerProof,

@@ -1,4 +1,4 @@
-//! Export of an account: everything that the shop holds about a person, in one archive.
+//! Export of an account: what the shop holds about a person, in one archive, whose README names what it leaves out.
 //!
 //! Each file holds what its owner sees over HTTP, so that no secret is in it that was not shown before.
 

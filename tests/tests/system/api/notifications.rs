@@ -163,8 +163,7 @@ both_engines!(
         an_inbox_is_its_owners,
         a_reader_decides_what_is_told_in_which_language,
         periods_that_are_paid_and_not_paid_are_told,
-        the_same_is_told_once,
-        people_are_warned_and_reminded_once
+        the_same_is_told_once
     ]
 );
 
@@ -361,51 +360,6 @@ pub(super) async fn run(admin: &Client, job: &str) -> Value {
         answer.fails(409, "CONFLICT");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-async fn people_are_warned_and_reminded_once(shop: Shop) {
-    let send = "/api/admin/billing/send-low-credit-notifications";
-    let customer = customer_with_cash(&shop, "kurang@example.com", 60_000).await;
-    customer.post(send, json!({})).await.fails(403, "FORBIDDEN");
-    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
-    let id = id_of(&bought);
-    let end = moment(&bought["subscription"]["periodEnd"]);
-    shop.clock()
-        .advance(end - shop.clock().now() - TimeDelta::days(4));
-    let admin = shop.admin().await;
-    run(&admin, "low-credit-notifications").await;
-    shop.clock().advance(TimeDelta::days(2));
-    let admin = shop.admin().await;
-    let started = admin.post(send, json!({})).await.status;
-    assert!([202, 409].contains(&started), "{started}");
-    run(&admin, "low-credit-notifications").await;
-    run(&admin, "low-credit-notifications").await;
-    let customer = shop.sign_in("kurang@example.com").await;
-    let warned = told(&customer, "LOW_CREDIT_WARNING").await;
-    assert_eq!(warned.len(), 1, "{warned:#?}");
-    assert_eq!(warned[0]["facts"]["missing"], 40_000);
-    // Four days before the end there was no reason yet.
-    let at = moment(&warned[0]["createdAt"]);
-    assert!(end - at < TimeDelta::days(3), "{at}");
-
-    assert_eq!(next_period(&shop, id).await["status"], "PAST_DUE");
-    let admin = shop.admin().await;
-    run(&admin, "grace-period-reminders").await;
-    run(&admin, "grace-period-reminders").await;
-    let customer = shop.sign_in("kurang@example.com").await;
-    let reminded = told(&customer, "GRACE_PERIOD_REMINDER").await;
-    assert_eq!(reminded.len(), 1, "{reminded:#?}");
-    assert_eq!(reminded[0]["facts"]["missing"], 40_000);
-
-    run(&admin, "billing-stats").await;
-    run(&admin, "billing-stats").await;
-    let summary = told(&admin, "ADMIN_BILLING_SUMMARY").await;
-    assert_eq!(summary.len(), 1, "{summary:#?}");
-    let facts = &summary[0]["facts"];
-    assert_eq!(
-        (&facts["pastDue"], &facts["active"]),
-        (&json!(1), &json!(0))
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
