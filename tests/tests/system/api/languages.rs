@@ -162,7 +162,12 @@ async fn rules_that_fields_break_are_told_in_the_language(shop: Shop) {
 async fn a_grace_beyond_its_bounds_is_refused_in_the_language(shop: Shop) {
     let admin = shop.admin().await.in_language(Some("id"));
     let path = format!("/api/admin/billing/set-grace-period/{}", uuid::Uuid::nil());
-    let refused = admin.post(&path, json!({ "graceDays": 31 })).await;
+    let refused = admin
+        .post(
+            &path,
+            json!({ "graceDays": 31, "reason": "Pelanggan memintanya." }),
+        )
+        .await;
     refused.fails(400, "VALIDATION_FAILED");
     let whole = "Permintaan ini memiliki isian yang tidak sah.";
     assert_eq!(message(&refused), whole);

@@ -130,7 +130,7 @@ async fn what_looks_like_a_template_is_sent_as_it_was_written(post: Post) {
         assert_eq!(whole.matches(written).count(), 2, "{whole}");
     }
     let told = told(&reader, "TICKET_ANSWERED").await;
-    assert_eq!(told[0]["subject"], subject);
+    assert_eq!(told[0]["title"], subject);
 }
 
 async fn what_was_sent_long_ago_is_removed(post: Post) {
