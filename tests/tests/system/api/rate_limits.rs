@@ -176,7 +176,10 @@ async fn probes_are_not_counted(shop: Strict) {
 /// A shop that was told nothing has the limits of the documents.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_class_has_its_limit_where_none_was_set() {
-    let shop = empty_shop(&[]).await;
+    let as_default = |config: &mut dermaga::config::Config| {
+        config.rates = dermaga_shop::rates::Settings::default();
+    };
+    let shop = Shop::open_with(Engine::Sqlite, as_default).await.unwrap();
     let customer = shop.customer("bawaan@example.com").await;
     let admin = shop.admin().await;
     let notice = json!({ "order_id": Uuid::nil() });
