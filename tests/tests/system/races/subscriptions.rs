@@ -64,7 +64,9 @@ async fn the_same_price_move_is_made_and_told_once(shop: Shop) {
     assert_eq!(done.count(), 1);
     let kept = recorded(&dearer.admin, "subscription.price_kept", id).await;
     assert_eq!(kept.len(), 1, "{kept:#?}");
-    let details = json!({ "kept": 50_000, "dropped": 65_000 });
+    let details = json!({
+        "kept": 50_000, "dropped": 65_000, "termMonths": 1, "termKept": 50_000, "termDropped": 65_000,
+    });
     assert_eq!(
         (&kept[0]["details"], &kept[0]["reason"]),
         (&details, &json!(REASON))
