@@ -158,8 +158,8 @@ pub(super) async fn list_all(
 ) -> sqlx::Result<Page<ManagedRow>> {
     let unassigned = wanted.unassigned.map(|unassigned| match unassigned {
         // One who is no administrator any more takes care of nothing.
-        true => "NOT EXISTS (SELECT 1 FROM users a WHERE a.id = t.assignee_id AND a.role = 'ADMINISTRATOR' AND a.status = 'ACTIVE')",
-        false => "EXISTS (SELECT 1 FROM users a WHERE a.id = t.assignee_id AND a.role = 'ADMINISTRATOR' AND a.status = 'ACTIVE')",
+        true => "NOT coalesce((SELECT a.role = 'ADMINISTRATOR' AND a.status = 'ACTIVE' FROM users a WHERE a.id = t.assignee_id), FALSE)",
+        false => "coalesce((SELECT a.role = 'ADMINISTRATOR' AND a.status = 'ACTIVE' FROM users a WHERE a.id = t.assignee_id), FALSE)",
     });
     let digits = wanted
         .words
@@ -204,8 +204,8 @@ pub(super) async fn count_by_priority(conn: &mut Conn) -> sqlx::Result<Vec<(Tick
 
 /// Number of tickets without an administrator, and the opening of the oldest that waits for an answer.
 pub(super) async fn waiting(conn: &mut Conn) -> sqlx::Result<(i64, Option<DateTime<Utc>>)> {
-    let sql = "SELECT count(*) FROM tickets t WHERE t.status <> 'CLOSED' AND NOT EXISTS
-               (SELECT 1 FROM users a WHERE a.id = t.assignee_id AND a.role = 'ADMINISTRATOR' AND a.status = 'ACTIVE')";
+    let sql = "SELECT count(*) FROM tickets t WHERE t.status <> 'CLOSED' AND NOT coalesce(
+               (SELECT a.role = 'ADMINISTRATOR' AND a.status = 'ACTIVE' FROM users a WHERE a.id = t.assignee_id), FALSE)";
     let (unassigned,) = fetch_one!(conn, (i64,), sql)?;
     let sql = "SELECT created_at FROM tickets WHERE status = 'OPEN' ORDER BY created_at LIMIT 1";
     let oldest = fetch_optional!(conn, (DateTime<Utc>,), sql)?;
