@@ -150,6 +150,8 @@ async fn what_needs_a_cluster_says_so_and_a_check_needs_none() {
         "repair",
         "--action",
         "REAPPLY",
+        "--drift",
+        "ORPHAN",
         "--reason",
         WHY,
     ];
