@@ -197,7 +197,7 @@ async fn figures(conn: &mut Conn, since: DateTime<Utc>) -> Result<Figures> {
         let found = totals.iter().find(is_this);
         found.map_or((0, Rupiah::ZERO), |one| (one.count, one.amount))
     };
-    // What customers pay leaves their wallets.
+    // A payment leaves its wallet, so that its amount is negative.
     let (periods, charged) = settled(TransactionType::Subscription);
     Ok(Figures {
         paid: (periods, charged.negated()),

@@ -156,7 +156,7 @@ async fn what_renews_is_due_once_and_what_does_not_in_every_live_status() {
     let due = async |now| ids(store::due(&mut rows.conn().await, now).await.unwrap());
     assert_eq!(due(rows.now).await, [active, suspended]);
     assert_eq!(due(later).await.len(), 3);
-    // What is not paid may cost less by now.
+    // An unpaid period may cost less by now.
     rows.set(in_grace, grace, later).await;
     assert_eq!(due(rows.now).await, [active, in_grace, suspended]);
     let stop = "UPDATE subscriptions SET auto_renew = FALSE";

@@ -387,7 +387,7 @@ mod tests {
         }
     }
 
-    /// What people write is a value: nothing in it is run, wherever a template shows it.
+    /// Texts of people are values: nothing in them is run, wherever a template shows them.
     #[test]
     fn what_looks_like_a_template_is_shown_as_it_was_written() {
         let written = "{{ 7 * 7 }} {% for x in [1] %}{{ data }}{% endfor %} {# unseen #}";

@@ -296,7 +296,7 @@ pub(super) async fn set_price(
     term: SoldTerm,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    // What is not paid is looked at within seconds.
+    // The worker looks at an unpaid one within seconds.
     let sql = "UPDATE subscriptions SET monthly_price = $2, term_price = $3, updated_at = $4,
                  renewal_retry_at = CASE WHEN status IN ('PAST_DUE', 'SUSPENDED') THEN $4 ELSE renewal_retry_at END
                WHERE id = $1";

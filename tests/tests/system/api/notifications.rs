@@ -127,7 +127,7 @@ mod acts {
         }
         let of_all: Vec<_> = ended.iter().map(|one| &one["facts"]["all"]).collect();
         assert_eq!(of_all, [&json!(false), &json!(true)], "{ended:#?}");
-        // A key each, so that a cause which is written twice is told once.
+        // Each has a key, so that a cause which is written twice makes one message.
         let sql = "UPDATE outbox SET once_key = once_key WHERE once_key IS NOT NULL
                    AND topic IN ('API_TOKEN_CREATED', 'PASSWORD_CHANGED', 'SESSIONS_ENDED')";
         assert_eq!(shop.sql(sql).await.unwrap(), 4);

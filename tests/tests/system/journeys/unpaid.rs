@@ -360,7 +360,7 @@ async fn administrators_look_ahead_and_decide(shop: Shop) {
     let acts = "/api/admin/audit?act=subscription.grace_set";
     let acts = admin.get(acts).await.data(200);
     let acts = acts.as_array().unwrap();
-    // What was refused is not among them.
+    // Refused requests are not among them.
     assert_eq!(acts.len(), 1, "{acts:#?}");
     let subject = format!("subscription:{}", id_of(&fails));
     assert_eq!(

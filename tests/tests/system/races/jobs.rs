@@ -100,7 +100,7 @@ async fn two_servers_that_run_every_job_at_the_same_instant_charge_and_tell_once
     let open = Shop::open_with(Engine::Postgres, |config| sends_to(config, &mails)).await;
     let Some(one) = open else { return };
     let two = one.second_server().await;
-    // Who is told the figures of each day.
+    // The reader of the figures of each day.
     one.admin().await;
     // One pays all, one pays the first period only, one the first two.
     let mut bought = Vec::new();

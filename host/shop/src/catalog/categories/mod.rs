@@ -298,7 +298,7 @@ async fn written(catalog: &Catalog, id: CategoryId) -> Result<template::Category
     let mut conn = catalog.db.read().await?;
     let slug = row(&mut conn, id).await?.slug;
     let loaded = super::store::loaded_from(&mut conn).await?;
-    // What an administrator wrote has the texts that the category had then.
+    // Templates that an administrator wrote have the texts that the category had then.
     let of_files = loaded.iter().filter(|loaded| {
         let file = loaded.template_file.as_deref();
         file.is_some_and(|name| !name.starts_with(WRITTEN_HERE))
