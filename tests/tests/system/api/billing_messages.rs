@@ -22,6 +22,8 @@ impl Called {
             jobs.grace_period = Schedule::Off;
             jobs.grace_period_reminders = Schedule::Off;
             jobs.billing_stats = Schedule::Off;
+            // Messages that were read are removed after a month, and a test counts them after more.
+            jobs.health_history = Schedule::Off;
         })
         .await
     }
