@@ -90,6 +90,7 @@ both_engines!(
         one_of_many_upgrades_wins,
         an_upgrade_that_cannot_be_made_is_undone,
         an_upgrade_that_is_stopped_until_its_period_ends_is_undone,
+        an_upgrade_that_is_not_made_before_its_period_ends_is_undone,
         a_forced_end_says_all_that_it_returned
     ]
 );
@@ -343,29 +344,40 @@ async fn an_upgrade_that_cannot_be_made_is_undone(shop: Shop) {
 
 /// A customer who stops a service right after its upgrade never had the larger plan.
 async fn an_upgrade_that_is_stopped_until_its_period_ends_is_undone(shop: Shop) {
-    let customer = customer_with_cash(&shop, "berhenti@example.com", 300_000).await;
-    let (id, instance) = basic(&shop, &customer).await;
-    let (basic_left, pro_left) = (
-        available(&shop, "basic").await,
-        available(&shop, "pro").await,
-    );
-    let folder = folder_of(&shop, &instance);
+    lapses(&shop, true).await;
+}
+
+/// A customer whose larger plan could not be set up for the rest of the period pays nothing for it.
+async fn an_upgrade_that_is_not_made_before_its_period_ends_is_undone(shop: Shop) {
+    lapses(&shop, false).await;
+}
+
+/// Upgrades what cannot be written, and waits until the next period is paid for in the plan before.
+async fn lapses(shop: &Shop, is_stopped: bool) {
+    let customer = customer_with_cash(shop, "berhenti@example.com", 300_000).await;
+    let (id, instance) = basic(shop, &customer).await;
+    let (basic_left, pro_left) = (available(shop, "basic").await, available(shop, "pro").await);
+    let folder = folder_of(shop, &instance);
     std::fs::remove_dir_all(&folder).unwrap();
     std::fs::write(&folder, "in the way").unwrap();
     let path = format!("/api/subscriptions/{id}");
     let pro = json!({ "planId": shop.plan("n8n", "pro").await });
     let upgrade = format!("{path}/upgrade");
     customer.put(&upgrade, pro).await.data(200);
-    let stop = format!("{path}/stop");
-    customer.put(&stop, json!({})).await.data(202);
-    std::fs::remove_file(&folder).unwrap();
-    shop.clock().advance(TimeDelta::hours(1));
     let id_of_instance = instance["id"].as_str().unwrap();
-    shop.instance_becomes(&customer, id_of_instance, "STOPPED")
-        .await;
+    if is_stopped {
+        let stop = format!("{path}/stop");
+        customer.put(&stop, json!({})).await.data(202);
+        std::fs::remove_file(&folder).unwrap();
+    }
+    shop.clock().advance(TimeDelta::hours(1));
+    if is_stopped {
+        shop.instance_becomes(&customer, id_of_instance, "STOPPED")
+            .await;
+    }
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     let seen = customer.get(&path).await.data(200);
-    assert_eq!(seen["plan"], "pro", "it may still be started: {seen:#}");
+    assert_eq!(seen["plan"], "pro", "it may still be made: {seen:#}");
 
     shop.clock().advance(TimeDelta::days(31));
     let (admin, customer) = (
@@ -388,7 +400,13 @@ async fn an_upgrade_that_is_stopped_until_its_period_ends_is_undone(shop: Shop) 
     );
     let wallet = customer.get("/api/wallet/info").await.data(200);
     assert_eq!(wallet["paidBalance"], 300_000 - 2 * 50_000, "{wallet:#}");
-    quota_becomes(&shop, basic_left, pro_left).await;
+    quota_becomes(shop, basic_left, pro_left).await;
+    if !is_stopped {
+        std::fs::remove_file(&folder).unwrap();
+        shop.clock().advance(TimeDelta::hours(1));
+        shop.instance_becomes(&customer, id_of_instance, "RUNNING")
+            .await;
+    }
     shop.books_balance().await;
 }
 

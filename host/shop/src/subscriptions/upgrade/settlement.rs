@@ -1,6 +1,7 @@
 //! End of a plan change: applied when the instance is made so, undone to the last rupiah when it
 //! cannot be.
 
+use chrono::TimeDelta;
 use serde_json::json;
 
 use super::{
@@ -20,6 +21,10 @@ use crate::{
 
 /// Reason of an owner's stop that lasted until the period was over.
 const NEVER_RAN: &str = "It was stopped, and never ran in the larger plan before its period ended.";
+/// Reason of a change that could not be made until the period was over.
+const NEVER_MADE: &str = "The new plan could not be set up before the period ended.";
+/// Time that a change has to be made in, when its period ends meanwhile.
+const TIME_TO_MAKE: TimeDelta = TimeDelta::hours(1);
 
 /// Settles every change whose instance shows its result. One that fails stops none of the others, nor the renewals
 /// that come after.
@@ -28,13 +33,15 @@ const NEVER_RAN: &str = "It was stopped, and never ran in the larger plan before
 /// When the database does not answer; what is settled stays so.
 pub(crate) async fn settle_all(shop: &Subscriptions) -> Result<()> {
     let now = shop.clock.now();
-    let under_way = store::progress(&mut shop.db.read().await?, now).await?;
+    let until = now - TIME_TO_MAKE;
+    let under_way = store::progress(&mut shop.db.read().await?, now, until).await?;
     for progress in under_way {
         let settled = match outcome(&progress) {
             Outcome::Waiting => Ok(()),
             Outcome::Applied => apply(shop, &progress).await,
             Outcome::Refused => revert(shop, &progress, &progress.message).await,
-            Outcome::Lapsed => revert(shop, &progress, NEVER_RAN).await,
+            Outcome::Lapsed if progress.is_stopped => revert(shop, &progress, NEVER_RAN).await,
+            Outcome::Lapsed => revert(shop, &progress, NEVER_MADE).await,
         };
         if let Err(error) = settled {
             let id = progress.change.subscription_id;
@@ -49,13 +56,13 @@ enum Outcome {
     Waiting,
     Applied,
     Refused,
-    /// It was stopped before it was proven, and what was paid for is over.
+    /// It was stopped before it was proven, or never made, and what was paid for is over.
     Lapsed,
 }
 
 /// Decides the outcome: a change is made once its pods are ready, and only a result that
-/// [`provisioning`] found to be final undoes it, or a stop that outlasts the period; all else is tried
-/// again.
+/// [`provisioning`] found to be final undoes it, or a period that is over before it was made or while it is kept
+/// stopped; all else is tried again.
 fn outcome(progress: &Progress) -> Outcome {
     if progress.observed_generation >= progress.change.generation && !progress.is_rolling {
         return Outcome::Applied;
@@ -201,7 +208,7 @@ mod tests {
     use crate::ids::{PlanChangeId, TransactionId, UserId};
 
     #[test]
-    fn only_a_final_refusal_and_a_stop_past_the_period_undo_a_change() {
+    fn only_a_final_refusal_and_a_period_that_is_over_undo_a_change() {
         let progress = |observed_generation, is_rolling, has_lapsed, final_generation| Progress {
             change: PlanChange {
                 id: PlanChangeId::MIN,
@@ -227,6 +234,7 @@ mod tests {
             observed_generation,
             is_rolling,
             has_lapsed,
+            is_stopped: has_lapsed,
             final_generation,
         };
         for (observed, rolling, lapsed, refused, expected) in [
@@ -234,6 +242,7 @@ mod tests {
             (1, false, false, Some(2), Outcome::Waiting),
             (1, false, false, Some(3), Outcome::Refused),
             (2, false, false, None, Outcome::Applied),
+            (1, false, true, None, Outcome::Lapsed),
             (2, false, true, None, Outcome::Applied),
             (2, true, false, None, Outcome::Waiting),
             (2, true, true, None, Outcome::Lapsed),

@@ -50,8 +50,9 @@ pub(in crate::subscriptions) struct Progress {
     pub(in crate::subscriptions) observed_generation: i64,
     /// It is applied and its pods are not all ready yet.
     pub(in crate::subscriptions) is_rolling: bool,
-    /// It is kept stopped, and the period that the change was paid for is over.
+    /// The period that the change was paid for is over, and it is kept stopped or was not made in time.
     pub(in crate::subscriptions) has_lapsed: bool,
+    pub(in crate::subscriptions) is_stopped: bool,
     /// The generation that will never be set up.
     pub(in crate::subscriptions) final_generation: Option<i64>,
 }
@@ -132,21 +133,23 @@ pub(in crate::subscriptions) async fn pending(
     fetch_optional!(conn, PlanChange, sql, subscription_id)
 }
 
-/// Every change that is under way.
+/// Every change that is under way. One that was asked for by `until` has had the time to be made.
 pub(in crate::subscriptions) async fn progress(
     conn: &mut Conn,
     now: DateTime<Utc>,
+    until: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Progress>> {
     let sql = "SELECT c.id, c.subscription_id, c.from_plan_id, c.from_monthly_price, c.from_term_price, c.to_plan_id, c.generation,
                c.period_number, c.paid_cash, c.paid_bonus, c.transaction_id, c.kept_cash, c.kept_bonus,
                c.give_back, c.refunded_until, c.given, i.user_id, i.message,
                i.generation AS instance_generation, i.observed_generation, i.final_generation,
                (i.unproven_generation IS NOT NULL AND i.delivered_at IS NOT NULL) AS is_rolling,
-               (i.desired = 'STOPPED' AND
+               i.desired = 'STOPPED' AS is_stopped,
+               ((i.desired = 'STOPPED' OR (i.observed_generation < c.generation AND c.created_at <= $2)) AND
                  (SELECT s.period_end FROM subscriptions s WHERE s.id = c.subscription_id) <= $1) AS has_lapsed
                FROM plan_changes c JOIN instances i ON i.subscription_id = c.subscription_id
                WHERE c.state = 'PENDING' ORDER BY c.created_at";
-    fetch_all!(conn, Progress, sql, now)
+    fetch_all!(conn, Progress, sql, now, until)
 }
 
 /// Ends a change, once; false when it was ended elsewhere.
