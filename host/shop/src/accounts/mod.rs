@@ -49,6 +49,7 @@ pub use model::{
     parse_phone,
 };
 pub use origin::Origin;
+pub(crate) use origin::device_in_words;
 pub use password::check_rules;
 pub use sessions::Identity;
 pub use settings::Settings;

@@ -79,7 +79,7 @@ fn program(user_agent: &str) -> String {
 }
 
 /// Writes a device in the current language, for `#[serde(serialize_with)]`.
-pub(super) fn device_in_words<S: Serializer>(
+pub(crate) fn device_in_words<S: Serializer>(
     device: &str,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

@@ -219,6 +219,22 @@ impl Notifications {
         Ok(found.map(|found| self.view(&reader, found)))
     }
 
+    /// Walks what happened to an account itself, newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn walk_security(
+        &self,
+        user_id: UserId,
+        span: Span<NotificationId>,
+    ) -> Result<Walked<NotificationView>> {
+        let filter = InboxFilter {
+            is_about_security: true,
+            ..InboxFilter::default()
+        };
+        Ok(self.inbox(user_id, filter, span).await?.0)
+    }
+
     /// Marks a notification as read.
     ///
     /// # Errors

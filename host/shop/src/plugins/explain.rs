@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 use super::store;
 use crate::{
     Result,
-    db::Conn,
-    ids::{DecisionId, TransactionId},
+    db::{Conn, Db, Place, Span, Walked},
+    ids::{DecisionId, TransactionId, UserId},
     money::Rupiah,
 };
 
@@ -23,7 +23,8 @@ pub(super) struct ExplainedRow {
     digest: String,
     function: String,
     output: Option<String>,
-    /// Lines the host made of an upgrade's price: the credit is its own.
+    /// Lines the host made of an upgrade's price: the credit is its own. Absent where no transaction is looked at.
+    #[sqlx(default)]
     charged: Option<Json<Value>>,
     created_at: DateTime<Utc>,
 }
@@ -44,6 +45,16 @@ pub struct ExplainedDecision {
     reasons: Vec<ReasonLine>,
     #[serde(serialize_with = "crate::calendar::in_json")]
     decided_at: DateTime<Utc>,
+}
+
+impl ExplainedDecision {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<DecisionId> {
+        Place {
+            at: self.decided_at,
+            tie: self.id,
+        }
+    }
 }
 
 /// Reason for one line or for the whole answer, with the amount.
@@ -116,6 +127,19 @@ pub async fn explain(
 ) -> Result<Vec<ExplainedDecision>> {
     let rows = store::explained(conn, transaction_id).await?;
     Ok(rows.into_iter().map(ExplainedDecision::from).collect())
+}
+
+/// Walks the prices and coupons that were decided about a customer, newest first, without inputs.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn walk_explained(
+    db: &Db,
+    user_id: UserId,
+    span: Span<DecisionId>,
+) -> Result<Walked<ExplainedDecision>> {
+    let found = store::explained_to(&mut db.read().await?, user_id, span).await?;
+    Ok(found.map(ExplainedDecision::from))
 }
 
 #[cfg(test)]

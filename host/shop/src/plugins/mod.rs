@@ -25,7 +25,7 @@ mod vetting;
 pub use breaker::BreakerRules;
 pub use decisions::{Asking, Decided, Decision, Subject, decide, refuse, repeats, replay};
 pub use describe::describe;
-pub use explain::{ExplainedDecision, explain};
+pub use explain::{ExplainedDecision, explain, walk_explained};
 pub use findings::Findings;
 pub use lifecycle::{activate, delete, refuse_retired, reset, retire, retire_plugin, roll_back};
 pub use model::{

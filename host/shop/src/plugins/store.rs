@@ -307,6 +307,25 @@ pub(super) async fn explained(
     fetch_all!(conn, ExplainedRow, sql, transaction_id)
 }
 
+const EXPLAINED: List = List {
+    rows: "SELECT d.id, d.plugin_id, v.title, d.plugin_version, d.digest, d.function, d.output, d.created_at
+        FROM decisions d JOIN plugin_versions v ON v.digest = d.digest",
+    from: "FROM decisions d",
+    key: "d.id",
+    order: "ORDER BY d.created_at DESC, d.id DESC",
+};
+
+/// Prices and coupons that were decided about a customer, newest first.
+pub(super) async fn explained_to(
+    conn: &mut Conn,
+    user_id: UserId,
+    span: Span<DecisionId>,
+) -> sqlx::Result<Walked<ExplainedRow>> {
+    let filter = Filter::of("d.user_id = ?", user_id).and("d.function IN ('price', 'evaluate')");
+    let place = "(d.created_at, d.id) < (?, ?)";
+    fetch_span(conn, EXPLAINED, place, filter, span).await
+}
+
 /// References to a version.
 #[derive(Debug)]
 pub(super) struct Uses {

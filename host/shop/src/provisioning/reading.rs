@@ -2,11 +2,12 @@
 
 use dermaga_runtime::contract::service;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{
     Instances, domains, health, lifecycle,
     marks::{self, Origin},
-    model::{Owned, Status},
+    model::{Event as InstanceEvent, Owned, Status},
     render::{recorded_objects, subject},
     secrets, store,
     view::{CredentialsView, InstanceDetail, InstanceView, ManifestsView},
@@ -70,6 +71,20 @@ pub async fn walk(
 pub(super) async fn owned(db: &Db, user_id: UserId, id: InstanceId) -> Result<Owned> {
     let owned = store::owned(&mut db.read().await?, user_id, id).await?;
     owned.ok_or_else(|| Error::not_found("instance"))
+}
+
+/// Walks all events of a customer's instance that the shop keeps, newest first.
+///
+/// # Errors
+/// `NOT_FOUND` when there is none or it is another customer's.
+pub async fn walk_events(
+    db: &Db,
+    user_id: UserId,
+    id: InstanceId,
+    span: Span<Uuid>,
+) -> Result<Walked<InstanceEvent>> {
+    owned(db, user_id, id).await?;
+    Ok(store::all_events(&mut db.read().await?, id, span).await?)
 }
 
 /// Returns a customer's instance, with its endpoints and newest events.

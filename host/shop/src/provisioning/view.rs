@@ -241,7 +241,7 @@ pub struct EventView {
 }
 
 impl EventView {
-    fn of(event: Event) -> Self {
+    pub(crate) fn of(event: Event) -> Self {
         Self {
             status: event.kind,
             message: event.message,

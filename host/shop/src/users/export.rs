@@ -2,6 +2,11 @@
 //!
 //! Each file holds what its owner sees over HTTP, so that no secret is in it that was not shown before.
 
+mod contents;
+pub mod held;
+mod model;
+mod store;
+
 use std::{
     fs::File,
     io::{self, Seek as _, Write as _},
@@ -15,24 +20,16 @@ use zip::{ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     Code, Error, Result,
-    accounts::{Accounts, Identity, Profile},
-    audit::{self, AuditEvent, AuditFilter},
-    catalog::{
-        Catalog,
-        waitlist::{self, WaitView},
-    },
-    coupons::{self, RedemptionView},
+    accounts::{Accounts, Identity},
+    catalog::Catalog,
     db::{Part, Place, Span, Walked},
     ids::UserId,
-    language::{self, Language},
-    notifications::{NotificationView, Notifications},
-    payments::{self, DebtFilter, DebtView, Payment, PaymentFilter, PaymentView},
-    provisioning::{self, Instances, domains::Domains, view::InstanceView},
-    subscriptions::{self, SubscriptionView},
+    notifications::Notifications,
+    provisioning::{Instances, domains::Domains},
     throttle::Throttle,
-    tickets::{TicketDetail, TicketView, Tickets},
-    wallet::{self, Transaction, TransactionFilter, TransactionView, Wallets},
-    webhooks::{Owner, Webhooks},
+    tickets::Tickets,
+    wallet::Wallets,
+    webhooks::Webhooks,
 };
 
 /// Archives that an account may ask for within an hour, on one server.
@@ -45,8 +42,6 @@ const ROWS: i64 = 500;
 const MOST_PICTURE_BYTES: i64 = 256 * 1024 * 1024;
 /// Name of the file that says what the others hold.
 const README: &str = "README.txt";
-const ENGLISH: &str = include_str!("export/README.en.txt");
-const INDONESIAN: &str = include_str!("export/README.id.txt");
 
 /// Limits of exports. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -176,6 +171,21 @@ impl Archive {
         F: Future<Output = Result<Walked<T>>>,
     {
         let mut array = self.begin(name).await?;
+        self.append(&mut array, read, place, view).await?;
+        self.end(&array).await
+    }
+
+    /// Adds a whole list to a file that has begun, as [`walk`](Self::walk) does.
+    async fn append<T, V: Serialize, K, F>(
+        &self,
+        array: &mut Array,
+        read: impl Fn(Span<K>) -> F,
+        place: impl Fn(&T) -> Place<K>,
+        view: impl Fn(T) -> V,
+    ) -> Result<()>
+    where
+        F: Future<Output = Result<Walked<T>>>,
+    {
         let mut span = first(self.rows);
         loop {
             let found = read(span).await?;
@@ -184,7 +194,7 @@ impl Archive {
             self.send(Piece::Content(content)).await?;
             match next {
                 Some(next) => span = next,
-                None => return self.end(&array).await,
+                None => return Ok(()),
             }
         }
     }
@@ -224,155 +234,6 @@ impl Archive {
         let content = serde_json::to_vec_pretty(value).map_err(Error::internal)?;
         self.put(format!("{name}.json"), content).await
     }
-
-    async fn fill(&self, sources: Sources<'_>, identity: Identity) -> Result<()> {
-        let explanation = match language::current() {
-            Language::English => ENGLISH,
-            Language::Indonesian => INDONESIAN,
-        };
-        self.put(README.to_owned(), explanation.into()).await?;
-        self.account(sources, identity).await?;
-        self.money(sources, identity.user_id).await?;
-        self.services(sources, identity.user_id).await?;
-        self.messages(sources, identity.user_id).await?;
-        self.tickets(sources.tickets, identity.user_id).await
-    }
-
-    async fn account(&self, sources: Sources<'_>, identity: Identity) -> Result<()> {
-        let Sources { accounts, .. } = sources;
-        let id = identity.user_id;
-        let profile = Profile::from(accounts.user(id).await?);
-        self.json("profile", &profile).await?;
-        let sessions = accounts.sessions(identity).await?;
-        self.json("sessions", &sessions).await?;
-        let tokens = accounts.api_tokens(id).await?;
-        self.json("api-tokens", &tokens).await?;
-        let two_factor = accounts.two_factor(identity).await?;
-        self.json("two-factor", &two_factor).await?;
-        let subject = format!("user:{id}");
-        let filter = AuditFilter {
-            subject: Some(&subject),
-            ..AuditFilter::default()
-        };
-        let filter = &filter;
-        let db = &sources.instances.db;
-        let read = |span| audit::list(db, filter, span);
-        self.walk("acts", read, AuditEvent::place, |act| act).await
-    }
-
-    async fn money(&self, sources: Sources<'_>, id: UserId) -> Result<()> {
-        let db = &sources.instances.db;
-        let info = wallet::info(sources.wallets, id).await?;
-        self.json("wallet", &info).await?;
-        let every = TransactionFilter::default();
-        let read = |span| wallet::transactions(db, id, every, span);
-        self.walk(
-            "transactions",
-            read,
-            Transaction::place,
-            TransactionView::from,
-        )
-        .await?;
-        let filter = PaymentFilter {
-            user_id: Some(id),
-            ..PaymentFilter::default()
-        };
-        let read = |span| payments::walk(db, filter, span);
-        let at = |payment: &Payment| place(payment.created_at, payment.id);
-        self.walk("payments", read, at, PaymentView::from).await?;
-        let filter = DebtFilter {
-            user_id: Some(id),
-            ..DebtFilter::default()
-        };
-        let read = |span| payments::walk_debts(db, filter, span);
-        let at = |debt: &DebtView| place(debt.created_at, debt.id);
-        self.walk("debts", read, at, |debt| debt).await?;
-        let read = |span| coupons::walk_redemptions(db, id, span);
-        let at = |used: &RedemptionView| place(used.created_at, used.id);
-        self.walk("coupons", read, at, |used| used).await
-    }
-
-    async fn services(&self, sources: Sources<'_>, id: UserId) -> Result<()> {
-        let Sources {
-            catalog,
-            domains,
-            instances,
-            ..
-        } = sources;
-        let db = &instances.db;
-        let read = |span| subscriptions::walk(db, id, span);
-        let at = |found: &SubscriptionView| place(found.created_at, found.id);
-        let listed = self.all(read, at).await?;
-        let mut subscriptions = Vec::with_capacity(listed.len());
-        for found in listed {
-            let mut conn = db.read().await?;
-            subscriptions.push(subscriptions::detail(&mut conn, id, found.id).await?);
-        }
-        self.json("subscriptions", &subscriptions).await?;
-        let read = |span| provisioning::walk(db, id, span);
-        let at = |found: &InstanceView| place(found.created_at, found.id);
-        let listed = self.all(read, at).await?;
-        let mut details = Vec::with_capacity(listed.len());
-        for found in listed {
-            details.push(provisioning::detail(instances, id, found.id).await?);
-        }
-        self.json("instances", &details).await?;
-        let domains = domains.of_customer(id).await?;
-        self.json("domains", &domains).await?;
-        let read = |span| waitlist::walk(catalog, id, span);
-        let at = |wait: &WaitView| place(wait.created_at, wait.id);
-        let waits = self.all(read, at).await?;
-        self.json("waitlist", &waits).await
-    }
-
-    async fn messages(&self, sources: Sources<'_>, id: UserId) -> Result<()> {
-        let Sources {
-            notifications,
-            webhooks,
-            ..
-        } = sources;
-        let read = |span| notifications.walk(id, span);
-        let at = |told: &NotificationView| place(told.created_at, told.id);
-        self.walk("notifications", read, at, |told| told).await?;
-        let preferences = notifications.preferences(id).await?;
-        self.json("notification-preferences", &preferences).await?;
-        let endpoints = webhooks.list(Owner::Customer(id)).await?;
-        self.json("webhooks", &endpoints).await
-    }
-
-    async fn tickets(&self, tickets: &Tickets, id: UserId) -> Result<()> {
-        let read = |span| tickets.walk(id, span);
-        let at = |ticket: &TicketView| place(ticket.created_at, ticket.id);
-        let listed = self.all(read, at).await?;
-        let mut left = MOST_PICTURE_BYTES;
-        let mut details = Vec::with_capacity(listed.len());
-        for found in listed {
-            let detail = tickets.get(id, found.id).await?;
-            self.pictures(tickets, id, &detail, &mut left).await?;
-            details.push(detail);
-        }
-        self.json("tickets", &details).await
-    }
-
-    async fn pictures(
-        &self,
-        tickets: &Tickets,
-        id: UserId,
-        ticket: &TicketDetail,
-        left: &mut i64,
-    ) -> Result<()> {
-        let messages = ticket.messages.iter();
-        for picture in messages.flat_map(|message| &message.attachments) {
-            *left = left.saturating_sub(picture.size_bytes);
-            if *left < 0 {
-                return Ok(());
-            }
-            let file = tickets.attachment(id, picture.id).await?;
-            let name = format!("attachments/{}.{}", file.id, file.media_type.extension());
-            self.put(name, file.content).await?;
-        }
-        Ok(())
-    }
 }
 
 /// Returns the place of a row in its list.
@@ -398,6 +259,7 @@ mod tests {
     use super::*;
     use crate::{
         ids::{PlanId, SubscriptionId},
+        subscriptions::{self, SubscriptionView},
         test_database::TestDatabase,
     };
 

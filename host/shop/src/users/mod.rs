@@ -6,7 +6,7 @@ mod model;
 pub mod status;
 mod store;
 
-pub use export::{Exports, Sources};
+pub use export::{Exports, Sources, held};
 pub use model::{UserFilter, UserState, UserView};
 
 use crate::{

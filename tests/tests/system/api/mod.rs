@@ -26,6 +26,7 @@ pub(crate) mod dates;
 pub(crate) mod domains;
 pub(crate) mod drift;
 pub(crate) mod events;
+pub(crate) mod exports;
 pub(crate) mod faults_at_once;
 pub(crate) mod forced_ends;
 pub(crate) mod granted_terms;

@@ -1,17 +1,12 @@
-//! Tests of security events, the export and the deletion of accounts.
+//! Tests of security events and the deletion of accounts.
 
-use std::{
-    collections::BTreeMap,
-    io::{Cursor, Read as _},
-    time::Duration,
-};
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use dermaga::sandbox::{Action, Fault};
 use dermaga_shop::{fetch_one, ids::UserId};
 use dermaga_tests::{Answer, Client, Shop, both_engines};
 use serde_json::{Value, json};
-use zip::ZipArchive;
 
 use super::{
     payments::{Till, eventually},
@@ -30,7 +25,6 @@ both_engines!(
         nothing_is_deleted_that_runs_or_is_paid_for,
         an_administrator_deletes_with_a_reason,
         of_a_purchase_and_a_deletion_one_happens,
-        an_archive_holds_everything_of_its_owner_and_of_no_other,
         security_events_are_of_the_account_alone,
         the_address_of_a_deleted_account_is_not_guessed_and_opens_nothing
     ]
@@ -298,80 +292,6 @@ async fn of_a_purchase_and_a_deletion_one_happens(shop: Shop) {
             other => panic!("{other:?}: {:#} {:#}", bought.body, deleted.body),
         }
     }
-}
-
-/// Returns the files of an archive by their names.
-fn unpacked(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
-    let mut archive = ZipArchive::new(Cursor::new(archive)).unwrap();
-    let mut files = BTreeMap::new();
-    for index in 0..archive.len() {
-        let mut file = archive.by_index(index).unwrap();
-        let mut content = Vec::new();
-        file.read_to_end(&mut content).unwrap();
-        let name = file.name().unwrap().into_owned();
-        files.insert(name, content);
-    }
-    files
-}
-
-/// An archive is made for the password alone. Each of its files is JSON that can be read, the pictures are
-/// those that were kept, and no hash, no token and nothing of another customer is in it.
-async fn an_archive_holds_everything_of_its_owner_and_of_no_other(shop: Shop) {
-    let customer = shop.customer_with_credit("arsip@example.com", 60_000).await;
-    let stranger = shop.customer("orang-lain@example.com").await;
-    tickets::ask(&stranger, &[]).await.data(201);
-    let picture = pictures::png();
-    let asked = tickets::ask(&customer, &[("rumah.png", &picture)]).await;
-    let asked = asked.data(201);
-    let order = json!({ "planId": shop.plan("n8n", "basic").await });
-    let bought = customer.post("/api/subscriptions", order).await.data(201);
-    let key = json!({ "name": "laporan", "scope": "READ" });
-    let key = customer.post("/api/user/api-tokens", key).await.data(201);
-    let instance = bought["instanceId"].as_str().unwrap();
-    let domain = json!({ "domain": "arsip.example.com" });
-    let path = format!("/api/instances/{instance}/domains");
-    customer.post(&path, domain).await.data(201);
-
-    let path = "/api/user/export";
-    let wrong = json!({ "password": "another password" });
-    let refused = customer.post(path, wrong).await;
-    refused.fails(400, "VALIDATION_FAILED");
-    let proof = json!({ "password": PASSWORD });
-    let archive = customer.post(path, proof.clone()).await;
-    assert_eq!(archive.status, 200, "{}", archive.text);
-    assert_eq!(archive.headers["content-type"], "application/zip");
-    let files = unpacked(&archive.bytes);
-    let mut read = BTreeMap::new();
-    for (name, content) in &files {
-        let Some(name) = name.strip_suffix(".json") else {
-            continue;
-        };
-        let value: Value = serde_json::from_slice(content).unwrap();
-        read.insert(name.to_owned(), value);
-    }
-    assert_eq!(read["profile"]["email"], "arsip@example.com");
-    assert_eq!(read["transactions"].as_array().unwrap().len(), 2);
-    assert_eq!(read["subscriptions"][0]["id"], bought["subscription"]["id"]);
-    assert_eq!(read["instances"][0]["id"], bought["instanceId"]);
-    assert_eq!(read["domains"][0]["domain"], "arsip.example.com");
-    assert_eq!(read["api-tokens"][0]["name"], "laporan");
-    assert_eq!(read["tickets"][0]["id"], asked["id"]);
-    assert_eq!(read["tickets"].as_array().unwrap().len(), 1);
-    let kept = asked["messages"][0]["attachments"][0]["id"].as_str();
-    let picture = format!("attachments/{}.png", kept.unwrap());
-    assert!(files[&picture].starts_with(b"\x89PNG"));
-    let all: Vec<u8> = files.values().flatten().copied().collect();
-    let all = String::from_utf8_lossy(&all);
-    for secret in ["$argon2", key["token"].as_str().unwrap(), "orang-lain"] {
-        assert!(!all.contains(secret), "{secret}");
-    }
-    // The fifth of the hour is the last.
-    for _ in 0..4 {
-        let again = customer.post(path, proof.clone()).await;
-        assert_eq!(again.status, 200, "{}", again.text);
-    }
-    let refused = customer.post(path, proof).await;
-    refused.fails(429, "TOO_MANY_REQUESTS");
 }
 
 /// A new password and a new key are events of the account; a top-up is none.

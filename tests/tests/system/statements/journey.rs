@@ -422,6 +422,9 @@ async fn archive(till: &Till, customer: &Client, user: &Value) {
     assert_eq!(used.await.unwrap().items.len(), 1);
     subscriptions::walk(db, user, after(now)).await.unwrap();
     provisioning::walk(db, user, after(now)).await.unwrap();
+    dermaga_shop::plugins::walk_explained(db, user, after(now))
+        .await
+        .unwrap();
     let waits = waitlist::walk(&state.catalog, user, after(now));
     waits.await.unwrap();
     let notifications = state.notifications.walk(user, after(now));
