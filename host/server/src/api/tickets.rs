@@ -36,8 +36,8 @@ failure_responses!(Missing: NotFound);
 failure_responses!(Opening: NotFound, TooManyFiles, ImageRefused, UnsupportedMediaType, TooManyRequests, Conflict);
 failure_responses!(Writing: NotFound, InvalidState, TooManyFiles, ImageRefused, UnsupportedMediaType, TooManyRequests, Conflict);
 failure_responses!(Closing: NotFound, InvalidState);
-failure_responses!(Receiving: NotFound, InvalidState, TooManyRequests);
-failure_responses!(ReceivingSigned: NotFound, InvalidState, TooManyRequests, SignatureInvalid);
+failure_responses!(Receiving: NotFound, InvalidState, AccountDisabled, TooManyRequests);
+failure_responses!(ReceivingSigned: NotFound, InvalidState, AccountDisabled, TooManyRequests, SignatureInvalid);
 
 /// Bytes of a text of a form; a character has four at most.
 pub(super) const TEXT_BYTES: usize = 16 * 1024;
@@ -331,7 +331,7 @@ pub(super) fn saved(file: SentFile) -> Result<Response, Refusal> {
 
 /// Takes a mail that arrived at the address of a ticket (`TICKETS_REPLY_ADDRESS`), signed with
 /// `TICKETS_MAIL_SECRET` by the Standard Webhooks specification. Its text becomes a message, without what
-/// it quotes.
+/// it quotes; one of more than 2,000 characters is cut, and says so.
 #[utoipa::path(post, path = "/tickets/mail", tag = "tickets",
     params(("webhook-id" = String, Header), ("webhook-timestamp" = String, Header), ("webhook-signature" = String, Header)),
     request_body(content = RawMail, content_type = "message/rfc822", description = "The whole mail"),

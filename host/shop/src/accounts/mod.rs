@@ -429,7 +429,8 @@ async fn still_as_seen(conn: &mut Conn, seen: &User) -> Result<User> {
     }
 }
 
-fn disabled() -> Error {
+/// Returns the refusal of what the owner of a disabled account asks for.
+pub(crate) fn disabled() -> Error {
     Error::new(
         Code::AccountDisabled,
         "This account is disabled. Write to the shop's support.",

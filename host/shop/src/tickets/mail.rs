@@ -6,7 +6,13 @@ use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
 use super::{TicketAuthor, TicketChannel, Tickets, Writing, lock, quoted, store, texts};
-use crate::{Code, Error, Result, crypto, owners, replies::Replies, text, text_enum, webhooks};
+use crate::{
+    Code, Error, Result, accounts, crypto,
+    language::{self, Language},
+    owners,
+    replies::Replies,
+    text, text_enum, webhooks,
+};
 
 /// Bytes of a mail, with everything that is attached to it.
 pub const MOST_MAIL_BYTES: usize = 10 * 1024 * 1024;
@@ -85,8 +91,8 @@ impl Tickets {
     ///
     /// # Errors
     /// `MALFORMED_REQUEST` for what is no mail; `NOT_FOUND` when it is addressed to no ticket;
-    /// `VALIDATION_FAILED` when no text was written; `INVALID_STATE` when the ticket is closed;
-    /// `TOO_MANY_REQUESTS`.
+    /// `VALIDATION_FAILED` when no text was written; `ACCOUNT_DISABLED` when its customer may not write;
+    /// `INVALID_STATE` when the ticket is closed; `TOO_MANY_REQUESTS`.
     pub async fn receive(&self, raw: &[u8]) -> Result<MailOutcome> {
         let replies = self.replies.as_ref().ok_or_else(not_received)?;
         let mail = MessageParser::default().parse(raw);
@@ -106,7 +112,7 @@ impl Tickets {
         drop(mail);
         let mut conn = self.db.read().await?;
         let found = store::by_number(&mut conn, number).await?;
-        let (id, user_id) = found.ok_or_else(|| Error::not_found("ticket"))?;
+        let (id, user_id, language) = found.ok_or_else(|| Error::not_found("ticket"))?;
         let is_known = store::messages::has_mail(&mut conn, id, &mail_id).await?;
         drop(conn);
         let outcome = |result| MailOutcome {
@@ -119,11 +125,13 @@ impl Tickets {
         if is_automatic {
             return Ok(outcome(MailUse::Automatic));
         }
-        let body = texts::message(&body?)?;
+        let body = texts::message(&fitted(body?, language))?;
         self.admit(user_id)?;
         let mut conn = self.db.begin().await?;
-        if owners::keep(&mut conn, user_id).await?.is_none() {
-            return Err(Error::not_found("ticket"));
+        match owners::keep(&mut conn, user_id).await? {
+            Some(true) => {}
+            Some(false) => return Err(accounts::disabled()),
+            None => return Err(Error::not_found("ticket")),
         }
         let mut ticket = lock(&mut conn, id).await?;
         if store::messages::has_mail(&mut conn, id, &mail_id).await? {
@@ -208,7 +216,7 @@ fn sender_of(mail: &Message<'_>) -> String {
         .to_lowercase()
 }
 
-/// Returns the text of a mail without what it quotes, as long as a message may be.
+/// Returns the text of a mail without what it quotes.
 fn body_of(mail: &Message<'_>) -> Result<String> {
     let texts = mail.text_bodies().filter_map(|part| match &part.body {
         PartType::Text(text) => Some(text.as_ref()),
@@ -222,12 +230,23 @@ fn body_of(mail: &Message<'_>) -> Result<String> {
         let message = "has no text that was written for this answer: send text, not HTML alone";
         return Err(Error::invalid("body", message));
     }
+    Ok(plain)
+}
+
+/// Returns a text as long as a message may be; one that is longer says where it is cut, in the customer's
+/// language, since nothing keeps the rest but the mail itself.
+fn fitted(whole: String, language: Language) -> String {
     let (_, most) = texts::MESSAGE;
-    if plain.chars().count() <= most {
-        return Ok(plain);
+    if whole.chars().count() <= most {
+        return whole;
     }
-    let cut: String = plain.chars().take(most - 1).collect();
-    Ok(cut + "…")
+    let note = format!(
+        "The mail is longer than the {most} characters of a message. The rest is only in the mail that was sent: send it as another answer."
+    );
+    let note = format!("\n\n[{}]", language::translated(&note, language));
+    let left = most.saturating_sub(note.chars().count());
+    let cut: String = whole.chars().take(left).collect();
+    cut.trim_end().to_owned() + &note
 }
 
 #[cfg(test)]
@@ -249,9 +268,22 @@ mod tests {
         let html = "Content-Type: text/html\r\n\r\n<b>Only</b>\r\n";
         assert_eq!(body_of(&parsed(html)).unwrap_err().details[0].field, "body");
         let long = format!("Subject: x\r\n\r\n{}\r\n", "é".repeat(3000));
-        let cut = body_of(&parsed(&long)).unwrap();
-        assert_eq!(cut.chars().count(), 2000);
-        assert!(cut.ends_with('…'));
+        assert_eq!(body_of(&parsed(&long)).unwrap().chars().count(), 3000);
+    }
+
+    #[test]
+    fn a_long_mail_says_where_it_is_cut() {
+        for (language, said) in [
+            (Language::English, "send it as another answer.]"),
+            (Language::Indonesian, "kirimkan sebagai jawaban lain.]"),
+        ] {
+            let cut = fitted("é".repeat(3000), language);
+            assert_eq!(cut.chars().count(), 2000);
+            assert!(cut.starts_with("éé") && cut.ends_with(said), "{cut}");
+            assert_eq!(texts::message(&cut).unwrap(), cut);
+            let whole = "é".repeat(2000);
+            assert_eq!(fitted(whole.clone(), language), whole);
+        }
     }
 
     #[test]

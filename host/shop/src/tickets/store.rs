@@ -15,6 +15,7 @@ use crate::{
     db::{Conn, Filter, List, Page, Part, Span, Walked, fetch_page, fetch_span},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{CannedAnswerId, TicketId, UserId},
+    language::Language,
     owners, write_returning,
 };
 
@@ -122,13 +123,13 @@ pub(super) async fn by_id(conn: &mut Conn, id: TicketId) -> sqlx::Result<Option<
     fetch_optional!(conn, Ticket, "SELECT * FROM tickets WHERE id = $1", id)
 }
 
-/// Ticket with a number, and its customer.
+/// Ticket with a number, its customer, and the customer's language.
 pub(super) async fn by_number(
     conn: &mut Conn,
     number: i64,
-) -> sqlx::Result<Option<(TicketId, UserId)>> {
-    let sql = "SELECT id, user_id FROM tickets WHERE number = $1";
-    fetch_optional!(conn, (TicketId, UserId), sql, number)
+) -> sqlx::Result<Option<(TicketId, UserId, Language)>> {
+    let sql = "SELECT t.id, t.user_id, u.language FROM tickets t JOIN users u ON u.id = t.user_id WHERE t.number = $1";
+    fetch_optional!(conn, (TicketId, UserId, Language), sql, number)
 }
 
 pub(super) async fn managed(conn: &mut Conn, id: TicketId) -> sqlx::Result<Option<ManagedRow>> {

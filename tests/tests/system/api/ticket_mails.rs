@@ -82,7 +82,9 @@ both_engines!(
     [
         a_reply_becomes_a_message_once,
         a_mail_without_the_token_is_for_no_ticket,
-        what_is_no_answer_is_not_added
+        what_is_no_answer_is_not_added,
+        a_long_mail_is_cut_where_it_says_so,
+        who_is_disabled_writes_nothing_by_mail
     ]
 );
 
@@ -263,6 +265,47 @@ async fn what_is_no_answer_is_not_added(post: Post) {
         body.starts_with("Caf") && body.ends_with(" di mana?"),
         "{body}"
     );
+}
+
+async fn a_long_mail_is_cut_where_it_says_so(post: Post) {
+    let id = opened(&post.customer).await;
+    answer(&post.admin, &id, "Does it work now?")
+        .await
+        .data(201);
+    let address = post.reply_to(2).await;
+    let long = mail(&address, "a", &"Panjang sekali. ".repeat(200));
+    deliver(post.shop.client(), PATH, &long).await.data(200);
+    let seen = post.customer.get(&format!("{TICKETS}/{id}")).await;
+    let seen = seen.data(200);
+    let body = seen["messages"][2]["body"].as_str().unwrap();
+    assert!(body.chars().count() <= 2000, "{body}");
+    let (_, note) = body.rsplit_once("\n\n[").unwrap();
+    assert!(note.contains("2000") && note.ends_with(".]"), "{note}");
+}
+
+async fn who_is_disabled_writes_nothing_by_mail(post: Post) {
+    let (client, customer, admin) = (post.shop.client(), &post.customer, &post.admin);
+    let id = opened(customer).await;
+    answer(admin, &id, "Does it work now?").await.data(201);
+    let address = post.reply_to(2).await;
+    let profile = customer.get("/api/user/profile").await.data(200);
+    let path = format!(
+        "/api/admin/users/{}/status",
+        profile["id"].as_str().unwrap()
+    );
+    let set = async |status: &str| {
+        let request = admin.request(Method::PATCH, &path);
+        let wanted = json!({ "status": status, "reason": REASON });
+        admin.send(request.json(&wanted)).await.data(200);
+    };
+    set("DISABLED").await;
+    let refused = deliver(client, PATH, &mail(&address, "a", "Let me in.")).await;
+    refused.fails(403, "ACCOUNT_DISABLED");
+    let managed = admin.get(&format!("{OF_SHOP}/{id}")).await.data(200);
+    assert_eq!(bodies(&managed).len(), 2, "{managed:#}");
+    set("ACTIVE").await;
+    let taken = deliver(client, PATH, &mail(&address, "a", "Let me in.")).await;
+    assert_eq!(taken.data(200)["result"], "ADDED");
 }
 
 /// Signs as a mail server does that speaks Standard Webhooks.
