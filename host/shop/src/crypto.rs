@@ -158,6 +158,13 @@ impl Vault {
         Ok(tag(mac, purpose, text))
     }
 
+    /// Returns the tags of a text for a purpose by each key of the vault, to find what was tagged before keys
+    /// were changed.
+    pub fn tags(&self, purpose: &str, text: &str) -> Vec<String> {
+        let tagged = |mac: &Hmac<Sha256>| tag(mac, purpose, text);
+        self.tagging.iter().map(tagged).collect()
+    }
+
     /// Returns true for the tag of a text by any key of the vault, in the same time for each wrong one.
     pub fn has_tagged(&self, purpose: &str, text: &str, given: &str) -> bool {
         let is_it = |mac: &Hmac<Sha256>| tag(mac, purpose, text).as_bytes().ct_eq(given.as_bytes());

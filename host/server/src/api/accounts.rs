@@ -154,7 +154,8 @@ async fn register(
         .accounts
         .register(new.try_into()?, &origin, language)
         .await?;
-    let welcome_bonuses = coupons::apply_registration(&state.coupons, user.id).await;
+    let welcome_bonuses =
+        coupons::apply_registration(&state.coupons, &state.accounts, user.id).await;
     let message = format!("Welcome, {}.", user.name);
     Ok(Success::created(
         message,

@@ -85,7 +85,7 @@ async fn verify_email(
     let confirmed = state.accounts.confirm_email(&confirmation.token, proof);
     let user_id = confirmed.await?;
     answer_to(&state, user_id).await;
-    let given = coupons::apply_confirmation(&state.coupons, user_id).await;
+    let given = coupons::apply_confirmation(&state.coupons, &state.accounts, user_id).await;
     if given.is_some() {
         state.accounts.bonuses_given(user_id).await?;
     }

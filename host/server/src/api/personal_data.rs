@@ -144,7 +144,8 @@ struct AccountDeletion {
 
 /// Deletes one's own account: what is personal is gone for good.
 ///
-/// Transactions and receipts are kept without a name, as the law asks of a shop. Refused while
+/// Transactions and receipts are kept without a name, as the law asks of a shop, and a keyed hash of the address
+/// where it had a welcome bonus, so that it has it once. Refused while
 /// subscriptions, instances, open top-ups, refunds or debts are left, with a detail for each. Paid credit
 /// that is left has to be spent, paid back, or given up.
 #[utoipa::path(delete, path = "/user", tag = "accounts", security(("bearer" = [])), request_body = AccountDeletion,

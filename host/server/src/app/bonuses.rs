@@ -26,7 +26,7 @@ async fn give(state: &AppState) -> Result<Next> {
             continue;
         }
         // A coupon that an account has used already is refused to it.
-        let given = coupons::apply_confirmation(&state.coupons, user_id).await;
+        let given = coupons::apply_confirmation(&state.coupons, &state.accounts, user_id).await;
         if given.is_some() {
             state.accounts.bonuses_given(user_id).await?;
         }

@@ -20,6 +20,7 @@ mod store;
 mod throttle;
 mod token;
 pub mod two_factor;
+mod welcomed;
 
 use std::sync::Arc;
 

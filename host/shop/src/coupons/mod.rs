@@ -28,6 +28,7 @@ pub use model::{
 };
 pub use reading::{by_id, list, redemptions_by, redemptions_of, walk_redemptions};
 pub use redemption::{Redeemed, redeem};
+pub(crate) use registration::was_welcomed;
 pub use registration::{apply_confirmation, apply_registration, told};
 pub use renewal::{Continued, continue_for, release, take_cost};
 pub use settings::Settings;

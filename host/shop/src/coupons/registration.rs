@@ -10,13 +10,19 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
+    accounts::Accounts,
+    db::Conn,
     ids::{CouponId, UserId},
     money::Rupiah,
 };
 
 /// Grants a new customer every welcome bonus there is, or says that they wait for the e-mail
 /// address. A bonus that fails is reported and logged; it never prevents signing up.
-pub async fn apply_registration(coupons: &Coupons, user_id: UserId) -> Vec<WelcomeBonus> {
+pub async fn apply_registration(
+    coupons: &Coupons,
+    accounts: &Accounts,
+    user_id: UserId,
+) -> Vec<WelcomeBonus> {
     let found = usable(coupons).await.unwrap_or_else(|error| {
         unreadable(user_id, &error);
         Vec::new()
@@ -24,19 +30,24 @@ pub async fn apply_registration(coupons: &Coupons, user_id: UserId) -> Vec<Welco
     if coupons.settings.bonus_requires_verified_email {
         return found.into_iter().map(waits_for_email).collect();
     }
-    apply_all(coupons, user_id, found).await.bonuses
+    let applied = apply_all(coupons, accounts, user_id, found).await;
+    applied.bonuses
 }
 
 /// Grants the welcome bonuses that waited for the e-mail address, and says of those that were
 /// announced to the customer and cannot be given any more why that is so. Returns `None` when the
 /// bonuses could not be read, or one of them may be given later: they are still due then.
-pub async fn apply_confirmation(coupons: &Coupons, user_id: UserId) -> Option<Vec<WelcomeBonus>> {
+pub async fn apply_confirmation(
+    coupons: &Coupons,
+    accounts: &Accounts,
+    user_id: UserId,
+) -> Option<Vec<WelcomeBonus>> {
     if !coupons.settings.bonus_requires_verified_email {
         return Some(Vec::new());
     }
     match usable_or_announced(coupons, user_id).await {
         Ok(found) => {
-            let applied = apply_all(coupons, user_id, found).await;
+            let applied = apply_all(coupons, accounts, user_id, found).await;
             (!applied.is_any_due).then_some(applied.bonuses)
         }
         Err(error) => {
@@ -70,15 +81,21 @@ struct Applied {
     is_any_due: bool,
 }
 
-async fn apply_all(coupons: &Coupons, user_id: UserId, found: Vec<Coupon>) -> Applied {
+async fn apply_all(
+    coupons: &Coupons,
+    accounts: &Accounts,
+    user_id: UserId,
+    found: Vec<Coupon>,
+) -> Applied {
     let mut bonuses = Vec::with_capacity(found.len());
     let mut is_any_due = false;
     for coupon in found {
         let Ok(code) = coupon.code.parse::<CouponCode>() else {
             continue;
         };
+        let redeemed = redeem_at_registration(coupons, accounts, user_id, (coupon.id, &code));
         bonuses.push(
-            match redeem_at_registration(coupons, user_id, (coupon.id, &code)).await {
+            match redeemed.await {
                 Ok(redeemed) => WelcomeBonus {
                     coupon_code: coupon.code,
                     granted: true,
@@ -120,6 +137,14 @@ const fn is_passing(error: &Error) -> bool {
     passing || error.retry_after.is_some()
 }
 
+/// Returns true for a customer who had a welcome bonus.
+///
+/// # Errors
+/// When the database does not answer.
+pub(crate) async fn was_welcomed(conn: &mut Conn, user_id: UserId) -> Result<bool> {
+    Ok(store::was_welcomed(conn, user_id).await?)
+}
+
 fn waits_for_email(coupon: Coupon) -> WelcomeBonus {
     WelcomeBonus {
         coupon_code: coupon.code,
@@ -132,6 +157,7 @@ fn waits_for_email(coupon: Coupon) -> WelcomeBonus {
 
 async fn redeem_at_registration(
     coupons: &Coupons,
+    accounts: &Accounts,
     user_id: UserId,
     (id, code): (CouponId, &CouponCode),
 ) -> Result<Redeemed> {
@@ -140,6 +166,10 @@ async fn redeem_at_registration(
     if uses > 0 {
         let message = "You have this bonus already.";
         return Err(Error::new(Code::CouponAlreadyUsed, message));
+    }
+    if accounts.was_welcomed_before(user_id).await? {
+        let message = "This e-mail address had a welcome bonus before.";
+        return Err(Error::new(Code::CouponRefused, message));
     }
     let redeemed = redeem(coupons, user_id, code, Place::Registration).await?;
     Ok(redeemed.commit().await?)

@@ -10,7 +10,7 @@ use super::model::{Coupon, CouponCode, EffectView, RedemptionRow};
 use crate::{
     catalog::Tier,
     db::{Conn, Filter, List, Span, Walked, fetch_span, fetch_where, find_where},
-    defer, execute, fetch_all, fetch_optional,
+    defer, execute, fetch_all, fetch_one, fetch_optional,
     ids::{CouponId, DecisionId, RedemptionId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
     write_returning,
@@ -47,6 +47,15 @@ pub(super) async fn for_customer(
     );
     let row = fetch_optional!(conn, Row, sql, code.as_str(), user_id)?;
     Ok(row.map(|row| (row.coupon, row.uses)))
+}
+
+/// Returns true for a customer who had a welcome bonus.
+pub(super) async fn was_welcomed(conn: &mut Conn, user_id: UserId) -> sqlx::Result<bool> {
+    // Only the question to the rule says in which place the coupon was presented.
+    let sql = "SELECT EXISTS (SELECT 1 FROM coupon_redemptions r JOIN decisions d ON d.id = r.decision_id \
+               WHERE r.user_id = $1 AND r.released_at IS NULL AND d.input LIKE '%\"place\":\"registration\"%')";
+    let (was_welcomed,) = fetch_one!(conn, (bool,), sql, user_id)?;
+    Ok(was_welcomed)
 }
 
 pub(super) async fn by_id(conn: &mut Conn, id: CouponId) -> sqlx::Result<Option<Coupon>> {

@@ -11,6 +11,7 @@ use crate::{
     Code, Error, Result,
     accounts::{Accounts, deletion::Deleting},
     catalog::{Catalog, waitlist},
+    coupons,
     db::Conn,
     events, idempotency,
     ids::UserId,
@@ -39,6 +40,9 @@ pub async fn delete(
     let balance = wallet.balance();
     let details = json!({ "paidGivenUp": balance.paid, "bonusGivenUp": balance.bonus });
     close(accounts, &mut conn, &mut wallet).await?;
+    if coupons::was_welcomed(&mut conn, id).await? {
+        accounts.keep_welcomed(&mut conn, &user.email).await?;
+    }
     // Before the account's row is closed to others: what spreads a message holds it, and looks at that row.
     outbox::forget(&mut conn, id.into()).await?;
     outbox::forget_address(&mut conn, &user.email).await?;

@@ -109,7 +109,7 @@ async fn a_confirmed_address_gets_its_bonus_once(welcome: Welcome) {
         state.accounts.take_bonuses(user_id)
     );
     assert_ne!(one.unwrap(), two.unwrap());
-    let again = coupons::apply_confirmation(&state.coupons, user_id).await;
+    let again = coupons::apply_confirmation(&state.coupons, &state.accounts, user_id).await;
     let again = again.unwrap();
     assert!(!again[0].granted);
     assert_eq!(coupons::told(Some(&again)), "");

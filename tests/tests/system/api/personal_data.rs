@@ -25,6 +25,7 @@ both_engines!(
         nothing_is_deleted_that_runs_or_is_paid_for,
         an_administrator_deletes_with_a_reason,
         of_a_purchase_and_a_deletion_one_happens,
+        an_address_is_welcomed_once,
         security_events_are_of_the_account_alone,
         the_address_of_a_deleted_account_is_not_guessed_and_opens_nothing
     ]
@@ -292,6 +293,58 @@ async fn of_a_purchase_and_a_deletion_one_happens(shop: Shop) {
             other => panic!("{other:?}: {:#} {:#}", bought.body, deleted.body),
         }
     }
+}
+
+/// Registers an address; returns its client and the one welcome bonus that there is.
+async fn welcomed(shop: &Shop, email: &str) -> (Client, Value) {
+    let registered = shop.register(email).await;
+    let token = registered["accessToken"].as_str().unwrap();
+    let bonuses = registered["welcomeBonuses"].as_array().unwrap();
+    assert_eq!(bonuses.len(), 1, "{registered:#}");
+    (shop.client().with_token(token), bonuses[0].clone())
+}
+
+/// Who deletes an account and registers again gets no second welcome bonus, also of a coupon that is new; who had
+/// none gets it. No address is kept for that.
+async fn an_address_is_welcomed_once(shop: Shop) {
+    let without = shop.customer("tanpa@example.com").await;
+    delete(&without, false).await.data(200);
+    let admin = shop.admin().await;
+    let bonus = json!({
+        "code": "SELAMAT", "plugin": "coupon-welcome-bonus", "parameters": { "amount": 10_000 },
+    });
+    let coupon = admin.post("/api/admin/coupons", bonus).await.data(201);
+    let (customer, bonus) = welcomed(&shop, "lagi@example.com").await;
+    assert_eq!(bonus["granted"], true);
+    delete(&customer, false).await.data(200);
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT email_hash FROM welcomed_addresses";
+    let (hash,) = fetch_one!(conn, (String,), sql).unwrap();
+    drop(conn);
+    assert_eq!(hash.len(), 32, "{hash}");
+    let (again, bonus) = welcomed(&shop, "Lagi@Example.com").await;
+    assert_eq!(bonus["granted"], false);
+    let told = "This e-mail address had a welcome bonus before.";
+    assert_eq!(bonus["message"], told);
+    let info = again.get("/api/wallet/info").await.data(200);
+    assert_eq!(info["totalBalance"], 0);
+    let (_, bonus) = welcomed(&shop, "tanpa@example.com").await;
+    assert_eq!(bonus["granted"], true);
+
+    delete(&again, false).await.data(200);
+    let off = json!({ "ids": [coupon["id"]], "status": "DISABLED" });
+    let path = "/api/admin/coupons/bulk-status";
+    admin.put(path, off).await.data(200);
+    let new = json!({
+        "code": "LAIN", "plugin": "coupon-welcome-bonus", "parameters": { "amount": 5_000 },
+    });
+    admin.post("/api/admin/coupons", new).await.data(201);
+    let (_, bonus) = welcomed(&shop, "lagi@example.com").await;
+    assert_eq!(
+        (&bonus["couponCode"], &bonus["granted"]),
+        (&json!("LAIN"), &json!(false))
+    );
+    shop.books_balance().await;
 }
 
 /// A new password and a new key are events of the account; a top-up is none.

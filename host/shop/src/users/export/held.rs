@@ -30,6 +30,8 @@ const CHANGES: &str = "Changes of plans and prices are worked out in steps of th
 const COUNTS: &str =
     "Counts of the coupons that you used follow from coupons, which has each of them.";
 
+const WELCOMED: &str = "When an account is deleted that had a welcome bonus, a keyed hash of its address is kept, so that each address has the bonus once; nobody can read the address from it.";
+
 /// Tables that are about persons, in the order of their names.
 pub const TABLES: &[(&str, Held)] = &[
     ("alerts", LeftOut(OF_ADMINISTRATORS)),
@@ -94,6 +96,7 @@ pub const TABLES: &[(&str, Held)] = &[
     ("webhook_endpoints", In(&["webhooks"])),
     ("webhook_owners", LeftOut(TRANSIENT)),
     ("webhook_secrets", LeftOut(SECRETS)),
+    ("welcomed_addresses", LeftOut(WELCOMED)),
 ];
 
 /// Returns the names of the files of an archive, without `.json`.

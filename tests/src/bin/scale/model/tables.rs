@@ -86,6 +86,7 @@ const TABLES: [(Place, &[&str]); 4] = [
             "waitlist",
             "ticket_numbers",
             "administrator_changes",
+            "welcomed_addresses",
         ],
     ),
     (
