@@ -88,6 +88,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::plugins::router(
             limits.component_bytes_of(SizeClass::Large),
         ))
+        .merge(admin::dry_runs::router())
         .merge(admin::decisions::router())
         .merge(admin::backtest::router())
         .merge(admin::alerts::router())

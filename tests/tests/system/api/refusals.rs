@@ -2,7 +2,7 @@
 
 use dermaga_tests::{Shop, both_engines};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 both_engines!(
@@ -13,6 +13,7 @@ both_engines!(
         orders_are_refused_for_their_own_reason,
         whole_numbers_reach_plugins_as_such,
         a_dry_run_names_what_is_wrong_with_its_input,
+        a_dry_run_of_an_unknown_plugin_is_not_found,
         what_is_not_yours_does_not_exist,
         coupons_are_checked
     ]
@@ -315,6 +316,21 @@ async fn a_dry_run_names_what_is_wrong_with_its_input(shop: Shop) {
             "{:#}",
             refused.body
         );
+    }
+}
+
+/// A dry run of a plugin that was never uploaded is answered as not found, with any digest.
+async fn a_dry_run_of_an_unknown_plugin_is_not_found(shop: Shop) {
+    let admin = shop.admin().await;
+    let known = admin.get("/api/admin/plugins/coupon-credit-topup").await;
+    let digest = known.data(200)["active"].clone();
+    let path = "/api/admin/plugins/coupon-nothing/dry-run";
+    for digest in [Value::Null, json!("0".repeat(64)), digest] {
+        let call = json!({ "function": "describe", "input": null, "digest": digest });
+        let refused = admin.post(path, call).await;
+        refused.fails(404, "NOT_FOUND");
+        let message = refused.body["message"].as_str().unwrap();
+        assert!(message.starts_with("There is no such "), "{message}");
     }
 }
 

@@ -11,6 +11,7 @@ pub(super) mod coupons;
 pub(super) mod decisions;
 pub(super) mod domains;
 pub(super) mod drift;
+pub(super) mod dry_runs;
 pub(super) mod forced_ends;
 pub(super) mod health;
 pub(super) mod instances;

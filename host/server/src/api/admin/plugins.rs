@@ -5,21 +5,19 @@ use axum::{
     http::{HeaderMap, HeaderName, header},
     response::{IntoResponse as _, Response},
 };
-use dermaga_runtime::{CallError, Failure, SizeClass};
+use dermaga_runtime::SizeClass;
 use dermaga_shop::{
-    Code, Error, Result,
+    Error, Result,
     ids::UploadId,
-    input,
     plugins::{
         self, Activation, GrantedClass, PluginClass, PluginView, Reset, Retirement, Upload,
-        VersionState, VersionView, decisions,
+        VersionState, VersionView,
         signatures::{Distrust, Signature},
         uploads::{self, PluginUpload, UploadState},
     },
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -44,7 +42,6 @@ failure_responses!(RetiringAll: NotFound, InvalidState, PluginInUse, Conflict);
 failure_responses!(Resetting: NotFound, PluginUnavailable);
 failure_responses!(Activating: NotFound, InvalidState, Conflict, PluginUnavailable, PluginBusy);
 failure_responses!(Granting: NotFound, InvalidState);
-failure_responses!(Calling: NotFound, PluginFailed, PluginUnavailable, PluginBusy);
 
 /// The routes of this domain; `component_bytes`, the size of the largest class, bounds an upload
 /// before it is read.
@@ -63,7 +60,6 @@ pub(crate) fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
         .routes(routes!(retire))
         .routes(routes!(retire_plugin))
         .routes(routes!(reset))
-        .routes(routes!(dry_run))
 }
 
 /// A component, as the part `component` of a form, and what goes with it.
@@ -408,89 +404,4 @@ async fn reset(
 ) -> Reply<Reset> {
     let reset = plugins::reset(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
     Ok(Success::ok("The version is called again.", reset))
-}
-
-/// A call to try.
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct DryRunRequest {
-    /// As in the contract, for example `evaluate`.
-    #[garde(length(chars, min = 1, max = 50))]
-    #[schema(min_length = 1, max_length = 50)]
-    function: String,
-    #[schema(value_type = Object)]
-    #[garde(skip)]
-    input: Value,
-    /// SHA-256 of the version; the active one when absent.
-    #[garde(inner(length(equal = 64)))]
-    #[schema(min_length = 64, max_length = 64)]
-    digest: Option<String>,
-}
-
-/// Answer and usage of a tried call.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct DryRunView {
-    #[schema(value_type = Object)]
-    output: Value,
-    #[schema(value_type = Object)]
-    usage: Value,
-    #[schema(value_type = Vec<Object>)]
-    logs: Value,
-}
-
-/// Calls one function of a plugin and changes nothing.
-#[utoipa::path(post, path = "/admin/plugins/{id}/dry-run", tag = "admin: plugins", request_body = DryRunRequest, security(("bearer" = [])),
-    params(("id" = String, Path, description = "Plugin id")),
-    responses((status = 200, description = "What it answered", body = Envelope<DryRunView>), Calling))]
-async fn dry_run(
-    State(state): State<AppState>,
-    _admin: Admin,
-    Segment(id): Segment<String>,
-    Body(request): Body<DryRunRequest>,
-) -> Reply<DryRunView> {
-    let plugin = match &request.digest {
-        Some(digest) => state.plugins.version(digest).await?,
-        None => state.plugins.active(&id)?,
-    };
-    if plugin.about().id != id {
-        return Err(Error::not_found("version of this plugin").into());
-    }
-    let called =
-        tokio::task::spawn_blocking(move || plugin.call_json(&request.function, &request.input))
-            .await
-            .map_err(Error::internal)?
-            .map_err(|error| not_run(&error))?;
-    let view = DryRunView {
-        output: called.value,
-        usage: serde_json::to_value(called.usage)?,
-        logs: serde_json::to_value(&called.logs)?,
-    };
-    Ok(Success::ok("The plugin answered.", view))
-}
-
-/// The failure of a dry run; what its caller did wrong is no fault of the plugin.
-fn not_run(error: &CallError) -> Error {
-    let (field, message) = match &error.failure {
-        Failure::BadInput(why) => {
-            let fault = input::of_serde("input", why, "input");
-            // A fault without a name is of the input itself, or of a value somewhere in it.
-            match fault.message.as_str() {
-                message @ ("must be null" | "must be an object") => {
-                    (fault.field, message.to_owned())
-                }
-                message if fault.field == "input" => {
-                    (fault.field, format!("has a value that {message}"))
-                }
-                _ => (fault.field, fault.message),
-            }
-        }
-        Failure::UnknownFunction { known } => (
-            "function".to_owned(),
-            format!("is not a function of this plugin; there are: {known}"),
-        ),
-        _ => return decisions::failed_in_full(error),
-    };
-    let refusal = "The dry run does not fit the plugin.";
-    Error::new(Code::ValidationFailed, refusal).with(field, message)
 }
