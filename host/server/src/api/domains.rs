@@ -76,7 +76,7 @@ async fn claim(
     once.answer(&state, customer.user_id, act).await
 }
 
-/// Looks for the proof of a claim now; a customer may ask for 60 looks in an hour.
+/// Looks for the proof of a claim now; a customer may ask each server for 60 looks in an hour.
 ///
 /// A domain whose proof is found leads to the instance from then on. One that leads to another service is refused
 /// until it is removed there.

@@ -99,7 +99,7 @@ async fn get(
 }
 
 /// Returns the access to an instance: address, user, passwords. Every look is recorded; a customer
-/// has 60 in an hour.
+/// has 60 in an hour at each server.
 #[utoipa::path(get, path = "/instances/{id}/credentials", tag = "instances", params(("id" = Uuid, Path)),
     security(("bearer" = [])),
     responses((status = 200, description = "What to know", body = Envelope<CredentialsView>), NoCredentials))]

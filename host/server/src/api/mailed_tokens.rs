@@ -107,6 +107,7 @@ struct ConfirmationRequest {
 ///
 /// The answer is the same for every address, and is made before the account is looked up. Five mails an
 /// hour may be asked for from one address on the network; an e-mail address gets no more than five an hour.
+/// Each server counts by itself.
 #[utoipa::path(post, path = "/auth/verify-email/resend", tag = "accounts", request_body = ConfirmationRequest,
     responses((status = 200, description = "The same for every address", body = Envelope<Nothing>), Confirming))]
 async fn resend_confirmation(
@@ -132,7 +133,7 @@ struct ForgottenPassword {
 ///
 /// The answer is the same for every address, and is made before the account is looked up. Five mails an
 /// hour may be asked for from one address on the network; an e-mail address gets no more than five an hour,
-/// and its last token stays good. `DERMAGA_PASSWORD_RESET_EXPIRES_IN` limits the time of a token.
+/// and its last token stays good; each server counts by itself. `DERMAGA_PASSWORD_RESET_EXPIRES_IN` limits the time of a token.
 #[utoipa::path(post, path = "/auth/forgot-password", tag = "accounts", request_body = ForgottenPassword,
     responses((status = 200, description = "The same for every address", body = Envelope<Nothing>), Confirming))]
 async fn forgot_password(

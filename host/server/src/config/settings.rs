@@ -363,7 +363,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         => |c, text| c.files.secret_key = Some(Secret::new(text));
 
     "DERMAGA_REGISTRATIONS_PER_HOUR" "registrations_per_hour" (Some("20")):
-        "Accounts that may be made from one address (a /64 of IPv6) within an hour, from 1 to 1000000."
+        "Accounts that may be made from one address (a /64 of IPv6) within an hour, from 1 to 1000000. Each server counts by itself."
         => |c, text| c.accounts.registrations_per_hour = parse::number(text, &(1..=1_000_000))?;
     "BONUS_REQUIRES_VERIFIED_EMAIL" "bonus_requires_verified_email" (Some("auto")):
         "Whether welcome bonuses wait until the new customer's e-mail address is confirmed: `true`, `false`, or `auto` for true in production alone. They need SMTP_URL then."

@@ -20,7 +20,7 @@ use crate::{
     throttle::Throttle,
 };
 
-/// Mails that one address on the network, or for one e-mail address, may ask for in an hour.
+/// Mails that one address on the network, or for one e-mail address, may ask for in an hour, on one server.
 const MOST_AN_HOUR: u32 = 5;
 
 text_enum! {

@@ -179,7 +179,7 @@ impl Instances {
     }
 }
 
-/// Reads of credentials that a customer has in an hour.
+/// Reads of credentials that a customer has in an hour, on one server.
 const LOOKS: u32 = 60;
 
 /// Chooses the provisioner and prepares the worker; [`Worker::run`] starts it.
