@@ -7,8 +7,8 @@ use axum::{
 use dermaga_shop::{
     Error,
     accounts::{
-        Email, NewAccount, Password, Profile, Role, Tokens, User, check_rules, parse_avatar,
-        parse_name, parse_phone,
+        Email, NewAccount, Password, Profile, Role, Tokens, User, check_rules, is_same,
+        parse_avatar, parse_name, parse_phone,
         two_factor::{Challenge, SignIn},
     },
     coupons::{self, WelcomeBonus},
@@ -268,7 +268,7 @@ struct PasswordChange {
 
 fn differs(current: &str) -> impl Fn(&str, &()) -> garde::Result {
     move |new, ()| {
-        if new == current {
+        if is_same(new, current) {
             Err(garde::Error::new("must differ from the current one"))
         } else {
             Ok(())

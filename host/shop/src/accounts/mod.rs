@@ -51,7 +51,7 @@ pub use model::{
 };
 pub use origin::Origin;
 pub(crate) use origin::device_in_words;
-pub use password::check_rules;
+pub use password::{check_rules, is_same};
 pub use sessions::Identity;
 pub use settings::Settings;
 pub use token::{MIN_SECRET_BYTES, TokenKeys};

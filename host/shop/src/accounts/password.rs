@@ -1,4 +1,7 @@
 //! Passwords: rules, hashing off the async workers, and verifying in constant effort.
+//!
+//! Keyboards and systems differ in how they send a letter with its marks: as one character or as several. Passwords
+//! are composed (NFC) before they are hashed or compared, so that one works wherever it is typed (NIST SP 800-63B).
 
 use std::sync::Arc;
 
@@ -8,6 +11,8 @@ use argon2::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use tokio::sync::Semaphore;
+use unicode_normalization::{UnicodeNormalization as _, is_nfc};
+use zeroize::Zeroizing;
 
 use crate::{
     Code, Error, Result,
@@ -22,13 +27,29 @@ const LANES: u32 = 1;
 /// Passwords that are long enough and still among the first guesses.
 const COMMON: &str = include_str!("common_passwords.txt");
 
+/// Most bytes that a composed text has for each byte of its source.
+const MOST_GROWTH: usize = 3;
+
+/// Returns a password as it is hashed: composed (NFC).
+fn composed(password: &str) -> Zeroizing<String> {
+    // Room for all of it, so that no part is left behind in memory by a text that grew.
+    let mut composed = String::with_capacity(password.len().saturating_mul(MOST_GROWTH));
+    composed.extend(password.nfc());
+    Zeroizing::new(composed)
+}
+
+/// Returns true for two ways to write the same password.
+pub fn is_same(one: &str, other: &str) -> bool {
+    composed(one) == composed(other)
+}
+
 /// # Errors
 /// A sentence that completes "password ...".
 pub fn check_rules(password: &str) -> Result<(), String> {
     if !(10..=128).contains(&password.chars().count()) {
         return Err("must be 10 to 128 characters".into());
     }
-    let lower = password.to_lowercase();
+    let lower = composed(password).to_lowercase();
     let repeated = lower
         .chars()
         .next()
@@ -44,7 +65,7 @@ pub fn check_rules(password: &str) -> Result<(), String> {
 /// # Errors
 /// `VALIDATION_FAILED` for this field.
 pub(super) fn check_differs(password: &Secret, email: &str, field: &str) -> Result<()> {
-    if password.reveal().trim().to_lowercase() == email {
+    if composed(password.reveal()).trim().to_lowercase() == *composed(email) {
         let message = "is the e-mail address of the account; choose another";
         return Err(Error::invalid(field, message));
     }
@@ -56,7 +77,7 @@ pub(super) fn check_differs(password: &Secret, email: &str, field: &str) -> Resu
 pub(super) enum Verdict {
     Wrong,
     Right,
-    /// Right, but hashed with less effort than today's: hash it again.
+    /// Right, but hashed with less effort than today's, or as it was typed: hash it again.
     RightButWeak,
 }
 
@@ -87,9 +108,7 @@ impl Hasher {
     /// # Errors
     /// `UNAVAILABLE` when too many others wait.
     pub(super) async fn hash_new(&self, password: Secret) -> Result<String> {
-        self.sign_ups
-            .run(move || hash(password.reveal().as_bytes()))
-            .await
+        self.sign_ups.run(move || hash(password.reveal())).await
     }
 
     /// Hashes a new password of an existing account.
@@ -97,9 +116,7 @@ impl Hasher {
     /// # Errors
     /// As [`hash_new`](Self::hash_new).
     pub(super) async fn hash(&self, password: Secret) -> Result<String> {
-        self.sign_ins
-            .run(move || hash(password.reveal().as_bytes()))
-            .await
+        self.sign_ins.run(move || hash(password.reveal())).await
     }
 
     /// Compares with a stored hash, or with one that nothing matches when there is none: both take
@@ -112,7 +129,7 @@ impl Hasher {
         let stored = stored.unwrap_or_else(|| self.dummy.clone());
         let verdict = self
             .sign_ins
-            .run(move || verify(password.reveal().as_bytes(), &stored))
+            .run(move || verify(password.reveal(), &stored))
             .await?;
         Ok(if known { verdict } else { Verdict::Wrong })
     }
@@ -166,9 +183,9 @@ fn argon2() -> Result<Argon2<'static>> {
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
-fn hash(password: &[u8]) -> Result<String> {
+fn hash(password: &str) -> Result<String> {
     let salt = crypto::random_bytes::<16>();
-    let hash = argon2()?.hash_password_with_salt(password, &salt);
+    let hash = argon2()?.hash_password_with_salt(composed(password).as_bytes(), &salt);
     hash.map(|hash| hash.to_string())
         .map_err(|error| Error::internal(error.to_string()))
 }
@@ -181,11 +198,22 @@ fn hash_of_nothing() -> String {
     format!("$argon2id$v={version}$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${output}")
 }
 
-fn verify(password: &[u8], stored: &str) -> Result<Verdict> {
+fn verify(password: &str, stored: &str) -> Result<Verdict> {
     let parsed = PasswordHash::new(stored).map_err(|error| Error::internal(error.to_string()))?;
     // The parameters in the stored hash apply, not today's.
-    if argon2()?.verify_password(password, &parsed).is_err() {
-        return Ok(Verdict::Wrong);
+    let argon2 = argon2()?;
+    let is_right = |password: &str| {
+        let verified = argon2.verify_password(password.as_bytes(), &parsed);
+        verified.is_ok()
+    };
+    if !is_right(&composed(password)) {
+        // Hashed as it was typed, before passwords were composed. Known accounts and unknown ones take both looks.
+        let is_old = !is_nfc(password) && is_right(password);
+        return Ok(if is_old {
+            Verdict::RightButWeak
+        } else {
+            Verdict::Wrong
+        });
     }
     Ok(if is_weak(&parsed) {
         Verdict::RightButWeak
@@ -266,11 +294,11 @@ mod tests {
 
     #[test]
     fn the_hash_of_nothing_takes_the_effort_of_a_real_one() {
-        let real = hash(b"a long enough one").unwrap();
+        let real = hash("a long enough one").unwrap();
         let effort = |hash: &str| hash.rsplitn(3, '$').last().map(str::to_owned);
         assert_eq!(effort(&hash_of_nothing()), effort(&real));
         assert_eq!(hash_of_nothing().len(), real.len());
-        let verdict = verify(b"a long enough one", &hash_of_nothing()).unwrap();
+        let verdict = verify("a long enough one", &hash_of_nothing()).unwrap();
         assert_eq!(verdict, Verdict::Wrong);
     }
 
@@ -285,7 +313,26 @@ mod tests {
             .hash_password_with_salt(b"password", b"sixteen byte salt")
             .unwrap()
             .to_string();
-        assert_eq!(verify(b"password", &stored).unwrap(), Verdict::RightButWeak);
+        assert_eq!(verify("password", &stored).unwrap(), Verdict::RightButWeak);
+    }
+
+    #[test]
+    fn a_password_is_one_however_its_letters_are_sent() {
+        let (composed, in_parts) = ("caf\u{e9} di pelabuhan", "cafe\u{301} di pelabuhan");
+        assert!(is_same(composed, in_parts) && !is_same(composed, "cafe di pelabuhan"));
+        for (set, typed) in [(in_parts, composed), (composed, in_parts)] {
+            let stored = hash(set).unwrap();
+            assert_eq!(verify(typed, &stored).unwrap(), Verdict::Right);
+            let other = verify("cafe di pelabuhan", &stored).unwrap();
+            assert_eq!(other, Verdict::Wrong);
+        }
+        // One that was hashed as it was typed is hashed again at the next sign-in.
+        let salt = b"sixteen byte salt";
+        let old = argon2().unwrap();
+        let old = old.hash_password_with_salt(in_parts.as_bytes(), salt);
+        let old = old.unwrap().to_string();
+        assert_eq!(verify(in_parts, &old).unwrap(), Verdict::RightButWeak);
+        assert_eq!(verify(composed, &old).unwrap(), Verdict::Wrong);
     }
 
     #[test]

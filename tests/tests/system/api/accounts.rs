@@ -12,6 +12,7 @@ both_engines!(
     [
         tokens_end,
         registration_is_checked,
+        a_password_is_one_however_its_letters_are_sent,
         api_tokens_act_within_their_scope,
         api_tokens_end_with_the_sessions,
         a_session_that_ended_never_works_again,
@@ -19,6 +20,30 @@ both_engines!(
         a_picture_is_replaced_and_removed
     ]
 );
+
+/// A letter with its mark is one character on one keyboard, and two on another: both open the account, and one is no
+/// new password in the place of the other.
+async fn a_password_is_one_however_its_letters_are_sent(shop: Shop) {
+    let in_parts = "cafe\u{301} di pelabuhan";
+    let composed = "caf\u{e9} di pelabuhan";
+    let new = json!({ "email": "aksen@example.com", "password": in_parts, "name": "Pelanggan" });
+    let registered = shop.client().post("/api/auth/register", new).await;
+    registered.data(201);
+    let mut tokens = Vec::new();
+    for password in [composed, in_parts] {
+        let login = json!({ "email": "aksen@example.com", "password": password });
+        let data = shop.client().post("/api/auth/login", login).await.data(200);
+        tokens.push(data["accessToken"].as_str().unwrap().to_owned());
+    }
+    let customer = shop.client().with_token(tokens[0].as_str());
+    let same = json!({ "currentPassword": in_parts, "newPassword": composed });
+    let refused = customer.post("/api/auth/change-password", same).await;
+    let refused = refused.fails(400, "VALIDATION_FAILED");
+    assert!(refused.detail("newPassword").is_some());
+    let proof = json!({ "password": composed });
+    let archive = customer.post("/api/user/export", proof).await;
+    assert_eq!(archive.status, 200, "{}", archive.text);
+}
 
 /// A token expires, and `logout-all` ends every token of an account.
 async fn tokens_end(shop: Shop) {
