@@ -1,5 +1,7 @@
 //! `demo`.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::CliError;
@@ -35,8 +37,8 @@ impl DemoArgs {
     }
 }
 
-pub(super) async fn demo(loaded: Loaded, exit: bool) -> Result<(), CliError> {
-    Box::pin(demo::run(loaded.config, exit))
+pub(super) async fn demo(loaded: Loaded, file: Option<&Path>, exit: bool) -> Result<(), CliError> {
+    Box::pin(demo::run(loaded.config, file, exit))
         .await
         .map_err(|error| match error {
             DemoError::Start(error) => error.into(),

@@ -338,7 +338,9 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         Command::Reference => print(&reference::reference()),
         Command::Plugin(command) => plugin::run(command).await,
         Command::Demo(args) => {
-            Box::pin(demo::demo(global.load_quietly(args.flags())?, args.exit)).await
+            let file = global.config.clone();
+            let loaded = global.load_quietly(args.flags())?;
+            Box::pin(demo::demo(loaded, file.as_deref(), args.exit)).await
         }
         Command::Serve(args) => Box::pin(serve::serve(global.load_serving(args.flags())?)).await,
         Command::Config { reference: false } => print(&global.load(Vec::new())?.describe()),

@@ -3,7 +3,7 @@
 mod samples;
 mod story;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::Path};
 
 use dermaga_shop::{
     accounts::{self, Email, NewAccount, Password, Role},
@@ -41,23 +41,24 @@ impl From<ApiError> for DemoError {
 }
 
 /// Starts a shop, plays a purchase through its public API, proves the books, and keeps serving
-/// until ctrl-c, unless `exit` is set.
+/// until ctrl-c, unless `exit` is set. `file` is the configuration file that was named.
 ///
 /// # Errors
 /// The first step that does not go as it should.
-pub async fn run(config: Config, exit: bool) -> Result<(), DemoError> {
+pub async fn run(config: Config, file: Option<&Path>, exit: bool) -> Result<(), DemoError> {
     println!(
         "Starting a shop in {}.{}",
         config.data_dir.display(),
         about_plugins(&config)?
     );
+    let flags = flags(file, &config.data_dir);
     let rates = config.rates.raised();
     let config = Config { rates, ..config };
     let running = App::from_config(config, Clock::system())
         .await?
         .serve()
         .await?;
-    let told = tell(&running, exit).await;
+    let told = tell(&running, &flags, exit).await;
     if told.is_ok() && !exit {
         println!("\nThe shop keeps serving. Ctrl-C stops it.");
         running.serve_until_stopped().await;
@@ -67,7 +68,7 @@ pub async fn run(config: Config, exit: bool) -> Result<(), DemoError> {
     told
 }
 
-async fn tell(running: &Running, exits: bool) -> Result<(), DemoError> {
+async fn tell(running: &Running, flags: &str, exits: bool) -> Result<(), DemoError> {
     let state = &running.state;
     let base = format!("http://{}", running.address);
     let provisioner = state.instances.handle.status();
@@ -106,8 +107,8 @@ async fn tell(running: &Running, exits: bool) -> Result<(), DemoError> {
     }
     println!("\nGo on yourself");
     let program = program(std::env::args_os().next());
-    println!("    {program} ledger verify");
-    println!("    {program} replay {}", outcome.coupon_decision);
+    println!("    {program} ledger verify{flags}");
+    println!("    {program} replay {}{flags}", outcome.coupon_decision);
     if !exits {
         println!(
             "    curl -H 'Authorization: Bearer {}' {base}/api/wallet/info",
@@ -134,12 +135,25 @@ fn about_plugins(config: &Config) -> Result<String, StartError> {
 fn program(called: Option<OsString>) -> String {
     let called = called.map(|called| called.to_string_lossy().into_owned());
     let called = called.filter(|called| !called.is_empty());
-    let called = called.unwrap_or_else(|| "dermaga".to_owned());
+    word(called.as_deref().unwrap_or("dermaga"))
+}
+
+/// Returns the flags with which another command finds this shop, each with a space before it: variables that were set
+/// for this command alone are gone in the next one.
+fn flags(file: Option<&Path>, data_dir: &Path) -> String {
+    let file = file.map(|file| ("config", file));
+    let given = file.into_iter().chain([("data-dir", data_dir)]);
+    let flag = |(name, path): (&str, &Path)| format!(" --{name} {}", word(&path.to_string_lossy()));
+    given.map(flag).collect()
+}
+
+/// Returns a text as one word of a shell.
+fn word(text: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+".contains(letter);
-    if called.chars().all(is_plain) {
-        called
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
     } else {
-        format!("'{}'", called.replace('\'', r"'\''"))
+        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 
@@ -185,5 +199,16 @@ mod tests {
         ] {
             assert_eq!(program(called.map(OsString::from)), shown);
         }
+    }
+
+    #[test]
+    fn the_next_commands_find_the_shop() {
+        let plain = flags(None, Path::new("./data"));
+        assert_eq!(plain, " --data-dir ./data");
+        let named = flags(Some(Path::new("toko.toml")), Path::new("/my shop's/data"));
+        assert_eq!(
+            named,
+            r" --config toko.toml --data-dir '/my shop'\''s/data'"
+        );
     }
 }
