@@ -134,6 +134,8 @@ codes! {
     IdempotencyMismatch = "IDEMPOTENCY_MISMATCH" => 422,
     /// Too many requests in too short a time; `Retry-After` says when to try again.
     TooManyRequests = "TOO_MANY_REQUESTS" => 429,
+    /// Address and headers of the request are larger than the shop reads.
+    HeadTooLarge = "HEAD_TOO_LARGE" => 431,
     /// A fault of the shop, which has been logged under the `X-Request-Id` of the answer.
     Internal = "INTERNAL" => 500,
     /// A plugin trapped, hit a limit or answered malformed output; details name plugin and limit.

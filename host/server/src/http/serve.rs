@@ -29,14 +29,12 @@ use super::{
     body_rest::BodyRest,
     exchanges::Exchanges,
     failure::failure_text,
+    head::{HEAD_BYTES, MOST_READ, Oversized, is_oversized},
     host::{Unaddressed, is_unaddressed},
     open_connections::{Exceeded, OpenConnections, Place},
     watched::{Phase, Watched},
 };
 
-/// Largest head of a request, method, address and headers together. A larger one is answered 431 by hyper, as is one
-/// of more than 100 headers in HTTP/1.1. An address is too long for hyper (414) only beyond this bound.
-const HEAD_BYTES: usize = 64 * 1024;
 /// Requests of one connection that HTTP/2 may answer at the same time.
 const STREAMS: u32 = 100;
 /// Files that the process needs besides connections: databases, logs, the cluster, the gateway.
@@ -141,6 +139,9 @@ impl Connection {
             if is_unaddressed(&request) {
                 request.extensions_mut().insert(Unaddressed);
             }
+            if is_oversized(&request) {
+                request.extensions_mut().insert(Oversized);
+            }
             let (request, rest) = BodyRest::split(request.map(Body::new));
             let (answer, phase) = (router.clone().call(request), phase.clone());
             let departure = Arc::clone(&departure);
@@ -214,11 +215,10 @@ fn builder(idle: Duration) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(idle)
         .max_buf_size(HEAD_BYTES);
-    let most_head = u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(most_head)
+        .max_header_list_size(MOST_READ)
         .max_concurrent_streams(STREAMS);
     builder
 }

@@ -115,6 +115,23 @@ async fn requests_share_a_connection_of_http_2() {
     assert_eq!(slow.await.unwrap().unwrap().status(), 200);
 }
 
+/// A head over HTTP/2 that is too large is answered with the reason, and the connection stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_head_over_http_2_is_answered() {
+    let server = Server::start(Duration::from_secs(60)).await;
+    let client = second();
+    for (bytes, status) in [(40 * 1024, 200), (70 * 1024, 431), (1, 200)] {
+        let request = client.get(server.url("/api/catalog/categories"));
+        let answer = request.header("x-long", "a".repeat(bytes)).send().await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), status, "{bytes}");
+        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        if status == 431 {
+            assert_eq!(body["error"]["code"], "HEAD_TOO_LARGE");
+        }
+    }
+}
+
 /// Requests under way are answered in full; new connections are refused, and idle ones are closed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stops_finishes_what_was_asked() {
