@@ -65,6 +65,9 @@ struct Confirmed {
 /// A token works once, for two days. An access token of the account is enough in place of the password. Without
 /// either, another person may have registered the address: a new password (`/auth/forgot-password`) passes the
 /// account to the reader of its mails.
+///
+/// A wrong or missing password is answered 400, as is a token that is not good. 401 is for an access token that is
+/// not good, and for a password that was replaced while it was checked.
 #[utoipa::path(post, path = "/auth/verify-email", tag = "accounts", security((), ("bearer" = [])),
     request_body = Confirmation,
     responses((status = 200, description = "The address is confirmed", body = Envelope<Confirmed>), Verifying))]

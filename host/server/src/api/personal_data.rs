@@ -49,7 +49,8 @@ struct SecurityEventQuery {
 }
 
 /// Lists what happened to one's own account, newest first: passwords, keys, sessions, sign-ins from new
-/// devices, two-factor sign-in, and acts of administrators.
+/// devices, two-factor sign-in, and acts of administrators. Texts are in the account's language, whatever the request
+/// asks for.
 #[utoipa::path(get, path = "/user/security-events", tag = "accounts", params(PageQuery, SecurityEventQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of events", body = Envelope<Vec<NotificationView>>)))]
 async fn security_events(

@@ -29,7 +29,7 @@ const STRICT_TRANSPORT: &str = "max-age=31536000";
 /// Value of `Cache-Control` for what is the same for everybody: it may be kept, and is asked about each time.
 pub(super) const FOR_ALL: &str = "public, no-cache";
 /// Value for everything else, which may be personal.
-const FOR_ONE: &str = "no-store";
+pub(super) const FOR_ONE: &str = "no-store";
 
 /// Headers of this shop's answers.
 #[derive(Debug, Clone, Copy)]

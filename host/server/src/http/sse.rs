@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::{
-    http::HeaderMap,
+    http::{HeaderMap, HeaderValue, header::CACHE_CONTROL},
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
@@ -18,6 +18,8 @@ use dermaga_shop::{Code, Error, Result, ids::UserId};
 use futures::{Stream, StreamExt as _, stream};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+
+use super::answer_headers::FOR_ONE;
 
 /// Streams that a customer may have open on this server.
 const MOST_STREAMS: usize = 5;
@@ -127,9 +129,12 @@ fn events_for<T: Serialize + Send + 'static>(
             let _place = &place;
             Ok::<_, Infallible>(event)
         });
-    Sse::new(events)
-        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
-        .into_response()
+    let stream = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    let mut response = stream.into_response();
+    // axum says `no-cache`, which lets others keep it.
+    let private = HeaderValue::from_static(FOR_ONE);
+    response.headers_mut().insert(CACHE_CONTROL, private);
+    response
 }
 
 /// Returns the id of the last event that a returning client saw; empty when it is no text, which is no id.

@@ -46,6 +46,7 @@ impl Stream {
         }
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-store");
         Self {
             response,
             text: String::new(),
