@@ -11,6 +11,7 @@ both_engines!(
     [
         an_administrator_sees_the_health_of_instances_and_its_history,
         the_figures_of_a_time_range_come_from_the_history,
+        sums_are_those_that_a_plain_count_finds,
         checks_are_made_at_once_and_counted_once
     ]
 );
@@ -253,6 +254,122 @@ async fn the_figures_of_a_time_range_come_from_the_history(shop: Shop) {
         (&json!(1), &json!(other)),
         "{failing:#}"
     );
+}
+
+/// Sums that are counted span by span, in minutes.
+#[derive(Debug, Default)]
+struct Plain {
+    instances: usize,
+    healthy: i64,
+    measured: i64,
+    failures: i64,
+    recoveries: i64,
+}
+
+impl Plain {
+    /// Adds an instance that was first ready so many minutes ago.
+    fn add(&mut self, ready: Option<i64>, spans: &[Past], range: i64) {
+        let is_in_range = |span: &&Past| span.until.is_none_or(|until| until < range);
+        self.instances += usize::from(spans.iter().any(|span| is_in_range(&span)));
+        for span in spans.iter().filter(is_in_range) {
+            let begins = span.since < range;
+            self.failures += i64::from(begins && span.state == "FAILED");
+            self.recoveries += i64::from(begins && span.unwell_since.is_some());
+            let begin = span.since.min(range).min(ready.unwrap_or(0));
+            let length = (begin - span.until.unwrap_or(0)).max(0);
+            if !matches!(span.state, "STOPPED" | "UNKNOWN") {
+                self.measured += length;
+            }
+            if span.state == "HEALTHY" {
+                self.healthy += length;
+            }
+        }
+    }
+
+    /// Returns true for these figures; a few seconds have passed since.
+    fn is(&self, figures: &Value) -> bool {
+        let share = figures["availabilityPercent"].as_f64().unwrap();
+        let thousandths: i64 = format!("{share:.3}").replace('.', "").parse().unwrap();
+        let expected = self.healthy * 100_000 / self.measured;
+        figures["failures"] == self.failures
+            && figures["recoveries"] == self.recoveries
+            && (thousandths - expected).abs() < 500
+    }
+}
+
+async fn sums_are_those_that_a_plain_count_finds(shop: Shop) {
+    let admin = shop.admin().await;
+    let mut ids = Vec::new();
+    for email in ["satu@example.com", "dua@example.com"] {
+        let customer = shop.customer_with_credit(email, 400_000).await;
+        ids.push(buy(&shop, &customer).await);
+        ids.push(buy(&shop, &customer).await);
+    }
+    let back = |since, until, unwell_since| Past {
+        unwell_since: Some(unwell_since),
+        ..past("HEALTHY", since, until)
+    };
+    let faulty = || {
+        vec![
+            past("HEALTHY", 9_000, Some(500)),
+            past("FAILED", 500, Some(450)),
+            back(450, Some(300), 500),
+            past("STOPPED", 300, Some(50)),
+            past("HEALTHY", 50, Some(40)),
+            past("DEGRADED", 40, Some(30)),
+            back(30, None, 40),
+        ]
+    };
+    let gone = || {
+        vec![
+            past("STARTING", 9_010, Some(9_000)),
+            past("HEALTHY", 9_000, Some(10)),
+        ]
+    };
+    let calm = || vec![past("HEALTHY", 9_000, None)];
+    let away = || {
+        vec![
+            past("HEALTHY", 9_000, Some(700)),
+            past("UNKNOWN", 700, None),
+        ]
+    };
+    for (ready, histories) in [
+        ([Some(9_000); 4], [faulty(), gone(), calm(), away()]),
+        // Two were ready within the range, and one never.
+        (
+            [Some(9_000), Some(45), Some(35), None],
+            [faulty(), gone(), calm(), gone()],
+        ),
+        ([Some(9_000); 4], [gone(), faulty(), away(), calm()]),
+    ] {
+        for ((id, ready), spans) in ids.iter().zip(ready).zip(&histories) {
+            remember(&shop, id, spans).await;
+            let (id, now): (Uuid, _) = (id.parse().unwrap(), shop.clock().now());
+            let ready_at = ready.map(|minutes| now - TimeDelta::minutes(minutes));
+            let mut conn = shop.state().db.begin().await.unwrap();
+            let sql = "UPDATE instances SET ready_at = $2 WHERE id = $1";
+            dermaga_shop::execute!(conn, sql, id, ready_at).unwrap();
+            conn.commit().await.unwrap();
+        }
+        for (query, range) in [("1h", 60), ("6h", 360), ("24h", 1_440), ("7d", 10_080)] {
+            let path = format!("/api/admin/health/stats?timeRange={query}");
+            let stats = admin.get(&path).await.data(200);
+            let mut all = Plain::default();
+            for (ready, spans) in ready.iter().zip(&histories) {
+                all.add(*ready, spans, range);
+            }
+            assert!(all.is(&stats), "{all:?} of {query}: {stats:#}");
+            assert_eq!(stats["instances"], all.instances, "{query}: {stats:#}");
+            let place = usize::from(histories[1].len() > 2);
+            let mut one = Plain::default();
+            one.add(ready[place], &histories[place], range);
+            let named = stats["leastAvailable"].as_array().unwrap();
+            let shown = named
+                .iter()
+                .find(|shown| shown["id"] == ids[place].as_str());
+            assert!(one.is(shown.unwrap()), "{one:?} of {query}: {stats:#}");
+        }
+    }
 }
 
 async fn checks_are_made_at_once_and_counted_once(shop: Shop) {

@@ -8,7 +8,8 @@ use dermaga_shop::{
     billing::{process_grace, renew_due},
     catalog::waitlist,
     coupons,
-    db::{Place, Span},
+    db::{Place, Span, new_id},
+    execute,
     payments::{self, DebtFilter, PaymentFilter, check_due},
     provisioning, subscriptions, timekeeping,
     wallet::ledger,
@@ -232,6 +233,7 @@ async fn evidence(till: &Till, customer: &Client) {
     let decisions = admin.get("/api/admin/decisions").await.data(200);
     let path = format!("/api/admin/decisions/{}", text(&decisions[0]["id"]));
     admin.get(&path).await.data(200);
+    fault(till, &instance).await;
     for path in ["summary", "stats"] {
         let path = format!("/api/admin/health/{path}");
         admin.get(&path).await.data(200);
@@ -250,6 +252,17 @@ async fn evidence(till: &Till, customer: &Client) {
     let unknown = format!("/api/admin/alerts/{}/acknowledge", Uuid::nil());
     let answer = admin.post(&unknown, json!({})).await;
     answer.fails(404, "NOT_FOUND");
+}
+
+/// Lets an instance have failed, so that its figures are completed.
+async fn fault(till: &Till, instance: &str) {
+    let state = till.shop.state();
+    let (id, instance): (Uuid, Uuid) = (new_id(&state.clock), instance.parse().unwrap());
+    let sql = "INSERT INTO health_spans (id, instance_id, state, is_new_state, reason, detail, source, since, until)
+               VALUES ($1, $2, 'FAILED', TRUE, '', '', 'PERIODIC', $3, $3)";
+    let mut conn = state.db.begin().await.unwrap();
+    execute!(conn, sql, id, instance, state.clock.now()).unwrap();
+    conn.commit().await.unwrap();
 }
 
 async fn plugins(till: &Till) {

@@ -147,7 +147,27 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         ASKED,
     ),
     ("provisioning/health/store.rs open_spans", "instances", SUM),
-    ("provisioning/health/store.rs ended_spans", "instances", SUM),
+    (
+        "provisioning/health/store.rs eventful_spans",
+        "instances",
+        SUM,
+    ),
+    ("provisioning/health/store.rs calm_spans", "instances", SUM),
+    (
+        "provisioning/health/store.rs calm_before_ready",
+        "health_spans",
+        SUM,
+    ),
+    (
+        "provisioning/health/store.rs calm_before_ready",
+        "instances",
+        SUM,
+    ),
+    (
+        "provisioning/health/store.rs count_lasting",
+        "health_spans",
+        FEW,
+    ),
     (
         "provisioning/health/store.rs ready_late",
         "health_spans",

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{
     Act, HealthSpanView, InstanceHealth, Span, State, TimeRange,
     limits::{MOST_RECREATIONS, MOST_RESTARTS, WINDOW},
-    stats::{Percent, Quiet, Tally, Totals},
+    stats::{Percent, Quiet, Tally, Totals, milliseconds, unready},
     store,
 };
 use crate::{
@@ -21,6 +21,8 @@ use crate::{
 const NAMED: usize = 20;
 /// Rows of the history that are read at once.
 const AT_ONCE: usize = 2000;
+/// Instances whose history one statement reads.
+const TOGETHER: usize = 500;
 
 /// Attempts to mend instances.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -56,15 +58,17 @@ pub struct HealthCounts {
     pub unknown: i64,
 }
 
-impl HealthCounts {
-    const fn of(&mut self, state: Option<InstanceHealth>) -> &mut i64 {
-        match state {
-            Some(InstanceHealth::Healthy) => &mut self.healthy,
-            Some(InstanceHealth::Starting) => &mut self.starting,
-            Some(InstanceHealth::Degraded) => &mut self.degraded,
-            Some(InstanceHealth::Failed) => &mut self.failed,
-            Some(InstanceHealth::Stopped) => &mut self.stopped,
-            Some(InstanceHealth::Unknown) | None => &mut self.unknown,
+impl From<&store::Counts> for HealthCounts {
+    fn from(counts: &store::Counts) -> Self {
+        let faulty = counts.starting + counts.degraded + counts.failed;
+        let unmeasured = counts.stopped + counts.unknown;
+        Self {
+            healthy: counts.checked - faulty - unmeasured,
+            starting: counts.starting,
+            degraded: counts.degraded,
+            failed: counts.failed,
+            stopped: counts.stopped,
+            unknown: counts.unknown + counts.live - counts.checked,
         }
     }
 }
@@ -142,18 +146,13 @@ pub struct HealthSummary {
 /// When the database does not answer.
 pub async fn summary(instances: &Instances) -> Result<HealthSummary> {
     let mut conn = instances.db.read().await?;
-    let mut by_health = HealthCounts::default();
-    let mut total = 0;
-    for (state, count) in store::count_by_state(&mut conn).await? {
-        *by_health.of(state) += count;
-        total += count;
-    }
+    let counts = store::count_by_state(&mut conn).await?;
     let since = instances.clock.now() - WINDOW;
     let limit = i64::try_from(NAMED).unwrap_or(i64::MAX);
     let unwell = store::unwell(&mut conn, limit).await?;
     Ok(HealthSummary {
-        total,
-        by_health,
+        total: counts.live,
+        by_health: HealthCounts::from(&counts),
         given_up: store::count_given_up(&mut conn).await?,
         last_hour: Attempts::since(&mut conn, since).await?,
         limits: HealingLimits {
@@ -269,7 +268,7 @@ pub async fn statistics(instances: &Instances, time_range: TimeRange) -> Result<
         time_range,
         from,
         to: now,
-        instances: totals.instances(),
+        instances: totals.instances,
         availability_percent: totals.all.availability(),
         failures: totals.all.failures,
         recoveries: totals.all.recoveries,
@@ -279,21 +278,65 @@ pub async fn statistics(instances: &Instances, time_range: TimeRange) -> Result<
     })
 }
 
-/// Reads part after part, so that a long history takes no memory.
+/// Adds up spans of health that no fault came before without reading them, and reads the others part after part, so that
+/// a long history takes no memory.
 async fn totals(db: &Db, from: DateTime<Utc>, now: DateTime<Utc>) -> Result<Totals> {
     let mut totals = Totals::default();
+    add_ended(db, &mut totals, from, now).await?;
+    add_open(db, &mut totals, from, now).await?;
+    let mut conn = db.read().await?;
+    let ended = store::ended(&mut conn, from).await?;
+    totals.add_healthy(milliseconds(ended.calm_ms));
+    for late in store::calm_before_ready(&mut conn, from).await? {
+        let unready = unready((late.since, late.until), late.ready_at, from);
+        totals.add_healthy(-unready);
+    }
+    let lasting = store::count_lasting(&mut conn, from).await?;
+    let quiet = Quiet {
+        healthy: lasting.lasting - lasting.others - lasting.begun,
+        ready_late: ready_late(&mut conn, from).await?,
+    };
+    totals.add_healthy(quiet.healthy_time(from, now));
+    let instances = ended.instances + lasting.lasting - lasting.continued;
+    totals.instances = usize::try_from(instances).unwrap_or_default();
+    let faulty = totals.faulty();
+    for ids in faulty.chunks(TOGETHER) {
+        for span in store::calm_spans(&mut conn, from, ids).await? {
+            totals.complete(&span, from, now);
+        }
+    }
+    Ok(totals)
+}
+
+/// Adds the spans that ended and of which more than their time counts.
+async fn add_ended(
+    db: &Db,
+    totals: &mut Totals,
+    from: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
     let mut place = (from, HealthSpanId::MIN);
     loop {
-        let spans = store::ended_spans(&mut db.read().await?, place, limit).await?;
+        let spans = store::eventful_spans(&mut db.read().await?, place, limit).await?;
         for span in &spans {
             totals.add(span, from, now);
             place = (span.until.unwrap_or(now), span.id);
         }
         if spans.len() < AT_ONCE {
-            break;
+            return Ok(());
         }
     }
+}
+
+/// Adds the spans that last, but for quiet ones.
+async fn add_open(
+    db: &Db,
+    totals: &mut Totals,
+    from: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let limit = i64::try_from(AT_ONCE).unwrap_or(i64::MAX);
     for state in InstanceHealth::ALL {
         let begin = if is_quiet(*state) {
             from
@@ -312,8 +355,7 @@ async fn totals(db: &Db, from: DateTime<Utc>, now: DateTime<Utc>) -> Result<Tota
             }
         }
     }
-    totals.add_quiet(&quiet(&mut db.read().await?, from).await?, from, now);
-    Ok(totals)
+    Ok(())
 }
 
 /// Returns true for a state of which spans that last from before a time range are only counted.
@@ -324,29 +366,17 @@ const fn is_quiet(state: InstanceHealth) -> bool {
     )
 }
 
-async fn quiet(conn: &mut Conn, from: DateTime<Utc>) -> Result<Quiet> {
-    let mut quiet = Quiet::default();
-    for (state, count) in store::count_quiet(conn, from).await? {
-        if state == InstanceHealth::Healthy {
-            quiet.healthy += count;
-        } else {
-            quiet.unmeasured += count;
-        }
-    }
-    if quiet.healthy > 0 {
-        let late = store::ready_late(conn, from).await?;
-        quiet.ready_late = late.into_iter().map(|(ready_at,)| ready_at).collect();
-    }
-    Ok(quiet)
+async fn ready_late(conn: &mut Conn, from: DateTime<Utc>) -> Result<Vec<Option<DateTime<Utc>>>> {
+    let late = store::ready_late(conn, from).await?;
+    Ok(late.into_iter().map(|(ready_at,)| ready_at).collect())
 }
 
 fn least_available(totals: Totals) -> Vec<InstanceFigures> {
     let share = |tally: &Tally| tally.availability().unwrap_or(Percent::ALL);
-    let has_faults = |tally: &Tally| tally.failures > 0 || share(tally) < Percent::ALL;
     let mut worst: Vec<_> = totals
         .each
         .into_iter()
-        .filter(|(_, tally)| has_faults(tally))
+        .filter(|(_, tally)| tally.has_faults())
         .collect();
     worst.sort_by(|(id, one), (other_id, other)| {
         let by_share = share(one).cmp(&share(other));

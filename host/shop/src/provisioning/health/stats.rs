@@ -67,32 +67,40 @@ pub(super) struct SpanRow {
     pub(super) unwell_since: Option<DateTime<Utc>>,
 }
 
-/// Spans that last from before the range and are counted alone: of instances that are well, or not measured. Nothing
-/// else of theirs is in the range, as each span begins when the one before it ends.
+/// Spans of health that last from before the range and are counted alone. Nothing else of their instances is in the
+/// range, as each span begins when the one before it ends.
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
     pub(super) healthy: i64,
-    pub(super) unmeasured: i64,
-    /// Times at which some of the healthy ones were first ready, which was not before the range.
+    /// Times at which some of the instances were first ready, which was not before the range.
     pub(super) ready_late: Vec<Option<DateTime<Utc>>>,
 }
 
 impl Quiet {
-    /// Number of instances.
-    pub(super) fn instances(&self) -> usize {
-        usize::try_from(self.healthy.saturating_add(self.unmeasured)).unwrap_or_default()
-    }
-
     /// Time in the range for which they were measured, and healthy.
-    fn healthy_time(&self, from: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
+    pub(super) fn healthy_time(&self, from: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
         let late = i64::try_from(self.ready_late.len()).unwrap_or(i64::MAX);
         let throughout = self.healthy.saturating_sub(late).max(0);
         let whole = (now - from).num_milliseconds().saturating_mul(throughout);
         let late = self.ready_late.iter().flatten();
         let rest = late.map(|ready_at| (now - ready_at).num_milliseconds().max(0));
-        let all = rest.fold(whole, i64::saturating_add);
-        TimeDelta::try_milliseconds(all).unwrap_or(TimeDelta::MAX)
+        milliseconds(rest.fold(whole, i64::saturating_add))
     }
+}
+
+/// Returns a time that was added up.
+pub(super) fn milliseconds(number: i64) -> TimeDelta {
+    TimeDelta::try_milliseconds(number).unwrap_or(TimeDelta::MAX)
+}
+
+/// Returns the part of a span in the range for which its instance was not ready yet, and was not measured.
+pub(super) fn unready(
+    (since, until): (DateTime<Utc>, DateTime<Utc>),
+    ready_at: Option<DateTime<Utc>>,
+    from: DateTime<Utc>,
+) -> TimeDelta {
+    let end = ready_at.map_or(until, |ready_at| ready_at.min(until));
+    (end - since.max(from)).max(TimeDelta::zero())
 }
 
 /// Figures of one instance or of all.
@@ -150,39 +158,52 @@ impl Tally {
         Some(Percent { thousandths })
     }
 
+    /// Returns true for one that failed or was not always healthy.
+    pub(super) fn has_faults(&self) -> bool {
+        let share = self.availability().unwrap_or(Percent::ALL);
+        self.failures > 0 || share < Percent::ALL
+    }
+
     /// Mean time from the begin of a fault to health; `None` without a recovery.
     pub(super) fn mean_seconds_to_recovery(&self) -> Option<i64> {
         self.recovering.num_seconds().checked_div(self.recoveries)
     }
 }
 
-/// Figures of all instances together, and of each.
+/// Figures of all instances together, and of those that had more than calm health.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     pub(super) all: Tally,
-    /// Those of which more than a [quiet](Quiet) span is in the range.
     pub(super) each: HashMap<InstanceId, Tally>,
-    quiet: usize,
+    /// Number of all instances with a span in the range.
+    pub(super) instances: usize,
 }
 
 impl Totals {
-    /// Number of instances.
-    pub(super) fn instances(&self) -> usize {
-        self.each.len().saturating_add(self.quiet)
-    }
-
-    pub(super) fn add_quiet(&mut self, quiet: &Quiet, from: DateTime<Utc>, now: DateTime<Utc>) {
-        let time = quiet.healthy_time(from, now);
-        self.all.measured += time;
-        self.all.healthy += time;
-        self.quiet = self.quiet.saturating_add(quiet.instances());
-    }
-
     pub(super) fn add(&mut self, span: &SpanRow, from: DateTime<Utc>, now: DateTime<Utc>) {
         self.all.add(span, from, now);
         let one = self.each.entry(span.instance_id).or_default();
         one.name.clone_from(&span.name);
         one.add(span, from, now);
+    }
+
+    /// Adds time for which instances were measured, and healthy.
+    pub(super) fn add_healthy(&mut self, time: TimeDelta) {
+        self.all.measured += time;
+        self.all.healthy += time;
+    }
+
+    /// Lists the instances that failed or were not always healthy.
+    pub(super) fn faulty(&self) -> Vec<InstanceId> {
+        let faulty = self.each.iter().filter(|(_, tally)| tally.has_faults());
+        faulty.map(|(id, _)| *id).collect()
+    }
+
+    /// Adds a span to the figures of its instance alone, as its time is among that of all.
+    pub(super) fn complete(&mut self, span: &SpanRow, from: DateTime<Utc>, now: DateTime<Utc>) {
+        if let Some(one) = self.each.get_mut(&span.instance_id) {
+            one.add(span, from, now);
+        }
     }
 }
 
@@ -255,21 +276,50 @@ mod tests {
             };
             read.add(&healthy, at(40), at(100));
         }
-        let stopped = SpanRow {
-            instance_id: InstanceId::from_u128(9),
-            ..span(InstanceHealth::Stopped, 5, None)
-        };
-        read.add(&stopped, at(40), at(100));
         let quiet = Quiet {
             healthy: 4,
-            unmeasured: 1,
             ready_late: vec![Some(at(70)), None],
         };
         let mut counted = Totals::default();
-        counted.add_quiet(&quiet, at(40), at(100));
+        counted.add_healthy(quiet.healthy_time(at(40), at(100)));
         assert_eq!(counted.all.measured, TimeDelta::minutes(150));
-        assert_eq!(counted.instances(), read.instances());
         assert_eq!(counted.all, read.all);
+    }
+
+    #[test]
+    fn a_calm_span_before_its_instance_was_ready_is_not_measured() {
+        for ready in [None, Some(0), Some(50), Some(70), Some(99)] {
+            let calm = SpanRow {
+                ready_at: ready.map(at),
+                ..span(InstanceHealth::Healthy, 30, Some(80))
+            };
+            let mut read = Totals::default();
+            read.add(&calm, at(40), at(100));
+            let mut counted = Totals::default();
+            counted.add_healthy(at(80) - at(40));
+            counted.add_healthy(-unready((at(30), at(80)), ready.map(at), at(40)));
+            assert_eq!(counted.all, read.all, "{ready:?}");
+        }
+    }
+
+    #[test]
+    fn the_figures_of_a_faulty_instance_are_completed_alone() {
+        let failed = span(InstanceHealth::Failed, 60, Some(62));
+        let calm = span(InstanceHealth::Healthy, 0, Some(60));
+        let mut totals = Totals::default();
+        totals.add(&failed, at(0), at(100));
+        let all = totals.all.clone();
+        assert_eq!(totals.faulty(), [InstanceId::MIN]);
+        totals.complete(&calm, at(0), at(100));
+        let other = SpanRow {
+            instance_id: InstanceId::from_u128(9),
+            ..calm
+        };
+        totals.complete(&other, at(0), at(100));
+        assert_eq!(totals.all, all);
+        let one = &totals.each[&InstanceId::MIN];
+        assert_eq!(one.measured, TimeDelta::minutes(62));
+        assert_eq!(totals.each.len(), 1);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Act, CheckSource, InstanceHealth, Span, limits::Attempt, stats::SpanRow};
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_first, fetch_page},
+    db::{Conn, Filter, List, Page, Part, fetch_first, fetch_page, fetch_where},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{HealthSpanId, InstanceId},
     provisioning::model::{Instance, Status},
@@ -176,15 +176,30 @@ pub(super) async fn checked_at(
     fetch_optional!(conn, (Option<DateTime<Utc>>,), sql, id)
 }
 
-/// Numbers of instances that are not removed, by health; one that was not checked yet has none. The span that
-/// lasts ends when its instance is removed, so spans are counted without their instances.
-pub(super) async fn count_by_state(
-    conn: &mut Conn,
-) -> sqlx::Result<Vec<(Option<InstanceHealth>, i64)>> {
-    let sql = "SELECT state, count(*) FROM health_spans WHERE until IS NULL GROUP BY state
-               UNION ALL SELECT NULL, (SELECT count(*) FROM instances WHERE status <> 'TERMINATED')
-                 - (SELECT count(*) FROM health_spans WHERE until IS NULL)";
-    fetch_all!(conn, (Option<InstanceHealth>, i64), sql)
+/// Numbers of instances that are not removed: all, those whose health is known or was looked for, and these by every state
+/// but the one that nearly all have.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Counts {
+    pub(super) live: i64,
+    pub(super) checked: i64,
+    pub(super) starting: i64,
+    pub(super) degraded: i64,
+    pub(super) failed: i64,
+    pub(super) stopped: i64,
+    pub(super) unknown: i64,
+}
+
+/// Counts instances by health. The span that lasts ends when its instance is removed, so spans are counted without their
+/// instances; each of these numbers comes from an index alone.
+pub(super) async fn count_by_state(conn: &mut Conn) -> sqlx::Result<Counts> {
+    let sql = "SELECT (SELECT count(*) FROM instances WHERE status <> 'TERMINATED') AS live, \
+               (SELECT count(*) FROM health_spans WHERE until IS NULL) AS checked, \
+               (SELECT count(*) FROM health_spans WHERE until IS NULL AND state = 'STARTING') AS starting, \
+               (SELECT count(*) FROM health_spans WHERE until IS NULL AND state = 'DEGRADED') AS degraded, \
+               (SELECT count(*) FROM health_spans WHERE until IS NULL AND state = 'FAILED') AS failed, \
+               (SELECT count(*) FROM health_spans WHERE until IS NULL AND state = 'STOPPED') AS stopped, \
+               (SELECT count(*) FROM health_spans WHERE until IS NULL AND state = 'UNKNOWN') AS unknown";
+    fetch_one!(conn, Counts, sql)
 }
 
 /// Numbers of attempts since a moment.
@@ -227,22 +242,25 @@ pub(super) async fn count_given_up(conn: &mut Conn) -> sqlx::Result<i64> {
     Ok(count)
 }
 
+/// Spans with their instances; SQLite keeps the order of a cross join.
 macro_rules! measured {
     () => {
         "SELECT h.id, h.instance_id, i.name, i.ready_at, h.state, h.is_new_state, h.since, h.until, h.unwell_since \
-         FROM health_spans h JOIN instances i ON i.id = h.instance_id"
+         FROM health_spans h CROSS JOIN instances i"
     };
 }
 
-/// Spans that ended after a place in their order, which begins with their ends.
-pub(super) async fn ended_spans(
+/// Spans that ended after a place in their order, which begins with their ends: those without health, and recoveries.
+pub(super) async fn eventful_spans(
     conn: &mut Conn,
     after: (DateTime<Utc>, HealthSpanId),
     limit: i64,
 ) -> sqlx::Result<Vec<SpanRow>> {
     let sql = concat!(
         measured!(),
-        " WHERE h.until IS NOT NULL AND (h.until, h.id) > ($1, $2) ORDER BY h.until, h.id LIMIT $3"
+        " WHERE i.id = h.instance_id AND h.until IS NOT NULL \
+         AND (h.state <> 'HEALTHY' OR h.unwell_since IS NOT NULL) \
+         AND (h.until, h.id) > ($1, $2) ORDER BY h.until, h.id LIMIT $3"
     );
     fetch_all!(conn, SpanRow, sql, after.0, after.1, limit)
 }
@@ -256,20 +274,98 @@ pub(super) async fn open_spans(
 ) -> sqlx::Result<Vec<SpanRow>> {
     let sql = concat!(
         measured!(),
-        " WHERE h.until IS NULL AND h.state = $1 AND (h.since, h.instance_id) > ($2, $3) \
+        " WHERE i.id = h.instance_id AND h.until IS NULL AND h.state = $1 AND (h.since, h.instance_id) > ($2, $3) \
          ORDER BY h.since, h.instance_id LIMIT $4"
     );
     fetch_all!(conn, SpanRow, sql, state, after.0, after.1, limit)
 }
 
-/// Counts by state the spans that last from before a moment, of instances that are well or not measured.
-pub(super) async fn count_quiet(
+/// Calm spans that ended since a moment, of these instances.
+pub(super) async fn calm_spans(
     conn: &mut Conn,
     from: DateTime<Utc>,
-) -> sqlx::Result<Vec<(InstanceHealth, i64)>> {
-    let sql = "SELECT state, count(*) FROM health_spans \
-               WHERE until IS NULL AND state IN ('HEALTHY', 'STOPPED', 'UNKNOWN') AND since < $1 GROUP BY state";
-    fetch_all!(conn, (InstanceHealth, i64), sql, from)
+    ids: &[InstanceId],
+) -> sqlx::Result<Vec<SpanRow>> {
+    let filter = Filter::default()
+        .and("i.id = h.instance_id AND h.state = 'HEALTHY' AND h.unwell_since IS NULL")
+        .with("h.until >= ?", from)
+        .with_any("h.instance_id", ids.iter().copied());
+    fetch_where(conn, measured!(), &filter, "").await
+}
+
+/// What has ended since a moment.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Ended {
+    /// Instances with a span that ended.
+    pub(super) instances: i64,
+    /// Time since then of the calm ones: of health that no fault came before. Most spans are such.
+    pub(super) calm_ms: i64,
+}
+
+/// Adds up what has ended since a moment, from an index alone.
+pub(super) async fn ended(conn: &mut Conn, from: DateTime<Utc>) -> sqlx::Result<Ended> {
+    // The engines agree on no word for the time between two moments.
+    let sql = if conn.is_postgres() {
+        "SELECT count(DISTINCT instance_id) AS instances, CAST(coalesce(sum(CASE \
+           WHEN state = 'HEALTHY' AND unwell_since IS NULL \
+           THEN extract(epoch FROM until - CASE WHEN since > $1 THEN since ELSE $1 END) END), 0) * 1000 AS BIGINT) AS calm_ms \
+         FROM health_spans WHERE until >= $1"
+    } else {
+        "SELECT count(DISTINCT instance_id) AS instances, CAST(round(coalesce(sum(CASE \
+           WHEN state = 'HEALTHY' AND unwell_since IS NULL \
+           THEN julianday(until) - CASE WHEN since > $1 THEN julianday(since) ELSE julianday($1) END END), 0) * 86400000) \
+           AS BIGINT) AS calm_ms \
+         FROM health_spans WHERE until >= $1"
+    };
+    fetch_one!(conn, Ended, sql, from)
+}
+
+/// A calm span that ended, of an instance that was not ready at a moment before.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct LateRow {
+    pub(super) since: DateTime<Utc>,
+    pub(super) until: DateTime<Utc>,
+    pub(super) ready_at: Option<DateTime<Utc>>,
+}
+
+/// Calm spans that ended since a moment, of instances that were not ready by then.
+pub(super) async fn calm_before_ready(
+    conn: &mut Conn,
+    from: DateTime<Utc>,
+) -> sqlx::Result<Vec<LateRow>> {
+    // Each part by the index of that time; together they would read the long rows of all instances.
+    let sql = "SELECT h.since, h.until, i.ready_at FROM instances i CROSS JOIN health_spans h \
+               WHERE i.ready_at IS NULL AND h.instance_id = i.id AND h.until >= $1 \
+                 AND h.state = 'HEALTHY' AND h.unwell_since IS NULL \
+               UNION ALL SELECT h.since, h.until, i.ready_at FROM instances i CROSS JOIN health_spans h \
+               WHERE i.ready_at > $1 AND h.instance_id = i.id AND h.until >= $1 \
+                 AND h.state = 'HEALTHY' AND h.unwell_since IS NULL";
+    fetch_all!(conn, LateRow, sql, from)
+}
+
+/// Numbers of spans that last.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Lasting {
+    pub(super) lasting: i64,
+    /// Those that are not of health.
+    pub(super) others: i64,
+    /// Those of health that began since a moment.
+    pub(super) begun: i64,
+    /// Those that began since then, when another one of the instance ended.
+    pub(super) continued: i64,
+}
+
+/// Counts the spans that last. Nearly all are of health from before the moment; these are what the others leave.
+pub(super) async fn count_lasting(conn: &mut Conn, from: DateTime<Utc>) -> sqlx::Result<Lasting> {
+    let sql = "SELECT (SELECT count(*) FROM health_spans WHERE until IS NULL) AS lasting, \
+               (SELECT count(*) FROM health_spans WHERE until IS NULL \
+                 AND state IN ('STARTING', 'DEGRADED', 'FAILED', 'STOPPED', 'UNKNOWN')) AS others, \
+               (SELECT count(*) FROM health_spans WHERE until IS NULL AND state = 'HEALTHY' AND since >= $1) AS begun, \
+               (SELECT count(*) FROM health_spans h WHERE h.until IS NULL \
+                 AND h.state IN ('HEALTHY', 'STARTING', 'DEGRADED', 'FAILED', 'STOPPED', 'UNKNOWN') AND h.since >= $1 \
+                 AND EXISTS (SELECT 1 FROM health_spans p WHERE p.instance_id = h.instance_id AND p.until >= $1)) \
+                 AS continued";
+    fetch_one!(conn, Lasting, sql, from)
 }
 
 /// Times at which instances were first ready that are well from before a moment, and were not ready by then.
@@ -277,9 +373,12 @@ pub(super) async fn ready_late(
     conn: &mut Conn,
     from: DateTime<Utc>,
 ) -> sqlx::Result<Vec<(Option<DateTime<Utc>>,)>> {
-    // Instances first, which are few; SQLite keeps the order of a cross join.
+    // As in `calm_before_ready`: each part by the index.
     let sql = "SELECT i.ready_at FROM instances i CROSS JOIN health_spans h \
-               WHERE (i.ready_at IS NULL OR i.ready_at > $1) AND h.instance_id = i.id AND h.until IS NULL \
+               WHERE i.ready_at IS NULL AND h.instance_id = i.id AND h.until IS NULL \
+                 AND h.state = 'HEALTHY' AND h.since < $1 \
+               UNION ALL SELECT i.ready_at FROM instances i CROSS JOIN health_spans h \
+               WHERE i.ready_at > $1 AND h.instance_id = i.id AND h.until IS NULL \
                  AND h.state = 'HEALTHY' AND h.since < $1";
     fetch_all!(conn, (Option<DateTime<Utc>>,), sql, from)
 }
