@@ -70,28 +70,19 @@ pub(super) async fn plan(conn: &mut Conn, id: PlanId) -> sqlx::Result<Option<Pla
     find_where(conn, PLANS, &Filter::of("id = ?", id)).await
 }
 
-/// Sums the live subscriptions of each service: numbers and prices by plan, in the order of an index, and each
-/// customer of several plans once.
+/// Sums the live subscriptions of each service, and counts each customer of several plans once.
 pub(super) async fn sales(conn: &mut Conn) -> sqlx::Result<Vec<ServiceSales>> {
-    let sql = "SELECT v.slug AS service, CAST(sum(n.number) AS BIGINT) AS subscriptions, CAST(0 AS BIGINT) AS customers,
-                 CAST(sum(n.monthly) AS BIGINT) AS monthly_revenue
-               FROM (SELECT plan_id, count(*) AS number,
-                   CAST(coalesce(sum(CASE WHEN status IN ('ACTIVE', 'PAST_DUE') THEN
-                     CASE WHEN freeze_state = 'FROZEN' THEN storage_price
-                       ELSE coalesce(term_price / term_months, monthly_price) END ELSE 0 END), 0) AS BIGINT) AS monthly
-                 FROM subscriptions WHERE status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED') GROUP BY plan_id) AS n
-               JOIN service_plans p ON p.id = n.plan_id JOIN services v ON v.id = p.service_id
+    // SQLite keeps the order of a cross join, so that each plan's are read from the index of those that live.
+    let sql = "SELECT v.slug AS service, count(*) AS subscriptions, count(DISTINCT s.user_id) AS customers,
+                 CAST(coalesce(sum(CASE WHEN s.status IN ('ACTIVE', 'PAST_DUE') THEN
+                   CASE WHEN s.freeze_state = 'FROZEN' THEN s.storage_price
+                     ELSE coalesce(s.term_price / s.term_months, s.monthly_price) END ELSE 0 END), 0) AS BIGINT)
+                   AS monthly_revenue
+               FROM services v CROSS JOIN service_plans p CROSS JOIN subscriptions s
+               WHERE p.service_id = v.id AND s.plan_id = p.id
+                 AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
                GROUP BY v.slug ORDER BY v.slug";
-    let mut sales = fetch_all!(conn, ServiceSales, sql)?;
-    let sql = "SELECT v.slug, count(DISTINCT s.user_id)
-               FROM subscriptions s JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
-               WHERE s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED') GROUP BY v.slug";
-    for (service, customers) in fetch_all!(conn, (String, i64), sql)? {
-        if let Some(of_service) = sales.iter_mut().find(|one| one.service == service) {
-            of_service.customers = customers;
-        }
-    }
-    Ok(sales)
+    fetch_all!(conn, ServiceSales, sql)
 }
 
 pub(super) async fn template(conn: &mut Conn, id: ServiceId) -> sqlx::Result<Option<LoadedFrom>> {
