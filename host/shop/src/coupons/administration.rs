@@ -358,14 +358,14 @@ pub async fn statistics(
     window: (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
     now: DateTime<Utc>,
 ) -> Result<CouponStatistics> {
-    let by_type = store::admin::cost_by_type(conn, window).await?;
+    let (by_type, costliest) = store::admin::costs(conn, window).await?;
     Ok(CouponStatistics {
         coupons: store::admin::count_by_status(conn, now).await?,
         customers: store::admin::customers(conn, window).await?,
         uses: by_type.iter().map(|cost| cost.uses).sum(),
         cost: Rupiah::total(by_type.iter().map(|cost| cost.cost))?,
         revenue: Rupiah::total(by_type.iter().map(|cost| cost.revenue))?,
-        costliest: store::admin::costliest(conn, window).await?,
+        costliest,
         by_type,
     })
 }

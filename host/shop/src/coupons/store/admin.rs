@@ -13,7 +13,7 @@ use super::{
     COUPON,
 };
 use crate::{
-    db::{Conn, Filter, List, Page, Part, count_where, fetch_page, fetch_where},
+    db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where},
     execute, fetch_all,
     ids::CouponId,
     money::Rupiah,
@@ -153,21 +153,6 @@ pub(in crate::coupons) async fn count_by_status(
     fetch_all!(conn, StatusCount, sql, now)
 }
 
-/// Sums of each coupon, from an index alone, and what is joined to them: a SELECT in two parts, whose conditions
-/// come between. A purchase is negative in the wallet; what came back since is not revenue, as its redemption was
-/// given back. Later periods cost and bring money, and are no uses.
-macro_rules! sums {
-    ($columns:literal) => {
-        concat!(
-            "SELECT ",
-            $columns,
-            " FROM coupons c JOIN (SELECT r.coupon_id, count(CASE WHEN r.period = 1 THEN 1 END) AS uses,
-                CAST(coalesce(sum(r.amount), 0) AS BIGINT) AS cost, CAST(coalesce(sum(r.revenue), 0) AS BIGINT) AS revenue
-              FROM coupon_redemptions r"
-        )
-    };
-}
-
 /// Redemptions in the window that were not given back.
 fn within((from, to): Window) -> Filter<'static> {
     Filter::default()
@@ -176,32 +161,83 @@ fn within((from, to): Window) -> Filter<'static> {
         .with_some("r.created_at < ?", to)
 }
 
-pub(in crate::coupons) async fn cost_by_type(
-    conn: &mut Conn,
-    window: Window,
-) -> sqlx::Result<Vec<TypeCost>> {
-    let select = sums!(
-        "c.plugin_id AS plugin, count(*) AS coupons, CAST(sum(g.uses) AS BIGINT) AS uses,
-         CAST(sum(g.cost) AS BIGINT) AS cost, CAST(sum(g.revenue) AS BIGINT) AS revenue"
-    );
-    let tail = "GROUP BY r.coupon_id) AS g ON g.coupon_id = c.id
-                GROUP BY c.plugin_id ORDER BY cost DESC, c.plugin_id";
-    fetch_where(conn, select, &within(window), tail).await
+/// Sums of a coupon, or of all coupons of a type.
+#[derive(Debug, sqlx::FromRow)]
+struct CostRow {
+    /// Type; that of a single coupon is not read.
+    plugin: Option<String>,
+    id: Option<CouponId>,
+    coupon_code: Option<String>,
+    /// Number of coupons; 0 for a single one.
+    coupons: i64,
+    uses: i64,
+    cost: Rupiah,
+    revenue: Rupiah,
 }
 
-/// The ten that cost the most.
-pub(in crate::coupons) async fn costliest(
-    conn: &mut Conn,
-    window: Window,
-) -> sqlx::Result<Vec<CouponCost>> {
-    let select = sums!("c.id, c.code AS coupon_code, g.uses, g.cost, g.revenue");
-    let tail =
-        "GROUP BY r.coupon_id ORDER BY cost DESC, r.coupon_id LIMIT 10) AS g ON g.coupon_id = c.id
-                ORDER BY g.cost DESC, c.id";
-    fetch_where(conn, select, &within(window), tail).await
+impl CostRow {
+    fn of_type(self) -> Option<TypeCost> {
+        Some(TypeCost {
+            plugin: self.plugin?,
+            coupons: self.coupons,
+            uses: self.uses,
+            cost: self.cost,
+            revenue: self.revenue,
+        })
+    }
+
+    fn of_coupon(self) -> Option<CouponCost> {
+        Some(CouponCost {
+            id: self.id?,
+            coupon_code: self.coupon_code?,
+            uses: self.uses,
+            cost: self.cost,
+            revenue: self.revenue,
+        })
+    }
 }
 
+/// Adds up redemptions in the window: by type, and for the ten coupons that cost the most. Each coupon's sums are made
+/// once, from an index alone. A purchase is negative in the wallet; what came back since is not revenue, as its redemption
+/// was given back. Later periods cost and bring money, and are no uses.
+pub(in crate::coupons) async fn costs(
+    conn: &mut Conn,
+    window: Window,
+) -> sqlx::Result<(Vec<TypeCost>, Vec<CouponCost>)> {
+    let select = "WITH g AS MATERIALIZED (SELECT r.coupon_id, count(CASE WHEN r.period = 1 THEN 1 END) AS uses,
+                    CAST(coalesce(sum(r.amount), 0) AS BIGINT) AS cost,
+                    CAST(coalesce(sum(r.revenue), 0) AS BIGINT) AS revenue
+                  FROM coupon_redemptions r";
+    let tail = "GROUP BY r.coupon_id)
+                SELECT c.plugin_id AS plugin, NULL AS id, NULL AS coupon_code, count(*) AS coupons,
+                  CAST(sum(g.uses) AS BIGINT) AS uses, CAST(sum(g.cost) AS BIGINT) AS cost,
+                  CAST(sum(g.revenue) AS BIGINT) AS revenue
+                FROM g JOIN coupons c ON c.id = g.coupon_id GROUP BY c.plugin_id
+                UNION ALL SELECT NULL, t.coupon_id, c.code, 0, t.uses, t.cost, t.revenue
+                FROM (SELECT coupon_id, uses, cost, revenue FROM g ORDER BY cost DESC, coupon_id LIMIT 10) AS t
+                JOIN coupons c ON c.id = t.coupon_id";
+    let filter = within(window);
+    let rows: Vec<CostRow> = fetch_where(conn, select, &filter, tail).await?;
+    let (types, coupons): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.id.is_none());
+    let mut types: Vec<TypeCost> = types.into_iter().filter_map(CostRow::of_type).collect();
+    let mut coupons: Vec<CouponCost> = coupons.into_iter().filter_map(CostRow::of_coupon).collect();
+    types.sort_by(|one, other| {
+        let by_cost = other.cost.cmp(&one.cost);
+        by_cost.then_with(|| one.plugin.cmp(&other.plugin))
+    });
+    coupons.sort_by(|one, other| {
+        let by_cost = other.cost.cmp(&one.cost);
+        by_cost.then_with(|| one.id.cmp(&other.id))
+    });
+    Ok((types, coupons))
+}
+
+/// Counts the customers of redemptions in the window.
 pub(in crate::coupons) async fn customers(conn: &mut Conn, window: Window) -> sqlx::Result<i64> {
-    let count = "SELECT count(DISTINCT r.user_id) FROM coupon_redemptions r";
-    count_where(conn, count, &within(window)).await
+    // Groups come from the index of customers in its order, where distinct ones would be kept aside.
+    let select = "SELECT count(*) FROM (SELECT r.user_id FROM coupon_redemptions r";
+    let tail = "GROUP BY r.user_id) AS known";
+    let filter = within(window);
+    let rows: Vec<(i64,)> = fetch_where(conn, select, &filter, tail).await?;
+    Ok(rows.first().map_or(0, |(number,)| *number))
 }
