@@ -12,8 +12,9 @@ use crate::{
     wallet::Account,
 };
 
-/// Customers that a search names one by one; more of them are met soon in the list itself.
-const MOST_NAMED: usize = 100;
+/// Customers that a search names one by one; more of them are met soon in the list itself. With fewer, a page that is
+/// read from there passes thousands of subscriptions, and looks up the customer of each.
+const MOST_NAMED: usize = 1000;
 
 const SUBSCRIPTIONS: List = List {
     rows: concat!(
@@ -56,7 +57,7 @@ pub(super) async fn list(
             if owners.len() > MOST_NAMED {
                 (WITH_OWNERS, filter.containing(&["u.email"], Some(email)))
             } else {
-                (SUBSCRIPTIONS, filter.with_any("s.user_id", owners))
+                (SUBSCRIPTIONS, filter.with_any("s.user_id", padded(owners)))
             }
         }
     };
@@ -70,6 +71,14 @@ async fn owners(conn: &mut Conn, text: &str) -> sqlx::Result<Vec<UserId>> {
     let rows = fetch_first(conn, "SELECT u.id FROM users u", &filter, "", limit + 1);
     let rows: Vec<(UserId,)> = rows.await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// Repeats the last customer up to a power of two, so that a few prepared statements serve all searches.
+fn padded(mut owners: Vec<UserId>) -> Vec<UserId> {
+    if let Some(last) = owners.last().copied() {
+        owners.resize(owners.len().next_power_of_two(), last);
+    }
+    owners
 }
 
 /// Number of a service's subscriptions of one status.
@@ -231,4 +240,21 @@ pub(super) async fn insert_figures(
         figures.bonus
     )
     .map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_statements_serve_all_searches() {
+        let named = |number: u128| padded((1..=number).map(UserId::from_u128).collect());
+        let lengths = [0, 1, 3, 4, 513, 1000].map(|number| named(number).len());
+        assert_eq!(lengths, [0, 1, 4, 4, 1024, 1024]);
+        let last = UserId::from_u128(3);
+        assert_eq!(
+            named(3),
+            [UserId::from_u128(1), UserId::from_u128(2), last, last]
+        );
+    }
 }
