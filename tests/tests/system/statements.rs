@@ -5,6 +5,7 @@ mod fill;
 mod journey;
 mod lists;
 mod places;
+mod rare;
 mod scans;
 
 use std::collections::{BTreeMap, BTreeSet};
