@@ -9,6 +9,7 @@ use axum::{
 use dermaga_shop::{
     Code, Error,
     accounts::{Identity, Origin, Role, administration::Act, two_factor},
+    audit::{By, GivenReason},
     ids::{SessionId, UserId},
     language::{self, Language},
 };
@@ -125,6 +126,11 @@ impl Admin {
             is_program: self.is_program,
             reason,
         }
+    }
+
+    /// Names this administrator as the actor, with a reason where one was given.
+    pub(super) fn by(self, reason: Option<&GivenReason>) -> By<'_> {
+        By::given(self.user_id, reason)
     }
 }
 

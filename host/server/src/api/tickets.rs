@@ -84,7 +84,7 @@ struct TicketForm {
 /// A message to add.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "describes the form in the OpenAPI document")]
-pub(super) struct MessageForm {
+struct MessageForm {
     #[schema(min_length = 1, max_length = 2000)]
     message: String,
     /// Pictures (PNG, JPEG, GIF, WebP) of 5 MB each.
@@ -158,8 +158,8 @@ impl<'a> Files<'a> {
     }
 }
 
-/// Parts of a [`MessageForm`].
-pub(super) async fn read_message(
+/// Reads the parts of a [`MessageForm`].
+async fn read_message(
     mut form: Form,
     tickets: &Tickets,
     user_id: UserId,

@@ -12,9 +12,9 @@ pub use model::{Alert, AlertFilter, AlertKind, AlertState};
 
 use crate::{
     Error, Result,
-    audit::{self, AuditAct, Event, Subject},
+    audit::{self, AuditAct, By, Event, Subject},
     db::{Clock, Conn, Db, Page, Part, new_id},
-    ids::{AlertId, UserId},
+    ids::AlertId,
 };
 
 /// Raises an alert, or counts it once more when the same kind is open about the same subject. The
@@ -75,11 +75,11 @@ pub async fn list(db: &Db, filter: &AlertFilter<'_>, part: Part) -> Result<Page<
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown one.
-pub async fn acknowledge(db: &Db, clock: &Clock, actor_id: UserId, id: AlertId) -> Result<Alert> {
+pub async fn acknowledge(db: &Db, clock: &Clock, by: By<'_>, id: AlertId) -> Result<Alert> {
     let mut conn = db.begin().await?;
-    if store::acknowledge(&mut conn, id, actor_id, clock.now()).await? {
+    if store::acknowledge(&mut conn, id, by.actor_id, clock.now()).await? {
         let event = Event::new(AuditAct::AlertAcknowledged, Subject::Alert(id), json!({}));
-        audit::record(&mut conn, clock, actor_id, event).await?;
+        audit::record_by(&mut conn, clock, by, event).await?;
     }
     let alert = store::by_id(&mut conn, id).await?;
     let alert = alert.ok_or_else(|| Error::not_found("alert"))?;

@@ -3,6 +3,7 @@
 //! A row is written in the transaction that it is about. The database refuses to change or delete
 //! what was recorded.
 
+mod by;
 mod model;
 mod store;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod tests;
 
 use sqlx::types::Json;
 
+pub use by::{By, GivenReason};
 pub use model::{AuditAct, AuditEvent, AuditFilter, Event, Subject};
 
 use crate::{
@@ -32,6 +34,14 @@ pub async fn record(
 ) -> Result<()> {
     record_with_id(conn, clock, actor_id, event).await?;
     Ok(())
+}
+
+/// Records as [`record`] does, with the reason that the actor gave.
+///
+/// # Errors
+/// As [`record`].
+pub async fn record_by(conn: &mut Conn, clock: &Clock, by: By<'_>, event: Event<'_>) -> Result<()> {
+    record(conn, clock, by.actor_id, event.given(by.reason)).await
 }
 
 /// Records as [`record`] does, and returns the row's id, which keys the notification of the act.

@@ -238,8 +238,14 @@ impl<'a> Event<'a> {
 
     /// Adds the reason that the actor gave.
     #[must_use]
-    pub const fn because(mut self, reason: &'a str) -> Self {
-        self.reason = Some(reason);
+    pub const fn because(self, reason: &'a str) -> Self {
+        self.given(Some(reason))
+    }
+
+    /// Adds the reason that the actor gave, or none.
+    #[must_use]
+    pub const fn given(mut self, reason: Option<&'a str>) -> Self {
+        self.reason = reason;
         self
     }
 }

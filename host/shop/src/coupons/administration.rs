@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, AuditAct, Event},
+    audit::{self, AuditAct, By, Event},
     db::{self, Conn, Uncommitted, new_id},
     ids::{CouponId, UserId},
     money::Rupiah,
@@ -61,15 +61,9 @@ pub async fn create(
         .await?
         .ok_or_else(|| Error::not_found("coupon"))?;
     let details = json!({ "code": coupon.code, "plugin": coupon.plugin_id });
-    note(
-        &mut conn,
-        coupons,
-        created_by,
-        AuditAct::CouponCreated,
-        coupon.id,
-        details,
-    )
-    .await?;
+    let by = By::given(created_by, new.reason.as_ref());
+    let act = AuditAct::CouponCreated;
+    note(&mut conn, coupons, by, act, coupon.id, details).await?;
     Ok(Uncommitted::new(conn, coupon))
 }
 
@@ -185,15 +179,8 @@ pub async fn change(
         .ok_or_else(|| Error::not_found("coupon"))?;
     let details =
         json!({ "code": coupon.code, "codeBefore": before.code, "status": coupon.status });
-    note(
-        &mut conn,
-        coupons,
-        actor,
-        AuditAct::CouponChanged,
-        id,
-        details,
-    )
-    .await?;
+    let by = By::given(actor, wanted.reason.as_ref());
+    note(&mut conn, coupons, by, AuditAct::CouponChanged, id, details).await?;
     conn.commit().await?;
     Ok(coupon)
 }
@@ -255,7 +242,7 @@ fn status_after(before: &Coupon, wanted: &NewCoupon, now: DateTime<Utc>) -> Coup
 ///
 /// # Errors
 /// `NOT_FOUND`; `CONFLICT` when it has been used.
-pub async fn delete(coupons: &Coupons, actor: UserId, id: CouponId) -> Result<()> {
+pub async fn delete(coupons: &Coupons, by: By<'_>, id: CouponId) -> Result<()> {
     let mut conn = coupons.db.begin().await?;
     let coupon = store::admin::lock(&mut conn, id)
         .await?
@@ -268,15 +255,7 @@ pub async fn delete(coupons: &Coupons, actor: UserId, id: CouponId) -> Result<()
         return Err(Error::new(Code::Conflict, message));
     }
     let details = json!({ "code": coupon.code, "plugin": coupon.plugin_id });
-    note(
-        &mut conn,
-        coupons,
-        actor,
-        AuditAct::CouponDeleted,
-        id,
-        details,
-    )
-    .await?;
+    note(&mut conn, coupons, by, AuditAct::CouponDeleted, id, details).await?;
     Ok(conn.commit().await?)
 }
 
@@ -287,7 +266,7 @@ pub async fn delete(coupons: &Coupons, actor: UserId, id: CouponId) -> Result<()
 /// on.
 pub async fn switch(
     coupons: &Coupons,
-    actor: UserId,
+    by: By<'_>,
     mut ids: Vec<CouponId>,
     to: Switch,
 ) -> Result<Vec<Coupon>> {
@@ -308,15 +287,8 @@ pub async fn switch(
         if coupon.status != status {
             store::admin::set_status(&mut conn, id, status, now).await?;
             let details = json!({ "code": coupon.code, "from": coupon.status, "to": status });
-            note(
-                &mut conn,
-                coupons,
-                actor,
-                AuditAct::CouponSwitched,
-                id,
-                details,
-            )
-            .await?;
+            let act = AuditAct::CouponSwitched;
+            note(&mut conn, coupons, by, act, id, details).await?;
             coupon.status = status;
         }
         switched.push(coupon);
@@ -340,13 +312,13 @@ fn can_be_active(coupon: &Coupon, now: DateTime<Utc>) -> Result<CouponStatus> {
 async fn note(
     conn: &mut Conn,
     coupons: &Coupons,
-    actor: UserId,
+    by: By<'_>,
     act: AuditAct,
     id: CouponId,
     details: Value,
 ) -> Result<()> {
     let event = Event::new(act, audit::Subject::Coupon(id), details);
-    audit::record(conn, &coupons.clock, actor, event).await
+    audit::record_by(conn, &coupons.clock, by, event).await
 }
 
 /// Cost and revenue of coupons, by redemptions in the window.

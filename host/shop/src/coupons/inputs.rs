@@ -13,7 +13,7 @@ use utoipa::{
 };
 
 use super::CouponCode;
-use crate::{catalog::Tier, input::optional_moment};
+use crate::{audit::GivenReason, catalog::Tier, input::optional_moment};
 
 /// Duration of a discount: a number of months, or for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,6 +141,9 @@ pub struct NewCoupon {
     #[serde(default)]
     #[garde(custom(at_least_one))]
     pub(super) lasts: Lasts,
+    /// Reason of the act, for the audit trail; no part of the coupon.
+    #[garde(dive)]
+    pub(super) reason: Option<GivenReason>,
 }
 
 /// A switch for many coupons.

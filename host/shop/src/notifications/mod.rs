@@ -27,7 +27,7 @@ use self::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, AuditAct, Event, Subject},
+    audit::{self, AuditAct, By, Event, Subject},
     db::{Clock, Conn, Db, Page, Part, Span, Walked},
     ids::{DeliveryId, NotificationId, UserId},
     outbox::{Backlog, Topic},
@@ -145,7 +145,7 @@ impl Notifications {
     ///
     /// # Errors
     /// `NOT_FOUND`, `INVALID_STATE` when it is not dead.
-    pub async fn resend(&self, actor_id: UserId, id: DeliveryId) -> Result<Delivery> {
+    pub async fn resend(&self, by: By<'_>, id: DeliveryId) -> Result<Delivery> {
         let (clock, now) = (&self.clock, self.clock.now());
         let mut conn = self.db.begin().await?;
         let is_revived = deliveries::revive(&mut conn, id, now, now + self.settings.retry).await?;
@@ -157,7 +157,7 @@ impl Notifications {
         }
         let details = json!({ "kind": found.kind, "address": found.address });
         let event = Event::new(AuditAct::NotificationResent, Subject::Delivery(id), details);
-        audit::record(&mut conn, clock, actor_id, event).await?;
+        audit::record_by(&mut conn, clock, by, event).await?;
         conn.commit().await?;
         Ok(found)
     }

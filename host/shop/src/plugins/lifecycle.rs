@@ -12,9 +12,8 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, AuditAct, Event, Subject},
+    audit::{self, AuditAct, By, Event, Subject},
     db::{self, Conn},
-    ids::UserId,
 };
 
 /// Step in the life of a version.
@@ -127,13 +126,13 @@ async fn locked(conn: &mut Conn, plugin_id: &str, digest: &str) -> Result<Versio
 async fn note(
     conn: &mut Conn,
     registry: &Registry,
-    actor_id: UserId,
+    by: By<'_>,
     act: AuditAct,
     plugin_id: &str,
     details: Value,
 ) -> Result<()> {
     let event = Event::new(act, Subject::Plugin(plugin_id), details);
-    audit::record(conn, registry.clock(), actor_id, event).await
+    audit::record_by(conn, registry.clock(), by, event).await
 }
 
 /// Makes a staged or superseded version the active one. Calls in flight end on the version they
@@ -149,7 +148,7 @@ pub async fn activate(
     templates: &[Template],
     plugin_id: &str,
     digest: &str,
-    actor_id: Option<UserId>,
+    by: Option<By<'_>>,
 ) -> Result<Activation> {
     let plugin = registry.version(digest).await?;
     // The running version has been checked, and activating it again ends a suspension.
@@ -170,17 +169,10 @@ pub async fn activate(
         take(&mut conn, registry, version, Step::Supersede).await?;
     }
     take(&mut conn, registry, (digest, state), Step::Activate).await?;
-    if let Some(actor_id) = actor_id {
+    if let Some(by) = by {
         let details = json!({ "digest": digest, "superseded": superseded });
-        note(
-            &mut conn,
-            registry,
-            actor_id,
-            AuditAct::PluginActivated,
-            plugin_id,
-            details,
-        )
-        .await?;
+        let act = AuditAct::PluginActivated;
+        note(&mut conn, registry, by, act, plugin_id, details).await?;
     }
     sync::announce(&mut conn).await?;
     conn.commit().await?;
@@ -205,7 +197,7 @@ pub async fn roll_back(
     registry: &Registry,
     templates: &[Template],
     plugin_id: &str,
-    actor_id: UserId,
+    by: By<'_>,
 ) -> Result<Activation> {
     let mut conn = registry.db().read().await?;
     if store::versions_of(&mut conn, plugin_id).await?.is_empty() {
@@ -219,7 +211,7 @@ pub async fn roll_back(
             "No earlier version of this plugin has been active.",
         )
     })?;
-    activate(registry, templates, plugin_id, &previous, Some(actor_id)).await
+    activate(registry, templates, plugin_id, &previous, Some(by)).await
 }
 
 /// Retires a version that is not active: it cannot be activated any more. Instances provisioned
@@ -231,7 +223,7 @@ pub async fn retire(
     registry: &Registry,
     plugin_id: &str,
     digest: &str,
-    actor_id: UserId,
+    by: By<'_>,
 ) -> Result<Retirement> {
     let mut conn = registry.db().begin().await?;
     let state = locked(&mut conn, plugin_id, digest).await?;
@@ -241,7 +233,7 @@ pub async fn retire(
         return Err(Error::new(Code::InvalidState, message));
     }
     take(&mut conn, registry, (digest, state), Step::Retire).await?;
-    retired(registry, conn, plugin_id, vec![digest.to_owned()], actor_id).await
+    retired(registry, conn, plugin_id, vec![digest.to_owned()], by).await
 }
 
 /// Retires every version of a plugin: nothing new is sold or granted with it. Live subscriptions
@@ -254,7 +246,7 @@ pub async fn retire(
 pub async fn retire_plugin(
     registry: &Registry,
     plugin_id: &str,
-    actor_id: UserId,
+    by: By<'_>,
     stop_selling: bool,
 ) -> Result<Retirement> {
     let mut conn = registry.db().begin().await?;
@@ -285,7 +277,7 @@ pub async fn retire_plugin(
         let message = "Every version of this plugin is already retired.";
         return Err(Error::new(Code::InvalidState, message));
     }
-    retired(registry, conn, plugin_id, digests, actor_id).await
+    retired(registry, conn, plugin_id, digests, by).await
 }
 
 /// Refuses a plugin with an active version that services on sale are made by.
@@ -310,18 +302,11 @@ async fn retired(
     mut conn: Conn,
     plugin_id: &str,
     digests: Vec<String>,
-    actor_id: UserId,
+    by: By<'_>,
 ) -> Result<Retirement> {
     let details = json!({ "digests": &digests });
-    note(
-        &mut conn,
-        registry,
-        actor_id,
-        AuditAct::PluginRetired,
-        plugin_id,
-        details,
-    )
-    .await?;
+    let act = AuditAct::PluginRetired;
+    note(&mut conn, registry, by, act, plugin_id, details).await?;
     sync::announce(&mut conn).await?;
     conn.commit().await?;
     registry.refresh().await?;
@@ -341,12 +326,7 @@ async fn retired(
 /// # Errors
 /// `NOT_FOUND`; `INVALID_STATE` when it is active or superseded; `PLUGIN_IN_USE` when it has made
 /// decisions or instances, or is the last version of a plugin that has coupons.
-pub async fn delete(
-    registry: &Registry,
-    plugin_id: &str,
-    digest: &str,
-    actor_id: UserId,
-) -> Result<()> {
+pub async fn delete(registry: &Registry, plugin_id: &str, digest: &str, by: By<'_>) -> Result<()> {
     let mut conn = registry.db().begin().await?;
     let state = locked(&mut conn, plugin_id, digest).await?;
     if state.after(Step::Delete).is_none() {
@@ -356,15 +336,8 @@ pub async fn delete(
     refuse_used(&uses)?;
     take(&mut conn, registry, (digest, state), Step::Delete).await?;
     let details = json!({ "digest": digest });
-    note(
-        &mut conn,
-        registry,
-        actor_id,
-        AuditAct::PluginVersionDeleted,
-        plugin_id,
-        details,
-    )
-    .await?;
+    let act = AuditAct::PluginVersionDeleted;
+    note(&mut conn, registry, by, act, plugin_id, details).await?;
     conn.commit().await?;
     registry.forget(digest);
     Ok(())
@@ -402,7 +375,7 @@ pub async fn reset(
     registry: &Registry,
     plugin_id: &str,
     digest: &str,
-    actor_id: UserId,
+    by: By<'_>,
 ) -> Result<Reset> {
     let plugin = registry.version(digest).await?;
     if plugin.about().id != plugin_id {
@@ -412,15 +385,8 @@ pub async fn reset(
     let was_suspended = registry.resume(&mut conn, &plugin).await?;
     if was_suspended {
         let details = json!({ "digest": digest });
-        note(
-            &mut conn,
-            registry,
-            actor_id,
-            AuditAct::PluginResumed,
-            plugin_id,
-            details,
-        )
-        .await?;
+        let act = AuditAct::PluginResumed;
+        note(&mut conn, registry, by, act, plugin_id, details).await?;
     }
     conn.commit().await?;
     Ok(Reset {

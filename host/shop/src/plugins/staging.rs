@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, AuditAct, Event, Subject},
+    audit::{self, AuditAct, By, Event, GivenReason, Subject},
     db::{self, Conn},
     ids::UserId,
 };
@@ -29,6 +29,8 @@ pub struct Upload {
     pub signature: Option<Signature>,
     /// The administrator; `None` for the folder of plugins.
     pub uploaded_by: Option<UserId>,
+    /// Reason that the administrator gave.
+    pub reason: Option<GivenReason>,
 }
 
 /// Loads, checks and stores a component as a staged version. The same bytes again are the same
@@ -47,6 +49,7 @@ pub async fn stage(
         class,
         signature,
         uploaded_by,
+        reason,
     } = upload;
     let component: Arc<[u8]> = component.into();
     let digest = Digest::of(&component).to_string();
@@ -96,7 +99,8 @@ pub async fn stage(
         };
     }
     let granted = size_class::grant_with_upload(&mut conn, registry, &plugin, uploaded_by).await?;
-    note_upload(&mut conn, registry, &plugin, uploaded_by).await?;
+    let by = uploaded_by.map(|actor_id| By::given(actor_id, reason.as_ref()));
+    note_upload(&mut conn, registry, &plugin, by).await?;
     let row = store::version(&mut conn, &digest)
         .await?
         .ok_or_else(|| Error::not_found("plugin version"))?;
@@ -122,15 +126,15 @@ async fn note_upload(
     conn: &mut Conn,
     registry: &Registry,
     plugin: &Plugin,
-    uploaded_by: Option<UserId>,
+    by: Option<By<'_>>,
 ) -> Result<()> {
-    let Some(actor_id) = uploaded_by else {
+    let Some(by) = by else {
         return Ok(());
     };
     let about = plugin.about();
     let details = json!({ "digest": plugin.digest().to_string(), "version": about.version });
     let event = Event::new(AuditAct::PluginStaged, Subject::Plugin(&about.id), details);
-    audit::record(conn, registry.clock(), actor_id, event).await
+    audit::record_by(conn, registry.clock(), by, event).await
 }
 
 /// Checks the signature before anything is compiled: a component without one may have brought one
@@ -270,6 +274,7 @@ fn from_folder(path: &Path) -> Result<Upload> {
         class: None,
         signature,
         uploaded_by: None,
+        reason: None,
     })
 }
 

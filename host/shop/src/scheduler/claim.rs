@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, AuditAct, Event, Subject},
+    audit::{self, AuditAct, By, Event, Subject},
     db::{Clock, Conn, Db, Lease, Term, new_id},
     identity::Identity,
     ids::{RunId, UserId},
@@ -83,7 +83,7 @@ pub(super) async fn scheduled(
 ///
 /// # Errors
 /// `CONFLICT` when the job is running.
-pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: UserId) -> Result<Claim> {
+pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: By<'_>) -> Result<Claim> {
     let now = scheduler.clock.now();
     let mut conn = scheduler.db.begin().await?;
     let claim = insert(
@@ -92,7 +92,7 @@ pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: UserId) -> Res
         job,
         now,
         Trigger::Administrator,
-        Some(by),
+        Some(by.actor_id),
     )
     .await?;
     let Some(claim) = claim else {
@@ -104,7 +104,7 @@ pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: UserId) -> Res
     };
     let details = json!({ "runId": claim.lease.id });
     let event = Event::new(AuditAct::JobRun, Subject::Job(job.name), details);
-    audit::record(&mut conn, &scheduler.clock, by, event).await?;
+    audit::record_by(&mut conn, &scheduler.clock, by, event).await?;
     conn.commit().await?;
     Ok(claim)
 }

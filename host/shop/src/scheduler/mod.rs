@@ -37,8 +37,9 @@ pub use worker::{StartError, work};
 
 use crate::{
     Error, Result,
+    audit::By,
     db::{Clock, Db, Span, Walked},
-    ids::{RunId, UserId},
+    ids::RunId,
     timekeeping::{self, Watch},
 };
 
@@ -144,7 +145,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// `NOT_FOUND`; `CONFLICT` when the job is running; `UNAVAILABLE` while the clock is in doubt.
-    pub async fn run_now(&self, name: &str, by: UserId, limit: Duration) -> Result<RunView> {
+    pub async fn run_now(&self, name: &str, by: By<'_>, limit: Duration) -> Result<RunView> {
         let job = self.job(name)?;
         timekeeping::trusted(&self.clock)?;
         let claim = claim::by_hand(self, job, by).await?;

@@ -47,7 +47,7 @@ async fn a_job_that_fails_stops_nobody() {
     let admin = administrator(&database).await;
     let mut ended = Vec::new();
     for name in ["panics", "fails", "half", "good"] {
-        ended.push(scheduler.run_now(name, admin, LONG).await.unwrap());
+        ended.push(scheduler.run_now(name, admin.into(), LONG).await.unwrap());
     }
     let told: Vec<_> = ended
         .iter()
@@ -68,8 +68,8 @@ async fn what_an_administrator_runs_is_audited() {
     let good = job("good", |_| Box::pin(async { Ok(Outcome::of(1)) }));
     let (database, scheduler) = scheduler(vec![good]).await;
     let admin = administrator(&database).await;
-    scheduler.run_now("good", admin, LONG).await.unwrap();
-    let unknown = scheduler.run_now("bad", admin, LONG).await;
+    scheduler.run_now("good", admin.into(), LONG).await.unwrap();
+    let unknown = scheduler.run_now("bad", admin.into(), LONG).await;
     assert_eq!(unknown.unwrap_err().code, Code::NotFound);
     let mut conn = scheduler.db.read().await.unwrap();
     let sql = "SELECT actor_id, subject FROM audit_events WHERE act = 'job.run'";
@@ -188,7 +188,7 @@ async fn a_run_says_how_far_it_has_come() {
     let (database, scheduler) = scheduler(vec![counting]).await;
     let admin = administrator(&database).await;
     let at_once = Duration::ZERO;
-    let begun = scheduler.run_now("counting", admin, at_once);
+    let begun = scheduler.run_now("counting", admin.into(), at_once);
     let begun = begun.await.unwrap();
     assert_eq!(
         (begun.status, begun.finished_at),
@@ -204,6 +204,6 @@ async fn a_run_says_how_far_it_has_come() {
     }
     let counts = (seen.total, seen.items, seen.error_count, seen.status);
     assert_eq!(counts, (10_000, 40, 1, RunStatus::Running));
-    let again = scheduler.run_now("counting", admin, at_once).await;
+    let again = scheduler.run_now("counting", admin.into(), at_once).await;
     assert_eq!(again.unwrap_err().code, Code::Conflict);
 }

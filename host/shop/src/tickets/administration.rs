@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, AuditAct, Event, Subject},
+    audit::{self, AuditAct, By, Event, Subject},
     db::{Conn, Page, Part},
     ids::{TicketId, UserId},
     outbox::{self, Topic},
@@ -107,7 +107,7 @@ impl Tickets {
     /// many messages.
     pub async fn answer(
         &self,
-        admin_id: UserId,
+        by: By<'_>,
         id: TicketId,
         body: &str,
         files: Vec<KeptFile>,
@@ -116,21 +116,15 @@ impl Tickets {
         let mut conn = self.db.begin().await?;
         let mut ticket = lock(&mut conn, id).await?;
         ticket.status = step(ticket.status, TicketAct::Answer)?;
-        let writing = Writing::of(admin_id, &body);
+        let writing = Writing::of(by.actor_id, &body);
         let message_id = self.write(&mut conn, id, &writing, &files).await?;
         let now = self.clock.now();
         ticket.awaits_customer_since = Some(now);
         (ticket.updated_at, ticket.touched_at) = (now, now);
         store::update(&mut conn, &ticket).await?;
         let details = json!({ "number": ticket.number.to_string(), "messageId": message_id });
-        self.note_act(
-            &mut conn,
-            admin_id,
-            id,
-            (AuditAct::TicketAnswered, None),
-            details,
-        )
-        .await?;
+        self.note_act(&mut conn, by, id, AuditAct::TicketAnswered, details)
+            .await?;
         let payload = json!({
             "ticketId": id,
             "number": ticket.number.to_string(),
@@ -150,25 +144,20 @@ impl Tickets {
     ///
     /// # Errors
     /// `VALIDATION_FAILED`, `NOT_FOUND`; `INVALID_STATE` when it has too many messages.
-    pub async fn note(
-        &self,
-        admin_id: UserId,
-        id: TicketId,
-        body: &str,
-    ) -> Result<ManagedTicketDetail> {
+    pub async fn note(&self, by: By<'_>, id: TicketId, body: &str) -> Result<ManagedTicketDetail> {
         let body = texts::message(body)?;
         let mut conn = self.db.begin().await?;
         let mut ticket = lock(&mut conn, id).await?;
         step(ticket.status, TicketAct::Note)?;
         let writing = Writing {
             internal: true,
-            ..Writing::of(admin_id, &body)
+            ..Writing::of(by.actor_id, &body)
         };
         let message_id = self.write(&mut conn, id, &writing, &[]).await?;
         ticket.touched_at = self.clock.now();
         let details = json!({ "number": ticket.number.to_string(), "messageId": message_id });
-        let act = (AuditAct::TicketNoted, None);
-        self.finish(conn, admin_id, &ticket, act, details).await
+        self.finish(conn, by, &ticket, AuditAct::TicketNoted, details)
+            .await
     }
 
     /// Closes a ticket.
@@ -203,8 +192,8 @@ impl Tickets {
         store::update(conn, ticket).await?;
         let by = TicketClosedBy::Administrator;
         let details = json!({ "number": ticket.number.to_string(), "from": from, "by": by });
-        let act = (AuditAct::TicketClosed, Some(reason));
-        self.note_act(conn, admin_id, ticket.id, act, details).await
+        let (by, act) = (By::because(admin_id, reason), AuditAct::TicketClosed);
+        self.note_act(conn, by, ticket.id, act, details).await
     }
 
     /// Closes several tickets: all of them, or none when one does not exist.
@@ -268,8 +257,8 @@ impl Tickets {
         let now = self.clock.now();
         (ticket.updated_at, ticket.touched_at) = (now, now);
         let details = json!({ "number": ticket.number.to_string(), "closedBy": by });
-        let act = (AuditAct::TicketReopened, Some(reason));
-        self.finish(conn, admin_id, &ticket, act, details).await
+        let (by, act) = (By::because(admin_id, reason), AuditAct::TicketReopened);
+        self.finish(conn, by, &ticket, act, details).await
     }
 
     /// Makes an administrator take care of a ticket, or none.
@@ -295,8 +284,8 @@ impl Tickets {
         ticket.touched_at = self.clock.now();
         let number = ticket.number.to_string();
         let details = json!({ "number": number, "before": before, "after": assignee_id });
-        let act = (AuditAct::TicketAssigned, Some(reason));
-        self.finish(conn, admin_id, &ticket, act, details).await
+        let (by, act) = (By::because(admin_id, reason), AuditAct::TicketAssigned);
+        self.finish(conn, by, &ticket, act, details).await
     }
 
     /// Sets the priority of a ticket.
@@ -316,21 +305,21 @@ impl Tickets {
         ticket.touched_at = self.clock.now();
         let number = ticket.number.to_string();
         let details = json!({ "number": number, "before": before, "after": priority });
-        let act = (AuditAct::TicketPrioritySet, Some(reason));
-        self.finish(conn, admin_id, &ticket, act, details).await
+        let (by, act) = (By::because(admin_id, reason), AuditAct::TicketPrioritySet);
+        self.finish(conn, by, &ticket, act, details).await
     }
 
     /// Writes a ticket that was changed and who did it; returns all about it.
     async fn finish(
         &self,
         mut conn: Conn,
-        admin_id: UserId,
+        by: By<'_>,
         ticket: &Ticket,
-        act: (AuditAct, Option<&str>),
+        act: AuditAct,
         details: Value,
     ) -> Result<ManagedTicketDetail> {
         store::update(&mut conn, ticket).await?;
-        self.note_act(&mut conn, admin_id, ticket.id, act, details)
+        self.note_act(&mut conn, by, ticket.id, act, details)
             .await?;
         let detail = managed(&mut conn, ticket.id).await?;
         conn.commit().await?;
@@ -340,16 +329,13 @@ impl Tickets {
     async fn note_act(
         &self,
         conn: &mut Conn,
-        admin_id: UserId,
+        by: By<'_>,
         id: TicketId,
-        (act, reason): (AuditAct, Option<&str>),
+        act: AuditAct,
         details: Value,
     ) -> Result<()> {
-        let mut event = Event::new(act, Subject::Ticket(id), details);
-        if let Some(reason) = reason {
-            event = event.because(reason);
-        }
-        audit::record(conn, &self.clock, admin_id, event).await
+        let event = Event::new(act, Subject::Ticket(id), details);
+        audit::record_by(conn, &self.clock, by, event).await
     }
 }
 

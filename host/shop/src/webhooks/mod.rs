@@ -398,14 +398,11 @@ impl Webhooks {
         id: WebhookId,
         details: Value,
     ) -> Result<()> {
-        let Caller::Administrator(actor_id, reason) = caller else {
+        let Caller::Administrator(by) = caller else {
             return Ok(());
         };
-        let mut event = audit::Event::new(act, Subject::Webhook(id), details);
-        if let Some(reason) = reason {
-            event = event.because(reason);
-        }
-        audit::record(conn, &self.clock, actor_id, event).await
+        let event = audit::Event::new(act, Subject::Webhook(id), details);
+        audit::record_by(conn, &self.clock, by, event).await
     }
 }
 

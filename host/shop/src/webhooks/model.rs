@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
+    audit::By,
     db::Place,
     ids::{UserId, WebhookDeliveryId, WebhookId},
     language,
@@ -45,8 +46,8 @@ impl Owner {
 pub enum Caller<'a> {
     /// A customer, on its own endpoints.
     Customer(SignedIn),
-    /// An administrator, on those of the shop, with the reason where one is asked for.
-    Administrator(UserId, Option<&'a str>),
+    /// An administrator, on those of the shop.
+    Administrator(By<'a>),
 }
 
 impl Caller<'_> {
@@ -59,7 +60,8 @@ impl Caller<'_> {
 
     pub(super) const fn user_id(self) -> UserId {
         match self {
-            Self::Customer(SignedIn { user_id, .. }) | Self::Administrator(user_id, _) => user_id,
+            Self::Customer(SignedIn { user_id, .. }) => user_id,
+            Self::Administrator(by) => by.actor_id,
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 const KIND: AlertKind = AlertKind::PluginNotLoaded;
 
-async fn raise(shop: &Shop, subject: &str, message: &str) {
+pub(super) async fn raise(shop: &Shop, subject: &str, message: &str) {
     let mut conn = shop.state().db.begin().await.unwrap();
     alerts::raise(&mut conn, shop.clock(), KIND, subject, message)
         .await

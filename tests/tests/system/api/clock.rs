@@ -304,9 +304,17 @@ async fn a_month_is_rehearsed() {
     let set = put(&admin, json!({ "now": "2031-12-31T23:30:00+07:00" })).await;
     assert_eq!(set["local"], "2031-12-31 23:30 WIB");
     let admin = shop.admin().await;
-    put(&admin, json!({ "offset": "0s" })).await;
+    let back = json!({ "offset": "0s", "reason": "The rehearsal is over." });
+    put(&admin, back.clone()).await;
     look(&shop).await;
     let admin = shop.admin().await;
+    let acts = admin.get("/api/admin/audit?act=clock.set").await.data(200);
+    let reasons = acts.as_array().unwrap().iter().map(|act| &act["reason"]);
+    let given: Vec<_> = reasons.filter(|reason| reason.is_string()).collect();
+    assert_eq!(
+        (acts.as_array().unwrap().len(), given),
+        (3, vec![&back["reason"]])
+    );
     for body in [
         json!({}),
         json!({ "offset": "+31d", "now": "2031-12-31T23:30:00Z" }),

@@ -281,7 +281,11 @@ async fn a_refused_mail_is_dead_until_it_is_sent_again(post: Post) {
         .fails(404, "NOT_FOUND");
 
     server.refuse_nothing();
-    let (one, two) = tokio::join!(admin.post(&path, json!({})), admin.post(&path, json!({})));
+    let because = json!({ "reason": "The mail server is whole again." });
+    let (one, two) = tokio::join!(
+        admin.post(&path, because.clone()),
+        admin.post(&path, because.clone())
+    );
     let mut statuses = [one.status, two.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 409]);
@@ -301,6 +305,7 @@ async fn a_refused_mail_is_dead_until_it_is_sent_again(post: Post) {
         .await
         .data(200);
     assert_eq!(acts.as_array().unwrap().len(), 1, "{acts:#}");
+    assert_eq!(acts[0]["reason"], because["reason"]);
 
     // A refusal for now is tried again, later and later.
     server.refuse("hilang@example.com", "451 4.7.1 greylisted");

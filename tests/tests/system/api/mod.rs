@@ -64,6 +64,7 @@ pub(crate) mod queries;
 pub(crate) mod quota;
 pub(crate) mod quotes;
 pub(crate) mod rate_limits;
+pub(crate) mod reasons;
 pub(crate) mod recorded_decisions;
 pub(crate) mod recovery;
 pub(crate) mod refunds;

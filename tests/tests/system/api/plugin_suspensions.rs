@@ -6,8 +6,8 @@ use dermaga_tests::{Engine, Shop, both_engines};
 use serde_json::json;
 
 use super::plugin_lifecycle::{
-    PLUGIN, activate, audited, eventually, following, gift, giving, install, open_alerts,
-    redeem_gift, version,
+    PLUGIN, activate, eventually, following, gift, giving, install, open_alerts, redeem_gift,
+    version,
 };
 
 /// Builds a version of the coupon type whose rule traps.
@@ -100,11 +100,15 @@ async fn a_version_that_keeps_failing_is_suspended(shop: Shop) {
         2
     );
     let reset = format!("{}/reset", version(&bad));
+    let because = json!({ "reason": "Its database is back." });
     assert_eq!(
-        admin.post(&reset, json!(null)).await.data(200)["wasSuspended"],
+        admin.post(&reset, because.clone()).await.data(200)["wasSuspended"],
         true
     );
-    assert_eq!(audited(&shop, "plugin.resumed").await.len(), 1);
+    let resumed = admin.get("/api/admin/audit?act=plugin.resumed").await;
+    let resumed = resumed.data(200);
+    assert_eq!(resumed.as_array().unwrap().len(), 1, "{resumed:#}");
+    assert_eq!(resumed[0]["reason"], because["reason"]);
     assert!(open_alerts(&admin, "PLUGIN_SUSPENDED").await.is_empty());
     redeem().await.fails(502, "PLUGIN_FAILED");
     activate(&admin, &good).await.data(200);

@@ -133,11 +133,15 @@ async fn an_edited_template_reaches_an_instance_by_a_move_only(edited: Edited) {
     );
     assert_eq!(applied(&customer, &id).await, before);
 
+    let because = "Customers wait too long for a stop.";
     let moved = admin
-        .post(PATH, json!({ "instances": [id] }))
+        .post(PATH, json!({ "instances": [id], "reason": because }))
         .await
         .data(200);
     assert_eq!(outcomes(&moved), [(id.as_str(), "MOVED")]);
+    let path = "/api/admin/audit?act=instance.settings_moved";
+    let acts = admin.get(path).await.data(200);
+    assert_eq!(acts[0]["reason"], because, "{acts:#}");
     assert!(
         applied(&customer, &id)
             .await

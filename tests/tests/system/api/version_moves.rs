@@ -9,6 +9,7 @@ const KNOWN: &[u8] = b"N8N_DIAGNOSTICS_ENABLED";
 const OTHER: &[u8] = b"N8N_DIAGNOSTICS_DISABLE";
 const VERSION: &[u8] = b"0.1.0";
 const NEXT: &[u8] = b"0.1.9";
+const REASON: &str = "The new version mends a leak.";
 
 /// Returns N8N's plugin as its next version, with one variable renamed.
 fn other_version() -> Vec<u8> {
@@ -120,17 +121,28 @@ async fn instances_are_moved_with_a_preview_and_back(shop: Shop) {
     let done = admin
         .post(
             path,
-            json!({ "to": other, "from": first, "instances": [id] }),
+            json!({ "to": other, "from": first, "instances": [id], "reason": REASON }),
         )
         .await
         .data(200);
     assert_eq!(outcomes(&done), ["MOVED"]);
+    assert_eq!(reasons_of_moves(&admin).await, [json!(REASON)]);
     applied_becomes(&customer, &id, "N8N_DIAGNOSTICS_DISABLE").await;
     shop.instance_becomes(&customer, &id, "RUNNING").await;
     assert!(outcomes(&admin.post(path, json!({ "to": other })).await.data(200)).is_empty());
 
     admin.post(path, json!({ "to": first })).await.data(200);
     applied_becomes(&customer, &id, "N8N_DIAGNOSTICS_ENABLED").await;
+    let reasons = reasons_of_moves(&admin).await;
+    assert_eq!(reasons, [Value::Null, json!(REASON)]);
+}
+
+/// Returns the reasons of the moves in the audit trail, the newest first.
+async fn reasons_of_moves(admin: &Client) -> Vec<Value> {
+    let acts = admin.get("/api/admin/audit?act=instance.moved").await;
+    let acts = acts.data(200);
+    let acts = acts.as_array().unwrap().iter();
+    acts.map(|act| act["reason"].clone()).collect()
 }
 
 /// A bulk move continues after its first instances, refused or not.

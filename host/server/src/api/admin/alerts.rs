@@ -11,7 +11,10 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    api::{Admin, AppState},
+    api::{
+        Admin, AppState,
+        admin::reasons::{OptionalReason, Reason},
+    },
     http::{Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses, routes},
 };
 
@@ -63,13 +66,15 @@ async fn list(
 }
 
 /// Marks an alert as seen. It stays open until its cause is over.
-#[utoipa::path(post, path = "/admin/alerts/{id}/acknowledge", tag = "admin: alerts", params(("id" = uuid::Uuid, Path)), security(("bearer" = [])),
+#[utoipa::path(post, path = "/admin/alerts/{id}/acknowledge", tag = "admin: alerts", params(("id" = uuid::Uuid, Path)),
+    request_body = Option<OptionalReason>, security(("bearer" = [])),
     responses((status = 200, description = "The alert, with who saw it first", body = Envelope<Alert>), Missing))]
 async fn acknowledge(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<AlertId>,
+    reason: Reason,
 ) -> Reply<Alert> {
-    let alert = alerts::acknowledge(&state.db, &state.clock, admin.user_id, id).await?;
+    let alert = alerts::acknowledge(&state.db, &state.clock, reason.of(admin), id).await?;
     Ok(Success::ok("The alert is acknowledged.", alert))
 }

@@ -17,7 +17,10 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{
         Admin, AppState,
-        admin::jobs::{self, Started},
+        admin::{
+            jobs::{self, Started},
+            reasons::{OptionalReason, Reason},
+        },
     },
     http::{
         Body, Envelope, Id, Params, Refusal, Reply, Segment, Success, When, failure_responses,
@@ -92,18 +95,19 @@ async fn job_status(State(state): State<AppState>, _admin: Admin) -> Reply<Vec<J
 /// Runs a job of billing now and answers when it has ended, or 202 after 15 seconds; as
 /// `POST /admin/jobs/{name}/run` runs any job.
 #[utoipa::path(post, path = "/admin/billing/run-job/{name}", tag = "admin: billing", security(("bearer" = [])),
-    params(("name" = String, Path, description = "Name of the job")),
+    params(("name" = String, Path, description = "Name of the job")), request_body = Option<OptionalReason>,
     responses((status = 200, description = "The run, ended", body = Envelope<RunView>),
         (status = 202, description = "The run, not ended yet; `Location` says where to look", body = Envelope<RunView>), RunningAny))]
 async fn run_job(
     State(state): State<AppState>,
     admin: Admin,
     Segment(name): Segment<String>,
+    reason: Reason,
 ) -> Result<Response, Refusal> {
     if !billing::JOBS.contains(&name.as_str()) {
         return Err(Error::not_found("job of billing").into());
     }
-    Ok(jobs::ran(&state, admin, &name).await?)
+    Ok(jobs::ran(&state, reason.of(admin), &name).await?)
 }
 
 /// End of a forecast.
@@ -137,31 +141,41 @@ async fn preview(
 
 /// Starts the job `daily-renewals` and answers at once; the run says how far it has come. A run
 /// charges one period of each subscription at most.
-#[utoipa::path(post, path = "/admin/billing/process-renewals", tag = "admin: billing", security(("bearer" = [])),
+#[utoipa::path(post, path = "/admin/billing/process-renewals", tag = "admin: billing", request_body = Option<OptionalReason>,
+    security(("bearer" = [])),
     responses((status = 202, description = "The run; `Location` says where to read how far it has come", body = Envelope<RunView>), Running))]
-async fn process_renewals(State(state): State<AppState>, admin: Admin) -> Result<Started, Refusal> {
-    Ok(jobs::started(&state, admin, billing::DAILY_RENEWALS).await?)
+async fn process_renewals(
+    State(state): State<AppState>,
+    admin: Admin,
+    reason: Reason,
+) -> Result<Started, Refusal> {
+    Ok(jobs::started(&state, reason.of(admin), billing::DAILY_RENEWALS).await?)
 }
 
 /// Starts the job `grace-period` and answers at once; the run says how far it has come.
-#[utoipa::path(post, path = "/admin/billing/process-grace-period", tag = "admin: billing", security(("bearer" = [])),
+#[utoipa::path(post, path = "/admin/billing/process-grace-period", tag = "admin: billing", request_body = Option<OptionalReason>,
+    security(("bearer" = [])),
     responses((status = 202, description = "The run; `Location` says where to read how far it has come", body = Envelope<RunView>), Running))]
 async fn process_grace_period(
     State(state): State<AppState>,
     admin: Admin,
+    reason: Reason,
 ) -> Result<Started, Refusal> {
-    Ok(jobs::started(&state, admin, billing::GRACE_PERIOD).await?)
+    Ok(jobs::started(&state, reason.of(admin), billing::GRACE_PERIOD).await?)
 }
 
 /// Starts the job `low-credit-notifications` and answers at once; the run says how far it has come.
 /// Each customer is warned once of each period.
-#[utoipa::path(post, path = "/admin/billing/send-low-credit-notifications", tag = "admin: billing", security(("bearer" = [])),
+#[utoipa::path(post, path = "/admin/billing/send-low-credit-notifications", tag = "admin: billing", request_body = Option<OptionalReason>,
+    security(("bearer" = [])),
     responses((status = 202, description = "The run; `Location` says where to read how far it has come", body = Envelope<RunView>), Running))]
 async fn send_low_credit_notifications(
     State(state): State<AppState>,
     admin: Admin,
+    reason: Reason,
 ) -> Result<Started, Refusal> {
-    Ok(jobs::started(&state, admin, billing::LOW_CREDIT_NOTIFICATIONS).await?)
+    let by = reason.of(admin);
+    Ok(jobs::started(&state, by, billing::LOW_CREDIT_NOTIFICATIONS).await?)
 }
 
 /// Extension of an unpaid subscription.

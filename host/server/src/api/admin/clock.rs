@@ -5,7 +5,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use dermaga_shop::{
     Error, Result,
-    audit::{self, AuditAct, Event, Subject},
+    audit::{self, AuditAct, Event, GivenReason, Subject},
     db::Clock,
     timekeeping::setting::{self, ClockSetting},
 };
@@ -65,13 +65,16 @@ struct ClockRequest {
     #[garde(inner(length(chars, min = 2, max = 20)))]
     #[schema(min_length = 2, max_length = 20)]
     offset: Option<String>,
+    /// Reason of the act, for the audit trail.
+    #[garde(dive)]
+    reason: Option<GivenReason>,
 }
 
 impl ClockRequest {
-    fn setting(self) -> Result<ClockSetting> {
-        match (self.now, self.offset) {
+    fn setting(&self) -> Result<ClockSetting> {
+        match (self.now, &self.offset) {
             (Some(moment), None) => Ok(ClockSetting::Now(moment)),
-            (None, Some(text)) => setting::offset(&text)
+            (None, Some(text)) => setting::offset(text)
                 .map(ClockSetting::Offset)
                 .map_err(|wrong| Error::invalid("offset", wrong)),
             _ => Err(Error::invalid(
@@ -117,7 +120,8 @@ async fn set(
     let mut conn = state.db.begin().await?;
     let details = json!({ "offsetSeconds": offset.num_seconds() });
     let event = Event::new(AuditAct::ClockSet, Subject::Clock, details);
-    audit::record(&mut conn, clock, admin.user_id, event).await?;
+    let by = admin.by(request.reason.as_ref());
+    audit::record_by(&mut conn, clock, by, event).await?;
     conn.commit().await?;
     tracing::warn!(clock.offset_s = offset.num_seconds(), "clock.set");
     let view = ClockView::of(clock);

@@ -3,6 +3,7 @@
 use axum::{extract::State, response::Response};
 use dermaga_runtime::contract::Kind;
 use dermaga_shop::{
+    audit::GivenReason,
     coupons::{
         self, CouponFilter, CouponStatistics, CouponStatus, CouponTypeView, CouponView, NewCoupon,
         RedeemedBy, Switch, administration, place_name,
@@ -15,7 +16,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    api::{Admin, AppState, IdempotencyKey, Keyed},
+    api::{
+        Admin, AppState, IdempotencyKey, Keyed,
+        admin::reasons::{OptionalReason, Reason},
+    },
     http::{
         Body, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Success, When,
         failure_responses, range, routes,
@@ -138,14 +142,16 @@ struct DeletedCoupon {
 }
 
 /// Deletes an unused coupon; a used one can be disabled.
-#[utoipa::path(delete, path = "/admin/coupons/{id}", tag = "admin: coupons", params(("id" = Uuid, Path)), security(("bearer" = [])),
+#[utoipa::path(delete, path = "/admin/coupons/{id}", tag = "admin: coupons", params(("id" = Uuid, Path)), request_body = Option<OptionalReason>,
+    security(("bearer" = [])),
     responses((status = 200, description = "Deleted", body = Envelope<DeletedCoupon>), Kept))]
 async fn delete_coupon(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<CouponId>,
+    reason: Reason,
 ) -> Reply<DeletedCoupon> {
-    administration::delete(&state.coupons, admin.user_id, id).await?;
+    administration::delete(&state.coupons, reason.of(admin), id).await?;
     Ok(Success::ok("The coupon is deleted.", DeletedCoupon { id }))
 }
 
@@ -158,6 +164,9 @@ struct StatusRequest {
     ids: Vec<CouponId>,
     #[garde(skip)]
     status: Switch,
+    /// Reason of the act, for the audit trail.
+    #[garde(dive)]
+    reason: Option<GivenReason>,
 }
 
 /// Switches up to 100 coupons on or off: all of them, or none. One that is expired or used up is
@@ -169,8 +178,8 @@ async fn change_statuses(
     admin: Admin,
     Body(request): Body<StatusRequest>,
 ) -> Reply<Vec<CouponView>> {
-    let coupons =
-        administration::switch(&state.coupons, admin.user_id, request.ids, request.status).await?;
+    let by = admin.by(request.reason.as_ref());
+    let coupons = administration::switch(&state.coupons, by, request.ids, request.status).await?;
     let now = state.clock.now();
     let message = match (request.status, coupons.len()) {
         (Switch::Active, 1) => "1 coupon switched on.".to_owned(),

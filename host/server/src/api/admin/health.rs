@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use dermaga_shop::{
+    audit::GivenReason,
     ids::InstanceId,
     provisioning::health::{
         self, HealthSpanView, HealthStatistics, HealthSummary, InstanceHealth, MOST_AT_ONCE,
@@ -53,6 +54,9 @@ struct CheckRequest {
     #[garde(inner(length(min = 1, max = MOST_AT_ONCE)))]
     #[schema(min_items = 1, max_items = 100)]
     instance_ids: Option<Vec<InstanceId>>,
+    /// Reason of the act, for the audit trail.
+    #[garde(dive)]
+    reason: Option<GivenReason>,
 }
 
 /// Checks that are under way.
@@ -73,8 +77,11 @@ async fn check(
     admin: Admin,
     Body(request): Body<CheckRequest>,
 ) -> Reply<CheckAnswer> {
-    let named = request.instance_ids.as_deref();
-    let Requested { due, unknown } = health::check(&state.instances, admin.user_id, named).await?;
+    let (by, named) = (
+        admin.by(request.reason.as_ref()),
+        request.instance_ids.as_deref(),
+    );
+    let Requested { due, unknown } = health::check(&state.instances, by, named).await?;
     let message = match due {
         1 => "1 instance is being checked.".to_owned(),
         many => format!("{many} instances are being checked."),

@@ -9,6 +9,7 @@ use axum::{
 };
 use dermaga_shop::{
     Result,
+    audit::By,
     ids::RunId,
     scheduler::{JobView, RunView},
 };
@@ -18,7 +19,10 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    api::{Admin, AppState},
+    api::{
+        Admin, AppState,
+        admin::reasons::{OptionalReason, Reason},
+    },
     http::{
         Cursor, Envelope, PageQuery, Paged, Refusal, Reply, Segment, Success, failure_responses,
         routes,
@@ -102,9 +106,8 @@ pub(crate) type Started = ([(HeaderName, String); 1], Success<RunView>);
 ///
 /// # Errors
 /// `NOT_FOUND`; `CONFLICT` when the job is being run; `UNAVAILABLE` while the clock is in doubt.
-pub(crate) async fn started(state: &AppState, admin: Admin, name: &str) -> Result<Started> {
-    let (scheduler, by) = (&state.scheduler, admin.user_id);
-    let run = scheduler.run_now(name, by, Duration::ZERO).await?;
+pub(crate) async fn started(state: &AppState, by: By<'_>, name: &str) -> Result<Started> {
+    let run = state.scheduler.run_now(name, by, Duration::ZERO).await?;
     Ok(begun(run))
 }
 
@@ -121,9 +124,9 @@ fn begun(run: RunView) -> Started {
 ///
 /// # Errors
 /// As [`started`].
-pub(crate) async fn ran(state: &AppState, admin: Admin, name: &str) -> Result<Response> {
+pub(crate) async fn ran(state: &AppState, by: By<'_>, name: &str) -> Result<Response> {
     let limit = WAIT.min(state.config.http.request_timeout / 2);
-    let run = state.scheduler.run_now(name, admin.user_id, limit).await?;
+    let run = state.scheduler.run_now(name, by, limit).await?;
     Ok(match run.finished_at {
         Some(_) => Success::ok(told(&run), run).into_response(),
         None => begun(run).into_response(),
@@ -133,13 +136,14 @@ pub(crate) async fn ran(state: &AppState, admin: Admin, name: &str) -> Result<Re
 /// Runs a job now and answers when it has ended, or 202 after 15 seconds. It continues when the
 /// request is given up.
 #[utoipa::path(post, path = "/admin/jobs/{name}/run", tag = "admin: jobs", security(("bearer" = [])),
-    params(("name" = String, Path, description = "Name of the job")),
+    params(("name" = String, Path, description = "Name of the job")), request_body = Option<OptionalReason>,
     responses((status = 200, description = "The run, ended", body = Envelope<RunView>),
         (status = 202, description = "The run, not ended yet; `Location` says where to look", body = Envelope<RunView>), Running))]
 async fn run(
     State(state): State<AppState>,
     admin: Admin,
     Segment(name): Segment<String>,
+    reason: Reason,
 ) -> Result<Response, Refusal> {
-    Ok(ran(&state, admin, &name).await?)
+    Ok(ran(&state, reason.of(admin), &name).await?)
 }

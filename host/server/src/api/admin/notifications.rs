@@ -12,7 +12,10 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    api::{Admin, AppState},
+    api::{
+        Admin, AppState,
+        admin::reasons::{OptionalReason, Reason},
+    },
     http::{
         Envelope, Id, Nothing, PageQuery, Paged, Params, Reply, Success, failure_responses, routes,
     },
@@ -92,13 +95,14 @@ async fn deliveries(
 
 /// Sends a dead mail again, with the address that it was sent to.
 #[utoipa::path(post, path = "/admin/notifications/deliveries/{id}/resend", tag = "admin: notifications", params(("id" = Uuid, Path)),
-    security(("bearer" = [])),
+    request_body = Option<OptionalReason>, security(("bearer" = [])),
     responses((status = 200, description = "The delivery, which is tried at once", body = Envelope<Delivery>), Resending))]
 async fn resend(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<DeliveryId>,
+    reason: Reason,
 ) -> Reply<Delivery> {
-    let delivery = state.notifications.resend(admin.user_id, id).await?;
+    let delivery = state.notifications.resend(reason.of(admin), id).await?;
     Ok(Success::ok("The mail is sent again.", delivery))
 }

@@ -5,11 +5,13 @@ use axum::{
     response::Response,
 };
 use dermaga_shop::{
+    Error, Result,
+    audit::GivenReason,
     ids::{AttachmentId, CannedAnswerId, TicketId, UserId},
     text::counted,
     tickets::{
-        BulkClosed, CannedAnswer, ManagedTicket, ManagedTicketDetail, NewCannedAnswer,
-        TicketFilter, TicketPriority, TicketStatistics, TicketStatus,
+        BulkClosed, CannedAnswer, KeptFile, ManagedTicket, ManagedTicketDetail, NewCannedAnswer,
+        TicketFilter, TicketPriority, TicketStatistics, TicketStatus, Tickets,
     },
 };
 use garde::Validate;
@@ -20,12 +22,12 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{
         Admin, AppState,
-        admin::services::CatalogReason,
-        tickets::{FORM_BYTES, MessageForm, PictureFile, read_message, saved},
+        admin::{reasons, services::CatalogReason},
+        tickets::{FORM_BYTES, Files, PictureFile, TEXT_BYTES, saved},
     },
     http::{
         Body, Envelope, Form, Id, NoFilter, Nothing, PageQuery, Paged, Refusal, Reply, Success,
-        When, failure_responses, range, routes,
+        When, failure_responses, form::once, range, routes,
     },
 };
 
@@ -149,9 +151,49 @@ async fn get(
     Ok(Success::ok("The ticket.", detail))
 }
 
+/// An answer to add.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the form in the OpenAPI document")]
+struct AnswerForm {
+    #[schema(min_length = 1, max_length = 2000)]
+    message: String,
+    /// Pictures (PNG, JPEG, GIF, WebP) of 5 MB each.
+    #[schema(value_type = Vec<String>, format = Binary, max_items = 5, required = false)]
+    attachments: Vec<Vec<u8>>,
+    /// Reason of the act, for the audit trail.
+    reason: Option<GivenReason>,
+}
+
+/// Parts of an [`AnswerForm`].
+struct AnswerParts {
+    message: String,
+    files: Vec<KeptFile>,
+    reason: Option<GivenReason>,
+}
+
+impl AnswerParts {
+    async fn read(mut form: Form, tickets: &Tickets, user_id: UserId) -> Result<Self> {
+        let (mut message, mut reason) = (None, None);
+        let mut files = Files::new(tickets, user_id);
+        while let Some(part) = form.next().await? {
+            match part.name() {
+                "message" => once(&mut message, "message", part.text(TEXT_BYTES).await?)?,
+                "attachments" => files.read(part).await?,
+                "reason" => once(&mut reason, "reason", reasons::of_part(part).await?)?,
+                _ => return Err(part.unknown(&["message", "attachments", "reason"])),
+            }
+        }
+        Ok(Self {
+            message: message.ok_or_else(|| Error::invalid("message", "is missing"))?,
+            files: files.into_kept(),
+            reason,
+        })
+    }
+}
+
 /// Answers a ticket, which is in progress then; its customer is notified.
 #[utoipa::path(post, path = "/admin/tickets/{id}/messages", tag = "admin: tickets", params(("id" = Uuid, Path)), security(("bearer" = [])),
-    request_body(content = MessageForm, content_type = "multipart/form-data"),
+    request_body(content = AnswerForm, content_type = "multipart/form-data"),
     responses((status = 201, description = "The ticket with the answer", body = Envelope<ManagedTicketDetail>), Answering))]
 async fn answer(
     State(state): State<AppState>,
@@ -160,10 +202,11 @@ async fn answer(
     form: Form,
 ) -> Reply<ManagedTicketDetail> {
     state.tickets.check_answerable(id).await?;
-    let (message, files) = read_message(form, &state.tickets, admin.user_id).await?;
+    let answer = AnswerParts::read(form, &state.tickets, admin.user_id).await?;
+    let by = admin.by(answer.reason.as_ref());
     let detail = state
         .tickets
-        .answer(admin.user_id, id, &message, files)
+        .answer(by, id, &answer.message, answer.files)
         .await?;
     Ok(Success::created("The answer was added.", detail))
 }
@@ -176,6 +219,9 @@ struct NoteRequest {
     #[garde(length(chars, min = 1, max = 2000), custom(dermaga_shop::text::label))]
     #[schema(min_length = 1, max_length = 2000)]
     message: String,
+    /// Reason of the act, for the audit trail.
+    #[garde(dive)]
+    reason: Option<GivenReason>,
 }
 
 /// Adds a note that customers never see, to a ticket of any status.
@@ -188,10 +234,8 @@ async fn note(
     Id(id): Id<TicketId>,
     Body(request): Body<NoteRequest>,
 ) -> Reply<ManagedTicketDetail> {
-    let detail = state
-        .tickets
-        .note(admin.user_id, id, &request.message)
-        .await?;
+    let by = admin.by(request.reason.as_ref());
+    let detail = state.tickets.note(by, id, &request.message).await?;
     Ok(Success::created("The note was added.", detail))
 }
 

@@ -3,6 +3,7 @@
 
 use axum::extract::State;
 use dermaga_shop::{
+    audit::GivenReason,
     ids::InstanceId,
     provisioning::version_moves::{MOST_AT_ONCE, MoveOutcome, Moves, Order, Target, carry_out},
 };
@@ -56,6 +57,9 @@ struct MoveRequest {
     #[serde(default)]
     #[garde(skip)]
     dry_run: bool,
+    /// Reason of the act, for the audit trail.
+    #[garde(dive)]
+    reason: Option<GivenReason>,
 }
 
 /// Moves instances of a service plugin to another of its versions, and back in the same way.
@@ -84,7 +88,8 @@ async fn move_instances(
         share: request.share,
         dry_run: request.dry_run,
     };
-    let moves = carry_out(&state.instances, admin.user_id, &order).await?;
+    let by = admin.by(request.reason.as_ref());
+    let moves = carry_out(&state.instances, by, &order).await?;
     Ok(Success::ok(message(&moves), moves))
 }
 
@@ -111,6 +116,9 @@ struct SettingsMoveRequest {
     #[serde(default)]
     #[garde(skip)]
     dry_run: bool,
+    /// Reason of the act, for the audit trail.
+    #[garde(dive)]
+    reason: Option<GivenReason>,
 }
 
 /// Moves instances of a service to the present settings, images and sizes of its template.
@@ -134,7 +142,8 @@ async fn move_settings(
         share: request.share,
         dry_run: request.dry_run,
     };
-    let moves = carry_out(&state.instances, admin.user_id, &order).await?;
+    let by = admin.by(request.reason.as_ref());
+    let moves = carry_out(&state.instances, by, &order).await?;
     Ok(Success::ok(message(&moves), moves))
 }
 

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use dermaga_shop::{
+    audit::By,
     ids::{WebhookDeliveryId, WebhookId},
     outbox::Topic,
     webhooks::{
@@ -17,7 +18,10 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{
         Admin, AppState,
-        admin::services::CatalogReason,
+        admin::{
+            reasons::{OptionalReason, Reason},
+            services::CatalogReason,
+        },
         webhooks::{
             CreatedWebhook, NewWebhookSecret, WebhookDeliveryQuery, created, listed, overlap,
             rotated,
@@ -131,7 +135,7 @@ async fn create(
         description: &request.description,
         events: request.events,
     };
-    let caller = Caller::Administrator(admin.user_id, Some(&request.reason));
+    let caller = Caller::Administrator(By::because(admin.user_id, &request.reason));
     Ok(created(state.webhooks.create(caller, new).await?))
 }
 
@@ -171,7 +175,7 @@ async fn change(
         events: patch.events,
         enabled: patch.enabled,
     };
-    let caller = Caller::Administrator(admin.user_id, Some(&patch.reason));
+    let caller = Caller::Administrator(By::because(admin.user_id, &patch.reason));
     let webhook = state.webhooks.change(caller, id, change).await?;
     Ok(Success::ok("The webhook is changed.", webhook))
 }
@@ -186,7 +190,7 @@ async fn delete(
     Id(id): Id<WebhookId>,
     Body(request): Body<CatalogReason>,
 ) -> Reply<Nothing> {
-    let caller = Caller::Administrator(admin.user_id, Some(&request.reason));
+    let caller = Caller::Administrator(By::because(admin.user_id, &request.reason));
     state.webhooks.delete(caller, id).await?;
     Ok(Success::ok("The webhook is deleted.", Nothing {}))
 }
@@ -201,20 +205,22 @@ async fn rotate(
     Id(id): Id<WebhookId>,
     Body(request): Body<ShopRotationRequest>,
 ) -> Reply<NewWebhookSecret> {
-    let caller = Caller::Administrator(admin.user_id, Some(&request.reason));
+    let caller = Caller::Administrator(By::because(admin.user_id, &request.reason));
     let overlap = overlap(request.overlap_hours);
     Ok(rotated(&state.webhooks.rotate(caller, id, overlap).await?))
 }
 
 /// Sends an event of the type `WEBHOOK_TEST` to a webhook of the shop, whatever kinds it is for.
 #[utoipa::path(post, path = "/admin/webhooks/{id}/test", tag = "admin: webhooks", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    request_body = Option<OptionalReason>,
     responses((status = 202, description = "The delivery, which is tried at once", body = Envelope<WebhookDelivery>), Sending))]
 async fn test(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<WebhookId>,
+    reason: Reason,
 ) -> Reply<WebhookDelivery> {
-    let caller = Caller::Administrator(admin.user_id, None);
+    let caller = Caller::Administrator(reason.of(admin));
     let delivery = state.webhooks.test(caller, id).await?;
     Ok(Success::accepted("The test event is on its way.", delivery))
 }
@@ -255,14 +261,16 @@ async fn delivery(
 
 /// Sends an event again, whatever became of it, with the same `webhook-id`.
 #[utoipa::path(post, path = "/admin/webhooks/{id}/deliveries/{deliveryId}/resend", tag = "admin: webhooks",
-    params(("id" = Uuid, Path), ("deliveryId" = Uuid, Path)), security(("bearer" = [])),
+    params(("id" = Uuid, Path), ("deliveryId" = Uuid, Path)), request_body = Option<OptionalReason>,
+    security(("bearer" = [])),
     responses((status = 202, description = "The delivery, which is tried at once", body = Envelope<WebhookDelivery>), Sending))]
 async fn resend(
     State(state): State<AppState>,
     admin: Admin,
     Segment((id, delivery_id)): Segment<(WebhookId, WebhookDeliveryId)>,
+    reason: Reason,
 ) -> Reply<WebhookDelivery> {
-    let caller = Caller::Administrator(admin.user_id, None);
+    let caller = Caller::Administrator(reason.of(admin));
     let delivery = state.webhooks.resend(caller, id, delivery_id).await?;
     Ok(Success::accepted("The event is sent again.", delivery))
 }

@@ -195,13 +195,13 @@ pub(super) const PAGES: [Input; 2] = [
         "Items on a page, at most 100.",
     ),
 ];
-pub(super) const REASON: Input = body(
+pub(super) const OPTIONAL_REASON: Input = body(
     "reason",
     "reason",
     Kind::Text,
     "Reason, at least 10 characters; it stays in the audit trail.",
-)
-.required();
+);
+pub(super) const REASON: Input = OPTIONAL_REASON.required();
 
 impl Act {
     pub(super) const fn new(

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::store;
 use crate::{
     Result,
-    audit::{self, AuditAct, Event, Subject},
-    ids::{InstanceId, UserId},
+    audit::{self, AuditAct, By, Event, Subject},
+    ids::InstanceId,
     provisioning::Instances,
 };
 
@@ -28,7 +28,7 @@ pub struct Requested {
 /// When the database refuses.
 pub async fn check(
     instances: &Instances,
-    actor_id: UserId,
+    by: By<'_>,
     named: Option<&[InstanceId]>,
 ) -> Result<Requested> {
     let Instances {
@@ -57,7 +57,7 @@ pub async fn check(
     };
     let details = json!({ "instanceIds": named, "due": requested.due });
     let event = Event::new(AuditAct::HealthCheckRequested, Subject::Instances, details);
-    audit::record(&mut conn, clock, actor_id, event).await?;
+    audit::record_by(&mut conn, clock, by, event).await?;
     conn.commit().await?;
     handle.wake();
     Ok(requested)

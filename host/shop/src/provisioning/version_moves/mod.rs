@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, AuditAct, Event, Subject},
+    audit::{self, AuditAct, By, Event, Subject},
     db::Conn,
     ids::{InstanceId, UserId},
     plugins, text_enum,
@@ -123,7 +123,7 @@ pub struct Moves {
 /// `NOT_FOUND` for an unknown version, one of another plugin and an unknown service, `INVALID_STATE`
 /// for a retired version, `PLUGIN_UNAVAILABLE` when it does not load. A fault of one instance is in its
 /// answer.
-pub async fn carry_out(instances: &Instances, actor_id: UserId, order: &Order) -> Result<Moves> {
+pub async fn carry_out(instances: &Instances, by: By<'_>, order: &Order) -> Result<Moves> {
     let version = check_target(instances, &order.target).await?;
     let mut conn = instances.db.read().await?;
     let found = store::candidates(&mut conn, order).await?;
@@ -136,7 +136,7 @@ pub async fn carry_out(instances: &Instances, actor_id: UserId, order: &Order) -
     let total = chosen.len();
     let mut moved = Vec::new();
     for id in chosen.into_iter().take(order.limit.into()) {
-        moved.push(one(instances, actor_id, (order, version.as_ref()), id).await?);
+        moved.push(one(instances, by, (order, version.as_ref()), id).await?);
     }
     if !order.dry_run {
         instances.handle.wake();
@@ -183,7 +183,7 @@ async fn check_target(instances: &Instances, target: &Target) -> Result<Option<P
 
 async fn one(
     instances: &Instances,
-    actor_id: UserId,
+    by: By<'_>,
     (order, version): (&Order, Option<&Plugin>),
     id: InstanceId,
 ) -> Result<Moved> {
@@ -221,7 +221,7 @@ async fn one(
     };
     let mut outcome = MoveOutcome::Ready;
     if !order.dry_run {
-        if !apply(instances, actor_id, (order, &target), &instance, &preview).await? {
+        if !apply(instances, by, (order, &target), &instance, &preview).await? {
             return Ok(changed());
         }
         outcome = MoveOutcome::Moved;
@@ -277,7 +277,7 @@ async fn prepare(
 /// has changed since it was read.
 async fn apply(
     instances: &Instances,
-    actor_id: UserId,
+    by: By<'_>,
     (order, target): (&Order, &Plugin),
     seen: &Instance,
     preview: &Preview,
@@ -307,7 +307,7 @@ async fn apply(
     {
         return Ok(false);
     }
-    record(&mut conn, instances, (actor_id, act), seen, details).await?;
+    record(&mut conn, instances, (by, act), seen, details).await?;
     conn.commit().await?;
     tracing::info!(instance.id = %seen.id, %act, "instance.moving");
     Ok(true)
@@ -316,10 +316,10 @@ async fn apply(
 async fn record(
     conn: &mut Conn,
     instances: &Instances,
-    (actor_id, act): (UserId, AuditAct),
+    (by, act): (By<'_>, AuditAct),
     seen: &Instance,
     details: Value,
 ) -> Result<()> {
     let event = Event::new(act, Subject::Instance(seen.id), details);
-    audit::record(conn, &instances.clock, actor_id, event).await
+    audit::record_by(conn, &instances.clock, by, event).await
 }

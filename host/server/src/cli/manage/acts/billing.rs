@@ -1,7 +1,8 @@
 //! `billing`: renewals, grace, and forecasts of both.
 
 use super::super::act::{
-    Act, Group, Kind, REASON, Section, Verb, View, body, money, number, path, query, text, time,
+    Act, Group, Kind, OPTIONAL_REASON, REASON, Section, Verb, View, body, money, number, path,
+    query, text, time,
 };
 
 const FORECAST: View = View::of(&[
@@ -82,11 +83,14 @@ pub(super) const GROUP: Group = Group {
             "run-job",
             (Verb::Post, "/api/admin/billing/run-job/{name}"),
             "Run a job of billing now; an answer after 15 seconds leaves it running",
-            &[path(
-                "name",
-                Kind::Text,
-                "Job, such as daily-renewals; `job-status` lists them.",
-            )],
+            &[
+                path(
+                    "name",
+                    Kind::Text,
+                    "Job, such as daily-renewals; `job-status` lists them.",
+                ),
+                OPTIONAL_REASON,
+            ],
             View::of(&[
                 text("RUN", "/id"),
                 text("JOB", "/job"),

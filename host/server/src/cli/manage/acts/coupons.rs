@@ -1,8 +1,8 @@
 //! `coupon`: credit and discounts decided by plugins.
 
 use super::super::act::{
-    Act, COUPON, Group, Input, Kind, PAGES, Section, Verb, View, body, money, number, path, query,
-    text, time,
+    Act, COUPON, Group, Input, Kind, OPTIONAL_REASON, PAGES, Section, Verb, View, body, money,
+    number, path, query, text, time,
 };
 
 const WHICH: Input = path("id", Kind::Named(&COUPON), "Coupon, by its id or code.");
@@ -211,6 +211,7 @@ pub(super) const GROUP: Group = Group {
                 SERVICES,
                 TIER,
                 LASTS,
+                OPTIONAL_REASON,
             ],
             ONE,
         ),
@@ -232,6 +233,7 @@ pub(super) const GROUP: Group = Group {
                 SERVICES,
                 TIER,
                 LASTS,
+                OPTIONAL_REASON,
             ],
             ONE,
         ),
@@ -239,7 +241,7 @@ pub(super) const GROUP: Group = Group {
             "disable",
             (Verb::Put, "/api/admin/coupons/bulk-status"),
             "Switch coupons off: all of them, or none",
-            &[SEVERAL],
+            &[SEVERAL, OPTIONAL_REASON],
             LIST,
         )
         .with(&[("status", "DISABLED")]),
@@ -247,7 +249,7 @@ pub(super) const GROUP: Group = Group {
             "enable",
             (Verb::Put, "/api/admin/coupons/bulk-status"),
             "Switch coupons on again: all of them, or none",
-            &[SEVERAL],
+            &[SEVERAL, OPTIONAL_REASON],
             LIST,
         )
         .with(&[("status", "ACTIVE")]),
@@ -281,7 +283,7 @@ pub(super) const GROUP: Group = Group {
             "delete",
             (Verb::Delete, "/api/admin/coupons/{id}"),
             "Delete a coupon that was never used",
-            &[WHICH],
+            &[WHICH, OPTIONAL_REASON],
             View::of(&[text("ID", "/id")]),
         ),
     ],

@@ -1,8 +1,8 @@
 //! `instances`: what runs for customers.
 
 use super::super::act::{
-    Act, Group, Input, Kind, PAGES, REASON, Section, USER, Verb, View, body, number, path, query,
-    text, time,
+    Act, Group, Input, Kind, OPTIONAL_REASON, PAGES, REASON, Section, USER, Verb, View, body,
+    number, path, query, text, time,
 };
 use super::subscriptions::STATUSES;
 
@@ -215,12 +215,15 @@ pub(super) const GROUP: Group = Group {
             "check",
             (Verb::Post, "/api/admin/health/check"),
             "Check instances now, some or all",
-            &[body(
-                "id",
-                "instanceIds",
-                Kind::Many,
-                "Instance; repeat it for more [default: all]",
-            )],
+            &[
+                body(
+                    "id",
+                    "instanceIds",
+                    Kind::Many,
+                    "Instance; repeat it for more [default: all]",
+                ),
+                OPTIONAL_REASON,
+            ],
             View::of(&[number("BEING CHECKED", "/due"), text("UNKNOWN", "/unknown")]),
         ),
         Act::new(

@@ -1,8 +1,8 @@
 //! `ticket`: questions of customers and their answers.
 
 use super::super::act::{
-    Act, Group, Input, Kind, PAGES, REASON, Section, TICKET, USER, Verb, View, body, mark, names,
-    number, path, query, text, time, titled,
+    Act, Group, Input, Kind, OPTIONAL_REASON, PAGES, REASON, Section, TICKET, USER, Verb, View,
+    body, mark, names, number, path, query, text, time, titled,
 };
 
 const PRIORITIES: Kind = Kind::OneOf(&["LOW", "NORMAL", "HIGH", "URGENT"]);
@@ -146,6 +146,7 @@ pub(super) const GROUP: Group = Group {
                     Kind::Files,
                     "Picture of 5 MB at most; repeat it for more, up to 5.",
                 ),
+                OPTIONAL_REASON,
             ],
             ONE,
         ),
@@ -162,6 +163,7 @@ pub(super) const GROUP: Group = Group {
                     "Note, at most 2000 characters; - reads it from stdin.",
                 )
                 .required(),
+                OPTIONAL_REASON,
             ],
             ONE,
         ),

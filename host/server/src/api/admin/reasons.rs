@@ -1,0 +1,58 @@
+//! Reasons of administrators for acts that can do without one: `{ "reason": "…" }`, or no body.
+
+use axum::extract::{FromRequest, OptionalFromRequest, Request};
+use dermaga_shop::{
+    Error,
+    audit::{By, GivenReason},
+};
+use garde::Validate;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::{
+    api::Admin,
+    http::{Body, Refusal, form::Part},
+};
+
+/// Bytes of a reason in a form, which has 500 characters of four bytes at most.
+const PART_BYTES: usize = 4 * 1024;
+
+/// Body of a route that needs nothing but its address.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct OptionalReason {
+    /// Reason of the act, for the audit trail.
+    #[garde(dive)]
+    reason: Option<GivenReason>,
+}
+
+/// Reason in the body of a route that needs nothing but its address; none where there is no body.
+#[derive(Debug)]
+pub(super) struct Reason(Option<GivenReason>);
+
+impl Reason {
+    /// Names an administrator as the actor, with this reason.
+    pub(super) fn of(&self, admin: Admin) -> By<'_> {
+        admin.by(self.0.as_ref())
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Reason {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let body =
+            <Body<OptionalReason> as OptionalFromRequest<S>>::from_request(request, state).await?;
+        Ok(Self(body.and_then(|Body(body)| body.reason)))
+    }
+}
+
+/// Reads a reason that is the part `reason` of a form.
+///
+/// # Errors
+/// `VALIDATION_FAILED` for one that no body may have; as [`Part::text`].
+pub(super) async fn of_part(part: Part<'_>) -> Result<GivenReason, Error> {
+    let typed = part.text(PART_BYTES).await?;
+    let reason = typed.parse::<GivenReason>();
+    reason.map_err(|fault| Error::invalid("reason", fault))
+}
