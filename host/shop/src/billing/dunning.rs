@@ -42,8 +42,7 @@ pub async fn process_grace(shop: &Subscriptions) -> Result<Outcome> {
 pub async fn process_all_grace(shop: &Subscriptions, progress: &Progress) -> Result<Outcome> {
     timekeeping::trusted(&shop.clock)?;
     let now = shop.clock.now();
-    let kept_since = calendar::sub_days(shop.clock.zone(), now, shop.settings.retention)
-        .ok_or_else(|| Error::internal("SUSPENSION_RETENTION_DAYS reaches before the calendar"))?;
+    let kept_since = kept_since(&shop.settings, (shop.clock.zone(), now))?;
     let mut conn = shop.db.read().await?;
     let over = store::out_of_grace(&mut conn, now).await?;
     let forgotten = store::suspended_until(&mut conn, kept_since).await?;
@@ -69,15 +68,27 @@ pub async fn process_all_grace(shop: &Subscriptions, progress: &Progress) -> Res
     Ok(outcome)
 }
 
+/// Returns the last moment of a suspension whose data is not kept any more at a moment.
+pub(super) fn kept_since(
+    billing: &Settings,
+    (zone, at): (Tz, DateTime<Utc>),
+) -> Result<DateTime<Utc>> {
+    calendar::sub_days(zone, at, billing.retention)
+        .ok_or_else(|| Error::internal("SUSPENSION_RETENTION_DAYS reaches before the calendar"))
+}
+
+/// Returns true for a subscription that was suspended for as long as its data is kept.
+pub(super) fn is_forgotten(seen: &Subscription, kept_since: DateTime<Utc>) -> bool {
+    seen.status == Status::Suspended && seen.suspended_at.is_some_and(|since| since <= kept_since)
+}
+
 async fn end_forgotten(
     shop: &Subscriptions,
     id: SubscriptionId,
     kept_since: DateTime<Utc>,
 ) -> Result<bool> {
     let seen = seen(shop, id).await?;
-    let is_forgotten = seen.status == Status::Suspended
-        && seen.suspended_at.is_some_and(|since| since <= kept_since);
-    if !is_forgotten {
+    if !is_forgotten(&seen, kept_since) {
         return Ok(false);
     }
     // Its price may have fallen to what the wallet holds.
@@ -118,6 +129,31 @@ pub(super) fn behind(
         grace_until: grace_until.filter(|_| runs),
         suspended_at: (!runs).then(|| seen.suspended_at.unwrap_or(now)),
         unpaid,
+    }
+}
+
+/// Returns a subscription as it is at a moment if nothing is paid from another one on: each step is taken on the day
+/// when it is due, and none before that other moment.
+pub(super) fn unpaid_by(
+    seen: &Subscription,
+    billing: &Settings,
+    (zone, from, at): (Tz, DateTime<Utc>, DateTime<Utc>),
+) -> Subscription {
+    let mut state = seen.clone();
+    loop {
+        let due = match state.status {
+            Status::Active => state.period_end,
+            Status::PastDue => state.grace_until.unwrap_or(state.period_end),
+            _ => return state,
+        };
+        let now = due.max(from);
+        if now > at {
+            return state;
+        }
+        let behind = behind(&state, billing, Rupiah::ZERO, (zone, now));
+        state.status = behind.status;
+        state.grace_until = behind.grace_until;
+        state.suspended_at = behind.suspended_at;
     }
 }
 

@@ -5,6 +5,7 @@
 //! customer's wallet locked.
 
 mod dunning;
+mod forecast;
 mod lanes;
 mod preview;
 mod statistics;
@@ -18,7 +19,8 @@ use chrono::TimeDelta;
 use futures::{StreamExt as _, stream};
 
 pub use dunning::{expire, process_all_grace, process_grace, set_grace};
-pub use preview::{BillingInfo, Forecast, ForecastLine, billing_info, forecast, low_credit};
+pub use forecast::{Forecast, ForecastLine, forecast, low_credit};
+pub use preview::{BillingInfo, billing_info};
 pub use statistics::{BillingStatistics, ChargesView, statistics};
 pub use telling::{
     BILLING_STATS, GRACE_PERIOD_REMINDERS, LOW_CREDIT_NOTIFICATIONS, remind_of_grace, summarise,
@@ -33,7 +35,7 @@ use crate::{
     ids::{SubscriptionId, UserId},
     scheduler::{Outcome, Progress},
     subscriptions::{
-        self, SubscriptionStatus, Subscriptions, delivery,
+        self, Settings, Subscription, SubscriptionStatus, Subscriptions, delivery,
         end_notice::Cause,
         renewal::{ATTEMPTS, Charge, charge, price},
         upgrade,
@@ -67,6 +69,34 @@ enum Step {
     Ended,
     /// Nothing is left to do.
     Nothing,
+}
+
+/// Course of a subscription whose period is over, before the wallet is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Course {
+    /// It ends, since it is not to be renewed.
+    Ends,
+    /// Nothing is charged while renewals are switched off.
+    Waits,
+    /// Its next period is charged.
+    Charged,
+}
+
+impl Course {
+    fn of(seen: &Subscription, billing: &Settings) -> Self {
+        match (seen.auto_renew, billing.auto_renewal) {
+            (false, _) => Self::Ends,
+            (true, false) => Self::Waits,
+            (true, true) => Self::Charged,
+        }
+    }
+}
+
+/// Returns true for a subscription that is held as long as its instance has not run. Without renewal it ends on its
+/// day, unless it still waits for the delivery of its first payment.
+fn may_be_held(seen: &Subscription) -> bool {
+    let may_wait = seen.auto_renew || seen.delivered_at.is_none();
+    seen.status == SubscriptionStatus::Active && may_wait
 }
 
 /// The job [`DAILY_RENEWALS`]: charges the next period of every subscription whose period is over,
@@ -168,22 +198,17 @@ async fn step(shop: &Subscriptions, id: SubscriptionId) -> Result<Step> {
         if !seen.is_due(shop.clock.now()) {
             return Ok(Step::Nothing);
         }
-        // Without renewal it ends on its day, unless it still waits for the delivery of its first
-        // payment.
-        let may_wait = seen.auto_renew || seen.delivered_at.is_none();
-        if seen.status == SubscriptionStatus::Active
-            && may_wait
-            && delivery::is_held(shop, seen).await?
-        {
+        if may_be_held(seen) && delivery::is_held(shop, seen).await? {
             return Ok(Step::Nothing);
         }
-        if !seen.auto_renew {
-            let why = ("It was not to be renewed.", Cause::NotRenewed);
-            let ended = dunning::end(shop, seen, why, None).await?;
-            return Ok(if ended { Step::Ended } else { Step::Nothing });
-        }
-        if !shop.settings.auto_renewal {
-            return Ok(Step::Nothing);
+        match Course::of(seen, &shop.settings) {
+            Course::Ends => {
+                let why = ("It was not to be renewed.", Cause::NotRenewed);
+                let ended = dunning::end(shop, seen, why, None).await?;
+                return Ok(if ended { Step::Ended } else { Step::Nothing });
+            }
+            Course::Waits => return Ok(Step::Nothing),
+            Course::Charged => {}
         }
         let next = price(shop, &row).await?;
         match charge(shop, &row, next).await? {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    db::Conn,
+    db::{Conn, Filter, List, Page, Part, fetch_first, fetch_page},
     execute, fetch_all, fetch_one,
     ids::{CouponId, SubscriptionId, UserId},
     money::Rupiah,
@@ -157,16 +157,56 @@ pub(super) async fn failed(
     execute!(conn, sql, id, retries, soon, later, now).map(|_| ())
 }
 
-/// Live ones whose period ends before a moment, and their customers' e-mail addresses.
+/// A subscription whose period ends, and what it shares with others.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct Ending {
+    pub(super) id: SubscriptionId,
+    pub(super) user_id: UserId,
+    /// Its coupon, if that has a budget.
+    pub(super) coupon_id: Option<CouponId>,
+    pub(super) email: String,
+}
+
+impl From<&Ending> for Due {
+    fn from(ending: &Ending) -> Self {
+        Self {
+            id: ending.id,
+            user_id: ending.user_id,
+            coupon_id: ending.coupon_id,
+        }
+    }
+}
+
+const ENDING: List = List {
+    rows: "SELECT s.id, s.user_id,
+             (SELECT c.id FROM coupons c WHERE c.id = s.coupon_id AND c.budget IS NOT NULL) AS coupon_id, u.email
+           FROM subscriptions s JOIN users u ON u.id = s.user_id",
+    from: "FROM subscriptions s",
+    key: "s.id",
+    order: "ORDER BY s.period_end, s.id",
+};
+
+fn ending_before(until: DateTime<Utc>) -> Filter<'static> {
+    Filter::of("s.period_end < ?", until).and("s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')")
+}
+
+/// Subscriptions whose period ends before a moment, the first to end first.
 pub(super) async fn ending(
     conn: &mut Conn,
     until: DateTime<Utc>,
+    part: Part,
+) -> sqlx::Result<Page<Ending>> {
+    fetch_page(conn, ENDING, &ending_before(until), part).await
+}
+
+/// The first of them, without their number.
+pub(super) async fn first_ending(
+    conn: &mut Conn,
+    until: DateTime<Utc>,
     limit: i64,
-) -> sqlx::Result<Vec<(SubscriptionId, String)>> {
-    let sql = "SELECT s.id, u.email FROM subscriptions s JOIN users u ON u.id = s.user_id
-               WHERE s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND s.period_end < $1
-               ORDER BY s.period_end, s.id LIMIT $2";
-    fetch_all!(conn, (SubscriptionId, String), sql, until, limit)
+) -> sqlx::Result<Vec<Ending>> {
+    let filter = ending_before(until);
+    fetch_first(conn, ENDING.rows, &filter, ENDING.order, limit).await
 }
 
 /// Sets another last day of grace for an unpaid subscription.

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{low_credit, preview::ForecastLine, store};
+use super::{ForecastLine, low_credit, store};
 use crate::{
     Result, calendar,
     db::Conn,

@@ -8,6 +8,7 @@ pub(crate) mod audited;
 pub(crate) mod authorisation;
 pub(crate) mod backtest;
 pub(crate) mod billing;
+pub(crate) mod billing_forecasts;
 pub(crate) mod billing_messages;
 pub(crate) mod bodies;
 mod bought;

@@ -457,7 +457,10 @@ async fn endings(till: &Till, customer: &Client, subscription: &str) {
     renew_due(&state.subscriptions).await.unwrap();
     process_grace(&state.subscriptions).await.unwrap();
     timekeeping::mend(&state.db, &state.clock).await.unwrap();
-    till.admin.get("/api/admin/billing/preview").await.data(200);
+    for page in ["", "?page=2"] {
+        let path = format!("/api/admin/billing/preview{page}");
+        till.admin.get(&path).await.data(200);
+    }
     customer
         .delete(&format!("/api/subscriptions/{subscription}"))
         .await

@@ -23,8 +23,8 @@ use crate::{
         },
     },
     http::{
-        Body, Envelope, Id, Params, Refusal, Reply, Segment, Success, When, failure_responses,
-        routes,
+        Body, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Segment, Success, When,
+        failure_responses, routes,
     },
 };
 
@@ -122,21 +122,21 @@ struct PreviewQuery {
     date: Option<When>,
 }
 
-/// Forecasts renewals, failures and ends until the end of a date: every subscription whose period
-/// is over by then, with the prices of its plugins and the wallets as they are. At most 500.
-#[utoipa::path(get, path = "/admin/billing/preview", tag = "admin: billing", params(PreviewQuery), security(("bearer" = [])),
-    responses((status = 200, description = "The first to end first", body = Envelope<Vec<ForecastLine>>), Foreseeing))]
+/// Forecasts renewals, failures, suspensions and ends until the end of a date: every subscription whose
+/// period is over by then, with the prices of its plugins and the wallets as they are, by the rules of the jobs.
+#[utoipa::path(get, path = "/admin/billing/preview", tag = "admin: billing", params(PageQuery, PreviewQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of subscriptions, the first to end first", body = Envelope<Vec<ForecastLine>>), Foreseeing))]
 async fn preview(
     State(state): State<AppState>,
     _admin: Admin,
-    Params(query): Params<PreviewQuery>,
+    Paged(page, query): Paged<PreviewQuery>,
 ) -> Reply<Vec<ForecastLine>> {
     let zone = state.clock.zone();
     let today = || calendar::date(zone, state.clock.now());
     let date = query.date.map_or_else(today, |date| date.date(zone));
-    let lines = billing::forecast(&state.subscriptions, date).await?;
-    let message = format!("Periods that end until {date}: {}.", lines.len());
-    Ok(Success::ok(message, lines))
+    let lines = billing::forecast(&state.subscriptions, date, page.part()).await?;
+    let message = format!("Periods that end until {date}: {}.", lines.counted());
+    Ok(Success::page(message, page, lines))
 }
 
 /// Starts the job `daily-renewals` and answers at once; the run says how far it has come. A run

@@ -1,8 +1,8 @@
 //! `billing`: renewals, grace, and forecasts of both.
 
 use super::super::act::{
-    Act, Group, Kind, OPTIONAL_REASON, REASON, Section, Verb, View, body, money, number, path,
-    query, text, time,
+    Act, Group, Kind, OPTIONAL_REASON, PAGES, REASON, Section, Verb, View, body, money, number,
+    path, query, text, time,
 };
 
 const FORECAST: View = View::of(&[
@@ -63,8 +63,12 @@ pub(super) const GROUP: Group = Group {
         Act::new(
             "preview",
             (Verb::Get, "/api/admin/billing/preview"),
-            "Forecast renewals, failures and ends until the end of a date",
-            &[query("date", "date", Kind::Text, "Date [default: today]")],
+            "Forecast renewals, failures, suspensions and ends until the end of a date",
+            &[
+                query("date", "date", Kind::Text, "Date [default: today]"),
+                PAGES[0],
+                PAGES[1],
+            ],
             FORECAST,
         ),
         Act::new(

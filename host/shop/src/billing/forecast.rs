@@ -1,0 +1,471 @@
+//! Forecast of what the jobs will do with periods that end.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Days, Months, NaiveDate, TimeDelta, Utc};
+use chrono_tz::Tz;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Course, dunning, lanes, preview::next, store, store::Ending};
+use crate::{
+    Error, Result, calendar,
+    db::{Page, Part},
+    ids::{CouponId, SubscriptionId, UserId},
+    money::Rupiah,
+    subscriptions::{
+        self, Settings, Subscription, SubscriptionRow, SubscriptionStatus, Subscriptions, delivery,
+        renewal::Next,
+    },
+    text_enum, wallet,
+};
+
+/// Time before today within which the last date of a forecast may be: periods that are over are
+/// renewed within days.
+const LOOK_BACK: Days = Days::new(31);
+/// Time from today within which it may be: prices and wallets of later years are not known.
+const LOOK_AHEAD: Months = Months::new(60);
+
+text_enum! {
+    /// Expected course of a subscription whose period is over.
+    pub enum Forecast {
+        Renews = "RENEWS",
+        /// The wallet does not hold enough, and a grace begins.
+        Fails = "FAILS",
+        /// It is not paid, and its grace is over: it stops, and its data is kept for a while.
+        Suspends = "SUSPENDS",
+        /// Nothing changes: its grace runs on, it stays suspended, or renewals are switched off.
+        Waits = "WAITS",
+        /// It is not to be renewed, or was suspended for as long as its data is kept.
+        Ends = "ENDS",
+        /// The instance has not run in this period: nothing is charged until it does.
+        Held = "HELD",
+        /// A plugin fails, or a change of plan is under way.
+        Unknown = "UNKNOWN",
+    }
+}
+
+/// A subscription whose period ends, and what is to be expected of it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ForecastLine {
+    pub subscription_id: SubscriptionId,
+    pub user_id: UserId,
+    pub email: String,
+    pub service: String,
+    /// Plan of the next period.
+    pub plan: String,
+    pub status: SubscriptionStatus,
+    /// Calendar months of the next period.
+    pub term_months: i64,
+    #[serde(serialize_with = "crate::calendar::in_json")]
+    pub period_end: DateTime<Utc>,
+    pub forecast: Forecast,
+    /// Price of the next period, as long as one is to come.
+    pub due: Option<Rupiah>,
+    /// Amount missing for it, after the customer's subscriptions before this one were paid.
+    pub missing: Option<Rupiah>,
+    /// Reason why it is not known.
+    #[serde(serialize_with = "crate::language::in_words_if_any")]
+    pub problem: Option<String>,
+}
+
+/// Forecasts a part of the subscriptions whose period ends until the end of a date, with the wallets as they
+/// are; the first to end first.
+///
+/// # Errors
+/// `VALIDATION_FAILED` for a date of which a forecast says nothing.
+pub async fn forecast(
+    shop: &Subscriptions,
+    date: NaiveDate,
+    part: Part,
+) -> Result<Page<ForecastLine>> {
+    let zone = shop.clock.zone();
+    check_foreseeable(calendar::date(zone, shop.clock.now()), date)?;
+    let after = date.succ_opt().unwrap_or(date);
+    let until = calendar::start_of_day(zone, after);
+    let mut conn = shop.db.snapshot().await?;
+    let page = store::ending(&mut conn, until, part).await?;
+    let earlier = match part.offset {
+        0 => Vec::new(),
+        offset => store::first_ending(&mut conn, until, offset).await?,
+    };
+    drop(conn);
+    let shown: HashSet<SubscriptionId> = page.items.iter().map(|one| one.id).collect();
+    let ending = that_matter(earlier, page.items, &shown);
+    let mut lines = forecast_each(shop, ending, until).await?;
+    lines.retain(|line| shown.contains(&line.subscription_id));
+    Ok(Page {
+        items: lines,
+        total: page.total,
+    })
+}
+
+/// Returns a part of a list, after those before it that leave less to it: they share a wallet or a coupon's budget
+/// with it, or with others that do.
+fn that_matter(
+    earlier: Vec<Ending>,
+    part: Vec<Ending>,
+    shown: &HashSet<SubscriptionId>,
+) -> Vec<Ending> {
+    if earlier.is_empty() {
+        return part;
+    }
+    let all: Vec<store::Due> = earlier.iter().chain(&part).map(store::Due::from).collect();
+    let lanes = lanes::of(&all).into_iter();
+    let lanes = lanes.filter(|lane| lane.iter().any(|id| shown.contains(id)));
+    let related: HashSet<SubscriptionId> = lanes.flatten().collect();
+    let both = earlier.into_iter().chain(part);
+    both.filter(|one| related.contains(&one.id)).collect()
+}
+
+fn check_foreseeable(today: NaiveDate, date: NaiveDate) -> Result<()> {
+    let first = today.checked_sub_days(LOOK_BACK).unwrap_or(today);
+    let last = today.checked_add_months(LOOK_AHEAD).unwrap_or(today);
+    if (first..=last).contains(&date) {
+        return Ok(());
+    }
+    let message = format!("must be between {first} and {last}");
+    Err(Error::invalid("date", message))
+}
+
+/// Returns all active subscriptions whose period ends within so many days and whose wallet does not
+/// hold enough for the next one, the first to end first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn low_credit(shop: &Subscriptions, days: u64) -> Result<Vec<ForecastLine>> {
+    let until = calendar::add_days(shop.clock.zone(), shop.clock.now(), Days::new(days));
+    let until = until.ok_or_else(|| Error::invalid("days", "reaches beyond the calendar"))?;
+    let ending = store::first_ending(&mut shop.db.read().await?, until, i64::MAX).await?;
+    // Unpaid ones are in it, since they are paid first when money comes.
+    let mut lines = forecast_each(shop, ending, until).await?;
+    lines.retain(|line| {
+        let is_short = line.missing.is_some_and(Rupiah::is_positive);
+        line.status == SubscriptionStatus::Active && is_short
+    });
+    Ok(lines)
+}
+
+/// Effects that the lines of a forecast have on those after them.
+#[derive(Debug, Default)]
+struct Before {
+    /// Credit that is left to customers.
+    balances: HashMap<UserId, Rupiah>,
+    /// Discounts, since customers share the budget of a coupon.
+    given: HashMap<CouponId, Rupiah>,
+}
+
+impl Before {
+    fn keep_to_budget(&self, next: &mut Next) {
+        if let Some((coupon, _)) = next.taken_from() {
+            next.keep_to_budget(self.given.get(&coupon).copied().unwrap_or(Rupiah::ZERO));
+        }
+    }
+
+    /// Notes what a customer is charged, and what a coupon takes off.
+    fn note(
+        &mut self,
+        (user_id, balance): (UserId, Rupiah),
+        charged: Option<Rupiah>,
+        taken: Option<(CouponId, Rupiah)>,
+    ) -> Result<()> {
+        let left = match charged {
+            Some(due) => balance.minus(due)?,
+            None => balance,
+        };
+        self.balances.insert(user_id, left);
+        if let (Some(_), Some((coupon, amount))) = (charged, taken) {
+            let sum = self.given.entry(coupon).or_insert(Rupiah::ZERO);
+            *sum = sum.plus(amount)?;
+        }
+        Ok(())
+    }
+}
+
+/// Facts about a subscription whose period is over, besides its own row.
+struct Facts<'a> {
+    /// The instance has not run in this period, and nothing is charged before it does.
+    is_held: bool,
+    /// Price of the next period, if there will be one.
+    price: &'a Result<Option<Rupiah>>,
+    /// Credit that is left for it.
+    balance: Rupiah,
+}
+
+/// Returns the course of a subscription until a moment: the steps of the nightly jobs, decided by their rules.
+fn foreseen(
+    billing: &Settings,
+    seen: &Subscription,
+    facts: &Facts<'_>,
+    (zone, now, at): (Tz, DateTime<Utc>, DateTime<Utc>),
+) -> Result<Forecast> {
+    if facts.is_held {
+        return Ok(Forecast::Held);
+    }
+    let course = Course::of(seen, billing);
+    let later = match (course, facts.price) {
+        (Course::Ends, _) | (_, Ok(None)) => return Ok(Forecast::Ends),
+        (Course::Charged, Ok(Some(due))) if *due <= facts.balance => return Ok(Forecast::Renews),
+        (Course::Charged, Ok(Some(_))) => {
+            dunning::unpaid_by(seen, billing, (zone, now.min(at), at))
+        }
+        // A plugin that fails puts nobody in arrears.
+        (Course::Charged, Err(_)) | (Course::Waits, _) => seen.clone(),
+    };
+    let kept_since = dunning::kept_since(billing, (zone, at))?;
+    Ok(match (seen.status, later.status) {
+        _ if dunning::is_forgotten(&later, kept_since) => Forecast::Ends,
+        _ if course == Course::Charged && facts.price.is_err() => Forecast::Unknown,
+        (before, after) if before == after => Forecast::Waits,
+        (_, SubscriptionStatus::PastDue) => Forecast::Fails,
+        _ => Forecast::Suspends,
+    })
+}
+
+/// Returns the next period of a subscription, whose coupon has what the lines before it leave.
+async fn next_after(
+    shop: &Subscriptions,
+    row: &SubscriptionRow,
+    before: &Before,
+) -> Result<Option<Next>> {
+    let mut next = next(shop, row).await?;
+    if let Some(next) = &mut next {
+        before.keep_to_budget(next);
+    }
+    Ok(next)
+}
+
+/// Forecasts these subscriptions, in their order, as far as their periods still end before a moment: they may
+/// be renewed meanwhile.
+async fn forecast_each(
+    shop: &Subscriptions,
+    ending: Vec<Ending>,
+    until: DateTime<Utc>,
+) -> Result<Vec<ForecastLine>> {
+    // Rules are asked about the last moment, which is the finest that both engines keep.
+    let at = until - TimeDelta::milliseconds(1);
+    let mut before = Before::default();
+    let mut lines = Vec::with_capacity(ending.len());
+    for Ending { id, email, .. } in ending {
+        // As of one moment, or a renewal in between would be paid for twice.
+        let mut conn = shop.db.snapshot().await?;
+        let row = subscriptions::row(&mut conn, id).await?;
+        let seen = &row.subscription;
+        if seen.period_end >= until {
+            continue;
+        }
+        let is_held = super::may_be_held(seen) && delivery::never_ran(&mut conn, seen).await?;
+        let balance = match before.balances.get(&seen.user_id) {
+            Some(left) => *left,
+            None => wallet::balance(&mut conn, seen.user_id).await?.total()?,
+        };
+        drop(conn);
+        let next = next_after(shop, &row, &before).await;
+        let taken = next.as_ref().ok().and_then(Option::as_ref);
+        let plan = taken.map_or(&*row.plan_slug, |next| next.plan_slug(&row));
+        let plan = plan.to_owned();
+        let taken = taken.and_then(Next::taken_from);
+        let price = next.and_then(|next| next.map(|next| next.due()).transpose());
+        let facts = Facts {
+            is_held,
+            price: &price,
+            balance,
+        };
+        let moments = (shop.clock.zone(), shop.clock.now(), at);
+        let forecast = foreseen(&shop.settings, seen, &facts, moments)?;
+        let due = price.as_ref().ok().copied().flatten();
+        let due = due.filter(|_| forecast != Forecast::Held);
+        let charged = due.filter(|_| forecast == Forecast::Renews);
+        before.note((seen.user_id, balance), charged, taken)?;
+        let missing = due.map(|due| due.minus(balance)).transpose()?;
+        let problem = price.err().map(|error| error.message);
+        lines.push(ForecastLine {
+            subscription_id: id,
+            user_id: seen.user_id,
+            email,
+            service: row.service_slug,
+            plan,
+            status: seen.status,
+            term_months: seen.next_months(),
+            period_end: seen.period_end,
+            forecast,
+            due,
+            missing: missing.map(|missing| missing.max(Rupiah::ZERO)),
+            problem: problem.filter(|_| forecast == Forecast::Unknown),
+        });
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Code, test_database::ended};
+
+    const PRICE: Rupiah = Rupiah::new(50_000);
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn billing() -> Settings {
+        Settings {
+            auto_renewal: true,
+            grace_period: true,
+            grace_days: 7,
+            retention: Days::new(14),
+            ..Settings::default()
+        }
+    }
+
+    fn course(
+        billing: &Settings,
+        seen: &Subscription,
+        price: &Result<Option<Rupiah>>,
+        (now, until): (&str, &str),
+    ) -> Forecast {
+        let facts = Facts {
+            is_held: false,
+            price,
+            balance: Rupiah::new(49_999),
+        };
+        foreseen(billing, seen, &facts, (Tz::UTC, at(now), at(until))).unwrap()
+    }
+
+    /// Each step is taken at its moment, and by the moment of the next one that one is taken.
+    #[test]
+    fn what_is_not_paid_goes_through_all_steps() {
+        use SubscriptionStatus::{Active, PastDue, Suspended};
+        let over = at("2028-01-17T12:00:00Z");
+        let state = |status: SubscriptionStatus| Subscription {
+            grace_until: (status == PastDue).then_some(over),
+            suspended_at: (status == Suspended).then_some(over),
+            ..ended(status)
+        };
+        let steps = [
+            (
+                "2028-01-10T12:00:00Z",
+                [Forecast::Fails, Forecast::Waits, Forecast::Waits],
+            ),
+            (
+                "2028-01-17T11:59:59Z",
+                [Forecast::Fails, Forecast::Waits, Forecast::Waits],
+            ),
+            (
+                "2028-01-17T12:00:00Z",
+                [Forecast::Suspends, Forecast::Suspends, Forecast::Waits],
+            ),
+            (
+                "2028-01-31T11:59:59Z",
+                [Forecast::Suspends, Forecast::Suspends, Forecast::Waits],
+            ),
+            ("2028-01-31T12:00:00Z", [Forecast::Ends; 3]),
+        ];
+        for (until, expected) in steps {
+            for (status, expected) in [Active, PastDue, Suspended].into_iter().zip(expected) {
+                let moments = ("2028-01-09T00:00:00Z", until);
+                let found = course(&billing(), &state(status), &Ok(Some(PRICE)), moments);
+                assert_eq!(found, expected, "{status} {until}");
+            }
+        }
+        // A job that was late keeps the data from its own day on.
+        for (until, expected) in [
+            ("2028-01-31T12:00:00Z", Forecast::Suspends),
+            ("2028-02-03T00:00:00Z", Forecast::Ends),
+        ] {
+            let moments = ("2028-01-20T00:00:00Z", until);
+            let found = course(&billing(), &state(PastDue), &Ok(Some(PRICE)), moments);
+            assert_eq!(found, expected, "{until}");
+        }
+    }
+
+    #[test]
+    fn every_course_has_a_name() {
+        let moments = ("2028-01-11T00:00:00Z", "2028-01-12T00:00:00Z");
+        let (active, priced) = (ended(SubscriptionStatus::Active), Ok(Some(PRICE)));
+        let of = |billing: &Settings, seen: &Subscription, price: &Result<Option<Rupiah>>| {
+            course(billing, seen, price, moments)
+        };
+        let cheap = Ok(Some(Rupiah::new(49_999)));
+        assert_eq!(of(&billing(), &active, &cheap), Forecast::Renews);
+        let without_grace = Settings {
+            grace_period: false,
+            ..billing()
+        };
+        assert_eq!(of(&without_grace, &active, &priced), Forecast::Suspends);
+        let switched_off = Settings {
+            auto_renewal: false,
+            ..billing()
+        };
+        assert_eq!(of(&switched_off, &active, &cheap), Forecast::Waits);
+        let not_renewed = Subscription {
+            auto_renew: false,
+            ..ended(SubscriptionStatus::PastDue)
+        };
+        assert_eq!(of(&billing(), &not_renewed, &Ok(None)), Forecast::Ends);
+        let failing = || Err(Error::new(Code::PluginFailed, "It failed."));
+        assert_eq!(of(&billing(), &active, &failing()), Forecast::Unknown);
+        let forgotten = Subscription {
+            suspended_at: Some(at("2027-12-29T00:00:00Z")),
+            ..ended(SubscriptionStatus::Suspended)
+        };
+        for billing in [billing(), switched_off] {
+            assert_eq!(of(&billing, &forgotten, &failing()), Forecast::Ends);
+        }
+        let facts = Facts {
+            is_held: true,
+            price: &priced,
+            balance: PRICE,
+        };
+        let moments = (Tz::UTC, at(moments.0), at(moments.1));
+        let held = foreseen(&billing(), &active, &facts, moments).unwrap();
+        assert_eq!(held, Forecast::Held);
+    }
+
+    fn ending(id: u128, user: u128, coupon: Option<u128>) -> Ending {
+        Ending {
+            id: SubscriptionId::from_u128(id),
+            user_id: UserId::from_u128(user),
+            coupon_id: coupon.map(CouponId::from_u128),
+            email: String::new(),
+        }
+    }
+
+    #[test]
+    fn lines_before_a_part_matter_where_they_leave_it_less() {
+        let earlier = vec![
+            ending(1, 7, None),
+            ending(2, 8, Some(5)),
+            ending(3, 9, None),
+            ending(4, 10, Some(5)),
+        ];
+        let part = vec![ending(5, 7, None), ending(6, 10, None)];
+        let shown = part.iter().map(|one| one.id).collect();
+        let found = that_matter(earlier, part, &shown);
+        let found: Vec<_> = found.iter().map(|one| one.id).collect();
+        let expected = [1, 2, 4, 5, 6].map(SubscriptionId::from_u128);
+        assert_eq!(
+            found, expected,
+            "a budget is shared through another customer"
+        );
+    }
+
+    #[test]
+    fn a_forecast_is_for_dates_of_which_it_says_something() {
+        let date = |text: &str| text.parse().unwrap();
+        let today = date("2027-03-31");
+        for good in ["2027-02-28", "2027-03-31", "2032-03-31"] {
+            check_foreseeable(today, date(good)).unwrap();
+        }
+        for wrong in ["1970-01-01", "2027-02-27", "2032-04-01", "9999-12-31"] {
+            let refused = check_foreseeable(today, date(wrong)).unwrap_err();
+            let detail = &refused.details[0];
+            assert_eq!(
+                (&*detail.field, &*detail.message),
+                ("date", "must be between 2027-02-28 and 2032-03-31"),
+                "{wrong}"
+            );
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Tests of the forecast of billing: what it says is what the jobs do, on every page of it.
+
+use chrono::{Days, NaiveDate, TimeDelta};
+use dermaga_shop::billing::process_grace;
+use dermaga_tests::{Shop, both_engines};
+use serde_json::{Value, json};
+
+use crate::journeys::{
+    renewal::{buy, id_of, moment, next_period, subscription},
+    upgrade::customer_with_cash,
+};
+
+const PREVIEW: &str = "/api/admin/billing/preview";
+
+both_engines!(
+    Shop,
+    [
+        what_is_not_paid_is_foreseen_to_its_end,
+        a_page_knows_of_those_before_it
+    ]
+);
+
+/// Returns the forecast of the one subscription until a date, and what is missing.
+async fn foreseen(shop: &Shop, date: NaiveDate) -> (String, Value) {
+    let path = format!("{PREVIEW}?date={date}");
+    let lines = shop.admin().await.get(&path).await.data(200);
+    assert_eq!(lines.as_array().unwrap().len(), 1, "{lines:#}");
+    let forecast = lines[0]["forecast"].as_str().unwrap();
+    (forecast.to_owned(), lines[0]["missing"].clone())
+}
+
+/// A grace of 7 days and a retention of 14: each step is foreseen from each step before it, and then taken.
+async fn what_is_not_paid_is_foreseen_to_its_end(shop: Shop) {
+    let customer = customer_with_cash(&shop, "ramalan@example.com", 60_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let id = id_of(&bought);
+    let end = moment(&subscription(&shop, id).await["periodEnd"]);
+    let day = end.with_timezone(&chrono_tz::Asia::Jakarta).date_naive();
+    let short = |forecast: &str| (forecast.to_owned(), json!(40_000));
+    let after = async |days: u64| foreseen(&shop, day + Days::new(days)).await;
+    for (days, forecast) in [
+        (0, "FAILS"),
+        (6, "FAILS"),
+        (7, "SUSPENDS"),
+        (20, "SUSPENDS"),
+        (21, "ENDS"),
+    ] {
+        assert_eq!(after(days).await, short(forecast), "{days}");
+    }
+
+    assert_eq!(next_period(&shop, id).await["status"], "PAST_DUE");
+    for (days, forecast) in [(0, "WAITS"), (6, "WAITS"), (7, "SUSPENDS"), (21, "ENDS")] {
+        assert_eq!(after(days).await, short(forecast), "{days}");
+    }
+
+    shop.clock().advance(TimeDelta::days(7));
+    process_grace(&shop.state().subscriptions).await.unwrap();
+    let suspended = subscription(&shop, id).await;
+    assert_eq!(suspended["status"], "SUSPENDED");
+    for (days, forecast) in [(7, "WAITS"), (20, "WAITS"), (22, "ENDS")] {
+        assert_eq!(after(days).await, short(forecast), "{days}");
+    }
+
+    shop.clock().advance(TimeDelta::days(14));
+    process_grace(&shop.state().subscriptions).await.unwrap();
+    assert_eq!(subscription(&shop, id).await["status"], "EXPIRED");
+    let path = format!("{PREVIEW}?date={}", day + Days::new(22));
+    let lines = shop.admin().await.get(&path).await.data(200);
+    assert_eq!(lines, json!([]));
+}
+
+/// Two subscriptions share a wallet, on two pages: the second page says what the first one leaves to it.
+async fn a_page_knows_of_those_before_it(shop: Shop) {
+    let rich = customer_with_cash(&shop, "lapang@example.com", 500_000).await;
+    let poor = customer_with_cash(&shop, "sempit@example.com", 75_000).await;
+    for customer in [&poor, &rich, &poor] {
+        buy(&shop, customer, ("postgresql", "basic"), None).await;
+    }
+    let admin = shop.admin().await;
+    let date = (shop.clock().now() + TimeDelta::days(32)).date_naive();
+    let path = format!("{PREVIEW}?date={date}");
+    let all = admin.get(&path).await;
+    let pagination = &all.body["pagination"];
+    assert_eq!(
+        (&pagination["page"], &pagination["totalItems"]),
+        (&json!(1), &json!(3)),
+        "{pagination:#}"
+    );
+    let all = all.data(200);
+    let told: Vec<_> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| (line["forecast"].as_str().unwrap(), line["missing"].as_i64()))
+        .collect();
+    let expected = [
+        ("RENEWS", Some(0)),
+        ("RENEWS", Some(0)),
+        ("FAILS", Some(25_000)),
+    ];
+    assert_eq!(told, expected, "{all:#}");
+    for (number, line) in all.as_array().unwrap().iter().enumerate() {
+        let page = admin
+            .get(&format!("{path}&limit=1&page={}", number + 1))
+            .await;
+        let pagination = &page.body["pagination"];
+        assert_eq!(
+            (&pagination["totalItems"], &pagination["totalPages"]),
+            (&json!(3), &json!(3)),
+            "{pagination:#}"
+        );
+        assert_eq!(page.data(200), json!([line]));
+    }
+    let beyond = admin.get(&format!("{path}&limit=1&page=4")).await;
+    assert_eq!(beyond.data(200), json!([]));
+    for wrong in ["limit=101", "page=0", "cursor=x"] {
+        let refused = admin.get(&format!("{path}&{wrong}")).await;
+        refused.fails(400, "VALIDATION_FAILED");
+    }
+}
