@@ -22,6 +22,7 @@ pub mod postgres;
 pub mod processes;
 pub mod program;
 mod shop;
+mod sqlite;
 pub mod wire;
 
 use std::io::Write as _;

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{Client, journal, postgres, skip, unique};
+use crate::{Client, journal, postgres, skip, sqlite, unique};
 
 const PASSWORD: &str = "kata sandi yang panjang";
 
@@ -119,6 +119,9 @@ impl Shop {
             }
         }
         change(&mut config);
+        if config.database_url.is_none() {
+            sqlite::put_migrated(&config.data_dir.join("dermaga.db")).await;
+        }
         let started = Box::pin(App::start(config, clock)).await;
         let running = started.expect("the server starts");
         let client = Client::new(format!("http://{}", running.address));

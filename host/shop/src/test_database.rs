@@ -1,19 +1,20 @@
 //! Database of a test: a migrated file with one customer, who has an empty wallet, and what a shop
 //! needs to sell.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::{Runtime, RuntimeConfig};
 use serde_json::json;
 use sqlx::types::Json;
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::{
     coupons::{self, Coupons},
     crypto::{MasterKey, Vault},
-    db::{Clock, Db, new_id},
+    db::{Clock, Db, new_id, url_of},
     execute, fetch_one,
     identity::Identity,
     ids::{PlanId, SubscriptionId, UserId},
@@ -32,12 +33,24 @@ pub(crate) struct TestDatabase {
     pub(crate) folder: TempDir,
 }
 
+/// Bytes of a migrated database, of which each test has a copy.
+async fn migrated() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("migrated.db");
+    let db = Db::connect(&url_of(&path)).await.unwrap();
+    db.migrate().await.unwrap();
+    // What is in its log is in the file then.
+    db.close().await;
+    fs::read(path).unwrap()
+}
+
 impl TestDatabase {
     pub(crate) async fn open() -> Self {
+        static MIGRATED: OnceCell<Vec<u8>> = OnceCell::const_new();
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("shop.db").display());
-        let db = Db::connect(&url).await.unwrap();
-        db.migrate().await.unwrap();
+        let path = folder.path().join("shop.db");
+        fs::write(&path, MIGRATED.get_or_init(migrated).await).unwrap();
+        let db = Db::connect(&url_of(&path)).await.unwrap();
         let mut database = Self {
             db,
             clock: Clock::movable(),
