@@ -167,10 +167,8 @@ impl Archive {
 
     async fn decisions(&self, db: &Db, id: UserId) -> Result<()> {
         let read = |span| plugins::walk_explained(db, id, span);
-        self.walk("decisions", read, ExplainedDecision::place, |decided| {
-            decided
-        })
-        .await?;
+        let at = ExplainedDecision::place;
+        self.walk("decisions", read, at, |decided| decided).await?;
         let read = |span| store::quotes(db, id, span);
         let at = |quote: &KeptQuote| place(quote.created_at, quote.id);
         self.walk("quotes", read, at, |quote| quote).await
