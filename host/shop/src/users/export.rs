@@ -1,6 +1,7 @@
 //! Export of an account: what the shop holds about a person, in one archive, whose README names what it leaves out.
 //!
-//! Each file holds what its owner sees over HTTP, so that no secret is in it that was not shown before.
+//! Each file holds what its owner sees over HTTP, or would if it had not ended, so that no secret is in it that was not
+//! shown before. Each table about a person has its place in `held`.
 
 mod contents;
 pub mod held;
