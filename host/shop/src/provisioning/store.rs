@@ -12,7 +12,7 @@ use super::{
 use crate::{
     catalog::Sizes,
     db::{Conn, Filter, Lease, LeasedQueue, List, Span, Walked, fetch_span},
-    execute, fetch_all, fetch_one, fetch_optional,
+    defer, execute, fetch_all, fetch_one, fetch_optional,
     ids::{DecisionId, InstanceId, PlanId, SubscriptionId, UserId},
     leased_queue,
 };
@@ -62,9 +62,9 @@ pub(super) async fn insert_secret(
     instance_id: InstanceId,
     name: &str,
     sealed: &[u8],
-) -> sqlx::Result<u64> {
+) -> sqlx::Result<()> {
     let sql = "INSERT INTO instance_secrets (instance_id, name, sealed) VALUES ($1, $2, $3)";
-    execute!(conn, sql, instance_id, name, sealed)
+    defer!(conn, sql, instance_id, name, sealed)
 }
 
 pub(super) async fn secrets(
@@ -97,9 +97,9 @@ pub(super) async fn insert_event(
     kind: Status,
     message: &str,
     now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
+) -> sqlx::Result<()> {
     let sql = "INSERT INTO instance_events (id, instance_id, kind, message, created_at) VALUES ($1, $2, $3, $4, $5)";
-    execute!(conn, sql, id, instance_id, kind.as_str(), message, now)
+    defer!(conn, sql, id, instance_id, kind.as_str(), message, now)
 }
 
 /// The newest events, newest first.

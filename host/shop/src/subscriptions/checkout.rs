@@ -167,10 +167,11 @@ async fn settle(
     }
     let payment = pay(shop, &mut conn, &mut wallet, priced, subscription.id).await?;
     store::insert(&mut conn, &subscription).await?;
-    let period = period(priced, &payment);
-    store::insert_period(&mut conn, subscription.id, &period, priced.moment).await?;
     let new = new_instance(shop, order.user_id, priced, subscription.id);
     let instance = provisioning::create(&mut conn, clock, &shop.instances.vault, new).await?;
+    // Sent together with the secrets and the event of the instance, which wait.
+    let period = period(priced, &payment);
+    store::insert_period(&mut conn, subscription.id, &period, priced.moment).await?;
     let row = super::owned(&mut conn, order.user_id, subscription.id).await?;
     let view = view(row, instance.id, priced, &payment)?;
     take_shared(

@@ -6,7 +6,7 @@ use super::model::{PeriodRow, QuoteRow, Subscription, SubscriptionRow, Subscript
 use crate::{
     catalog::{Plan, SoldTerm},
     db::{Conn, Filter, List, Span, Walked, fetch_span, find_where},
-    execute, fetch_all, fetch_one, fetch_optional,
+    defer, execute, fetch_all, fetch_one, fetch_optional,
     ids::{CouponId, PlanId, QuoteId, SubscriptionId, UserId},
     money::Rupiah,
 };
@@ -55,7 +55,7 @@ pub(super) async fn insert_period(
     period: &PeriodRow,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    execute!(
+    defer!(
         conn,
         "INSERT INTO subscription_periods (subscription_id, number, starts_at, ends_at, price, discount, paid_cash,
            paid_bonus, transaction_id, price_decision_id, created_at, months,
@@ -76,7 +76,6 @@ pub(super) async fn insert_period(
         period.frozen,
         period.storage,
     )
-    .map(|_| ())
 }
 
 macro_rules! period {
