@@ -223,7 +223,7 @@ async fn tell(
         "dataUntil": data_until.map(calendar::json_text),
         "isFrozen": row.subscription.freeze_state != FreezeState::None,
     });
-    let key = format!("{}:{}", seen.id, seen.period_number);
+    let key = super::once_until(seen);
     let what = (topic, seen.user_id.into());
     outbox::put_once(conn, &shop.clock, what, &key, payload).await?;
     Ok(())

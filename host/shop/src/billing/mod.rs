@@ -138,6 +138,13 @@ pub async fn renew_payable(shop: &Subscriptions) -> Result<()> {
     Ok(())
 }
 
+/// Returns the key of a message that is told once for an end of a period: days that are given move it, and it is told
+/// again.
+fn once_until(seen: &Subscription) -> String {
+    let end = seen.period_end.timestamp();
+    format!("{}:{}:{end}", seen.id, seen.period_number)
+}
+
 /// Takes one step with each, several at a time where they share nothing.
 async fn each(shop: &Subscriptions, due: Vec<Due>, progress: &Progress) -> Outcome {
     let mut outcome = Outcome::default();

@@ -80,7 +80,7 @@ async fn warn(shop: &Subscriptions, line: &ForecastLine) -> Result<bool> {
         "missing": line.missing,
         "isFrozen": seen.freeze_state != FreezeState::None,
     });
-    let key = format!("{}:{}", seen.id, seen.period_number);
+    let key = super::once_until(seen);
     let what = (Topic::LowCreditWarning, seen.user_id.into());
     let is_new = outbox::put_once(&mut conn, &shop.clock, what, &key, payload).await?;
     conn.commit().await?;

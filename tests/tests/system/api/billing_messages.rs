@@ -22,6 +22,7 @@ impl Called {
             jobs.grace_period = Schedule::Off;
             jobs.grace_period_reminders = Schedule::Off;
             jobs.billing_stats = Schedule::Off;
+            jobs.low_credit_notifications = Schedule::Off;
             // Messages that were read are removed after a month, and a test counts them after more.
             jobs.health_history = Schedule::Off;
         })
@@ -33,7 +34,8 @@ both_engines!(
     Called,
     [
         a_summary_has_the_figures_of_its_day,
-        a_grace_is_reminded_of_each_day
+        a_grace_is_reminded_of_each_day,
+        what_is_told_of_an_end_is_told_again_when_days_move_it
     ]
 );
 
@@ -115,6 +117,39 @@ async fn a_grace_is_reminded_of_each_day(shop: Shop) {
     let all = told(&customer, "GRACE_PERIOD_REMINDER").await;
     assert_eq!(all.len(), 3, "{all:#?}");
     assert_eq!(all[0]["facts"]["missing"], json!(40_000));
+}
+
+/// Days that an administrator gives move the end of a period: its customer is warned of the new one, and told of the
+/// grace that begins with it.
+async fn what_is_told_of_an_end_is_told_again_when_days_move_it(shop: Shop) {
+    let email = "lagi@example.com";
+    let customer = customer_with_cash(&shop, email, 60_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let id = id_of(&bought);
+    let give = async |days: i64| {
+        let body = json!({ "days": days, "reason": "The cluster was away." });
+        let path = format!("/api/admin/subscriptions/{id}/extend");
+        shop.admin().await.put(&path, body).await.data(200)
+    };
+    let mut end = moment(&bought["subscription"]["periodEnd"]);
+    for times in 1..=2 {
+        let before = TimeDelta::days(2);
+        shop.clock().advance(end - shop.clock().now() - before);
+        for _ in 0..2 {
+            run(&shop.admin().await, "low-credit-notifications").await;
+        }
+        let reader = shop.sign_in(email).await;
+        let warned = told_times(&reader, "LOW_CREDIT_WARNING", times).await;
+        assert_eq!(warned.len(), times, "{warned:#?}");
+        end = moment(&give(10).await["periodEnd"]);
+    }
+    for times in 1..=2 {
+        assert_eq!(next_period(&shop, id).await["status"], "PAST_DUE");
+        let reader = shop.sign_in(email).await;
+        let failed = told_times(&reader, "RENEWAL_FAILURE", times).await;
+        assert_eq!(failed.len(), times, "{failed:#?}");
+        assert_eq!(give(10).await["status"], "ACTIVE");
+    }
 }
 
 both_engines!(Shop, [people_are_warned_and_reminded_once]);
