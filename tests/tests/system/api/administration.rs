@@ -5,6 +5,7 @@ use dermaga_tests::{Answer, Client, Shop, both_engines};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::notifications::run;
 use crate::journeys::{
     renewal::{becomes, buy, id_of, moment, next_period, subscription},
     upgrade::{basic, customer_with_cash},
@@ -246,8 +247,7 @@ async fn statistics_count_what_came_and_went_and_what_was_paid(shop: Shop) {
     assert_eq!([new, lost, active, revenue], [0, 0, 2, 50_000], "{seen:#}");
 
     // Days that are over are kept, and say the same; what comes then counts, too.
-    let path = "/api/admin/jobs/billing-stats/run";
-    shop.admin().await.post(path, json!({})).await.data(200);
+    run(&shop.admin().await, "billing-stats").await;
     let kept = shop.sql("UPDATE kept_days SET until_at = until_at").await;
     assert!(kept.unwrap() >= 28);
     assert_eq!(statistics().await, seen);

@@ -324,7 +324,7 @@ async fn an_address_is_welcomed_once(shop: Shop) {
     assert_eq!(hash.len(), 32, "{hash}");
     let (again, bonus) = welcomed(&shop, "Lagi@Example.com").await;
     assert_eq!(bonus["granted"], false);
-    let told = "This e-mail address had a welcome bonus before.";
+    let told = "Alamat surel ini sudah pernah mendapat bonus selamat datang.";
     assert_eq!(bonus["message"], told);
     let info = again.get("/api/wallet/info").await.data(200);
     assert_eq!(info["totalBalance"], 0);
