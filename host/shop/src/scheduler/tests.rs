@@ -148,7 +148,7 @@ async fn a_job_is_known_from_the_first_start() {
     let (database, brief) = scheduler(vec![nightly(), idle()]).await;
     let stopped = CancellationToken::new();
     stopped.cancel();
-    work(Arc::new(brief), stopped.clone(), stopped)
+    work(Arc::new(brief), stopped.clone(), stopped.clone())
         .await
         .unwrap();
 
@@ -160,13 +160,16 @@ async fn a_job_is_known_from_the_first_start() {
         ..idle()
     };
     let next = Scheduler::new(db, clock, vec![nightly(), hourly], server);
-    next.look().await;
-    next.runs.close();
-    next.runs.wait().await;
     let first = Span::Page(Part {
         offset: 0,
         limit: 10,
     });
+    next.look_until(&stopped).await;
+    let runs = next.runs("nightly", first).await.unwrap();
+    assert_eq!(runs.items.len(), 0, "it stops: {runs:?}");
+    next.look().await;
+    next.runs.close();
+    next.runs.wait().await;
     let runs = next.runs("nightly", first).await.unwrap();
     assert_eq!(runs.items.len(), 1, "{runs:?}");
     assert_eq!(runs.items[0].status, RunStatus::Succeeded);

@@ -54,20 +54,21 @@ pub async fn work(
             continue;
         };
         let (due, zone) = (Arc::clone(&scheduler), scheduler.clock.zone());
+        let until = stop.clone();
         let tick = tokio_cron_scheduler::Job::new_async_tz(text, zone, move |_, _| {
-            let scheduler = Arc::clone(&due);
-            Box::pin(async move { scheduler.look().await })
+            let (scheduler, stop) = (Arc::clone(&due), until.clone());
+            Box::pin(async move { scheduler.look_until(&stop).await })
         })?;
         ticker.add(tick).await?;
     }
     ticker.start().await?;
-    scheduler.take_up().await;
+    scheduler.take_up(&stop).await;
     let watch = || async {
-        scheduler.look().await;
+        scheduler.look_until(&stop).await;
         Ok(Next::AfterRest)
     };
     let worker = Worker::new("scheduler", WATCH).resting_first();
-    worker.ending_steps().run(stop, watch).await;
+    worker.ending_steps().run(stop.clone(), watch).await;
     ticker.shutdown().await?;
     door.cancelled().await;
     scheduler.drain().await;
@@ -77,6 +78,12 @@ pub async fn work(
 impl Scheduler {
     /// Starts every due, unclaimed run; one job's failure does not affect others.
     pub async fn look(&self) {
+        self.look_until(&CancellationToken::new()).await;
+    }
+
+    /// Does the same, and begins with no other job after `stop`: while the database is away each would wait for a
+    /// connection in vain.
+    pub(super) async fn look_until(&self, stop: &CancellationToken) {
         if self.runs.is_closed() {
             return;
         }
@@ -89,6 +96,9 @@ impl Scheduler {
             }
         }
         for job in &self.jobs {
+            if stop.is_cancelled() {
+                return;
+            }
             if let Err(error) = self.look_at(job).await {
                 tracing::error!(job = job.name, %error, "job.not_started");
             }
@@ -97,7 +107,7 @@ impl Scheduler {
 
     /// Makes the jobs known, and takes up runs that no server works on, such as those of an earlier
     /// run of this one, without the rest before the first look.
-    async fn take_up(&self) {
+    async fn take_up(&self, stop: &CancellationToken) {
         if timekeeping::trusted(&self.clock).is_err() {
             return;
         }
@@ -105,6 +115,9 @@ impl Scheduler {
             tracing::error!(%error, "jobs.not_known");
         }
         for job in &self.jobs {
+            if stop.is_cancelled() {
+                return;
+            }
             if let Err(error) = self.take_up_run(job).await {
                 tracing::error!(job = job.name, %error, "job.not_started");
             }
