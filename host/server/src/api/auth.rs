@@ -94,9 +94,7 @@ pub(super) async fn identify(
     route: &str,
 ) -> Result<Identity, Error> {
     let token = bearer_token(headers)?;
-    let identity = state.accounts.authenticate(token, method, route).await?;
-    language::remember(identity.language);
-    Ok(identity)
+    state.accounts.authenticate(token, method, route).await
 }
 
 /// Lets the answer to a request without a token have the language of the account that it is about,

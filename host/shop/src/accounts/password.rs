@@ -46,10 +46,11 @@ pub fn is_same(one: &str, other: &str) -> bool {
 /// # Errors
 /// A sentence that completes "password ...".
 pub fn check_rules(password: &str) -> Result<(), String> {
+    let password = composed(password);
     if !(10..=128).contains(&password.chars().count()) {
         return Err("must be 10 to 128 characters".into());
     }
-    let lower = composed(password).to_lowercase();
+    let lower = password.to_lowercase();
     let repeated = lower
         .chars()
         .next()
@@ -350,6 +351,12 @@ mod tests {
         ] {
             assert!(check_rules(bad).is_err(), "{bad}");
         }
+        // Letters are counted as they are hashed: five with their marks beside them are five.
+        let in_parts = |count| "e\u{301}x".repeat(count);
+        assert!(check_rules(&in_parts(4)).is_err());
+        assert!(check_rules(&in_parts(5)).is_ok());
+        assert!(check_rules(&in_parts(64)).is_ok());
+        assert!(check_rules(&in_parts(65)).is_err());
     }
 
     #[test]

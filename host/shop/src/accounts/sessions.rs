@@ -149,6 +149,8 @@ impl Accounts {
         if !is_active || claims.generation != standing.token_generation {
             return Err(over());
         }
+        // A refusal has the account's language, too.
+        language::remember(standing.language);
         if standing.acting_id.is_some() && !may_look(method, route) {
             let message = format!(
                 "A look at an account has the scope READ, which does not reach {method} {route}."

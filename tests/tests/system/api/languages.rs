@@ -253,6 +253,14 @@ async fn a_sign_in_is_answered_in_the_language_of_the_account(shop: Shop) {
     let id = session["user"]["id"].as_str().unwrap();
     let change = json!({ "language": "id" });
     owner.patch(PREFERENCES, change).await.data(200);
+    // A token that does not reach so far is known all the same.
+    let make = json!({ "name": "Laporan", "scope": "READ", "expiresInDays": 1 });
+    let token = owner.post("/api/user/api-tokens", make).await.data(201);
+    let program = stranger.with_token(token["token"].as_str().unwrap());
+    let refused = program.post("/api/subscriptions", json!({})).await;
+    let expected =
+        "Token API ini memiliki cakupan READ, sedangkan POST /api/subscriptions memerlukan WRITE.";
+    assert_eq!(message(&refused), expected);
     let change = json!({ "status": "DISABLED", "reason": "Akun ini dipakai orang lain." });
     let path = format!("/api/admin/users/{id}/status");
     admin.patch(&path, change).await.data(200);

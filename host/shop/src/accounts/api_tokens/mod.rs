@@ -21,6 +21,7 @@ use crate::{
     crypto::{self, Hidden},
     db::{Conn, new_id},
     ids::{ApiTokenId, UserId},
+    language,
     outbox::{self, Topic},
     owners,
 };
@@ -217,6 +218,8 @@ impl Accounts {
                 let message = "The API token is not valid: unknown, expired or revoked.";
                 Error::new(Code::Unauthenticated, message)
             })?;
+        // A refusal has the account's language, too.
+        language::remember(holder.language);
         if !holder.scope.allows(method, route) {
             let message = holder.scope.refusal(method, route);
             return Err(Error::new(Code::Forbidden, message));
