@@ -23,7 +23,7 @@ async fn migrated() -> Vec<u8> {
     let db = Db::connect(&url_of(&path)).await;
     let db = db.expect("a database in a file");
     db.migrate().await.expect("the tables are made");
-    // What is in its log is in the file then.
+    // Closing moves its log into the file.
     db.close().await;
     fs::read(path).expect("a database in a file")
 }

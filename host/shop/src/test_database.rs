@@ -39,7 +39,7 @@ async fn migrated() -> Vec<u8> {
     let path = folder.path().join("migrated.db");
     let db = Db::connect(&url_of(&path)).await.unwrap();
     db.migrate().await.unwrap();
-    // What is in its log is in the file then.
+    // Closing moves its log into the file.
     db.close().await;
     fs::read(path).unwrap()
 }

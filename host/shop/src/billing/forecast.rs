@@ -210,7 +210,7 @@ fn foreseen(
         (Course::Charged, Ok(Some(_))) => {
             dunning::unpaid_by(seen, billing, (zone, now.min(at), at))
         }
-        // A plugin that fails puts nobody in arrears.
+        // Nobody falls into arrears by a plugin that fails.
         (Course::Charged, Err(_)) | (Course::Waits, _) => seen.clone(),
     };
     let kept_since = dunning::kept_since(billing, (zone, at))?;

@@ -150,7 +150,7 @@ async fn an_archive_holds_everything_of_its_owner_and_of_no_other(shop: Shop) {
     refused.fails(429, "TOO_MANY_REQUESTS");
 }
 
-/// What has ended or happened is in it, too: a revoked key, a session that was left, a quote, decisions with their
+/// Holds ended and past things, too: a revoked key, a session that was left, a quote, decisions with their
 /// reasons, events of an instance, deliveries, and acts, without the names of administrators and notes on tickets.
 async fn an_archive_holds_what_is_over_and_what_was_done(shop: Shop) {
     let customer = shop

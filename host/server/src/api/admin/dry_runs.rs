@@ -85,7 +85,7 @@ async fn tried(registry: &Registry, id: &str, digest: Option<&str>) -> Result<Pl
     let plugin = match found {
         Ok(plugin) => plugin,
         Err(refusal) => {
-            // A plugin that nobody uploaded is the caller's mistake, and nothing to wait for.
+            // Naming a plugin that nobody uploaded is the caller's mistake: waiting does not help.
             plugins::with_versions(registry, id).await?;
             return Err(refusal);
         }

@@ -293,7 +293,7 @@ pub(super) async fn calm_spans(
     fetch_where(conn, measured!(), &filter, "").await
 }
 
-/// What has ended since a moment.
+/// Counts the spans that have ended since a moment.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Ended {
     /// Instances with a span that ended.
