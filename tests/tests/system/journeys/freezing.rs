@@ -281,10 +281,9 @@ async fn unpaid_storage_follows_the_rules_of_grace(shop: Shop) {
     shop.clock().advance(TimeDelta::days(3));
     let customer = shop.sign_in("gudang-dua@example.com").await;
     let user = customer.get("/api/auth/profile").await.data(200)["id"].clone();
-    // As if the worker had not come: the money is there at the moment of the thaw.
-    shop.sql("UPDATE subscriptions SET unpaid = 1000000 WHERE status = 'PAST_DUE'")
-        .await
-        .unwrap();
+    // The worker does not come before the thaw: it waits for the day of another attempt.
+    let waits = "UPDATE subscriptions SET renewal_retry_at = grace_until WHERE status = 'PAST_DUE'";
+    shop.sql(waits).await.unwrap();
     give(&shop, user.as_str().unwrap(), 60_000).await;
     let thawed = thaw(&customer, id_of(&second)).await.data(200);
     assert_eq!(
