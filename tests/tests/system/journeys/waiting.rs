@@ -128,10 +128,16 @@ async fn a_first_period_moves_by_the_time_it_waited(shop: Shop) {
         moment(&moved["periodEnd"]) < end + TimeDelta::days(44),
         "{moved:#}"
     );
+    let period = &moved["periods"][0];
     assert_eq!(
-        (&moved["heldSince"], &moved["periods"][0]["endsAt"]),
-        (&Value::Null, &moved["periodEnd"])
+        (&moved["heldSince"], &period["startsAt"], &period["endsAt"]),
+        (&Value::Null, &moved["deliveredAt"], &moved["periodEnd"])
     );
+    assert_eq!(moved["periodStart"], moved["deliveredAt"]);
+    let wanted = json!({ "planId": shop.plan("n8n", "pro").await });
+    let quote = format!("/api/subscriptions/{id}/upgrade-quote");
+    let quote = customer.post(&quote, wanted).await.data(200);
+    assert_eq!(quote["due"], 100_000, "a whole period is left: {quote:#}");
     assert_eq!(
         renew_due(&shop.state().subscriptions).await.unwrap().items,
         0

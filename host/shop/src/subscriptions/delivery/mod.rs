@@ -1,4 +1,4 @@
-//! Money follows what exists: a first period begins to count when its instance is delivered,
+//! Money follows what exists: a first period begins when its instance is delivered,
 //! nothing is charged while the instance never runs, and a purchase that can never be set up is
 //! undone.
 
@@ -57,9 +57,10 @@ pub(crate) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
             // Days that were paid for move, too, if others were given before.
             let paid_until = period.and_then(|period| period.paid_until);
             let moved = store::Moved {
+                start: seen.period_start + wait,
                 anchor_at,
                 end,
-                paid_until: paid_until.map(|until| until + wait),
+                paid: paid_until.map(|until| (until, until + wait)),
             };
             store::move_first_period(&mut conn, id, &moved, clock.now()).await?;
             tracing::info!(subscription.id = %id, wait_s = wait.num_seconds(), "subscription.first_period_moved");

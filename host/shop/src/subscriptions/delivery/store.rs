@@ -36,23 +36,33 @@ pub(super) async fn note_delivery(
 /// A first period that waited for its delivery.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moved {
+    pub(super) start: DateTime<Utc>,
     pub(super) anchor_at: DateTime<Utc>,
     pub(super) end: DateTime<Utc>,
-    /// The end that was paid for, where days were given.
-    pub(super) paid_until: Option<DateTime<Utc>>,
+    /// The end that was paid for, where days were given: as it was, and as it is now.
+    pub(super) paid: Option<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
+/// Moves a first period, with what changes of its plan have paid for.
 pub(super) async fn move_first_period(
     conn: &mut Conn,
     id: SubscriptionId,
     moved: &Moved,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = "UPDATE subscriptions SET anchor_at = $2, period_end = $3, held_since = NULL, updated_at = $4
+    let Moved { start, end, .. } = *moved;
+    let (paid_before, paid_until) = moved.paid.unzip();
+    let sql = "UPDATE subscriptions SET period_start = $2, anchor_at = $3, period_end = $4, held_since = NULL,
+                 updated_at = $5
                WHERE id = $1 AND period_number = 1";
-    execute!(conn, sql, id, moved.anchor_at, moved.end, now)?;
-    let sql = "UPDATE subscription_periods SET ends_at = $2, paid_until = $3 WHERE subscription_id = $1 AND number = 1";
-    execute!(conn, sql, id, moved.end, moved.paid_until).map(|_| ())
+    execute!(conn, sql, id, start, moved.anchor_at, end, now)?;
+    let sql = "UPDATE subscription_periods SET starts_at = $2, ends_at = $3, paid_until = $4
+               WHERE subscription_id = $1 AND number = 1";
+    execute!(conn, sql, id, start, end, paid_until)?;
+    let sql = "UPDATE plan_changes SET covers_from = $2,
+                 covers_until = CASE WHEN covers_until = $4 THEN $5 ELSE $3 END
+               WHERE subscription_id = $1 AND period_number = 1";
+    execute!(conn, sql, id, start, end, paid_before, paid_until).map(|_| ())
 }
 
 /// Notes that nothing is charged from the end of this period until the instance runs.
