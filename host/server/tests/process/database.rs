@@ -9,9 +9,15 @@ use std::{
 use dermaga::config::{self, Sources};
 use dermaga_shop::db::{self, Db, Settings};
 use dermaga_tests::{postgres, skip};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use super::{dermaga, servers::within, site::free_address, stderr};
+use super::{
+    dermaga,
+    servers::within,
+    site::{Server, Site, free_address},
+    stderr,
+};
 
 /// Longest wait for what takes a second or two on a machine that is not busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -176,6 +182,29 @@ fn a_database_that_is_away_is_waited_for_aloud() {
         !said.contains("rahasia") && !said.contains("gembok"),
         "{said}"
     );
+}
+
+/// A server that is to stop begins with no other job: each would wait for a connection as long as a request does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_database_is_away_stops() {
+    let postgres = match postgres::durable() {
+        Ok(server) => server,
+        Err(why) => return skip("PostgreSQL", &why),
+    };
+    let Some(mut site) = Site::new(false).await else {
+        return;
+    };
+    site.set("DATABASE_URL", &postgres.empty_database().await);
+    let mut server = Server::start(&site);
+    let first = postgres.process_id().and_then(|id| i32::try_from(id).ok());
+    let first = first.and_then(Pid::from_raw).unwrap();
+    kill_process(first, Signal::QUIT).unwrap();
+    // The scheduler looks every five seconds.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let began = Instant::now();
+    server.send(Signal::TERM);
+    let status = server.ended().await;
+    println!("it ended after {:?}: {status}", began.elapsed());
 }
 
 /// An authority, and a certificate for the address of the tests' servers that it signed.
