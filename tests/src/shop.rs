@@ -13,7 +13,7 @@ use dermaga::{
 };
 use dermaga_runtime::Digest;
 use dermaga_shop::{
-    accounts::{Email, NewAccount, Role},
+    accounts::{Effort, Email, NewAccount, Role},
     crypto::Secret,
     db::{Clock, Db},
     plugins::Findings,
@@ -97,6 +97,7 @@ impl Shop {
         config.provisioning.capacity.check = false;
         // All customers of a test have the same address.
         config.accounts.registrations_per_hour = 10_000;
+        config.accounts.effort = Effort::none();
         config.rates = config.rates.raised();
         config.plugins_dir = Some(plugins_folder().to_owned());
         // Each plugin is compiled once for all tests, and not for each shop.

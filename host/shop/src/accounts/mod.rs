@@ -51,7 +51,7 @@ pub use model::{
 };
 pub use origin::Origin;
 pub(crate) use origin::device_in_words;
-pub use password::{check_rules, is_same};
+pub use password::{Effort, check_rules, is_same};
 pub use sessions::Identity;
 pub use settings::Settings;
 pub use token::{MIN_SECRET_BYTES, TokenKeys};
@@ -109,7 +109,7 @@ impl Accounts {
             clock,
             keys,
             refresh_lifetime,
-            hasher: Hasher::new(),
+            hasher: Hasher::new(settings.effort),
             throttle: Throttle::default(),
             registrations,
             confirmations: mailed_tokens::Limits::default(),

@@ -19,10 +19,91 @@ use crate::{
     crypto::{self, Secret},
 };
 
-/// Memory in KiB, passes and lanes: the minimum that OWASP recommends for Argon2id.
-const MEMORY_KIB: u32 = 19 * 1024;
-const PASSES: u32 = 2;
 const LANES: u32 = 1;
+
+/// Effort of a hash. The default is the minimum that OWASP recommends for Argon2id, and no setting changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effort {
+    memory_kib: u32,
+    passes: u32,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self {
+            memory_kib: 19 * 1024,
+            passes: 2,
+        }
+    }
+}
+
+impl Effort {
+    /// Returns an effort that protects nothing, for tests of other things: a seventh of their time went into passwords.
+    pub const fn none() -> Self {
+        Self {
+            memory_kib: Params::MIN_M_COST,
+            passes: Params::MIN_T_COST,
+        }
+    }
+
+    fn argon2(self) -> Result<Argon2<'static>> {
+        let params = Params::new(self.memory_kib, self.passes, LANES, None)
+            .map_err(|error| Error::internal(error.to_string()))?;
+        Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+    }
+
+    fn hash(self, password: &str) -> Result<String> {
+        let salt = crypto::random_bytes::<16>();
+        let hash = self
+            .argon2()?
+            .hash_password_with_salt(composed(password).as_bytes(), &salt);
+        hash.map(|hash| hash.to_string())
+            .map_err(|error| Error::internal(error.to_string()))
+    }
+
+    /// Returns a hash that no password has, since it is random; it takes this effort to compare with.
+    fn hash_of_nothing(self) -> String {
+        let salt = STANDARD_NO_PAD.encode(crypto::random_bytes::<16>());
+        let output = STANDARD_NO_PAD.encode(crypto::random_bytes::<32>());
+        let version = u32::from(Version::V0x13);
+        let Self { memory_kib, passes } = self;
+        format!("$argon2id$v={version}$m={memory_kib},t={passes},p={LANES}${salt}${output}")
+    }
+
+    /// Compares a password with a hash, by the parameters in that hash.
+    fn verify(self, password: &str, stored: &str) -> Result<Verdict> {
+        let parsed =
+            PasswordHash::new(stored).map_err(|error| Error::internal(error.to_string()))?;
+        let argon2 = self.argon2()?;
+        let is_right = |password: &str| {
+            let verified = argon2.verify_password(password.as_bytes(), &parsed);
+            verified.is_ok()
+        };
+        if !is_right(&composed(password)) {
+            // Hashed as it was typed, before passwords were composed. Known accounts and unknown ones take both looks.
+            let is_old = !is_nfc(password) && is_right(password);
+            return Ok(if is_old {
+                Verdict::RightButWeak
+            } else {
+                Verdict::Wrong
+            });
+        }
+        Ok(if self.is_above(&parsed) {
+            Verdict::RightButWeak
+        } else {
+            Verdict::Right
+        })
+    }
+
+    fn is_above(self, hash: &PasswordHash) -> bool {
+        let Ok(params) = Params::try_from(hash) else {
+            return true;
+        };
+        hash.algorithm.as_str() != "argon2id"
+            || params.m_cost() < self.memory_kib
+            || params.t_cost() < self.passes
+    }
+}
 
 /// Passwords that are long enough and still among the first guesses.
 const COMMON: &str = include_str!("common_passwords.txt");
@@ -88,6 +169,7 @@ pub(super) enum Verdict {
 /// delay logins; both queues are bounded.
 #[derive(Debug)]
 pub(super) struct Hasher {
+    effort: Effort,
     sign_ins: Lane,
     sign_ups: Lane,
     /// Hash that is checked when the account does not exist, so that both cases take equally long.
@@ -95,12 +177,13 @@ pub(super) struct Hasher {
 }
 
 impl Hasher {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(effort: Effort) -> Self {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
+            effort,
             sign_ins: Lane::new(processors),
             sign_ups: Lane::new(processors.div_ceil(2)),
-            dummy: hash_of_nothing(),
+            dummy: effort.hash_of_nothing(),
         }
     }
 
@@ -109,7 +192,9 @@ impl Hasher {
     /// # Errors
     /// `UNAVAILABLE` when too many others wait.
     pub(super) async fn hash_new(&self, password: Secret) -> Result<String> {
-        self.sign_ups.run(move || hash(password.reveal())).await
+        let effort = self.effort;
+        let hash = move || effort.hash(password.reveal());
+        self.sign_ups.run(hash).await
     }
 
     /// Hashes a new password of an existing account.
@@ -117,7 +202,9 @@ impl Hasher {
     /// # Errors
     /// As [`hash_new`](Self::hash_new).
     pub(super) async fn hash(&self, password: Secret) -> Result<String> {
-        self.sign_ins.run(move || hash(password.reveal())).await
+        let effort = self.effort;
+        let hash = move || effort.hash(password.reveal());
+        self.sign_ins.run(hash).await
     }
 
     /// Compares with a stored hash, or with one that nothing matches when there is none: both take
@@ -128,10 +215,9 @@ impl Hasher {
     pub(super) async fn verify(&self, password: Secret, stored: Option<String>) -> Result<Verdict> {
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.dummy.clone());
-        let verdict = self
-            .sign_ins
-            .run(move || verify(password.reveal(), &stored))
-            .await?;
+        let effort = self.effort;
+        let verify = move || effort.verify(password.reveal(), &stored);
+        let verdict = self.sign_ins.run(verify).await?;
         Ok(if known { verdict } else { Verdict::Wrong })
     }
 }
@@ -178,63 +264,19 @@ fn busy() -> Error {
     Error::new(Code::Unavailable, message).retry_after(5)
 }
 
-fn argon2() -> Result<Argon2<'static>> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None)
-        .map_err(|error| Error::internal(error.to_string()))?;
-    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
-}
-
-fn hash(password: &str) -> Result<String> {
-    let salt = crypto::random_bytes::<16>();
-    let hash = argon2()?.hash_password_with_salt(composed(password).as_bytes(), &salt);
-    hash.map(|hash| hash.to_string())
-        .map_err(|error| Error::internal(error.to_string()))
-}
-
-/// Returns a hash that no password has, since it is random; it takes today's effort to compare with.
-fn hash_of_nothing() -> String {
-    let salt = STANDARD_NO_PAD.encode(crypto::random_bytes::<16>());
-    let output = STANDARD_NO_PAD.encode(crypto::random_bytes::<32>());
-    let version = u32::from(Version::V0x13);
-    format!("$argon2id$v={version}$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${output}")
-}
-
-fn verify(password: &str, stored: &str) -> Result<Verdict> {
-    let parsed = PasswordHash::new(stored).map_err(|error| Error::internal(error.to_string()))?;
-    // The parameters in the stored hash apply, not today's.
-    let argon2 = argon2()?;
-    let is_right = |password: &str| {
-        let verified = argon2.verify_password(password.as_bytes(), &parsed);
-        verified.is_ok()
-    };
-    if !is_right(&composed(password)) {
-        // Hashed as it was typed, before passwords were composed. Known accounts and unknown ones take both looks.
-        let is_old = !is_nfc(password) && is_right(password);
-        return Ok(if is_old {
-            Verdict::RightButWeak
-        } else {
-            Verdict::Wrong
-        });
-    }
-    Ok(if is_weak(&parsed) {
-        Verdict::RightButWeak
-    } else {
-        Verdict::Right
-    })
-}
-
-fn is_weak(hash: &PasswordHash) -> bool {
-    let Ok(params) = Params::try_from(hash) else {
-        return true;
-    };
-    hash.algorithm.as_str() != "argon2id"
-        || params.m_cost() < MEMORY_KIB
-        || params.t_cost() < PASSES
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TODAYS: Effort = Effort {
+        memory_kib: 19 * 1024,
+        passes: 2,
+    };
+
+    #[test]
+    fn the_usual_effort_is_todays() {
+        assert_eq!(Effort::default(), TODAYS);
+    }
 
     fn secret(text: &str) -> Secret {
         Secret::new(text)
@@ -242,7 +284,7 @@ mod tests {
 
     #[tokio::test]
     async fn verifies_what_it_hashed() {
-        let hasher = Hasher::new();
+        let hasher = Hasher::new(TODAYS);
         let stored = hasher.hash(secret("a long enough one")).await.unwrap();
         assert!(
             stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
@@ -273,7 +315,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lane_has_an_end_and_lanes_do_not_wait_for_one_another() {
-        let hasher = Hasher::new();
+        let hasher = Hasher::new(TODAYS);
         let all = u32::try_from(hasher.sign_ups.slots.available_permits()).unwrap();
         let _working = hasher.sign_ups.slots.acquire_many(all).await.unwrap();
         let sign_up = || hasher.sign_ups.run(|| Ok(()));
@@ -295,11 +337,13 @@ mod tests {
 
     #[test]
     fn the_hash_of_nothing_takes_the_effort_of_a_real_one() {
-        let real = hash("a long enough one").unwrap();
+        let real = TODAYS.hash("a long enough one").unwrap();
         let effort = |hash: &str| hash.rsplitn(3, '$').last().map(str::to_owned);
-        assert_eq!(effort(&hash_of_nothing()), effort(&real));
-        assert_eq!(hash_of_nothing().len(), real.len());
-        let verdict = verify("a long enough one", &hash_of_nothing()).unwrap();
+        assert_eq!(effort(&TODAYS.hash_of_nothing()), effort(&real));
+        assert_eq!(TODAYS.hash_of_nothing().len(), real.len());
+        let verdict = TODAYS
+            .verify("a long enough one", &TODAYS.hash_of_nothing())
+            .unwrap();
         assert_eq!(verdict, Verdict::Wrong);
     }
 
@@ -314,7 +358,10 @@ mod tests {
             .hash_password_with_salt(b"password", b"sixteen byte salt")
             .unwrap()
             .to_string();
-        assert_eq!(verify("password", &stored).unwrap(), Verdict::RightButWeak);
+        assert_eq!(
+            TODAYS.verify("password", &stored).unwrap(),
+            Verdict::RightButWeak
+        );
     }
 
     #[test]
@@ -322,18 +369,21 @@ mod tests {
         let (composed, in_parts) = ("caf\u{e9} di pelabuhan", "cafe\u{301} di pelabuhan");
         assert!(is_same(composed, in_parts) && !is_same(composed, "cafe di pelabuhan"));
         for (set, typed) in [(in_parts, composed), (composed, in_parts)] {
-            let stored = hash(set).unwrap();
-            assert_eq!(verify(typed, &stored).unwrap(), Verdict::Right);
-            let other = verify("cafe di pelabuhan", &stored).unwrap();
+            let stored = TODAYS.hash(set).unwrap();
+            assert_eq!(TODAYS.verify(typed, &stored).unwrap(), Verdict::Right);
+            let other = TODAYS.verify("cafe di pelabuhan", &stored).unwrap();
             assert_eq!(other, Verdict::Wrong);
         }
         // One that was hashed as it was typed is hashed again at the next sign-in.
         let salt = b"sixteen byte salt";
-        let old = argon2().unwrap();
+        let old = TODAYS.argon2().unwrap();
         let old = old.hash_password_with_salt(in_parts.as_bytes(), salt);
         let old = old.unwrap().to_string();
-        assert_eq!(verify(in_parts, &old).unwrap(), Verdict::RightButWeak);
-        assert_eq!(verify(composed, &old).unwrap(), Verdict::Wrong);
+        assert_eq!(
+            TODAYS.verify(in_parts, &old).unwrap(),
+            Verdict::RightButWeak
+        );
+        assert_eq!(TODAYS.verify(composed, &old).unwrap(), Verdict::Wrong);
     }
 
     #[test]

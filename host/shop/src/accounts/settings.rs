@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::password::Effort;
+
 /// Settings of accounts and their sessions.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -13,4 +15,6 @@ pub struct Settings {
     pub admin_two_factor: bool,
     /// Maximum of new accounts from one address within an hour.
     pub registrations_per_hour: u32,
+    /// Effort of hashing passwords.
+    pub effort: Effort,
 }
