@@ -67,11 +67,8 @@ pub fn router(state: AppState) -> Router {
 }
 
 fn routes(state: &AppState) -> (Router<AppState>, Arc<RouteKinds>) {
-    let (domains, document) = api::router(&state.config.runtime.limits).split_for_parts();
-    let readers = api::QueryReaders::of(&document);
-    let refuse = middleware::from_fn_with_state(readers, api::refuse_unread_query);
-    let routes = domains
-        .route_layer(refuse)
+    let api::Routes { router, kinds } = api::Routes::of(&state.config.runtime.limits);
+    let routes = router
         .merge(api::openapi::routes())
         .merge(api::alias_routes())
         .merge(
@@ -82,7 +79,7 @@ fn routes(state: &AppState) -> (Router<AppState>, Arc<RouteKinds>) {
                 .unwrap_or_default(),
         )
         .merge(api::health_routes());
-    (routes, RouteKinds::of(&document))
+    (routes, kinds)
 }
 
 /// Wraps the router in the middleware stacks, whose outermost layer comes first.

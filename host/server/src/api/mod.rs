@@ -35,6 +35,9 @@ mod waitlist;
 mod wallet;
 mod webhooks;
 
+use std::sync::{Arc, LazyLock};
+
+use axum::{Router, middleware};
 use dermaga_runtime::{Limits, SizeClass};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -45,7 +48,7 @@ pub use observe::{Meters, catch_panics, observe, time_out};
 pub use payments::alias_routes;
 pub use rate_limits::{RouteKinds, limit_rate};
 pub use state::{AppState, Shared};
-pub use unread_query::{QueryReaders, refuse_unread_query};
+use unread_query::{QueryReaders, refuse_unread_query};
 
 /// Returns the API, before it has a state, with its document, to which [`openapi::complete`] adds.
 pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
@@ -103,6 +106,35 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(webhooks::router())
         .merge(admin::webhooks::router());
     OpenApiRouter::with_openapi(openapi::base()).nest("/api", domains)
+}
+
+/// The API's routes, and what its document says of them.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    pub router: Router<AppState>,
+    pub kinds: Arc<RouteKinds>,
+}
+
+impl Routes {
+    /// Returns the routes with these limits. To describe them takes as long as hundreds of requests, so that servers
+    /// of one process with the usual limits share one description.
+    pub fn of(limits: &Limits) -> Self {
+        static USUAL: LazyLock<Routes> = LazyLock::new(|| Routes::described(&Limits::default()));
+        if *limits == Limits::default() {
+            return USUAL.clone();
+        }
+        Self::described(limits)
+    }
+
+    fn described(limits: &Limits) -> Self {
+        let (domains, document) = router(limits).split_for_parts();
+        let readers = QueryReaders::of(&document);
+        let refuse = middleware::from_fn_with_state(readers, refuse_unread_query);
+        Self {
+            router: domains.route_layer(refuse),
+            kinds: RouteKinds::of(&document),
+        }
+    }
 }
 
 /// Returns the OpenAPI document as `docs/openapi.json` keeps it.

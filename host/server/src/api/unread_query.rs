@@ -22,7 +22,7 @@ use crate::http::{NoFilter, Params};
 
 /// Operations that read their query, or must take any.
 #[derive(Debug)]
-pub struct QueryReaders(Operations);
+pub(super) struct QueryReaders(Operations);
 
 /// Set of operations, by the pattern of their route. `HEAD` is as `GET`.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Operations {
 impl QueryReaders {
     /// Collects the operations whose query has parameters in the document, and those of the notice
     /// URL, to which gateways and proxies add what they like.
-    pub fn of(document: &OpenApi) -> Arc<Self> {
+    pub(super) fn of(document: &OpenApi) -> Arc<Self> {
         let mut readers = Operations::default();
         for (path, item) in &document.paths.paths {
             for (method, operation) in operations(item) {
@@ -81,7 +81,7 @@ fn has_query(operation: &Operation) -> bool {
 }
 
 /// Refuses a request with a query parameter when its operation has none.
-pub async fn refuse_unread_query(
+pub(super) async fn refuse_unread_query(
     State(readers): State<Arc<QueryReaders>>,
     path: MatchedPath,
     request: Request,
