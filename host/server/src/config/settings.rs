@@ -366,7 +366,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "Accounts that may be made from one address (a /64 of IPv6) within an hour, from 1 to 1000000. Each server counts by itself."
         => |c, text| c.accounts.registrations_per_hour = parse::number(text, &(1..=1_000_000))?;
     "BONUS_REQUIRES_VERIFIED_EMAIL" "bonus_requires_verified_email" (Some("auto")):
-        "Whether welcome bonuses wait until the new customer's e-mail address is confirmed: `true`, `false`, or `auto` for true in production alone. They need SMTP_URL then."
+        "Whether welcome bonuses wait until the new customer's e-mail address is confirmed: `true`, `false`, or `auto` for true in production alone. They need SMTP_URL then. Each address has them once, whatever is between `+` and `@`; dots are not looked at, so that one more or less makes another address."
         => |c, text| c.coupons.bonus_requires_verified_email = parse::word(text, &[("true", true), ("false", false), ("auto", c.is_production())])?;
     "WALLET_OPEN_TOP_UPS" "wallet.open_top_ups" (Some("10")):
         "Top-ups of one customer that may wait to be paid at the same time, from 1 to 1000."

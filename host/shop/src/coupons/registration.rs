@@ -161,18 +161,32 @@ async fn redeem_at_registration(
     user_id: UserId,
     (id, code): (CouponId, &CouponCode),
 ) -> Result<Redeemed> {
+    let mut conn = coupons.db.read().await?;
     // Bonuses are tried again where one of them failed: its own limits may let a coupon be used twice.
-    let uses = store::customer_uses(&mut coupons.db.read().await?, id, user_id).await?;
+    let uses = store::customer_uses(&mut conn, id, user_id).await?;
     if uses > 0 {
         let message = "You have this bonus already.";
         return Err(Error::new(Code::CouponAlreadyUsed, message));
     }
-    if accounts.was_welcomed_before(user_id).await? {
-        let message = "This e-mail address had a welcome bonus before.";
-        return Err(Error::new(Code::CouponRefused, message));
+    // An account has every bonus there is: the mailbox was welcomed by the first of them.
+    let is_first = !store::was_welcomed(&mut conn, user_id).await?;
+    drop(conn);
+    let email = accounts.user(user_id).await?.email;
+    if is_first && accounts.was_welcomed(&email).await? {
+        return Err(welcomed_before());
     }
-    let redeemed = redeem(coupons, user_id, code, Place::Registration).await?;
+    let mut redeemed = redeem(coupons, user_id, code, Place::Registration).await?;
+    let is_new = accounts.keep_welcomed(redeemed.conn(), &email).await?;
+    // Another account of the mailbox was faster.
+    if is_first && !is_new {
+        return Err(welcomed_before());
+    }
     Ok(redeemed.commit().await?)
+}
+
+fn welcomed_before() -> Error {
+    let message = "This e-mail address had a welcome bonus before.";
+    Error::new(Code::CouponRefused, message)
 }
 
 async fn usable(coupons: &Coupons) -> Result<Vec<Coupon>> {

@@ -26,6 +26,7 @@ both_engines!(
         an_administrator_deletes_with_a_reason,
         of_a_purchase_and_a_deletion_one_happens,
         an_address_is_welcomed_once,
+        a_mailbox_is_welcomed_once,
         security_events_are_of_the_account_alone,
         the_address_of_a_deleted_account_is_not_guessed_and_opens_nothing
     ]
@@ -344,6 +345,43 @@ async fn an_address_is_welcomed_once(shop: Shop) {
         (&bonus["couponCode"], &bonus["granted"]),
         (&json!("LAIN"), &json!(false))
     );
+    shop.books_balance().await;
+}
+
+/// The text after a plus sign names no other mailbox, of an account that is there as of one that is gone; a dot does.
+async fn a_mailbox_is_welcomed_once(shop: Shop) {
+    let admin = shop.admin().await;
+    for (code, amount) in [("SELAMAT", 10_000), ("TIBA", 5_000)] {
+        let bonus = json!({
+            "code": code, "plugin": "coupon-welcome-bonus", "parameters": { "amount": amount },
+        });
+        admin.post("/api/admin/coupons", bonus).await.data(201);
+    }
+    let granted = async |email: &str| {
+        let registered = shop.register(email).await;
+        assert_eq!(registered["user"]["email"], email, "it is kept as written");
+        let bonuses = registered["welcomeBonuses"].as_array().unwrap().iter();
+        let each = bonuses.map(|bonus| bonus["granted"].as_bool().unwrap());
+        each.collect::<Vec<bool>>()
+    };
+    for (email, is_welcomed) in [
+        ("name+one@example.com", true),
+        ("name+two@example.com", false),
+        ("name@example.com", false),
+        ("na.me@example.com", true),
+    ] {
+        assert_eq!(granted(email).await, [is_welcomed; 2], "{email}");
+    }
+    let (one, two) = tokio::join!(
+        granted("both+one@example.com"),
+        granted("both+two@example.com")
+    );
+    assert_ne!(one, two, "one of two at the same time");
+
+    let customer = shop.sign_in("name+one@example.com").await;
+    delete(&customer, false).await.data(200);
+    let again = granted("name+three@example.com").await;
+    assert_eq!(again, [false; 2]);
     shop.books_balance().await;
 }
 

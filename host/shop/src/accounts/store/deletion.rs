@@ -27,7 +27,7 @@ pub(in crate::accounts) async fn erase(
     execute!(conn, sql, id).map(|_| ())
 }
 
-/// Keeps the hash of an address that had a welcome bonus; one that is kept already stays.
+/// Keeps the hash of a mailbox that had a welcome bonus; one that is kept already stays.
 pub(in crate::accounts) async fn keep_welcomed(
     conn: &mut Conn,
     hash: &str,

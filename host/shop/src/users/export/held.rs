@@ -30,7 +30,7 @@ const CHANGES: &str = "Changes of plans and prices are worked out in steps of th
 const COUNTS: &str =
     "Counts of the coupons that you used follow from coupons, which has each of them.";
 
-const WELCOMED: &str = "When an account is deleted that had a welcome bonus, a keyed hash of its address is kept, so that each address has the bonus once; nobody can read the address from it.";
+const WELCOMED: &str = "A keyed hash of an address that had a welcome bonus is kept, also when its account is deleted, so that each address has the bonus once; nobody can read the address from it.";
 
 /// Tables that are about persons, in the order of their names.
 pub const TABLES: &[(&str, Held)] = &[
