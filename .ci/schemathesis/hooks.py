@@ -73,6 +73,7 @@ moments = st.tuples(days, st.times()).map(lambda parts: f"{parts[0]}T{parts[1].r
 schemathesis.openapi.format("date-or-date-time", days | moments)
 schemathesis.openapi.format("new-password", st.text(letters, min_size=12, max_size=40))
 schemathesis.openapi.format("person-name", st.tuples(words, words).map(" ".join))
+schemathesis.openapi.format("reason", st.text(letters, min_size=10, max_size=200))
 schemathesis.openapi.format("phone", st.integers(10**8, 10**9 - 1).map("0812{}".format))
 schemathesis.openapi.format("https-url", words.map("https://{}.example.com/".format))
 

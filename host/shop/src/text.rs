@@ -13,9 +13,10 @@ pub use dermaga_toolkit::letters::{
     turns_passages, visible_length,
 };
 pub use rules::{
-    account_email, code, email, identifier, label, name, namespace, phone, prose, reason, title,
+    account_email, code, email, given_reason, identifier, label, name, namespace, phone, prose,
+    reason, title,
 };
-pub use typed::{Typed, typed_line, typed_prose, typed_search};
+pub use typed::{Typed, typed_line, typed_prose, typed_reason, typed_search};
 pub use urls::{is_address, is_escaped, without_password, without_secrets, without_user};
 
 /// Returns a text as it was meant in one line: compatibility forms (full-width letters, ligatures)
@@ -35,6 +36,11 @@ pub fn cleaned_line(text: &str) -> String {
 /// Returns a text of any number of lines as [`cleaned_line`] does, with what serves such texts.
 pub fn cleaned_prose(text: &str) -> String {
     shown_prose(&composed(text))
+}
+
+/// Returns a reason as [`cleaned_prose`] does, without the blanks around it.
+fn cleaned_reason(text: &str) -> String {
+    cleaned_prose(text).trim().to_owned()
 }
 
 fn composed(text: &str) -> String {

@@ -32,6 +32,7 @@ const FORMATS: &[Format] = &[
     ("phone", |text| text::phone(text).map(drop)),
     ("person-name", |text| text::name(text).map(drop)),
     ("coupon-code", |text| text::code(text).map(drop)),
+    ("reason", |text| text::given_reason(text).map(drop)),
     ("namespace", text::namespace),
     ("https-url", |text| parse_avatar(text).map(drop)),
     ("new-password", check_rules),

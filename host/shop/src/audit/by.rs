@@ -6,7 +6,7 @@ use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::{ids::UserId, input, text};
+use crate::{ids::UserId, text};
 
 /// Administrator who acts, with the reason where one was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +42,14 @@ impl From<UserId> for By<'_> {
     }
 }
 
-/// Reason for an act, which the audit trail keeps: 10 to 500 characters.
+/// Reason for an act, which the audit trail keeps: 10 to 500 characters, without the blanks around them.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema, Validate)]
 #[serde(transparent)]
 #[garde(transparent)]
-#[schema(min_length = 10, max_length = 500)]
+#[schema(min_length = 10, max_length = 500, format = "reason")]
 pub struct GivenReason(
-    #[serde(deserialize_with = "crate::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 500), custom(crate::text::reason))]
+    #[serde(deserialize_with = "crate::text::typed_reason")]
+    #[garde(length(chars, max = 500), custom(crate::text::reason))]
     String,
 );
 
@@ -67,12 +67,7 @@ impl FromStr for GivenReason {
     fn from_str(typed: &str) -> Result<Self, String> {
         // Forms end lines with CR and LF.
         let lines = typed.replace("\r\n", "\n");
-        let reason = Self(text::cleaned_prose(&lines));
-        let Err(report) = reason.validate() else {
-            return Ok(reason);
-        };
-        let first = report.into_inner().into_iter().next();
-        Err(first.map_or_else(String::new, |(_, fault)| input::of_rule(fault.message())))
+        text::given_reason(&lines).map(Self)
     }
 }
 
@@ -90,16 +85,27 @@ mod tests {
         assert_eq!("It was sold\u{202e} out.".parse(), Ok(reason));
         let lines: GivenReason = "It was sold\r\nout.".parse().unwrap();
         assert_eq!(lines.as_str(), "It was sold\nout.");
+        let padded = format!(" \n{}\u{a0}", "x".repeat(500));
+        let read: GivenReason = from_value(json!(padded)).unwrap();
+        assert_eq!(read.as_str(), "x".repeat(500));
+        read.validate().unwrap();
+        assert_eq!(padded.parse(), Ok(read));
         assert!(from_value::<GivenReason>(json!(5)).is_err());
-        for wrong in [
-            "",
-            "Because",
-            "\u{200b}Because\u{200b}\u{200b}",
-            &"x".repeat(501),
+        let unseen = "must say why, in at least 10 characters that can be seen";
+        let endless = "x".repeat(501);
+        let long = "must be at most 500 characters, not 501";
+        for (wrong, told) in [
+            ("", unseen),
+            ("Because", unseen),
+            ("   Because   ", unseen),
+            ("            ", unseen),
+            ("\u{200b}Because\u{200b}\u{200b}", unseen),
+            (endless.as_str(), long),
         ] {
             let read: GivenReason = from_value(json!(wrong)).unwrap();
             assert!(read.validate().is_err(), "{wrong}");
-            assert!(wrong.parse::<GivenReason>().is_err(), "{wrong}");
+            let fault = wrong.parse::<GivenReason>().unwrap_err();
+            assert_eq!(fault, told, "{wrong}");
         }
     }
 }

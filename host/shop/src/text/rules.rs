@@ -2,8 +2,8 @@
 //! sentence that completes the field's name.
 
 use super::{
-    cleaned_line, is_blank, is_invisible, is_unseen, judged, separates, shown_prose, tidy, turns,
-    turns_passages, visible_length,
+    cleaned_line, cleaned_reason, is_blank, is_invisible, is_unseen, judged, separates,
+    shown_prose, tidy, turns, turns_passages, visible_length,
 };
 
 /// Rule that a text breaks whose letters are not read in the order in which they are written.
@@ -222,6 +222,19 @@ pub fn reason(text: &str, (): &()) -> garde::Result {
         return Err(garde::Error::new(message));
     }
     prose(text, &())
+}
+
+/// A reason of 10 to 500 characters, cleaned and without the blanks around it.
+///
+/// # Errors
+/// When it is none.
+pub fn given_reason(text: &str) -> Result<String, String> {
+    let given = cleaned_reason(text);
+    reason(&given, &()).map_err(|fault| fault.message().to_owned())?;
+    match given.chars().count() {
+        0..=500 => Ok(given),
+        length => Err(format!("must be at most 500 characters, not {length}")),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::{cleaned_line, cleaned_prose, is_unseen};
+use super::{cleaned_line, cleaned_prose, cleaned_reason, is_unseen};
 
 /// A field that holds a text, or none, or several.
 pub trait Typed: Sized {
@@ -54,6 +54,18 @@ where
     T::deserialize(deserializer).map(|typed| typed.with_each(cleaned_prose))
 }
 
+/// Reads a reason as [`typed_prose`] does, without the blanks around it, for `#[serde(deserialize_with)]`.
+///
+/// # Errors
+/// As the field's own type.
+pub fn typed_reason<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Typed,
+{
+    T::deserialize(deserializer).map(|typed| typed.with_each(cleaned_reason))
+}
+
 /// Reads what a list is searched for, for `#[serde(deserialize_with)]`: cleaned as the lines that it is looked for in.
 /// A text of which nothing can be seen is no search, as an empty one.
 ///
@@ -96,6 +108,19 @@ mod tests {
         assert_eq!(read.name.as_deref(), Some("Dasar"));
         assert_eq!(read.features, None);
         assert!(serde_json::from_value::<Edit>(json!({ "reason": 5 })).is_err());
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Act {
+        #[serde(deserialize_with = "typed_reason")]
+        reason: String,
+    }
+
+    #[test]
+    fn a_reason_is_read_without_the_blanks_around_it() {
+        let sent = json!({ "reason": "\u{a0}\n It was\u{202e} sold\n out. \t" });
+        let read: Act = serde_json::from_value(sent).unwrap();
+        assert_eq!(read.reason, "It was sold\n out.");
     }
 
     #[derive(Debug, Deserialize)]

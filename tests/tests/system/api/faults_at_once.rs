@@ -235,6 +235,10 @@ async fn every_fault_is_told_at_once_in_plain_words() {
             "must be one of: PAID, BONUS, not \"\"",
         ),
         ("note", "is not known here; there are: adjustments, reason"),
+        (
+            "reason",
+            "must say why, in at least 10 characters that can be seen",
+        ),
     ];
     assert_eq!(told(&refused), expected);
     let reason = json!({ "amount": 5_000, "reason": "\u{200b}".repeat(12) });

@@ -15,6 +15,8 @@ use super::{
 };
 
 const REASON: &str = "The bookkeeping asked for it.";
+/// Sentence about a reason that says too little, or nothing.
+const UNSEEN: &str = "must say why, in at least 10 characters that can be seen";
 
 /// Operations of administrators without a reason: they change nothing, or do what files say.
 const WITHOUT: [&str; 5] = [
@@ -30,6 +32,7 @@ both_engines!(
     [
         every_act_takes_a_reason,
         no_act_takes_what_is_no_reason,
+        a_reason_is_kept_without_the_blanks_around_it,
         a_run_of_a_job_keeps_its_reason,
         acts_on_coupons_keep_their_reasons,
         acts_on_plugins_keep_their_reasons,
@@ -105,32 +108,69 @@ async fn every_act_takes_a_reason(shop: Shop) {
     assert_eq!(without, WITHOUT);
 }
 
-/// A reason of another type, one that is too short or too long, and a field that is none, are named, where a
+/// A reason of another type, one that is blank, too short or too long, and a field that is none, are named, where a
 /// reason is free as where it is required.
 async fn no_act_takes_what_is_no_reason(shop: Shop) {
     let document = shop.client().get("/api/openapi.json").await.body;
     let admin = shop.admin().await;
     let bodies = [
-        ("reason", json!({ "reason": 5 })),
-        ("reason", json!({ "reason": ["Because it is so."] })),
-        ("reason", json!({ "reason": "Because" })),
-        ("reason", json!({ "reason": "x".repeat(501) })),
-        ("raeson", json!({ "raeson": REASON })),
+        ("reason", json!({ "reason": 5 }), None),
+        ("reason", json!({ "reason": ["Because it is so."] }), None),
+        ("reason", json!({ "reason": "Because" }), Some(UNSEEN)),
+        ("reason", json!({ "reason": "  Because  " }), Some(UNSEEN)),
+        ("reason", json!({ "reason": " " }), Some(UNSEEN)),
+        ("reason", json!({ "reason": " ".repeat(10) }), Some(UNSEEN)),
+        (
+            "reason",
+            json!({ "reason": "\u{a0}".repeat(12) }),
+            Some(UNSEEN),
+        ),
+        ("reason", json!({ "reason": "x".repeat(501) }), None),
+        ("raeson", json!({ "raeson": REASON }), None),
     ];
     for act in acts(&document) {
         let is_json = act.body["content"]["application/json"].is_object();
         if !is_json || !act.takes_reason(&document) {
             continue;
         }
-        for (field, body) in &bodies {
+        for (field, body, told) in &bodies {
             let request = admin.request(act.method.clone(), &filled(&act.path));
             let refused = admin.send(request.json(body)).await;
             let what = format!("{} {body}: {}", act.name(), refused.text);
             assert_eq!(refused.status, 400, "{what}");
             assert_eq!(refused.body["error"]["code"], "VALIDATION_FAILED", "{what}");
-            assert!(refused.detail(field).is_some(), "{what}");
+            let detail = refused.detail(field);
+            assert!(detail.is_some(), "{what}");
+            assert!(told.is_none() || detail == *told, "{what}");
         }
     }
+}
+
+/// The blanks around a reason are no part of it, where it is free, where it is required, and in a form.
+async fn a_reason_is_kept_without_the_blanks_around_it(shop: Shop) {
+    let admin = shop.admin().await;
+    let customer = shop.customer("tepi@example.com").await;
+    let profile = customer.get("/api/auth/profile").await.data(200);
+    let padded = format!(" \u{a0}\n{REASON}  ");
+    let newest = async |act: &str| {
+        let path = format!("/api/admin/audit?act={act}");
+        admin.get(&path).await.data(200)[0]["reason"].clone()
+    };
+    let check = "/api/admin/health/check";
+    let body = json!({ "reason": padded });
+    admin.post(check, body).await.data(202);
+    assert_eq!(newest("health.check_requested").await, REASON);
+    let path = format!(
+        "/api/admin/users/{}/sign-out",
+        profile["id"].as_str().unwrap()
+    );
+    let body = json!({ "reason": padded });
+    admin.post(&path, body).await.data(200);
+    assert_eq!(newest("user.signed_out").await, REASON);
+    let component = giving(4_000, "4.0.0");
+    let texts = [("reason", padded.as_str())];
+    admin.upload_with(component, &texts).await.data(201);
+    assert_eq!(newest("plugin.staged").await, REASON);
 }
 
 /// Does an act with a reason, then without one, and looks for both in the trail.

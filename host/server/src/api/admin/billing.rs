@@ -188,9 +188,9 @@ struct GraceRequest {
     #[schema(minimum = 1, maximum = 90)]
     grace_days: u64,
     /// Reason for the audit trail.
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
 }
 
@@ -216,9 +216,9 @@ async fn set_grace_period(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ExpireRequest {
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
 }
 

@@ -75,9 +75,9 @@ struct CategoryRequest {
     /// Category above it, which has none above itself; absent for one at the top.
     #[garde(skip)]
     parent_id: Option<CategoryId>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
 }
 
@@ -131,9 +131,9 @@ struct CategoryEdit {
     /// Category above it, which has none above itself; absent for one at the top.
     #[garde(skip)]
     parent_id: Option<CategoryId>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
 }
 

@@ -102,9 +102,9 @@ struct RepairDriftRequest {
     #[garde(inner(custom(named)))]
     #[schema(max_length = 63, pattern = "^[a-z0-9-]+$", format = "namespace")]
     namespace: Option<String>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
 }
 

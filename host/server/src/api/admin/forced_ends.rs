@@ -32,9 +32,9 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct EndRequest {
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
 }
 
@@ -61,9 +61,9 @@ struct ForceCancelRequest {
     #[serde(default)]
     #[garde(skip)]
     process_refund: bool,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
 }
 

@@ -123,9 +123,9 @@ struct PaymentRefund {
     #[garde(range(min = 1, max = LARGEST_TOP_UP))]
     #[schema(minimum = 1, maximum = 10_000_000)]
     amount: i64,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 200), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 200)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 200), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 200, format = "reason")]
     reason: String,
 }
 
@@ -160,9 +160,9 @@ async fn refund_payment(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PaymentReview {
     /// The findings, and the steps taken.
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 200), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 200)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 200), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 200, format = "reason")]
     reason: String,
 }
 

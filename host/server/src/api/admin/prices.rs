@@ -55,9 +55,9 @@ struct PriceMoveRequest {
     // Inlined, a described field becomes both its own type and an object.
     #[schema(value_type = String, format = "date-or-date-time", examples("2026-12-31", "2026-12-31T17:00:00Z"))]
     effective_at: When,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
 }
 

@@ -113,9 +113,9 @@ struct QuotaRequest {
     #[garde(range(min = 0, max = MOST_QUOTA))]
     #[schema(minimum = 0, maximum = 1_000_000)]
     total_quota: i64,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
 }
 
@@ -160,9 +160,9 @@ struct QuotasRequest {
     #[garde(length(min = 1, max = MOST_PLANS), dive)]
     #[schema(min_items = 1, max_items = 50)]
     plans: Vec<PlanQuota>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
 }
 

@@ -242,9 +242,9 @@ struct AdjustmentRequest {
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     amount: i64,
     /// Reason of at least ten characters; the customer can read it.
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
     #[garde(custom(reason_given))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
     /// Kind of credit. When absent, added credit is bonus, and bonus is taken before paid.
     #[garde(skip)]
@@ -252,7 +252,7 @@ struct AdjustmentRequest {
 }
 
 fn reason_given(reason: &str, (): &()) -> garde::Result {
-    if reason.trim().chars().count() > 500 {
+    if reason.chars().count() > 500 {
         return Err(garde::Error::new("must have at most 500 characters"));
     }
     dermaga_shop::text::reason(reason, &())
@@ -315,13 +315,8 @@ async fn change(
         kind: request.kind,
     };
     let act = async {
-        let made = wallet::adjust(
-            &state.wallets,
-            admin.user_id,
-            adjustment,
-            request.reason.trim(),
-        )
-        .await?;
+        let made =
+            wallet::adjust(&state.wallets, admin.user_id, adjustment, &request.reason).await?;
         Ok(made.map(|transaction| {
             let message = match direction {
                 Direction::Add => format!("{} was added.", adjustment.amount),
@@ -358,9 +353,9 @@ struct BulkRequest {
     #[schema(min_items = 1, max_items = 100)]
     adjustments: Vec<BulkItem>,
     /// Reason of at least ten characters; the customers can read it.
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
     #[garde(custom(reason_given))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
 }
 
@@ -380,7 +375,7 @@ async fn bulk_adjustment(
         kind: item.kind,
     });
     let adjustments: Vec<_> = adjustments.collect();
-    let reason = request.reason.trim();
+    let reason = request.reason.as_str();
     let act = async {
         let made = wallet::adjust_all(&state.wallets, admin.user_id, &adjustments, reason).await?;
         Ok(made.map(|made| {

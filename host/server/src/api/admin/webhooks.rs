@@ -69,9 +69,9 @@ struct ShopWebhookRequest {
     #[schema(max_items = 50)]
     #[serde(default)]
     events: Vec<Topic>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
 }
 
@@ -94,9 +94,9 @@ struct ShopWebhookPatch {
     /// False to send nothing for now. True also after the shop disabled it.
     #[garde(skip)]
     enabled: Option<bool>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
 }
 
@@ -108,9 +108,9 @@ struct ShopRotationRequest {
     #[garde(inner(range(min = 0, max = MOST_OVERLAP_HOURS)))]
     #[schema(minimum = 0, maximum = 168, default = 24)]
     overlap_hours: Option<u32>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500)]
+    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
+    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500, format = "reason")]
     reason: String,
 }
 
