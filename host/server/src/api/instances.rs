@@ -27,7 +27,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
-use uuid::Uuid;
 
 use crate::{
     api::{
@@ -36,7 +35,7 @@ use crate::{
     },
     http::{
         self, Cursor, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Sent, Success,
-        failure_responses, routes,
+        failure_responses, lists, routes,
     },
 };
 
@@ -253,7 +252,7 @@ pub(super) struct InstanceEventQuery {
     /// `nextCursor` of the answer before, to read on from there; not together with `page`.
     #[garde(skip)]
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
-    pub(super) cursor: Option<Cursor<Uuid>>,
+    pub(super) cursor: Option<Cursor<lists::InstanceEvents>>,
 }
 
 /// Answers with a part of an instance's events.
@@ -269,7 +268,7 @@ pub(super) fn happened(page: PageQuery, found: InstanceEvents) -> Success<Vec<In
     if !has_cluster {
         message += " What its cluster tells is not among them.";
     }
-    Success::walk(message, page, walked, InstanceEventView::place)
+    Success::walk::<lists::InstanceEvents>(message, page, walked, InstanceEventView::place)
 }
 
 /// Lists what happened to an instance in plain words, newest first: changes of its status, and what

@@ -21,7 +21,7 @@ use crate::{
     api::{AppState, Customer},
     http::{
         Body, Cursor, Envelope, Id, Nothing, PageQuery, Paged, Reply, Segment, Success,
-        failure_responses, routes,
+        failure_responses, lists, routes,
     },
 };
 
@@ -52,7 +52,7 @@ struct InboxQuery {
     /// `nextCursor` of the answer before, to read on from there; not together with `page`.
     #[garde(skip)]
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
-    cursor: Option<Cursor<NotificationId>>,
+    cursor: Option<Cursor<lists::Notifications>>,
 }
 
 /// Part of an inbox.
@@ -82,7 +82,7 @@ async fn list(
         .inbox(customer.user_id, filter, page.span(query.cursor)?)
         .await?;
     let place = NotificationView::place;
-    let success = Success::walk("Your notifications.", page, found, place);
+    let success = Success::walk::<lists::Notifications>("Your notifications.", page, found, place);
     Ok(success.map(|notifications| Inbox {
         unread,
         notifications,

@@ -8,7 +8,6 @@ use axum::{
 };
 use dermaga_shop::{
     accounts::{Password, deletion::Deleting},
-    ids::NotificationId,
     notifications::{InboxFilter, NotificationView},
     users::{Sources, deletion},
 };
@@ -23,7 +22,7 @@ use crate::{
     api::{AppState, Customer},
     http::{
         Body, Cursor, Envelope, Nothing, PageQuery, Paged, Refusal, Reply, Success, context,
-        failure_responses, routes,
+        failure_responses, lists, routes,
     },
 };
 
@@ -45,7 +44,7 @@ struct SecurityEventQuery {
     /// `nextCursor` of the answer before, to read on from there; not together with `page`.
     #[garde(skip)]
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
-    cursor: Option<Cursor<NotificationId>>,
+    cursor: Option<Cursor<lists::SecurityEvents>>,
 }
 
 /// Lists what happened to one's own account, newest first: passwords, keys, sessions, sign-ins from new
@@ -66,7 +65,7 @@ async fn security_events(
     let (found, _unread) = notifications
         .inbox(customer.user_id, filter, page.span(query.cursor)?)
         .await?;
-    Ok(Success::walk(
+    Ok(Success::walk::<lists::SecurityEvents>(
         "What happened to your account.",
         page,
         found,

@@ -9,8 +9,8 @@ use dermaga_shop::{
     ids::UserId,
     money::Rupiah,
     wallet::{
-        self, Statistics, Transaction, TransactionFilter, TransactionName, TransactionNumber,
-        TransactionStatus, TransactionType, TransactionView, WalletInfo, receipt,
+        self, Statistics, Transaction, TransactionFilter, TransactionName, TransactionStatus,
+        TransactionType, TransactionView, WalletInfo, receipt,
         statement::{Dates, Statement},
         statistics,
     },
@@ -25,7 +25,7 @@ use crate::{
     api::{AppState, Customer},
     http::{
         Attachment, Body, Cursor, Envelope, PageQuery, Paged, Params, Refusal, Reply, Segment,
-        Success, When, failure_responses, range, routes,
+        Success, When, failure_responses, lists, range, routes,
     },
 };
 
@@ -70,7 +70,7 @@ struct TransactionQuery {
     to: Option<When>,
     /// `nextCursor` of the answer before, to read on from there; not together with `page`.
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
-    cursor: Option<Cursor<TransactionNumber>>,
+    cursor: Option<Cursor<lists::OwnTransactions>>,
 }
 
 /// A customer's transactions, newest first.
@@ -91,7 +91,12 @@ async fn transactions(
     };
     let span = page.span(query.cursor)?;
     let found = wallet::transactions(&state.db, customer.user_id, filter, span).await?;
-    let listed = Success::walk("Your transactions.", page, found, Transaction::place);
+    let listed = Success::walk::<lists::OwnTransactions>(
+        "Your transactions.",
+        page,
+        found,
+        Transaction::place,
+    );
     Ok(listed.map(|rows| rows.into_iter().map(TransactionView::from).collect()))
 }
 

@@ -21,7 +21,7 @@ use crate::{
     api::{AppState, Customer},
     http::{
         Body, Cursor, Envelope, Id, Nothing, PageQuery, Paged, Reply, Segment, Success,
-        failure_responses, routes,
+        failure_responses, lists, routes,
     },
 };
 
@@ -153,7 +153,7 @@ pub(super) struct WebhookDeliveryQuery {
     /// `nextCursor` of the answer before, to read on from there; not together with `page`.
     #[garde(skip)]
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
-    pub(super) cursor: Option<Cursor<WebhookDeliveryId>>,
+    pub(super) cursor: Option<Cursor<lists::Deliveries>>,
 }
 
 /// Lists one's own webhooks, the oldest first; never their secrets.
@@ -281,7 +281,12 @@ async fn deliveries(
         .deliveries(owner, id, query.state, page.span(query.cursor)?)
         .await?;
     let place = WebhookDelivery::place;
-    Ok(Success::walk("The deliveries.", page, found, place))
+    Ok(Success::walk::<lists::Deliveries>(
+        "The deliveries.",
+        page,
+        found,
+        place,
+    ))
 }
 
 /// Returns a delivery with its payload, its attempts and the answers to them.

@@ -1,7 +1,5 @@
 //! The shape of every successful answer.
 
-use std::fmt::Display;
-
 use axum::{
     Json,
     http::StatusCode,
@@ -15,7 +13,7 @@ use dermaga_shop::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Cursor, PageQuery, Pagination, context};
+use super::{Cursor, PageQuery, Pagination, context, lists::Listed};
 use crate::http::Refusal;
 
 /// Result of a handler.
@@ -101,14 +99,14 @@ impl<T: Serialize> Success<Vec<T>> {
 
 impl<T> Success<Vec<T>> {
     /// 200 with a part of a list that grows, and the place after its last item.
-    pub fn walk<K: Display>(
+    pub fn walk<L: Listed>(
         message: impl Into<String>,
         query: PageQuery,
         walked: Walked<T>,
-        place: impl FnOnce(&T) -> Place<K>,
+        place: impl FnOnce(&T) -> Place<L::Key>,
     ) -> Self {
         let last = walked.items.last().filter(|_| walked.has_more);
-        let next = last.map(|last| Cursor(place(last)).to_string());
+        let next = last.map(|last| Cursor::<L>(place(last)).to_string());
         Self {
             status: StatusCode::OK,
             message: message.into(),

@@ -24,6 +24,7 @@ mod head;
 mod host;
 pub(crate) mod ids;
 mod kept;
+pub mod lists;
 mod methods;
 mod open_connections;
 mod page;

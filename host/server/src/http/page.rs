@@ -8,7 +8,7 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Cursor;
+use super::{Cursor, lists::Listed};
 
 /// Page of a list. Taken by [`super::Paged`], beside a list's own filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Validate, IntoParams)]
@@ -50,7 +50,7 @@ impl PageQuery {
     ///
     /// # Errors
     /// `VALIDATION_FAILED` for both a cursor and a page.
-    pub fn span<K>(&self, cursor: Option<Cursor<K>>) -> Result<Span<K>, Error> {
+    pub fn span<L: Listed>(&self, cursor: Option<Cursor<L>>) -> Result<Span<L::Key>, Error> {
         match cursor {
             None => Ok(Span::Page(self.part())),
             Some(_) if self.page > 1 => Err(Error::invalid(

@@ -23,6 +23,7 @@ both_engines!(
         events_of_an_instance_are_read_on,
         runs_of_a_job_are_read_on,
         a_cursor_is_refused_that_is_none,
+        a_cursor_of_another_list_is_refused,
         a_cursor_shows_nothing_of_others,
     ]
 );
@@ -157,7 +158,7 @@ async fn an_inbox_is_read_on(shop: Shop) {
         token_told(&customer, come.get()).await;
     };
     assert_eq!(walked(&customer, path, "id", new).await, before);
-    refuses_other_cursors(&customer, path).await;
+    refuses_other_cursors(&customer, path, "security").await;
 
     let path = "/api/notifications";
     let before = ids(path).await;
@@ -170,7 +171,7 @@ async fn an_inbox_is_read_on(shop: Shop) {
     let unread = format!("{path}?unread=true");
     let seen = walked(&customer, &unread, "id", async || {}).await;
     assert_eq!(seen, ids(path).await);
-    refuses_other_cursors(&customer, path).await;
+    refuses_other_cursors(&customer, path, "inbox").await;
 }
 
 /// Writes an event of an instance as the shop does, at the time of its clock.
@@ -220,7 +221,7 @@ async fn events_of_an_instance_are_read_on(shop: Shop) {
         let new = async || event(&shop, id, "Later.").await;
         let seen = read_on(client, path, 100, new).await;
         assert_eq!(seen, before, "each once, and none that came later");
-        refuses_other_cursors(client, path).await;
+        refuses_other_cursors(client, path, "events").await;
         let gone = "DELETE FROM instance_events WHERE message = 'Later.'";
         shop.sql(gone).await.unwrap();
     }
@@ -274,7 +275,7 @@ async fn deliveries_to_a_webhook_are_read_on(hooked: Hooked) {
         let before = walked(client, &path, "id", async || {}).await;
         assert_eq!(before.len(), 5);
         assert_eq!(walked(client, &path, "id", send).await, before);
-        refuses_other_cursors(client, &path).await;
+        refuses_other_cursors(client, &path, "deliveries").await;
     }
 }
 
@@ -291,21 +292,24 @@ async fn runs_of_a_job_are_read_on(shop: Shop) {
     let before = walked(&admin, path, "id", async || {}).await;
     assert_eq!(before.len(), 5);
     assert_eq!(walked(&admin, path, "id", run).await, before);
-    refuses_other_cursors(&admin, path).await;
+    refuses_other_cursors(&admin, path, "runs").await;
 }
 
-/// Cursors that the list has not written are refused, and one beside a page.
-async fn refuses_other_cursors(client: &Client, path: &str) {
-    let packed = |place: String| URL_SAFE_NO_PAD.encode(place);
+/// Cursors that the list of this name has not written are refused, and one beside a page.
+async fn refuses_other_cursors(client: &Client, path: &str, list: &str) {
+    let packed = |list: &str, place: &str| URL_SAFE_NO_PAD.encode(format!("{list}.{place}"));
     let id = Uuid::from_u128(0xabc);
-    let good = packed(format!("1790000000123.{id}"));
+    let place = format!("1790000000123.{id}");
+    let good = packed(list, &place);
     client.get(&format!("{path}?cursor={good}")).await.data(200);
     for query in [
         "x".to_owned(),
-        packed("1790000000123.TXMP-1".to_owned()),
-        packed(format!("-1.{id}")),
-        packed(format!("1790000000123.{}", id.simple())),
-        packed(format!("1790000000123.{id}' OR '1'='1")),
+        URL_SAFE_NO_PAD.encode(&place),
+        packed("acts", &place),
+        packed(list, "1790000000123.TXMP-1"),
+        packed(list, &format!("-1.{id}")),
+        packed(list, &format!("1790000000123.{}", id.simple())),
+        packed(list, &format!("{place}' OR '1'='1")),
         format!("{good}&page=2"),
     ] {
         let refused = client.get(&format!("{path}?cursor={query}")).await;
@@ -327,12 +331,12 @@ async fn a_cursor_is_refused_that_is_none(shop: Shop) {
         "+1790000000123.TXMP-1",
         "1790000000123.TXMP-01",
     ] {
-        let cursor = URL_SAFE_NO_PAD.encode(place);
-        for (client, list) in [
-            (&customer, "/api/wallet/transactions"),
-            (&admin, "/api/admin/transactions"),
+        for (client, path, list) in [
+            (&customer, "/api/wallet/transactions", "own"),
+            (&admin, "/api/admin/transactions", "transactions"),
         ] {
-            let refused = client.get(&format!("{list}?cursor={cursor}")).await;
+            let cursor = URL_SAFE_NO_PAD.encode(format!("{list}.{place}"));
+            let refused = client.get(&format!("{path}?cursor={cursor}")).await;
             refused.fails(400, "VALIDATION_FAILED");
             assert!(refused.detail("cursor").is_some(), "{}", refused.text);
         }
@@ -361,6 +365,39 @@ async fn a_cursor_is_refused_that_is_none(shop: Shop) {
     // Lists that do not grow have none.
     let other = format!("/api/subscriptions?cursor={cursor}");
     customer.get(&other).await.fails(400, "VALIDATION_FAILED");
+}
+
+/// Lists of one order know their own cursors, each the one that its answer had.
+async fn a_cursor_of_another_list_is_refused(shop: Shop) {
+    let (admin, customer) = (shop.admin().await, shop.customer("tukar@example.com").await);
+    for amount in 1..=3 {
+        gift(&shop, &admin, &customer, amount * 1_000).await;
+    }
+    for count in 1..=2 {
+        token_told(&customer, count).await;
+    }
+    let lists = [
+        (&customer, "/api/wallet/transactions"),
+        (&admin, "/api/admin/transactions"),
+        (&customer, "/api/notifications"),
+        (&customer, "/api/user/security-events"),
+        (&admin, "/api/admin/audit"),
+    ];
+    for (client, path) in lists {
+        let page = client.get(&format!("{path}?limit=1")).await;
+        let cursor = page.body["pagination"]["nextCursor"].as_str().unwrap();
+        for (client, other) in lists {
+            let answer = client.get(&format!("{other}?cursor={cursor}")).await;
+            if other == path {
+                answer.data(200);
+                continue;
+            }
+            answer.fails(400, "VALIDATION_FAILED");
+            let told = answer.detail("cursor");
+            let expected = "must be `nextCursor` of an answer of this list";
+            assert_eq!(told, Some(expected), "{path} at {other}");
+        }
+    }
 }
 
 async fn a_cursor_shows_nothing_of_others(shop: Shop) {

@@ -68,16 +68,18 @@ pub(super) async fn play(till: &Till) {
         ("{coupon}", "JALAN".to_owned()),
         ("{digest}", text(&digest)),
         ("{subscription}", subscription.clone()),
-        ("{cursor}", cursor()),
+        ("{cursor-of-runs}", cursor("runs")),
+        ("{cursor-of-inbox}", cursor("inbox")),
+        ("{cursor-of-security}", cursor("security")),
     ];
     lists(admin, "/api/admin", ADMIN_LISTS, &known).await;
     lists(&customer, "/api", OWN_LISTS, &known).await;
     endings(till, &customer, &subscription).await;
 }
 
-/// Returns a cursor of a list that is ordered by ids of one moment.
-fn cursor() -> String {
-    let place = format!("1790000000123.{}", uuid::Uuid::nil());
+/// Returns a cursor of the list with a name, which is ordered by ids of one moment.
+fn cursor(list: &str) -> String {
+    let place = format!("{list}.1790000000123.{}", uuid::Uuid::nil());
     URL_SAFE_NO_PAD.encode(place)
 }
 
@@ -111,7 +113,7 @@ async fn subscribe(till: &Till, customer: &Client) -> String {
         text(&bought["instanceId"]),
     );
     shop.instance_becomes(customer, &instance, "RUNNING").await;
-    let earlier = format!("/events?cursor={}", cursor());
+    let earlier = format!("/events?cursor={}", cursor("events"));
     for path in [
         "",
         "/credentials",
@@ -356,7 +358,8 @@ async fn webhook(customer: &Client) {
     assert!(disabled.data(200)["disabledAt"].is_string());
     let path = format!("{path}/deliveries");
     customer.get(&path).await.data(200);
-    for query in ["state=DEAD".to_owned(), format!("cursor={}", cursor())] {
+    let earlier = format!("cursor={}", cursor("deliveries"));
+    for query in ["state=DEAD", earlier.as_str()] {
         customer.get(&format!("{path}?{query}")).await.data(200);
     }
 }

@@ -76,7 +76,7 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
         "domains",
         &["state=ACTIVE", "userId={user}", "instanceId={user}", "q=a"],
     ),
-    ("jobs/ledger-seal/runs", &["cursor={cursor}"]),
+    ("jobs/ledger-seal/runs", &["cursor={cursor-of-runs}"]),
     ("notifications/deliveries", &["state=DEAD", "state=SENT"]),
     ("payments", &["state=SETTLED", "userId={user}"]),
     (
@@ -163,12 +163,12 @@ pub(super) const OWN_LISTS: &[(&str, &[&str])] = &[
             "kind=TOP_UP_RECEIVED",
             "unread=true",
             "unread=false",
-            "cursor={cursor}",
+            "cursor={cursor-of-inbox}",
         ],
     ),
     ("subscriptions", &["status=ACTIVE"]),
     ("subscriptions/waitlist", &[]),
-    ("user/security-events", &["cursor={cursor}"]),
+    ("user/security-events", &["cursor={cursor-of-security}"]),
     ("wallet/coupon-history", &[]),
     ("wallet/debts", &[]),
     (

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use dermaga_shop::{
     audit::{self, AuditAct, AuditEvent, AuditFilter},
-    ids::{AuditEventId, UserId},
+    ids::UserId,
 };
 use garde::Validate;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState},
-    http::{Cursor, Envelope, PageQuery, Paged, Reply, Success, When, range, routes},
+    http::{Cursor, Envelope, PageQuery, Paged, Reply, Success, When, lists, range, routes},
 };
 
 /// The routes of this domain.
@@ -50,7 +50,7 @@ struct AuditQuery {
     /// `nextCursor` of the answer before, to read on from there; not together with `page`.
     #[garde(skip)]
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
-    cursor: Option<Cursor<AuditEventId>>,
+    cursor: Option<Cursor<lists::Acts>>,
 }
 
 /// Lists acts of administrators and reads of passwords, newest first. Nothing of it can be changed.
@@ -71,7 +71,7 @@ async fn list(
         until,
     };
     let found = audit::list(&state.db, &filter, page.span(query.cursor)?).await?;
-    Ok(Success::walk(
+    Ok(Success::walk::<lists::Acts>(
         "The audit trail.",
         page,
         found,

@@ -14,8 +14,8 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{Admin, AppState},
     http::{
-        Cursor, Envelope, Id, PageQuery, Paged, Reply, Success, When, failure_responses, range,
-        routes,
+        Cursor, Envelope, Id, PageQuery, Paged, Reply, Success, When, failure_responses, lists,
+        range, routes,
     },
 };
 
@@ -78,7 +78,7 @@ struct DecisionQuery {
     /// `nextCursor` of the answer before, to read on from there; not together with `page`.
     #[garde(skip)]
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
-    cursor: Option<Cursor<DecisionId>>,
+    cursor: Option<Cursor<lists::Decisions>>,
 }
 
 fn is_digest(text: &str, (): &()) -> garde::Result {
@@ -118,7 +118,7 @@ async fn decisions(
         transaction: query.transaction.map(TransactionNumber::get),
     };
     let found = plugins::recorded(&state.db, &filter, page.span(query.cursor)?).await?;
-    Ok(Success::walk(
+    Ok(Success::walk::<lists::Decisions>(
         "The decisions.",
         page,
         found,

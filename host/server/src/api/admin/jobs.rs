@@ -25,7 +25,7 @@ use crate::{
     },
     http::{
         Cursor, Envelope, PageQuery, Paged, Refusal, Reply, Segment, Success, failure_responses,
-        routes,
+        lists, routes,
     },
 };
 
@@ -60,7 +60,7 @@ struct RunQuery {
     /// `nextCursor` of the answer before, to read on from there; not together with `page`.
     #[garde(skip)]
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
-    cursor: Option<Cursor<RunId>>,
+    cursor: Option<Cursor<lists::Runs>>,
 }
 
 /// A job's runs, newest first. They are kept for 90 days.
@@ -75,7 +75,12 @@ async fn runs(
 ) -> Reply<Vec<RunView>> {
     let span = page.span(query.cursor)?;
     let runs = state.scheduler.runs(&name, span).await?;
-    Ok(Success::walk("The runs.", page, runs, RunView::place))
+    Ok(Success::walk::<lists::Runs>(
+        "The runs.",
+        page,
+        runs,
+        RunView::place,
+    ))
 }
 
 /// A job's run, as it is now: how many things there are to look at, how many were dealt with, how

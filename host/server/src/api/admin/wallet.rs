@@ -24,7 +24,7 @@ use crate::{
     },
     http::{
         Cursor, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Success, When,
-        failure_responses, range, routes,
+        failure_responses, lists, range, routes,
     },
 };
 
@@ -422,7 +422,7 @@ struct AnyTransactionQuery {
     /// `nextCursor` of the answer before, to read on from there; not together with `page`.
     #[garde(skip)]
     #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
-    cursor: Option<Cursor<TransactionNumber>>,
+    cursor: Option<Cursor<lists::Transactions>>,
 }
 
 /// A transaction and whose it is.
@@ -467,6 +467,6 @@ async fn transactions(
     let span = page.span(query.cursor)?;
     let found = wallet::any_transactions(&state.db, filter, span).await?;
     let place = |row: &OwnedTransaction| row.transaction.place();
-    let listed = Success::walk("Transactions.", page, found, place);
+    let listed = Success::walk::<lists::Transactions>("Transactions.", page, found, place);
     Ok(listed.map(|rows| rows.into_iter().map(OwnedTransactionView::from).collect()))
 }

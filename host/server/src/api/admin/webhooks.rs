@@ -29,7 +29,7 @@ use crate::{
     },
     http::{
         Body, Envelope, Id, Nothing, PageQuery, Paged, Reply, Segment, Success, failure_responses,
-        routes,
+        lists, routes,
     },
 };
 
@@ -240,7 +240,12 @@ async fn deliveries(
         .deliveries(Owner::Shop, id, query.state, page.span(query.cursor)?)
         .await?;
     let place = WebhookDelivery::place;
-    Ok(Success::walk("The deliveries.", page, found, place))
+    Ok(Success::walk::<lists::Deliveries>(
+        "The deliveries.",
+        page,
+        found,
+        place,
+    ))
 }
 
 /// Returns a delivery with its payload, its attempts and the answers to them.
