@@ -33,6 +33,9 @@ pub(super) struct PushArgs {
     /// Upload and check only; activate it later.
     #[arg(long)]
     stage: bool,
+    /// Reason, at least 10 characters; it stays in the audit trail.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     /// Print the version, and its activation, as JSON.
     #[arg(long)]
     json: bool,
@@ -50,7 +53,7 @@ pub(super) async fn push(args: PushArgs) -> Result<(), CliError> {
         None
     } else {
         let path = format!("/api/admin/plugins/{id}/activate");
-        Some(api.post(&path, &json!({ "digest": digest })).await?)
+        Some(api.post(&path, &activation_of(digest, &args)).await?)
     };
     if args.json {
         let cases = json!({ "passed": cases });
@@ -59,6 +62,14 @@ pub(super) async fn push(args: PushArgs) -> Result<(), CliError> {
         );
     }
     print(&describe(&version, cases, activation.as_ref(), &args)?)
+}
+
+/// Body that activates a version, with the reason where one was given.
+fn activation_of(digest: &str, args: &PushArgs) -> Value {
+    match &args.reason {
+        None => json!({ "digest": digest }),
+        Some(reason) => json!({ "digest": digest, "reason": reason }),
+    }
 }
 
 /// Waits until the server has compiled and checked an upload, and returns the version.
@@ -157,10 +168,13 @@ fn form(prepared: Prepared, args: &PushArgs) -> Result<Form, CliError> {
             .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))?;
         form = form.part("signature", file(signature, "component.wasm.sig"));
     }
-    Ok(match prepared.class {
-        None => form,
-        Some(granted) => form.text("class", granted.as_str()),
-    })
+    if let Some(granted) = prepared.class {
+        form = form.text("class", granted.as_str());
+    }
+    if let Some(reason) = &args.reason {
+        form = form.text("reason", reason.clone());
+    }
+    Ok(form)
 }
 
 fn file(bytes: Vec<u8>, name: &'static str) -> Part {

@@ -15,6 +15,7 @@ use super::{dermaga, stderr, stdout};
 
 const EMAIL: &str = "admin@example.com";
 const PASSWORD: &str = "kata sandi yang panjang";
+const REASON: &str = "The bonus begins on Monday.";
 
 /// A shop with no plugin at all, and the program that compiles those it gets.
 pub(super) async fn shop(folder: &Path, compiler: Option<Compiler>) -> Running {
@@ -49,6 +50,14 @@ pub(super) async fn api_token(server: &str, scope: &str) -> String {
     made["data"]["token"].as_str().unwrap().to_owned()
 }
 
+/// Returns the reason of the newest act of a kind, as the audit trail has it.
+async fn reason_of(server: &str, token: &str, act: &str) -> Value {
+    let path = format!("{server}/api/admin/audit?act={act}");
+    let read = reqwest::Client::new().get(path).bearer_auth(token).send();
+    let acts: Value = read.await.unwrap().json().await.unwrap();
+    acts["data"][0]["reason"].clone()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_becomes_an_active_plugin() {
     let folder = TempDir::new().unwrap();
@@ -74,14 +83,16 @@ async fn a_folder_becomes_an_active_plugin() {
     };
 
     let reader = api_token(&server, "READ").await;
-    let refused = push(reader, &[]).await.unwrap();
+    let refused = push(reader.clone(), &[]).await.unwrap();
     assert_eq!(refused.status.code(), Some(4));
     let said = stderr(&refused);
     assert!(said.contains("(FORBIDDEN)"), "{said}");
 
     let token = api_token(&server, "PLUGINS").await;
-    let staged = push(token.clone(), &["--stage"]).await.unwrap();
+    let because = &["--stage", "--reason", REASON];
+    let staged = push(token.clone(), because).await.unwrap();
     assert!(staged.status.success(), "{}", stderr(&staged));
+    assert_eq!(reason_of(&server, &reader, "plugin.staged").await, REASON);
     let said = stdout(&staged);
     assert!(said.contains("STAGED"), "{said}");
     let cases = std::fs::read_dir(checkout.join("plugins/coupon-welcome-bonus/cases"));
@@ -96,8 +107,11 @@ async fn a_folder_becomes_an_active_plugin() {
             .is_err()
     );
 
-    let pushed = push(token.clone(), &["--json"]).await.unwrap();
+    let because = &["--json", "--reason", REASON];
+    let pushed = push(token.clone(), because).await.unwrap();
     assert!(pushed.status.success(), "{}", stderr(&pushed));
+    let kept = reason_of(&server, &reader, "plugin.activated").await;
+    assert_eq!(kept, REASON);
     let answer: Value = serde_json::from_slice(&pushed.stdout).unwrap();
     assert_eq!(answer["activation"]["pluginId"], "coupon-welcome-bonus");
     assert!(running.state.plugins.active("coupon-welcome-bonus").is_ok());
