@@ -136,6 +136,10 @@ async fn an_archive_holds_everything_of_its_owner_and_of_no_other(shop: Shop) {
     let written: BTreeSet<String> = files.keys().cloned().collect();
     assert_eq!(written, names);
     assert!(files[&picture].starts_with(b"\x89PNG"));
+    let readme = String::from_utf8_lossy(&files["README.txt"]);
+    let words: Vec<&str> = readme.split_whitespace().collect();
+    let left = "did with your tickets, payments and mails is not in it";
+    assert!(words.join(" ").contains(left), "{readme}");
     let all: Vec<u8> = files.values().flatten().copied().collect();
     let all = String::from_utf8_lossy(&all);
     for secret in ["$argon2", key["token"].as_str().unwrap(), "orang-lain"] {
@@ -211,6 +215,13 @@ async fn an_archive_holds_what_is_over_and_what_was_done(shop: Shop) {
     let upon = read["acts"].as_array().unwrap();
     let credited = upon.iter().find(|act| act["act"] == "wallet.credit_added");
     assert_eq!(credited.unwrap()["reason"], WHY);
+    // The README names these kinds, and says that acts on others are not there.
+    let named = ["user", "wallet", "subscription", "instance", "domain"];
+    for act in upon {
+        let subject = act["subject"].as_str().unwrap();
+        let kind = subject.split(':').next().unwrap();
+        assert!(named.contains(&kind), "{subject}");
+    }
     let all = json!(read).to_string();
     for unseen in [
         "A difficult one.",
