@@ -121,6 +121,11 @@ async fn instances_and_billing_are_looked_after() {
             "ACTIVE"
         ]
     );
+    let listed = desk.data(&["instances", "list"]).await;
+    assert_eq!(text(&listed, "/0/instanceId"), id);
+    assert_eq!(text(&listed, "/0/id"), subscription);
+    let shown = desk.data(&["instances", "show", &id]).await;
+    assert_eq!(text(&shown, "/subscriptionId"), subscription);
     let shown = desk.told(&["instances", "show", &id]).await;
     assert_eq!(row(&shown, "SERVICE"), ["SERVICE", "postgresql"]);
     let events = desk.data(&["instances", "events", &id]).await;

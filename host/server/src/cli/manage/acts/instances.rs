@@ -128,7 +128,7 @@ pub(super) const GROUP: Group = Group {
         Act::new(
             "list",
             (Verb::Get, "/api/admin/subscriptions"),
-            "List the instances of all customers by their subscriptions, newest first",
+            "List the instances of all customers by their subscriptions, newest first; in JSON, `instanceId` is the instance and `id` its subscription",
             &[
                 query("q", "q", Kind::Text, "Text within the customer's e-mail."),
                 query(
