@@ -24,9 +24,8 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, AuditAct, Event, Subject},
+    audit::{self, AuditAct, By, Event, Subject},
     db::{Clock, Conn, Db},
-    ids::UserId,
     plugins::Registry,
     text_enum,
 };
@@ -266,7 +265,7 @@ pub struct CatalogReload {
 ///
 /// # Errors
 /// `VALIDATION_FAILED` when the folder cannot be read; nothing changes then.
-pub async fn reload(catalog: &Catalog, actor_id: UserId, dry_run: bool) -> Result<CatalogReload> {
+pub async fn reload(catalog: &Catalog, by: By<'_>, dry_run: bool) -> Result<CatalogReload> {
     let (clock, templates) = (&catalog.clock, &catalog.templates);
     let loading = judge(templates, &catalog.plugins, &catalog.db).await?;
     let mut conn = catalog.db.begin().await?;
@@ -282,7 +281,7 @@ pub async fn reload(catalog: &Catalog, actor_id: UserId, dry_run: bool) -> Resul
         loading.tell(&mut conn, clock).await?;
         let details = json!({ "changes": changes });
         let event = Event::new(AuditAct::CatalogReloaded, Subject::Catalog, details);
-        audit::record(&mut conn, clock, actor_id, event).await?;
+        audit::record_by(&mut conn, clock, by, event).await?;
         conn.commit().await?;
         let refused = loading.refused.len();
         tracing::info!(changes = changes.len(), refused, "catalog.reloaded");

@@ -339,12 +339,12 @@ impl Notifications {
     ///
     /// # Errors
     /// `VALIDATION_FAILED` with the file and line of a template that does not work.
-    pub async fn reload_templates(&self, actor_id: UserId) -> Result<()> {
+    pub async fn reload_templates(&self, by: By<'_>) -> Result<()> {
         let templates = load(&self.settings, &self.clock)?;
         let mut conn = self.db.begin().await?;
         let act = AuditAct::NotificationTemplatesLoaded;
         let event = Event::new(act, Subject::NotificationTemplates, json!({}));
-        audit::record(&mut conn, &self.clock, actor_id, event).await?;
+        audit::record_by(&mut conn, &self.clock, by, event).await?;
         conn.commit().await?;
         self.templates.store(Arc::new(templates));
         tracing::info!("notification.templates_loaded");

@@ -18,12 +18,10 @@ const REASON: &str = "The bookkeeping asked for it.";
 /// Sentence about a reason that says too little, or nothing.
 const UNSEEN: &str = "must say why, in at least 10 characters that can be seen";
 
-/// Operations of administrators without a reason: they change nothing, or do what files say.
-const WITHOUT: [&str; 5] = [
-    "POST /api/admin/catalog/reload",
+/// Operations of administrators without a reason: they change nothing.
+const WITHOUT: [&str; 3] = [
     "POST /api/admin/coupon-types/{id}/backtest",
     "POST /api/admin/decisions/{id}/replay",
-    "POST /api/admin/notifications/templates/reload",
     "POST /api/admin/plugins/{id}/dry-run",
 ];
 
@@ -167,6 +165,17 @@ async fn a_reason_is_kept_without_the_blanks_around_it(shop: Shop) {
     let body = json!({ "reason": padded });
     admin.post(&path, body).await.data(200);
     assert_eq!(newest("user.signed_out").await, REASON);
+    for (path, act) in [
+        ("/api/admin/catalog/reload", "catalog.reloaded"),
+        (
+            "/api/admin/notifications/templates/reload",
+            "notification_templates.loaded",
+        ),
+    ] {
+        let body = json!({ "reason": padded });
+        admin.post(path, body).await.data(200);
+        assert_eq!(newest(act).await, REASON);
+    }
     let component = giving(4_000, "4.0.0");
     let texts = [("reason", padded.as_str())];
     admin.upload_with(component, &texts).await.data(201);

@@ -1,7 +1,10 @@
 //! `/admin/catalog`: what is sold, for administrators.
 
 use axum::extract::State;
-use dermaga_shop::catalog::{CatalogReload, ImageView};
+use dermaga_shop::{
+    audit::GivenReason,
+    catalog::{CatalogReload, ImageView},
+};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -26,6 +29,9 @@ struct ReloadRequest {
     #[serde(default)]
     #[garde(skip)]
     dry_run: bool,
+    /// Reason of the act, for the audit trail.
+    #[garde(dive)]
+    reason: Option<GivenReason>,
 }
 
 /// Reads the service templates again, without a restart.
@@ -43,8 +49,8 @@ async fn reload(
     body: Option<Body<ReloadRequest>>,
 ) -> Reply<CatalogReload> {
     let Body(request) = body.unwrap_or(Body(ReloadRequest::default()));
-    let reload =
-        dermaga_shop::catalog::reload(&state.catalog, admin.user_id, request.dry_run).await?;
+    let by = admin.by(request.reason.as_ref());
+    let reload = dermaga_shop::catalog::reload(&state.catalog, by, request.dry_run).await?;
     Ok(Success::ok(message(&reload), reload))
 }
 

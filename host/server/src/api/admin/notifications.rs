@@ -63,10 +63,12 @@ async fn preview(
 
 /// Loads the templates of `DERMAGA_NOTIFICATION_TEMPLATES_DIR` again. If one of them is wrong, the
 /// answer names its file and line, and the earlier ones stay in use.
-#[utoipa::path(post, path = "/admin/notifications/templates/reload", tag = "admin: notifications", security(("bearer" = [])),
+#[utoipa::path(post, path = "/admin/notifications/templates/reload", tag = "admin: notifications",
+    request_body = Option<OptionalReason>, security(("bearer" = [])),
     responses((status = 200, description = "Loaded", body = Envelope<Nothing>), Reloading))]
-async fn reload(State(state): State<AppState>, admin: Admin) -> Reply<Nothing> {
-    state.notifications.reload_templates(admin.user_id).await?;
+async fn reload(State(state): State<AppState>, admin: Admin, reason: Reason) -> Reply<Nothing> {
+    let by = reason.of(admin);
+    state.notifications.reload_templates(by).await?;
     Ok(Success::ok("The templates are loaded.", Nothing {}))
 }
 
