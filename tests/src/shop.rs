@@ -191,6 +191,22 @@ impl Shop {
         self.data.path()
     }
 
+    /// Waits until so many statements of this pattern (`LIKE`) wait for a lock of PostgreSQL.
+    pub async fn statements_wait(&self, pattern: &str, number: i64) {
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE $1";
+        for _ in 0..400 {
+            let mut conn = self.state().db.read().await.expect("the database answers");
+            let waiting = dermaga_shop::fetch_one!(conn, (i64,), sql, pattern);
+            if waiting.expect("the database answers").0 >= number {
+                return;
+            }
+            drop(conn);
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{number} never wait at `{pattern}`");
+    }
+
     /// Stops the server and keeps its data folder.
     pub async fn close(self) -> TempDir {
         self.running.stop().await;

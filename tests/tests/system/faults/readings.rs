@@ -94,8 +94,12 @@ async fn a_period_refunded_after_the_upgrade_was_priced(shop: Shop) {
         let (customer, path, pro) = (customer.clone(), path.clone(), pro.clone());
         async move { customer.put(&path, pro).await }
     });
-    // The upgrade is priced within milliseconds and then waits for the wallet.
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    // The upgrade is priced and then waits for the wallet.
+    if shop.state().db.engine_name() == "postgres" {
+        shop.statements_wait("%FROM wallets%", 1).await;
+    } else {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
     dermaga_shop::execute!(
         conn,
         "UPDATE subscription_periods SET refunded_cash = refunded_cash + 10000"

@@ -1,7 +1,5 @@
 //! Two administrators on two servers, at one customer's subscriptions at the same moment.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use dermaga_shop::db::Conn;
 use dermaga_tests::{Answer, Client, Engine, Shop};
@@ -61,18 +59,7 @@ impl Servers {
 
     /// Waits until so many statements wait for a lock.
     async fn wait_for(&self, waiting: i64) {
-        let sql = "SELECT count(*) FROM pg_stat_activity
-                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        for _ in 0..400 {
-            let mut conn = self.shop.state().db.read().await.unwrap();
-            let (count,) = dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap();
-            drop(conn);
-            if count >= waiting {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        panic!("{waiting} statements never wait for a lock");
+        self.shop.statements_wait("%", waiting).await;
     }
 }
 

@@ -23,18 +23,7 @@ async fn waits(shop: &Shop, statement: &str) {
 
 /// Waits until so many statements with this beginning wait for a lock.
 async fn all_wait(shop: &Shop, statement: &str, number: i64) {
-    let sql = "SELECT count(*) FROM pg_stat_activity
-               WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE $1 || '%'";
-    for _ in 0..200 {
-        let mut conn = shop.state().db.read().await.unwrap();
-        let (count,) = dermaga_shop::fetch_one!(conn, (i64,), sql, statement).unwrap();
-        if count >= number {
-            return;
-        }
-        drop(conn);
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("{number} do not wait at `{statement}`");
+    shop.statements_wait(&format!("{statement}%"), number).await;
 }
 
 /// Asserts that a row can be written without waiting long for a lock.
