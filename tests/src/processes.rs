@@ -94,6 +94,12 @@ impl Watched {
     }
 }
 
+/// Lists a process and its children.
+pub fn with_children(first: u32) -> Vec<u32> {
+    let children = children(first).map(|(id, _)| id);
+    std::iter::once(first).chain(children).collect()
+}
+
 /// Figures of a process from `/proc/PID/stat`.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {

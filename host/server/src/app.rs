@@ -29,6 +29,7 @@ use dermaga_shop::{
 use tokio::{
     net::TcpListener,
     task::{JoinHandle, JoinSet},
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
@@ -247,16 +248,23 @@ impl Running {
         tokio::time::sleep(self.state.config.http.drain_time).await;
         self.state.departure.close();
         self.state.streams.end();
+        let last = Instant::now() + start::LAST_GRACE;
         let requests = tokio::time::timeout(start::SHUTDOWN_GRACE, self.server).await;
         if requests.is_err() {
             tracing::warn!("server.requests_cut_off");
         }
-        while let Some(ended) = self.workers.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "worker.failed");
+        let rest = async {
+            while let Some(ended) = self.workers.join_next().await {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "worker.failed");
+                }
             }
+            self.state.db.close().await;
+        };
+        // A database that is silent, and does not refuse, would be waited for without end.
+        if timeout_at(last, rest).await.is_err() {
+            tracing::warn!("server.work_cut_off");
         }
-        self.state.db.close().await;
         drop(self.in_use);
         tracing::info!("server.stopped");
     }

@@ -46,6 +46,9 @@ use crate::{
 
 /// Time for requests under way to end when the server stops.
 pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
+/// Time from then on in which everything ends when the server stops, jobs under way and the database's connections
+/// among it. The rest is cut off, as by a crash, and taken up by another server or at the next start.
+pub(super) const LAST_GRACE: Duration = Duration::from_secs(20);
 
 impl App {
     /// Connects, migrates, loads plugins and templates, and makes the first administrator.

@@ -8,7 +8,7 @@ use std::{
 
 use dermaga::config::{self, Sources};
 use dermaga_shop::db::{self, Db, Settings};
-use dermaga_tests::{postgres, skip};
+use dermaga_tests::{postgres, processes::with_children, skip};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -184,27 +184,43 @@ fn a_database_that_is_away_is_waited_for_aloud() {
     );
 }
 
-/// A server that is to stop begins with no other job: each would wait for a connection as long as a request does.
+/// One that refuses is asked no more, and one that is silent is not waited for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_whose_database_is_away_stops() {
-    let postgres = match postgres::durable() {
-        Ok(server) => server,
-        Err(why) => return skip("PostgreSQL", &why),
-    };
-    let Some(mut site) = Site::new(false).await else {
-        return;
-    };
-    site.set("DATABASE_URL", &postgres.empty_database().await);
-    let mut server = Server::start(&site);
-    let first = postgres.process_id().and_then(|id| i32::try_from(id).ok());
-    let first = first.and_then(Pid::from_raw).unwrap();
-    kill_process(first, Signal::QUIT).unwrap();
-    // The scheduler looks every five seconds.
-    tokio::time::sleep(Duration::from_secs(7)).await;
-    let began = Instant::now();
-    server.send(Signal::TERM);
-    let status = server.ended().await;
-    println!("it ended after {:?}: {status}", began.elapsed());
+    for signal in [Signal::QUIT, Signal::STOP] {
+        let postgres = match postgres::durable() {
+            Ok(server) => server,
+            Err(why) => return skip("PostgreSQL", &why),
+        };
+        let Some(mut site) = Site::new(false).await else {
+            return;
+        };
+        site.set("DATABASE_URL", &postgres.empty_database().await);
+        let mut server = Server::start(&site);
+        let first = postgres.process_id().unwrap();
+        let all = match signal {
+            Signal::STOP => with_children(first),
+            _ => vec![first],
+        };
+        send_to(&all, signal);
+        // Workers look every second, and the scheduler every five.
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        let began = Instant::now();
+        server.send(Signal::TERM);
+        let status = server.ended().await;
+        println!("{signal:?}: it ended after {:?}: {status}", began.elapsed());
+        if signal == Signal::STOP {
+            send_to(&all, Signal::CONT);
+        }
+    }
+}
+
+fn send_to(ids: &[u32], signal: Signal) {
+    for id in ids {
+        let id = i32::try_from(*id).ok().and_then(Pid::from_raw).unwrap();
+        // One that served a connection may have ended meanwhile.
+        let _ = kill_process(id, signal);
+    }
 }
 
 /// An authority, and a certificate for the address of the tests' servers that it signed.
