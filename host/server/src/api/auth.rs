@@ -162,16 +162,17 @@ impl FromRequestParts<AppState> for Admin {
 /// Returns the token of a request.
 ///
 /// # Errors
-/// `UNAUTHENTICATED` when there is none.
+/// `UNAUTHENTICATED` when there is none, or more than one: a proxy may have looked at another one than this server.
 pub(super) fn bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
     let missing = || {
         let message = "Log in first, and send the access token as `Authorization: Bearer ...`.";
         Error::new(Code::Unauthenticated, message)
     };
-    let value = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .ok_or_else(missing)?;
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(missing());
+    };
+    let value = value.to_str().map_err(|_| missing())?;
     let (scheme, token) = value.split_once(' ').ok_or_else(missing)?;
     if scheme.eq_ignore_ascii_case("bearer") {
         Ok(token.trim())
@@ -236,5 +237,8 @@ mod tests {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
             assert_eq!(bearer_token(&headers).ok(), token, "{value}");
         }
+        let twice = ["Bearer abc", "Bearer def"].map(|value| value.parse().unwrap());
+        let twice = twice.map(|value| (header::AUTHORIZATION, value));
+        assert!(bearer_token(&HeaderMap::from_iter(twice)).is_err());
     }
 }
