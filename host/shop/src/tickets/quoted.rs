@@ -14,18 +14,21 @@ const RULES: [&str; 4] = [
     "---------- forwarded message",
 ];
 
+/// Lines of a mail that are read beside those that it quotes. A message has 2,000 characters, and each line is looked at several times.
+const MOST_LINES: usize = 5_000;
+
 /// Returns what its sender wrote: without quoted lines, their introduction and the signature.
 pub(super) fn without(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().collect();
+    let is_quoted = |line: &&str| line.trim_start().starts_with('>');
+    let lines = text.lines().filter(|line| !is_quoted(line));
+    let lines: Vec<&str> = lines.take(MOST_LINES).collect();
     let mut kept: Vec<&str> = Vec::new();
     for (at, line) in lines.iter().enumerate() {
         let rest = lines.get(at..).unwrap_or_default();
         if ends_here(line, rest) {
             break;
         }
-        if !line.trim_start().starts_with('>') {
-            kept.push(line.trim_end());
-        }
+        kept.push(line.trim_end());
     }
     let mut whole = kept.join("\n");
     while whole.contains("\n\n\n") {
@@ -100,5 +103,9 @@ mod tests {
         ] {
             assert_eq!(without(mail), kept, "{mail}");
         }
+        let below = "> quoted\n".repeat(MOST_LINES * 2) + "Yes.";
+        assert_eq!(without(&below), "Yes.");
+        let long = "line\n".repeat(MOST_LINES * 2);
+        assert_eq!(without(&long).lines().count(), MOST_LINES);
     }
 }
