@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub trait Listed {
     /// Name in its cursors, by which other lists refuse them.
     const NAME: &'static str;
-    /// What orders the items of one moment.
+    /// Value that orders the items of one moment.
     type Key: fmt::Display + FromStr;
 }
 
