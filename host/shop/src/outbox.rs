@@ -30,7 +30,7 @@ text_enum! {
         SubscriptionEnded = "SUBSCRIPTION_ENDED",
         /// The time in which an unpaid service runs on ends soon.
         GracePeriodReminder = "GRACE_PERIOD_REMINDER",
-        /// Figures of the day for [`ADMINISTRATORS`].
+        /// Figures of the time since the last summary, for [`ADMINISTRATORS`].
         AdminBillingSummary = "ADMIN_BILLING_SUMMARY",
         /// Money has come to the wallet.
         TopUpReceived = "TOP_UP_RECEIVED",
@@ -226,6 +226,21 @@ async fn insert(
     Ok(execute!(conn, sql, id, topic, subject_id, key, payload, now)? == 1)
 }
 
+/// Returns the last moment that a message of a topic to a subject covers, by the `until` of its payload, where one
+/// that is kept has it.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn covered_until(
+    conn: &mut Conn,
+    (topic, subject_id): (Topic, Uuid),
+) -> Result<Option<DateTime<Utc>>> {
+    // Moments in JSON are in order as texts, too.
+    let sql = "SELECT max(payload ->> 'until') FROM outbox WHERE topic = $1 AND subject_id = $2";
+    let (until,) = fetch_one!(conn, (Option<String>,), sql, topic, subject_id)?;
+    Ok(until.and_then(|until| until.parse().ok()))
+}
+
 /// Returns the messages that were not read yet, the oldest first.
 ///
 /// # Errors
@@ -274,12 +289,15 @@ pub async fn forget_address(conn: &mut Conn, email: &str) -> Result<()> {
 }
 
 /// Removes a number of rows that were read and are older than a moment; returns how many there
-/// were.
+/// were. The newest summary of billing stays: the next one begins where it ends.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn purge(conn: &mut Conn, before: DateTime<Utc>, limit: i64) -> Result<u64> {
     let sql = "DELETE FROM outbox WHERE id IN \
-               (SELECT id FROM outbox WHERE created_at < $1 AND handled_at IS NOT NULL ORDER BY created_at LIMIT $2)";
-    Ok(execute!(conn, sql, before, limit)?)
+               (SELECT id FROM outbox WHERE created_at < $1 AND handled_at IS NOT NULL \
+                  AND (topic <> 'ADMIN_BILLING_SUMMARY' OR created_at < (SELECT max(newest.created_at) FROM outbox newest \
+                    WHERE newest.subject_id = $3 AND newest.topic = 'ADMIN_BILLING_SUMMARY')) \
+                ORDER BY created_at LIMIT $2)";
+    Ok(execute!(conn, sql, before, limit, ADMINISTRATORS)?)
 }

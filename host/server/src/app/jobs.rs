@@ -93,7 +93,7 @@ fn telling(config: &Config, shop: &Subscriptions) -> Vec<Job> {
         },
         Job {
             name: billing::BILLING_STATS,
-            summary: "Tells administrators the figures of the day, and keeps those of days that are over.",
+            summary: "Tells administrators the figures since the last summary, and keeps those of days that are over.",
             schedule: config.schedules.billing_stats.clone(),
             rule: bound(
                 shop,

@@ -255,7 +255,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "When customers are reminded of a grace that ends."
         => |c, text| c.schedules.grace_period_reminders = text.parse()?;
     "CRON_BILLING_STATS" "cron.billing_stats" (Some("0 23 * * *")):
-        "When administrators get a summary of the day, and the figures of days that are over are kept for statistics."
+        "When administrators get a summary of the time since the last one, and the figures of days that are over are kept for statistics."
         => |c, text| c.schedules.billing_stats = text.parse()?;
     "CRON_COUPON_STATUSES" "cron.coupon_statuses" (Some("0 * * * *")):
         "When coupons whose time, uses or budget are over are marked so. They are refused at once, whatever this says."

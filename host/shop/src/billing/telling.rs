@@ -1,7 +1,8 @@
 //! Jobs that tell people of what is due: warnings and reminders for customers, a summary for
 //! administrators. Each goes out once for its cause and its period, however often a job runs.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use serde_json::json;
 
 use super::{ForecastLine, low_credit, store};
@@ -25,6 +26,12 @@ use crate::{
 pub const LOW_CREDIT_NOTIFICATIONS: &str = "low-credit-notifications";
 pub const GRACE_PERIOD_REMINDERS: &str = "grace-period-reminders";
 pub const BILLING_STATS: &str = "billing-stats";
+
+/// Time within which a payment is written that bears an earlier moment: a summary ends so long before it is told, or
+/// it would miss those under way.
+const WRITTEN_WITHIN: TimeDelta = TimeDelta::minutes(1);
+/// Shortest time that a summary tells of. A run that comes sooner after another leaves it to the next one.
+const SHORTEST: TimeDelta = TimeDelta::minutes(10);
 
 /// The job [`LOW_CREDIT_NOTIFICATIONS`]: warns customers whose next period is due soon and whose
 /// wallet does not hold enough for it, once for each period.
@@ -144,21 +151,29 @@ async fn remind(shop: &Subscriptions, id: SubscriptionId) -> Result<bool> {
     Ok(is_new)
 }
 
-/// The job [`BILLING_STATS`]: tells administrators the figures of the day, once, and keeps those of days that
-/// are over.
+/// The job [`BILLING_STATS`]: tells administrators the figures of the time since the last summary, and keeps those
+/// of days that are over.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not answer; `UNAVAILABLE` while the clock is in doubt.
 pub async fn summarise(shop: &Subscriptions) -> Result<Outcome> {
     let clock = &shop.clock;
     keep_days(&shop.db, clock).await?;
+    timekeeping::trusted(clock)?;
+    let what = (Topic::AdminBillingSummary, ADMINISTRATORS);
+    let mut conn = shop.db.snapshot().await?;
+    let last = outbox::covered_until(&mut conn, what).await?;
+    let Some((since, until)) = untold(clock.zone(), clock.now(), last) else {
+        return Ok(Outcome::default());
+    };
+    let figures = figures(&mut conn, (since, until)).await?;
+    drop(conn);
     let short = low_credit(shop, shop.settings.low_credit_days).await?.len();
-    let today = calendar::date(clock.zone(), clock.now());
-    let since = calendar::start_of_day(clock.zone(), today);
-    let figures = figures(&mut shop.db.snapshot().await?, since).await?;
-    let mut conn = shop.db.begin().await?;
+    let since = calendar::json_text(since);
     let payload = json!({
-        "date": today,
+        "date": calendar::date(clock.zone(), until),
+        "since": since,
+        "until": calendar::json_text(until),
         "paid": figures.paid.0,
         "paidAmount": figures.paid.1,
         "topUps": figures.top_ups.0,
@@ -169,10 +184,28 @@ pub async fn summarise(shop: &Subscriptions) -> Result<Outcome> {
         "lowCredit": short,
         "warningDays": shop.settings.low_credit_days,
     });
-    let what = (Topic::AdminBillingSummary, ADMINISTRATORS);
-    let is_new = outbox::put_once(&mut conn, clock, what, &today.to_string(), payload).await?;
+    let mut conn = shop.db.begin().await?;
+    // Each summary begins where the last one ends: of two servers at the same instant one tells what begins there.
+    let is_new = outbox::put_once(&mut conn, clock, what, &since, payload).await?;
     conn.commit().await?;
     Ok(Outcome::of(is_new.into()))
+}
+
+/// Returns the time that a summary covers, if there is enough of it to tell of: from the end of the last summary on,
+/// or else from the beginning of the day before.
+fn untold(
+    zone: Tz,
+    now: DateTime<Utc>,
+    last: Option<DateTime<Utc>>,
+) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+    let until = now - WRITTEN_WITHIN;
+    // A clock that was far ahead may have written it down: it silences no summary until then.
+    let last = last.filter(|last| *last - now <= TimeDelta::days(1));
+    let since = last.unwrap_or_else(|| {
+        let today = calendar::date(zone, now);
+        calendar::start_of_day(zone, today.pred_opt().unwrap_or(today))
+    });
+    (until - since >= SHORTEST).then_some((since, until))
 }
 
 struct Figures {
@@ -189,8 +222,11 @@ impl Figures {
     }
 }
 
-async fn figures(conn: &mut Conn, since: DateTime<Utc>) -> Result<Figures> {
-    let totals = wallet::totals_since(conn, since).await?;
+async fn figures(
+    conn: &mut Conn,
+    (since, until): (DateTime<Utc>, DateTime<Utc>),
+) -> Result<Figures> {
+    let totals = wallet::totals_between(conn, since, until).await?;
     let settled = |kind: TransactionType| {
         let is_this =
             |one: &&TypeTotal| one.kind == kind && one.status == TransactionStatus::Completed;
@@ -204,4 +240,44 @@ async fn figures(conn: &mut Conn, since: DateTime<Utc>) -> Result<Figures> {
         top_ups: settled(TransactionType::TopUp),
         by_status: store::count_by_status(conn).await?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_summary_begins_where_the_last_one_ends() {
+        // 23:00 and 01:00 in Jakarta.
+        for now in ["2028-01-10T16:00:00Z", "2028-01-10T18:00:00Z"].map(at) {
+            let last = at("2028-01-09T15:59:00Z");
+            let expected = Some((last, now - TimeDelta::minutes(1)));
+            assert_eq!(untold(Tz::Asia__Jakarta, now, Some(last)), expected);
+        }
+        // Without one, or with one by a clock that was a year ahead.
+        for last in [None, Some(at("2029-01-09T15:59:00Z"))] {
+            let first = untold(Tz::Asia__Jakarta, at("2028-01-10T16:00:00Z"), last);
+            let expected = ("2028-01-08T17:00:00Z", "2028-01-10T15:59:00Z");
+            assert_eq!(first, Some((at(expected.0), at(expected.1))));
+        }
+    }
+
+    #[test]
+    fn a_run_right_after_another_tells_nothing() {
+        let last = at("2028-01-10T15:59:00Z");
+        for (now, is_told) in [
+            // A clock that was put back.
+            ("2028-01-10T15:00:00Z", false),
+            ("2028-01-10T16:00:30Z", false),
+            ("2028-01-10T16:09:59Z", false),
+            ("2028-01-10T16:10:00Z", true),
+        ] {
+            let found = untold(Tz::UTC, at(now), Some(last));
+            assert_eq!(found.is_some(), is_told, "{now}");
+        }
+    }
 }

@@ -10,7 +10,8 @@ const ID: &str = "01990000-0000-7000-8000-000000000000";
 pub(super) fn facts(topic: Topic) -> Value {
     match topic {
         Topic::AdminBillingSummary => json!({
-            "date": "2027-01-31", "paid": 12, "paidAmount": 1_800_000, "topUps": 9, "topUpAmount": 2_250_000,
+            "date": "2027-01-31", "since": "2027-01-30T15:59:00.000Z", "until": "2027-01-31T15:59:00.000Z",
+            "paid": 12, "paidAmount": 1_800_000, "topUps": 9, "topUpAmount": 2_250_000,
             "active": 48, "pastDue": 3, "suspended": 1, "lowCredit": 5, "warningDays": 3,
         }),
         Topic::SubscriptionEnded => json!({

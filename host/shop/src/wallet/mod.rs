@@ -41,7 +41,7 @@ pub use model::{
 };
 pub use number::{NotANumber, TransactionName, TransactionNumber};
 pub use reading::{
-    AllWallets, all_wallets, any_transactions, info, owned, totals_since, transaction_id,
+    AllWallets, all_wallets, any_transactions, info, owned, totals_between, transaction_id,
     transaction_of, transactions, wallets,
 };
 pub use seal::{Seal, seal};

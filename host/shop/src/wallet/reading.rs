@@ -123,12 +123,16 @@ pub struct AllWallets {
     pub this_month: Vec<TypeTotal>,
 }
 
-/// Adds up the transactions of all wallets since a moment, by type and status.
+/// Adds up the transactions of all wallets from one moment until before another, by type and status.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn totals_since(conn: &mut Conn, since: DateTime<Utc>) -> Result<Vec<TypeTotal>> {
-    Ok(store::admin::totals_by_type(conn, since).await?)
+pub async fn totals_between(
+    conn: &mut Conn,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Vec<TypeTotal>> {
+    Ok(store::admin::totals_by_type(conn, since, Some(until)).await?)
 }
 
 /// Adds up all wallets, now and for this month.
@@ -143,7 +147,7 @@ pub async fn all_wallets(wallets: &Wallets) -> Result<AllWallets> {
     Ok(AllWallets {
         float: float::shown(wallets, totals.paid),
         totals,
-        this_month: store::admin::totals_by_type(&mut conn, month_start).await?,
+        this_month: store::admin::totals_by_type(&mut conn, month_start, None).await?,
         month_start,
     })
 }

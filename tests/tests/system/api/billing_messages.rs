@@ -1,7 +1,7 @@
-//! Tests of what the jobs of billing tell: the figures of a day, and a reminder for each day of a grace.
+//! Tests of what the jobs of billing tell: the figures since the last summary, and a reminder for each day of a grace.
 
-use chrono::TimeDelta;
-use dermaga_shop::{billing::process_grace, scheduler::Schedule};
+use chrono::{Days, TimeDelta};
+use dermaga_shop::{billing::process_grace, calendar, scheduler::Schedule};
 use dermaga_tests::{Engine, Shop, both_engines};
 use serde_json::{Value, json};
 
@@ -33,33 +33,99 @@ impl Called {
 both_engines!(
     Called,
     [
-        a_summary_has_the_figures_of_its_day,
+        a_summary_has_the_figures_of_its_time,
+        what_is_paid_before_midnight_stands_in_the_next_summary,
+        a_summary_by_hand_takes_nothing_from_the_nightly_one,
         a_grace_is_reminded_of_each_day,
         what_is_told_of_an_end_is_told_again_when_days_move_it
     ]
 );
 
-/// Numbers of the newest summary, once there are so many.
-async fn figures(shop: &Shop, summaries: usize) -> Value {
-    let admin = shop.admin().await;
-    run(&admin, "billing-stats").await;
-    let all = told_times(&admin, "ADMIN_BILLING_SUMMARY", 1).await;
-    let sql = "UPDATE outbox SET created_at = created_at WHERE topic = 'ADMIN_BILLING_SUMMARY'";
-    let written = shop.sql(sql).await.unwrap();
-    assert_eq!(written, u64::try_from(summaries).unwrap());
-    all[0]["facts"].clone()
+/// Counts the summaries that were written and are kept.
+async fn summaries(shop: &Shop) -> u64 {
+    let all = "UPDATE outbox SET created_at = created_at WHERE topic = 'ADMIN_BILLING_SUMMARY'";
+    shop.sql(all).await.unwrap()
 }
 
-async fn a_summary_has_the_figures_of_its_day(shop: Shop) {
+/// Runs the job, and returns the facts of its summary, which is all that an administrator without older ones reads.
+async fn summed_up(shop: &Shop, number: u64) -> Value {
+    let admin = shop.admin().await;
+    run(&admin, "billing-stats").await;
+    let told = told(&admin, "ADMIN_BILLING_SUMMARY").await;
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(summaries(shop).await, number);
+    told[0]["facts"].clone()
+}
+
+/// The same, once what was paid until now is a part of it.
+async fn figures(shop: &Shop, number: u64) -> Value {
+    shop.clock().advance(TimeDelta::minutes(2));
+    summed_up(shop, number).await
+}
+
+fn money(facts: &Value) -> [i64; 4] {
+    ["paid", "paidAmount", "topUps", "topUpAmount"].map(|field| facts[field].as_i64().unwrap())
+}
+
+/// Advances the clock to a minute of a day that comes after so many others, where the shop is.
+fn advance_to(shop: &Shop, days: u64, minutes: i64) {
+    let clock = shop.clock();
+    let day = calendar::date(clock.zone(), clock.now()) + Days::new(days);
+    let at = calendar::start_of_day(clock.zone(), day) + TimeDelta::minutes(minutes);
+    clock.advance(at - clock.now());
+}
+
+/// The job runs at 23:00, and five minutes after midnight: both tell all that came since the run before.
+async fn what_is_paid_before_midnight_stands_in_the_next_summary(shop: Shop) {
+    advance_to(&shop, 1, 23 * 60);
+    let first = summed_up(&shop, 1).await;
+    assert_eq!(money(&first), [0; 4], "{first:#}");
+    shop.clock().advance(TimeDelta::minutes(30));
+    let customer = customer_with_cash(&shop, "larut@example.com", 60_000).await;
+    buy(&shop, &customer, ("n8n", "basic"), None).await;
+    advance_to(&shop, 1, 5);
+    let second = summed_up(&shop, 2).await;
+    assert_eq!(money(&second), [1, 50_000, 1, 60_000], "{second:#}");
+    assert_eq!(second["since"], first["until"]);
+    advance_to(&shop, 0, 23 * 60);
+    let third = summed_up(&shop, 3).await;
+    assert_eq!(money(&third), [0; 4], "{third:#}");
+    assert_eq!(third["since"], second["until"]);
+    assert_eq!(third["date"], second["date"]);
+}
+
+/// A run by hand tells what came before it, one right after it nothing, and the nightly one the rest, also where the
+/// summaries before it were read and removed.
+async fn a_summary_by_hand_takes_nothing_from_the_nightly_one(shop: Shop) {
+    advance_to(&shop, 1, 10 * 60);
+    customer_with_cash(&shop, "pagi@example.com", 60_000).await;
+    let by_hand = figures(&shop, 1).await;
+    assert_eq!(money(&by_hand), [0, 0, 1, 60_000], "{by_hand:#}");
+    run(&shop.admin().await, "billing-stats").await;
+    assert_eq!(summaries(&shop).await, 1);
+    customer_with_cash(&shop, "siang@example.com", 25_000).await;
+    advance_to(&shop, 0, 23 * 60);
+    let nightly = summed_up(&shop, 2).await;
+    assert_eq!(money(&nightly), [0, 0, 1, 25_000], "{nightly:#}");
+    assert_eq!(nightly["since"], by_hand["until"]);
+
+    shop.clock().advance(TimeDelta::days(60));
+    customer_with_cash(&shop, "lama@example.com", 10_000).await;
+    shop.clock().advance(TimeDelta::days(60));
+    run(&shop.admin().await, "health-history").await;
+    assert_eq!(summaries(&shop).await, 1, "the newest one is kept");
+    let late = summed_up(&shop, 2).await;
+    assert_eq!(money(&late), [0, 0, 1, 10_000], "{late:#}");
+    assert_eq!(late["since"], nightly["until"]);
+}
+
+async fn a_summary_has_the_figures_of_its_time(shop: Shop) {
     let one = customer_with_cash(&shop, "satu@example.com", 60_000).await;
     let other = customer_with_cash(&shop, "dua@example.com", 25_000).await;
     let first = buy(&shop, &one, ("n8n", "basic"), None).await;
     let second = buy(&shop, &other, ("postgresql", "basic"), None).await;
     let of = |facts: &Value| {
         ["active", "pastDue", "suspended", "lowCredit"].map(|field| facts[field].as_i64().unwrap())
-    };
-    let money = |facts: &Value| {
-        ["paid", "paidAmount", "topUps", "topUpAmount"].map(|field| facts[field].as_i64().unwrap())
     };
     let facts = figures(&shop, 1).await;
     assert_eq!(money(&facts), [2, 75_000, 2, 85_000], "{facts:#}");
@@ -188,6 +254,9 @@ async fn people_are_warned_and_reminded_once(shop: Shop) {
     assert_eq!(reminded.len(), 1, "{reminded:#?}");
     assert_eq!(reminded[0]["facts"]["missing"], 40_000);
 
+    // The clock may have told one already, to those who were administrators then.
+    shop.clock().advance(TimeDelta::minutes(15));
+    let admin = shop.admin().await;
     run(&admin, "billing-stats").await;
     run(&admin, "billing-stats").await;
     let summary = told(&admin, "ADMIN_BILLING_SUMMARY").await;

@@ -63,7 +63,7 @@ const TOLD: [&str; 6] = [
 /// subscription, and the period or the day that it is about. Each subscription falls behind once at most.
 async fn causes(shop: &Shop) -> Vec<(String, String)> {
     let sql = "SELECT n.kind, d.address || ' ' || n.kind || ' ' || coalesce(n.payload ->> 'subscriptionId', '-') || ' ' ||
-                 coalesce(CASE n.kind WHEN 'ADMIN_BILLING_SUMMARY' THEN n.payload ->> 'date'
+                 coalesce(CASE n.kind WHEN 'ADMIN_BILLING_SUMMARY' THEN substr(n.payload ->> 'until', 1, 10)
                    WHEN 'GRACE_PERIOD_REMINDER' THEN CAST(CAST(n.created_at AT TIME ZONE 'Asia/Jakarta' AS DATE) AS TEXT)
                    WHEN 'LOW_CREDIT_WARNING' THEN n.payload ->> 'periodEnd'
                    WHEN 'RENEWAL_SUCCESS' THEN n.payload ->> 'period' END, '-')

@@ -95,13 +95,15 @@ pub(in crate::wallet) async fn books(conn: &mut Conn) -> sqlx::Result<Books> {
 pub(in crate::wallet) async fn totals_by_type(
     conn: &mut Conn,
     since: DateTime<Utc>,
+    until: Option<DateTime<Utc>>,
 ) -> sqlx::Result<Vec<TypeTotal>> {
     let select = "SELECT type, 'COMPLETED' AS status, count(*) AS count,
         CAST(coalesce(sum(amount), 0) AS BIGINT) AS amount FROM transactions";
     let completed = Filter::default()
         .with_any("type", TransactionType::ALL.iter().copied())
         .and("status = 'COMPLETED'")
-        .with("created_at >= ?", since);
+        .with("created_at >= ?", since)
+        .with_some("created_at < ?", until);
     let mut totals: Vec<TypeTotal> = fetch_where(conn, select, &completed, "GROUP BY type").await?;
     let select = "SELECT type, status, count(*) AS count,
         CAST(coalesce(sum(amount), 0) AS BIGINT) AS amount FROM transactions";
@@ -109,7 +111,8 @@ pub(in crate::wallet) async fn totals_by_type(
     let others = Filter::default()
         .with_any("status", others.filter(|status| is_rare(*status)))
         .and("status <> 'COMPLETED'")
-        .with("created_at >= ?", since);
+        .with("created_at >= ?", since)
+        .with_some("created_at < ?", until);
     let others: Vec<TypeTotal> =
         fetch_where(conn, select, &others, "GROUP BY type, status").await?;
     totals.extend(others);
