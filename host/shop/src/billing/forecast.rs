@@ -147,6 +147,26 @@ pub async fn low_credit(shop: &Subscriptions, days: u64) -> Result<Vec<ForecastL
     Ok(lines)
 }
 
+/// Returns a part of the list of [`low_credit`].
+///
+/// # Errors
+/// As [`low_credit`].
+pub async fn low_credit_page(
+    shop: &Subscriptions,
+    days: u64,
+    part: Part,
+) -> Result<Page<ForecastLine>> {
+    // Only prices and wallets say who is on it, so that a part costs as much as the whole.
+    let all = low_credit(shop, days).await?;
+    let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
+    let offset = usize::try_from(part.offset).unwrap_or(usize::MAX);
+    let limit = usize::try_from(part.limit).unwrap_or_default();
+    Ok(Page {
+        items: all.into_iter().skip(offset).take(limit).collect(),
+        total,
+    })
+}
+
 /// Effects that the lines of a forecast have on those after them.
 #[derive(Debug, Default)]
 struct Before {

@@ -19,7 +19,7 @@ use chrono::TimeDelta;
 use futures::{StreamExt as _, stream};
 
 pub use dunning::{expire, process_all_grace, process_grace, set_grace};
-pub use forecast::{Forecast, ForecastLine, forecast, low_credit};
+pub use forecast::{Forecast, ForecastLine, forecast, low_credit, low_credit_page};
 pub use preview::{BillingInfo, billing_info};
 pub use statistics::{BillingStatistics, ChargesView, statistics};
 pub use telling::{

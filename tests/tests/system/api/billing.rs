@@ -14,6 +14,7 @@ both_engines!(
     [
         billing_is_told_in_numbers,
         who_cannot_pay_soon_is_listed,
+        who_cannot_pay_soon_is_listed_in_pages,
         jobs_of_billing_run_by_their_names
     ]
 );
@@ -102,10 +103,53 @@ async fn who_cannot_pay_soon_is_listed(shop: Shop) {
         (&found[0]["due"], &found[0]["missing"]),
         (&json!(50_000), &json!(40_000))
     );
-    for query in ["days=0", "days=91", "days=x", "more=1"] {
+    for query in [
+        "days=0",
+        "days=91",
+        "days=x",
+        "more=1",
+        "page=0",
+        "limit=101",
+    ] {
         let answer = admin.get(&format!("{path}?{query}")).await;
         answer.fails(400, "VALIDATION_FAILED");
     }
+}
+
+/// Pages of 20, unless said otherwise, of those who are short: one who can pay in between is on none.
+async fn who_cannot_pay_soon_is_listed_in_pages(shop: Shop) {
+    let mut short = Vec::new();
+    for number in 0..8 {
+        let cash = if number == 1 { 150_000 } else { 75_000 };
+        let email = format!("tipis-{number}@example.com");
+        let customer = customer_with_cash(&shop, &email, cash).await;
+        for _ in 0..3 {
+            let bought = buy(&shop, &customer, ("postgresql", "basic"), None).await;
+            if number != 1 {
+                short.push(bought["subscription"]["id"].clone());
+            }
+        }
+    }
+    let admin = shop.admin().await;
+    let page = async |query: &str| {
+        let path = format!("/api/admin/billing/low-credit?days=40{query}");
+        let answer = admin.get(&path).await;
+        let pagination = answer.body["pagination"].clone();
+        let lines = answer.data(200);
+        let ids = lines.as_array().unwrap().iter();
+        let ids: Vec<Value> = ids.map(|line| line["subscriptionId"].clone()).collect();
+        (ids, pagination)
+    };
+    let (first, pagination) = page("").await;
+    assert_eq!(first, short[..20]);
+    assert_eq!(
+        (&pagination["totalItems"], &pagination["totalPages"]),
+        (&json!(21), &json!(2)),
+        "{pagination:#}"
+    );
+    assert_eq!(page("&page=2").await.0, short[20..]);
+    assert_eq!(page("&limit=2&page=3").await.0, short[4..6]);
+    assert!(page("&page=3").await.0.is_empty());
 }
 
 async fn jobs_of_billing_run_by_their_names(shop: Shop) {

@@ -23,7 +23,7 @@ use crate::{
         },
     },
     http::{
-        Body, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Segment, Success, When,
+        Body, Envelope, Id, PageQuery, Paged, Refusal, Reply, Segment, Success, When,
         failure_responses, routes,
     },
 };
@@ -68,19 +68,22 @@ struct LowCreditQuery {
 }
 
 /// Lists active subscriptions that are due soon and whose wallet does not hold enough.
-#[utoipa::path(get, path = "/admin/billing/low-credit", tag = "admin: billing", params(LowCreditQuery), security(("bearer" = [])),
-    responses((status = 200, description = "The first to end first", body = Envelope<Vec<ForecastLine>>)))]
+#[utoipa::path(get, path = "/admin/billing/low-credit", tag = "admin: billing", params(PageQuery, LowCreditQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of subscriptions, the first to end first", body = Envelope<Vec<ForecastLine>>)))]
 async fn low_credit(
     State(state): State<AppState>,
     _admin: Admin,
-    Params(query): Params<LowCreditQuery>,
+    Paged(page, query): Paged<LowCreditQuery>,
 ) -> Reply<Vec<ForecastLine>> {
     let days = query
         .days
         .unwrap_or(state.config.subscriptions.low_credit_days);
-    let lines = billing::low_credit(&state.subscriptions, days).await?;
-    let message = format!("Due within {days} days and not covered: {}.", lines.len());
-    Ok(Success::ok(message, lines))
+    let lines = billing::low_credit_page(&state.subscriptions, days, page.part()).await?;
+    let message = format!(
+        "Due within {days} days and not covered: {}.",
+        lines.counted()
+    );
+    Ok(Success::page(message, page, lines))
 }
 
 /// The jobs of billing, with the last run of each; a part of `GET /admin/jobs`.

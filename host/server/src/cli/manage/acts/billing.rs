@@ -75,12 +75,11 @@ pub(super) const GROUP: Group = Group {
             "low-credit",
             (Verb::Get, "/api/admin/billing/low-credit"),
             "List active subscriptions that are due soon and whose wallet does not hold enough",
-            &[query(
-                "days",
-                "days",
-                Kind::Number,
-                "Days ahead, at most 90.",
-            )],
+            &[
+                query("days", "days", Kind::Number, "Days ahead, at most 90."),
+                PAGES[0],
+                PAGES[1],
+            ],
             FORECAST,
         ),
         Act::new(
