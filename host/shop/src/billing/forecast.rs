@@ -1,30 +1,33 @@
 //! Forecast of what the jobs will do with periods that end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use chrono::{DateTime, Days, Months, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Days, Months, NaiveDate, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Course, dunning, lanes, preview::next, store, store::Ending};
+use super::{
+    Course, dunning, lanes, store,
+    store::Ending,
+    walk::{Extent, walk},
+};
 use crate::{
     Error, Result, calendar,
     db::{Page, Part},
-    ids::{CouponId, SubscriptionId, UserId},
+    ids::{SubscriptionId, UserId},
     money::Rupiah,
-    subscriptions::{
-        self, Settings, Subscription, SubscriptionRow, SubscriptionStatus, Subscriptions, delivery,
-        renewal::Next,
-    },
-    text_enum, wallet,
+    subscriptions::{Settings, Subscription, SubscriptionStatus, Subscriptions},
+    text_enum,
 };
 
 /// Time before today within which the last date of a forecast may be: periods that are over are
 /// renewed within days.
 const LOOK_BACK: Days = Days::new(31);
 /// Time from today within which it may be: prices and wallets of later years are not known.
-const LOOK_AHEAD: Months = Months::new(60);
+const LOOK_AHEAD: Months = Months::new(24);
+/// Periods of one subscription that a forecast follows: as many months, and those that it may be behind.
+const MOST_PERIODS: i64 = 36;
 
 text_enum! {
     /// Expected course of a subscription whose period is over.
@@ -55,15 +58,23 @@ pub struct ForecastLine {
     pub service: String,
     /// Plan of the next period.
     pub plan: String,
+    /// Status of now.
     pub status: SubscriptionStatus,
     /// Calendar months of the next period.
     pub term_months: i64,
+    /// End of the period that runs.
     #[serde(serialize_with = "crate::calendar::in_json")]
     pub period_end: DateTime<Utc>,
     pub forecast: Forecast,
+    /// End of the period that the forecast is of, and after which the next one is priced: the first that is not
+    /// renewed, or else the last that is over by the date.
+    #[serde(serialize_with = "crate::calendar::in_json")]
+    pub expected_at: DateTime<Utc>,
+    /// Periods that are expected to be renewed by the date.
+    pub renewals: i64,
     /// Price of the next period, as long as one is to come.
     pub due: Option<Rupiah>,
-    /// Amount missing for it, after the customer's subscriptions before this one were paid.
+    /// Amount missing for it, after all that is renewed before it was paid.
     pub missing: Option<Rupiah>,
     /// Reason why it is not known.
     #[serde(serialize_with = "crate::language::in_words_if_any")]
@@ -71,7 +82,8 @@ pub struct ForecastLine {
 }
 
 /// Forecasts a part of the subscriptions whose period ends until the end of a date, with the wallets as they
-/// are; the first to end first.
+/// are; the first to end first. Each is followed through all of its periods until then, or to the first that is not
+/// renewed.
 ///
 /// # Errors
 /// `VALIDATION_FAILED` for a date of which a forecast says nothing.
@@ -84,39 +96,34 @@ pub async fn forecast(
     check_foreseeable(calendar::date(zone, shop.clock.now()), date)?;
     let after = date.succ_opt().unwrap_or(date);
     let until = calendar::start_of_day(zone, after);
-    let mut conn = shop.db.snapshot().await?;
-    let page = store::ending(&mut conn, until, part).await?;
-    let earlier = match part.offset {
-        0 => Vec::new(),
-        offset => store::first_ending(&mut conn, until, offset).await?,
-    };
-    drop(conn);
-    let shown: HashSet<SubscriptionId> = page.items.iter().map(|one| one.id).collect();
-    let ending = that_matter(earlier, page.items, &shown);
-    let mut lines = forecast_each(shop, ending, until).await?;
+    let ending = store::ending(&mut shop.db.read().await?, until).await?;
+    let total = i64::try_from(ending.len()).unwrap_or(i64::MAX);
+    let offset = usize::try_from(part.offset).unwrap_or(usize::MAX);
+    let limit = usize::try_from(part.limit).unwrap_or_default();
+    let shown = ending.iter().skip(offset).take(limit);
+    let shown: HashSet<SubscriptionId> = shown.map(|one| one.id).collect();
+    let periods = MOST_PERIODS;
+    let extent = Extent { until, periods };
+    let mut lines = walk(shop, that_matter(ending, &shown), extent).await?;
     lines.retain(|line| shown.contains(&line.subscription_id));
     Ok(Page {
         items: lines,
-        total: page.total,
+        total,
     })
 }
 
-/// Returns a part of a list, after those before it that leave less to it: they share a wallet or a coupon's budget
-/// with it, or with others that do.
-fn that_matter(
-    earlier: Vec<Ending>,
-    part: Vec<Ending>,
-    shown: &HashSet<SubscriptionId>,
-) -> Vec<Ending> {
-    if earlier.is_empty() {
-        return part;
+/// Returns those that are shown, and those that leave less to them: they share a wallet or a coupon's budget
+/// with them, or with others that do. Also one whose period ends later may be renewed before they are renewed again.
+fn that_matter(ending: Vec<Ending>, shown: &HashSet<SubscriptionId>) -> Vec<Ending> {
+    if shown.len() == ending.len() {
+        return ending;
     }
-    let all: Vec<store::Due> = earlier.iter().chain(&part).map(store::Due::from).collect();
+    let all: Vec<store::Due> = ending.iter().map(store::Due::from).collect();
     let lanes = lanes::of(&all).into_iter();
     let lanes = lanes.filter(|lane| lane.iter().any(|id| shown.contains(id)));
     let related: HashSet<SubscriptionId> = lanes.flatten().collect();
-    let both = earlier.into_iter().chain(part);
-    both.filter(|one| related.contains(&one.id)).collect()
+    let ending = ending.into_iter();
+    ending.filter(|one| related.contains(&one.id)).collect()
 }
 
 fn check_foreseeable(today: NaiveDate, date: NaiveDate) -> Result<()> {
@@ -137,9 +144,10 @@ fn check_foreseeable(today: NaiveDate, date: NaiveDate) -> Result<()> {
 pub async fn low_credit(shop: &Subscriptions, days: u64) -> Result<Vec<ForecastLine>> {
     let until = calendar::add_days(shop.clock.zone(), shop.clock.now(), Days::new(days));
     let until = until.ok_or_else(|| Error::invalid("days", "reaches beyond the calendar"))?;
-    let ending = store::first_ending(&mut shop.db.read().await?, until, i64::MAX).await?;
-    // Unpaid ones are in it, since they are paid first when money comes.
-    let mut lines = forecast_each(shop, ending, until).await?;
+    let ending = store::ending(&mut shop.db.read().await?, until).await?;
+    // Unpaid ones are in it, since they are paid first when money comes. The period that runs is the one to warn of.
+    let extent = Extent { until, periods: 1 };
+    let mut lines = walk(shop, ending, extent).await?;
     lines.retain(|line| {
         let is_short = line.missing.is_some_and(Rupiah::is_positive);
         line.status == SubscriptionStatus::Active && is_short
@@ -167,54 +175,18 @@ pub async fn low_credit_page(
     })
 }
 
-/// Effects that the lines of a forecast have on those after them.
-#[derive(Debug, Default)]
-struct Before {
-    /// Credit that is left to customers.
-    balances: HashMap<UserId, Rupiah>,
-    /// Discounts, since customers share the budget of a coupon.
-    given: HashMap<CouponId, Rupiah>,
-}
-
-impl Before {
-    fn keep_to_budget(&self, next: &mut Next) {
-        if let Some((coupon, _)) = next.taken_from() {
-            next.keep_to_budget(self.given.get(&coupon).copied().unwrap_or(Rupiah::ZERO));
-        }
-    }
-
-    /// Notes what a customer is charged, and what a coupon takes off.
-    fn note(
-        &mut self,
-        (user_id, balance): (UserId, Rupiah),
-        charged: Option<Rupiah>,
-        taken: Option<(CouponId, Rupiah)>,
-    ) -> Result<()> {
-        let left = match charged {
-            Some(due) => balance.minus(due)?,
-            None => balance,
-        };
-        self.balances.insert(user_id, left);
-        if let (Some(_), Some((coupon, amount))) = (charged, taken) {
-            let sum = self.given.entry(coupon).or_insert(Rupiah::ZERO);
-            *sum = sum.plus(amount)?;
-        }
-        Ok(())
-    }
-}
-
 /// Facts about a subscription whose period is over, besides its own row.
-struct Facts<'a> {
+pub(super) struct Facts<'a> {
     /// The instance has not run in this period, and nothing is charged before it does.
-    is_held: bool,
+    pub(super) is_held: bool,
     /// Price of the next period, if there will be one.
-    price: &'a Result<Option<Rupiah>>,
+    pub(super) price: &'a Result<Option<Rupiah>>,
     /// Credit that is left for it.
-    balance: Rupiah,
+    pub(super) balance: Rupiah,
 }
 
 /// Returns the course of a subscription until a moment: the steps of the nightly jobs, decided by their rules.
-fn foreseen(
+pub(super) fn foreseen(
     billing: &Settings,
     seen: &Subscription,
     facts: &Facts<'_>,
@@ -243,85 +215,10 @@ fn foreseen(
     })
 }
 
-/// Returns the next period of a subscription, whose coupon has what the lines before it leave.
-async fn next_after(
-    shop: &Subscriptions,
-    row: &SubscriptionRow,
-    before: &Before,
-) -> Result<Option<Next>> {
-    let mut next = next(shop, row).await?;
-    if let Some(next) = &mut next {
-        before.keep_to_budget(next);
-    }
-    Ok(next)
-}
-
-/// Forecasts these subscriptions, in their order, as far as their periods still end before a moment: they may
-/// be renewed meanwhile.
-async fn forecast_each(
-    shop: &Subscriptions,
-    ending: Vec<Ending>,
-    until: DateTime<Utc>,
-) -> Result<Vec<ForecastLine>> {
-    // Rules are asked about the last moment, which is the finest that both engines keep.
-    let at = until - TimeDelta::milliseconds(1);
-    let mut before = Before::default();
-    let mut lines = Vec::with_capacity(ending.len());
-    for Ending { id, email, .. } in ending {
-        // As of one moment, or a renewal in between would be paid for twice.
-        let mut conn = shop.db.snapshot().await?;
-        let row = subscriptions::row(&mut conn, id).await?;
-        let seen = &row.subscription;
-        if seen.period_end >= until {
-            continue;
-        }
-        let is_held = super::may_be_held(seen) && delivery::never_ran(&mut conn, seen).await?;
-        let balance = match before.balances.get(&seen.user_id) {
-            Some(left) => *left,
-            None => wallet::balance(&mut conn, seen.user_id).await?.total()?,
-        };
-        drop(conn);
-        let next = next_after(shop, &row, &before).await;
-        let taken = next.as_ref().ok().and_then(Option::as_ref);
-        let plan = taken.map_or(&*row.plan_slug, |next| next.plan_slug(&row));
-        let plan = plan.to_owned();
-        let taken = taken.and_then(Next::taken_from);
-        let price = next.and_then(|next| next.map(|next| next.due()).transpose());
-        let facts = Facts {
-            is_held,
-            price: &price,
-            balance,
-        };
-        let moments = (shop.clock.zone(), shop.clock.now(), at);
-        let forecast = foreseen(&shop.settings, seen, &facts, moments)?;
-        let due = price.as_ref().ok().copied().flatten();
-        let due = due.filter(|_| forecast != Forecast::Held);
-        let charged = due.filter(|_| forecast == Forecast::Renews);
-        before.note((seen.user_id, balance), charged, taken)?;
-        let missing = due.map(|due| due.minus(balance)).transpose()?;
-        let problem = price.err().map(|error| error.message);
-        lines.push(ForecastLine {
-            subscription_id: id,
-            user_id: seen.user_id,
-            email,
-            service: row.service_slug,
-            plan,
-            status: seen.status,
-            term_months: seen.next_months(),
-            period_end: seen.period_end,
-            forecast,
-            due,
-            missing: missing.map(|missing| missing.max(Rupiah::ZERO)),
-            problem: problem.filter(|_| forecast == Forecast::Unknown),
-        });
-    }
-    Ok(lines)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Code, test_database::ended};
+    use crate::{Code, ids::CouponId, test_database::ended};
 
     const PRICE: Rupiah = Rupiah::new(50_000);
 
@@ -449,22 +346,26 @@ mod tests {
             user_id: UserId::from_u128(user),
             coupon_id: coupon.map(CouponId::from_u128),
             email: String::new(),
+            period_end: at("2028-01-10T12:00:00Z"),
         }
     }
 
     #[test]
-    fn lines_before_a_part_matter_where_they_leave_it_less() {
-        let earlier = vec![
+    fn others_matter_where_they_leave_less_to_what_is_shown() {
+        let all = vec![
             ending(1, 7, None),
             ending(2, 8, Some(5)),
             ending(3, 9, None),
             ending(4, 10, Some(5)),
+            ending(5, 7, None),
+            ending(6, 10, None),
+            ending(7, 9, None),
+            ending(8, 7, None),
         ];
-        let part = vec![ending(5, 7, None), ending(6, 10, None)];
-        let shown = part.iter().map(|one| one.id).collect();
-        let found = that_matter(earlier, part, &shown);
+        let shown = [5, 6].map(SubscriptionId::from_u128).into_iter().collect();
+        let found = that_matter(all, &shown);
         let found: Vec<_> = found.iter().map(|one| one.id).collect();
-        let expected = [1, 2, 4, 5, 6].map(SubscriptionId::from_u128);
+        let expected = [1, 2, 4, 5, 6, 8].map(SubscriptionId::from_u128);
         assert_eq!(
             found, expected,
             "a budget is shared through another customer"
@@ -475,15 +376,15 @@ mod tests {
     fn a_forecast_is_for_dates_of_which_it_says_something() {
         let date = |text: &str| text.parse().unwrap();
         let today = date("2027-03-31");
-        for good in ["2027-02-28", "2027-03-31", "2032-03-31"] {
+        for good in ["2027-02-28", "2027-03-31", "2029-03-31"] {
             check_foreseeable(today, date(good)).unwrap();
         }
-        for wrong in ["1970-01-01", "2027-02-27", "2032-04-01", "9999-12-31"] {
+        for wrong in ["1970-01-01", "2027-02-27", "2029-04-01", "9999-12-31"] {
             let refused = check_foreseeable(today, date(wrong)).unwrap_err();
             let detail = &refused.details[0];
             assert_eq!(
                 (&*detail.field, &*detail.message),
-                ("date", "must be between 2027-02-28 and 2032-03-31"),
+                ("date", "must be between 2027-02-28 and 2029-03-31"),
                 "{wrong}"
             );
         }

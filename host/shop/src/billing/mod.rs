@@ -13,6 +13,7 @@ mod store;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod watch;
 
 use chrono::TimeDelta;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_first, fetch_page},
+    db::Conn,
     execute, fetch_all, fetch_one,
     ids::{CouponId, SubscriptionId, UserId},
     money::Rupiah,
@@ -165,6 +165,7 @@ pub(super) struct Ending {
     /// Its coupon, if that has a budget.
     pub(super) coupon_id: Option<CouponId>,
     pub(super) email: String,
+    pub(super) period_end: DateTime<Utc>,
 }
 
 impl From<&Ending> for Due {
@@ -177,36 +178,14 @@ impl From<&Ending> for Due {
     }
 }
 
-const ENDING: List = List {
-    rows: "SELECT s.id, s.user_id,
-             (SELECT c.id FROM coupons c WHERE c.id = s.coupon_id AND c.budget IS NOT NULL) AS coupon_id, u.email
-           FROM subscriptions s JOIN users u ON u.id = s.user_id",
-    from: "FROM subscriptions s",
-    key: "s.id",
-    order: "ORDER BY s.period_end, s.id",
-};
-
-fn ending_before(until: DateTime<Utc>) -> Filter<'static> {
-    Filter::of("s.period_end < ?", until).and("s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')")
-}
-
 /// Subscriptions whose period ends before a moment, the first to end first.
-pub(super) async fn ending(
-    conn: &mut Conn,
-    until: DateTime<Utc>,
-    part: Part,
-) -> sqlx::Result<Page<Ending>> {
-    fetch_page(conn, ENDING, &ending_before(until), part).await
-}
-
-/// The first of them, without their number.
-pub(super) async fn first_ending(
-    conn: &mut Conn,
-    until: DateTime<Utc>,
-    limit: i64,
-) -> sqlx::Result<Vec<Ending>> {
-    let filter = ending_before(until);
-    fetch_first(conn, ENDING.rows, &filter, ENDING.order, limit).await
+pub(super) async fn ending(conn: &mut Conn, until: DateTime<Utc>) -> sqlx::Result<Vec<Ending>> {
+    let sql = "SELECT s.id, s.user_id,
+                 (SELECT c.id FROM coupons c WHERE c.id = s.coupon_id AND c.budget IS NOT NULL) AS coupon_id,
+                 (SELECT u.email FROM users u WHERE u.id = s.user_id) AS email, s.period_end
+               FROM subscriptions s WHERE s.period_end < $1 AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')
+               ORDER BY s.period_end, s.id";
+    fetch_all!(conn, Ending, sql, until)
 }
 
 /// Sets another last day of grace for an unpaid subscription.

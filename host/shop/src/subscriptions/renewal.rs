@@ -4,6 +4,7 @@
 //! A charge is one database transaction that looks again at what it was decided on, with the
 //! customer's wallet locked: two servers, or a server that dies anywhere, charge each period once.
 
+mod advanced;
 mod next_price;
 mod overdue;
 mod store;
@@ -342,11 +343,7 @@ async fn enter(
 ) -> Result<()> {
     let (clock, now) = (&shop.clock, shop.clock.now());
     subscriptions::insert_period(conn, seen.id, &next.period(paid), now).await?;
-    let left = seen
-        .coupon_periods_left
-        .filter(|_| !next.kind.is_frozen())
-        .map(|left| left.saturating_sub(next.term.months.into()).max(0))
-        .or(seen.coupon_periods_left);
+    let left = next.coupon_left(seen);
     if !store::advance(conn, seen, next, left, now).await? {
         return Err(Error::internal("a locked subscription changed"));
     }

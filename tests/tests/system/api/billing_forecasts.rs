@@ -16,6 +16,8 @@ both_engines!(
     Shop,
     [
         what_is_not_paid_is_foreseen_to_its_end,
+        a_later_period_that_is_not_paid_is_foreseen,
+        renewals_of_a_customer_share_the_wallet_in_their_order,
         a_page_knows_of_those_before_it
     ]
 );
@@ -67,6 +69,88 @@ async fn what_is_not_paid_is_foreseen_to_its_end(shop: Shop) {
     let path = format!("{PREVIEW}?date={}", day + Days::new(22));
     let lines = shop.admin().await.get(&path).await.data(200);
     assert_eq!(lines, json!([]));
+}
+
+/// Money for one more month: the second renewal is the one that fails, however far ahead is looked.
+async fn a_later_period_that_is_not_paid_is_foreseen(shop: Shop) {
+    let customer = customer_with_cash(&shop, "sebulan@example.com", 100_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let id = id_of(&bought);
+    let end = moment(&subscription(&shop, id).await["periodEnd"]);
+    let day = end.with_timezone(&chrono_tz::Asia::Jakarta).date_naive();
+    let line = async |days: u64| {
+        let path = format!("{PREVIEW}?date={}", day + Days::new(days));
+        let lines = shop.admin().await.get(&path).await.data(200);
+        lines[0].clone()
+    };
+    let renewed = line(27).await;
+    assert_eq!(moment(&renewed["expectedAt"]), end, "{renewed:#}");
+    assert_eq!(renewed["missing"], 0);
+    assert_eq!(
+        (&renewed["forecast"], &renewed["renewals"]),
+        (&json!("RENEWS"), &json!(1))
+    );
+    // A month, a grace of 7 days and a retention of 14 after it.
+    let mut expected = Vec::new();
+    for (days, forecast) in [(31, "FAILS"), (38, "SUSPENDS"), (92, "ENDS"), (365, "ENDS")] {
+        let line = line(days).await;
+        assert_eq!(
+            (&line["forecast"], &line["renewals"]),
+            (&json!(forecast), &json!(1)),
+            "{days}: {line:#}"
+        );
+        assert_eq!(
+            (&line["due"], &line["missing"], &line["status"]),
+            (&json!(50_000), &json!(50_000), &json!("ACTIVE"))
+        );
+        assert_eq!(moment(&line["periodEnd"]), end);
+        expected.push(moment(&line["expectedAt"]));
+    }
+
+    let seen = next_period(&shop, id).await;
+    assert_eq!(seen["status"], "ACTIVE");
+    assert_eq!(expected, [moment(&seen["periodEnd"]); 4]);
+    assert_eq!(next_period(&shop, id).await["status"], "PAST_DUE");
+}
+
+/// Two subscriptions of a customer, with money for three of their next four periods: the last one of all fails. With
+/// money for two, both fail in their second month, also where only the first of them is shown.
+async fn renewals_of_a_customer_share_the_wallet_in_their_order(shop: Shop) {
+    let three = customer_with_cash(&shop, "tiga@example.com", 125_000).await;
+    let two = customer_with_cash(&shop, "dua@example.com", 100_000).await;
+    let mut end = shop.clock().now();
+    for customer in [&three, &three, &two, &two] {
+        let bought = buy(&shop, customer, ("postgresql", "basic"), None).await;
+        end = moment(&bought["subscription"]["periodEnd"]);
+    }
+    let admin = shop.admin().await;
+    let date = end.with_timezone(&chrono_tz::Asia::Jakarta).date_naive() + Days::new(32);
+    let path = format!("{PREVIEW}?date={date}");
+    let all = admin.get(&path).await.data(200);
+    let told: Vec<_> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| {
+            let forecast = line["forecast"].as_str().unwrap();
+            (
+                forecast,
+                line["renewals"].as_i64(),
+                line["missing"].as_i64(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("RENEWS", Some(2), Some(0)),
+        ("FAILS", Some(1), Some(25_000)),
+        ("FAILS", Some(1), Some(25_000)),
+        ("FAILS", Some(1), Some(25_000)),
+    ];
+    assert_eq!(told, expected, "{all:#}");
+    for (number, line) in all.as_array().unwrap().iter().enumerate() {
+        let path = format!("{path}&limit=1&page={}", number + 1);
+        assert_eq!(admin.get(&path).await.data(200), json!([line]));
+    }
 }
 
 /// Two subscriptions share a wallet, on two pages: the second page says what the first one leaves to it.

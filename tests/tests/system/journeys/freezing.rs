@@ -114,23 +114,23 @@ async fn a_freeze_begins_with_the_next_period_and_charges_the_storage(shop: Shop
         (&info["due"], amounts),
         (&json!(10_000), vec![json!(50_000), json!(-40_000)])
     );
-    let date = (shop.clock().now() + TimeDelta::days(365)).date_naive();
-    let preview = shop
-        .admin()
-        .await
-        .get(&format!("/api/admin/billing/preview?date={date}"))
-        .await
-        .data(200);
-    let line = preview
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|line| line["subscriptionId"] == id)
-        .unwrap();
-    assert_eq!(
-        (&line["forecast"], &line["due"]),
-        (&json!("RENEWS"), &json!(10_000))
-    );
+    // Of the 20,000 that are left, two frozen months are paid.
+    for (days, forecast, renewals) in [(35, "RENEWS", 1), (365, "ENDS", 2)] {
+        let date = (shop.clock().now() + TimeDelta::days(days)).date_naive();
+        let preview = shop
+            .admin()
+            .await
+            .get(&format!("/api/admin/billing/preview?date={date}"))
+            .await
+            .data(200);
+        let mut lines = preview.as_array().unwrap().iter();
+        let line = lines.find(|line| line["subscriptionId"] == id).unwrap();
+        assert_eq!(
+            (&line["forecast"], &line["renewals"], &line["due"]),
+            (&json!(forecast), &json!(renewals), &json!(10_000)),
+            "{line:#}"
+        );
+    }
 
     let begun = moment(&bought["subscription"]["periodStart"]);
     let seen = next_period(&shop, id).await;

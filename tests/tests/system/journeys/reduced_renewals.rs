@@ -68,6 +68,19 @@ async fn a_coupon_lasts_as_long_as_was_promised(shop: Shop) {
         "{info:#}"
     );
     assert_eq!(info["lines"][1]["code"], "coupon");
+    // The forecast knows when it will be used up: after one month, two and three.
+    let end = moment(&bought["subscription"]["periodEnd"]);
+    for (days, renewals, due) in [(27, 1, 25_000), (32, 2, 25_000), (63, 3, 50_000)] {
+        let date = (end + TimeDelta::days(days)).format("%FT%TZ");
+        let path = format!("/api/admin/billing/preview?date={date}");
+        let lines = admin.get(&path).await.data(200);
+        let line = &lines[0];
+        assert_eq!(
+            (&line["forecast"], &line["renewals"], &line["due"]),
+            (&json!("RENEWS"), &json!(renewals), &json!(due)),
+            "{line:#}"
+        );
+    }
     for _ in 0..3 {
         next_period(&shop, id).await;
     }

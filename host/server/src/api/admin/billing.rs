@@ -119,7 +119,7 @@ async fn run_job(
 #[into_params(parameter_in = Query)]
 struct PreviewQuery {
     /// The last date, where the shop is; today, when absent. A moment counts as its date. From 31
-    /// days before today to five years after it.
+    /// days before today to two years after it.
     #[garde(skip)]
     #[param(inline)]
     date: Option<When>,
@@ -127,6 +127,10 @@ struct PreviewQuery {
 
 /// Forecasts renewals, failures, suspensions and ends until the end of a date: every subscription whose
 /// period is over by then, with the prices of its plugins and the wallets as they are, by the rules of the jobs.
+///
+/// Each subscription is followed from period to period, in the order in which all of them end: what is renewed is not
+/// in the wallet for what comes after it. Its line tells of the first period that is not renewed, or else of the last
+/// one that is over by the date. Instances are taken to run in periods that have not begun.
 #[utoipa::path(get, path = "/admin/billing/preview", tag = "admin: billing", params(PageQuery, PreviewQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of subscriptions, the first to end first", body = Envelope<Vec<ForecastLine>>), Foreseeing))]
 async fn preview(

@@ -12,6 +12,8 @@ const FORECAST: View = View::of(&[
     text("PLAN", "/plan"),
     text("STATUS", "/status"),
     text("FORECAST", "/forecast"),
+    time("EXPECTED", "/expectedAt"),
+    number("RENEWALS", "/renewals"),
     money("DUE", "/due"),
     money("MISSING", "/missing"),
     time("PERIOD ENDS", "/periodEnd"),
