@@ -52,6 +52,7 @@ pub(crate) mod payments;
 pub(crate) mod personal_data;
 pub(crate) mod plan_changes;
 pub(crate) mod plan_edits;
+pub(crate) mod plan_tiers;
 pub(crate) mod plugin_classes;
 pub(crate) mod plugin_lifecycle;
 pub(crate) mod plugin_signatures;

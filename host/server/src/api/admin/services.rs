@@ -458,7 +458,7 @@ async fn remove_plan(
 }
 
 /// Puts a plan on sale, or takes it off. Customers keep what they bought; a retired plan is on sale
-/// again.
+/// again, unless another plan of its tier is not retired.
 #[utoipa::path(patch, path = "/admin/services/{id}/plans/{planId}/toggle", tag = "admin: catalogue", params(("id" = Uuid, Path), ("planId" = Uuid, Path)),
     request_body = SaleToggle, security(("bearer" = [])),
     responses((status = 200, description = "The plan", body = Envelope<ManagedPlan>), Switching))]

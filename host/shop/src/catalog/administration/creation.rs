@@ -10,7 +10,9 @@ use dermaga_runtime::{
 use dermaga_toolkit::template::{self, Draft, PlanTexts, ServiceTexts, Template, TemplateError};
 use serde_json::json;
 
-use super::{ManagedPlan, ManagedService, WRITTEN_HERE, managed, plan_row, service_row, store};
+use super::{
+    ManagedPlan, ManagedService, PlanRow, WRITTEN_HERE, managed, plan_row, service_row, store,
+};
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
@@ -158,12 +160,8 @@ pub async fn create_plan(
     store::lock_service(&mut conn, service_id).await?;
     let plans = store::plans(&mut conn, &[service_id]).await?;
     let tier = Tier::from(plan.tier);
-    let taken = plans.iter().any(|row| {
-        row.plan.slug == plan.slug || (row.plan.tier == tier && row.retired_at.is_none())
-    });
-    if taken {
-        let message = "The service has a plan of this slug or tier already.";
-        return Err(Error::new(Code::Conflict, message));
+    if plans.iter().any(|row| row.plan.slug == plan.slug) || has_tier(&plans, tier) {
+        return Err(taken());
     }
     load_plan(&mut conn, clock, service_id, &plan, now).await?;
     let plans = store::plans(&mut conn, &[service_id]).await?;
@@ -174,6 +172,18 @@ pub async fn create_plan(
     audit::record(&mut conn, clock, actor_id, event).await?;
     let view = plan_row(&mut conn, service_id, id).await?.into();
     Ok(Uncommitted::new(conn, view))
+}
+
+/// Returns true when one of these plans has the tier and is not retired.
+pub(super) fn has_tier<'r>(plans: impl IntoIterator<Item = &'r PlanRow>, tier: Tier) -> bool {
+    let mut plans = plans.into_iter();
+    plans.any(|row| row.plan.tier == tier && row.retired_at.is_none())
+}
+
+/// Refusal of a plan beside one of its slug or tier.
+pub(super) fn taken() -> Error {
+    let message = "The service has a plan of this slug or tier already.";
+    Error::new(Code::Conflict, message)
 }
 
 /// Puts a plan to the rules of templates and to the check of its plugin.

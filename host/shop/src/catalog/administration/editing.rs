@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
-    catalog::{Catalog, FieldChange, PlanTerm, load_templates},
+    catalog::{Catalog, FieldChange, Plan, PlanTerm, load_templates},
     db::Conn,
     ids::{PlanId, ServiceId, UserId},
     money::Rupiah,
@@ -240,7 +240,7 @@ pub async fn switch_service(
 /// Puts a plan on sale or off it, as [`switch_service`] does with a service.
 ///
 /// # Errors
-/// `NOT_FOUND`.
+/// `NOT_FOUND`; `CONFLICT` when it would come back beside a plan of its tier.
 pub async fn switch_plan(
     catalog: &Catalog,
     actor_id: UserId,
@@ -249,10 +249,15 @@ pub async fn switch_plan(
     reason: &str,
 ) -> Result<ManagedPlan> {
     let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
+    // All that decide which tiers are taken wait for the service, and then for the plan.
+    store::lock_service(&mut conn, service_id).await?;
     store::lock_plan(&mut conn, id).await?;
     let before = plan_row(&mut conn, service_id, id).await?;
     let active = active.unwrap_or(!before.plan.active);
     if before.plan.active != active {
+        if active {
+            check_tier(&mut conn, &before.plan).await?;
+        }
         store::switch_plan(&mut conn, id, active, clock.now()).await?;
         let details = json!({ "plan": before.plan.slug, "active": active });
         let event = Event::new(AuditAct::PlanSwitched, Subject::Plan(id), details).because(reason);
@@ -261,6 +266,16 @@ pub async fn switch_plan(
     let view = plan_row(&mut conn, service_id, id).await?.into();
     conn.commit().await?;
     Ok(view)
+}
+
+/// Refuses to put a plan on sale while another one of its tier is not retired, as a creation does.
+async fn check_tier(conn: &mut Conn, plan: &Plan) -> Result<()> {
+    let plans = store::plans(conn, &[plan.service_id]).await?;
+    let others = plans.iter().filter(|row| row.plan.id != plan.id);
+    if creation::has_tier(others, plan.tier) {
+        return Err(creation::taken());
+    }
+    Ok(())
 }
 
 /// Result of a reset.
