@@ -72,6 +72,7 @@ pub(crate) mod recovery;
 pub(crate) mod refunds;
 pub(crate) mod refusals;
 pub(crate) mod rollouts;
+pub(crate) mod service_resets;
 pub(crate) mod services;
 pub(crate) mod sessions;
 pub(crate) mod settings_moves;

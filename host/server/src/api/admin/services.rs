@@ -355,7 +355,7 @@ const fn switched(active: bool) -> &'static str {
 }
 
 /// Brings back the template's values of all fields of a service and its plans that were edited.
-/// Quotas, and whether they are sold, stay.
+/// Quotas, and whether they are sold, stay; so do plans that the template does not name.
 #[utoipa::path(post, path = "/admin/services/{id}/reset", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = CatalogReason, security(("bearer" = [])),
     responses((status = 200, description = "The service", body = Envelope<ManagedService>), Resetting))]
 async fn reset(

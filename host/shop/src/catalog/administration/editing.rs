@@ -302,8 +302,8 @@ impl ServiceReset {
     }
 }
 
-/// Lets the template that was loaded last decide all fields of a service and its plans again.
-/// Quotas, and whether they are sold, stay.
+/// Lets the template that was loaded last decide all fields of a service, and of the plans that it
+/// names, again. Quotas, and whether they are sold, stay; so do plans that it does not name.
 ///
 /// # Errors
 /// `NOT_FOUND`; `INVALID_STATE` when no template is known, or it cannot be sold as it is.
@@ -313,7 +313,7 @@ pub async fn reset_service(
     id: ServiceId,
     reason: &str,
 ) -> Result<ServiceReset> {
-    let template = creation::template(catalog, id).await?;
+    let mut template = creation::template(catalog, id).await?;
     if let Some(fault) = plugins::faults_now(&catalog.plugins, &template)
         .await?
         .first()
@@ -324,11 +324,19 @@ pub async fn reset_service(
     let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
     store::lock_service(&mut conn, id).await?;
     let before = managed(&mut conn, id).await?;
-    store::forget_edits(&mut conn, id).await?;
-    load_templates(&mut conn, clock, std::slice::from_ref(&template)).await?;
+    // A plan that was deleted does not come back, beside another one of its tier perhaps.
+    let has = |slug: &str| before.plans.iter().any(|plan| plan.slug == slug);
+    template.plans.retain(|plan| has(&plan.slug));
+    let names = |plan: &ManagedPlan| template.plans.iter().any(|named| named.slug == plan.slug);
     let plans = before.plans.into_iter();
-    let plans = plans.filter(|plan| !plan.edited.is_empty());
-    let plans: Vec<(String, Vec<String>)> = plans.map(|plan| (plan.slug, plan.edited)).collect();
+    let plans: Vec<ManagedPlan> = plans
+        .filter(|plan| names(plan) && !plan.edited.is_empty())
+        .collect();
+    let ids: Vec<PlanId> = plans.iter().map(|plan| plan.id).collect();
+    store::forget_edits(&mut conn, id, &ids).await?;
+    load_templates(&mut conn, clock, std::slice::from_ref(&template)).await?;
+    let plans = plans.into_iter().map(|plan| (plan.slug, plan.edited));
+    let plans: Vec<(String, Vec<String>)> = plans.collect();
     let noted = plans.iter();
     let noted: Vec<Value> = noted
         .map(|(slug, edited)| json!({ "plan": slug, "edited": edited }))

@@ -206,11 +206,21 @@ pub(super) async fn retire_plan(
     execute!(conn, sql, id, now).map(|_| ())
 }
 
-/// Lets the template decide all fields of a service and its plans again.
-pub(super) async fn forget_edits(conn: &mut Conn, id: ServiceId) -> sqlx::Result<()> {
+/// Lets the template decide all fields of a service and of these plans again.
+pub(super) async fn forget_edits(
+    conn: &mut Conn,
+    id: ServiceId,
+    plans: &[PlanId],
+) -> sqlx::Result<()> {
     execute!(conn, "UPDATE services SET edited = '' WHERE id = $1", id)?;
-    let sql = "UPDATE service_plans SET edited = '' WHERE service_id = $1";
-    execute!(conn, sql, id).map(|_| ())
+    for plan in plans {
+        execute!(
+            conn,
+            "UPDATE service_plans SET edited = '' WHERE id = $1",
+            *plan
+        )?;
+    }
+    Ok(())
 }
 
 /// Deletes a service with its plans. The database refuses when one of them was ever sold.
