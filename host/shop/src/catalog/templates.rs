@@ -73,6 +73,16 @@ impl Templates {
         });
     }
 
+    /// Takes a service that an administrator edited in place of what it was.
+    pub(super) fn replace(&self, template: &Template) {
+        self.current.rcu(|now| {
+            let mut templates = Vec::clone(now);
+            templates.retain(|other| other.slug != template.slug);
+            templates.push(template.clone());
+            templates
+        });
+    }
+
     /// Leaves out a service that was deleted.
     pub(super) fn drop_service(&self, slug: &str) {
         self.current.rcu(|now| {

@@ -43,6 +43,7 @@ pub(crate) mod looks;
 pub(crate) mod mails;
 pub(crate) mod metrics;
 pub(crate) mod notifications;
+pub(crate) mod own_services;
 pub(crate) mod pasted;
 pub(crate) mod payment_asking;
 pub(crate) mod payment_gateway;

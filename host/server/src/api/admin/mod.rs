@@ -25,6 +25,7 @@ pub(super) mod plugins;
 pub(super) mod prices;
 pub(super) mod quota;
 mod reasons;
+mod service_inputs;
 pub(super) mod services;
 pub(super) mod subscriptions;
 pub(super) mod tickets;

@@ -1,29 +1,24 @@
 //! `/admin/services`: services and plans, for administrators.
 
-use std::collections::BTreeMap;
-
 use axum::{extract::State, response::Response};
-use dermaga_runtime::gate::Exception;
 use dermaga_shop::{
     catalog::{
-        self, ManagedPlan, ManagedService, Removal, ServiceChanges, ServiceState,
-        ServiceStatistics, ServicesFilter,
+        self, ManagedPlan, ManagedService, Removal, ServiceState, ServiceStatistics, ServicesFilter,
     },
     ids::{PlanId, ServiceId},
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-use utoipa::{
-    IntoParams, ToSchema,
-    openapi::schema::{Object, Schema, Type},
-};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{
         Admin, AppState, IdempotencyKey, Keyed,
-        admin::plan_inputs::{PlanEdit, PlanInput},
+        admin::{
+            plan_inputs::{PlanEdit, PlanInput},
+            service_inputs::{ServiceEdit, ServiceRequest},
+        },
     },
     http::{
         Body, Envelope, Id, PageQuery, Paged, Refusal, Reply, Segment, Success, failure_responses,
@@ -98,76 +93,6 @@ async fn statistics(State(state): State<AppState>, _admin: Admin) -> Reply<Servi
     Ok(Success::ok("What is sold.", statistics))
 }
 
-/// Returns the schema of images by name, from 1 to 50.
-fn images() -> Object {
-    let mut images = Object::new();
-    images.additional_properties = Some(Box::new(
-        Schema::from(Object::with_type(Type::String)).into(),
-    ));
-    (images.min_properties, images.max_properties) = (Some(1), Some(50));
-    images
-}
-
-/// Service to create, and why.
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ServiceRequest {
-    /// Lower-case letters, digits and hyphens, beginning with a letter.
-    #[garde(length(chars, min = 2, max = 50))]
-    #[schema(min_length = 2, max_length = 50)]
-    slug: String,
-    /// Slug of a category.
-    #[garde(length(chars, min = 2, max = 50))]
-    #[schema(min_length = 2, max_length = 50)]
-    category: String,
-    /// Id of an active service plugin.
-    #[garde(length(chars, min = 3, max = 50))]
-    #[schema(min_length = 3, max_length = 50)]
-    plugin: String,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_line")]
-    #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title))]
-    #[schema(min_length = 1, max_length = 80)]
-    name: String,
-    /// One sentence for lists.
-    #[serde(deserialize_with = "dermaga_shop::text::typed_line")]
-    #[garde(length(chars, min = 1, max = 300), custom(dermaga_shop::text::title))]
-    #[schema(min_length = 1, max_length = 300)]
-    summary: String,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(
-        length(chars, min = 1, max = 5000),
-        custom(dermaga_shop::text::label),
-        custom(dermaga_shop::text::prose)
-    )]
-    #[schema(min_length = 1, max_length = 5000)]
-    description: String,
-    #[serde(default)]
-    #[garde(skip)]
-    featured: bool,
-    /// The only images it may run, by the plugin's names for them, each pinned to a version.
-    #[garde(length(min = 1, max = 50))]
-    #[schema(schema_with = images)]
-    images: BTreeMap<String, String>,
-    /// Settings for the plugin.
-    #[serde(default)]
-    #[garde(skip)]
-    #[schema(value_type = Object)]
-    settings: Map<String, Value>,
-    /// Exceptions from the gate's rules.
-    #[serde(default)]
-    #[garde(length(max = 10))]
-    #[schema(max_items = 10, value_type = Vec<String>)]
-    pod_security_exceptions: Vec<Exception>,
-    /// The first plans; tiers and slugs are unique.
-    #[garde(length(min = 1, max = 5), dive)]
-    #[schema(min_items = 1, max_items = 5)]
-    plans: Vec<PlanInput>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
-}
-
 /// Creates a service, put to the same rules and to the same check of its plugin as a template.
 ///
 /// It is sold at once. A template file of the same slug takes it over with the next reload.
@@ -178,20 +103,7 @@ async fn create(
     admin: Admin,
     Keyed(request, once): Keyed<ServiceRequest>,
 ) -> Result<Response, Refusal> {
-    let new = catalog::NewService {
-        slug: request.slug,
-        category: request.category,
-        plugin: request.plugin,
-        name: request.name,
-        summary: request.summary,
-        description: request.description,
-        featured: request.featured,
-        images: request.images,
-        settings: request.settings,
-        exceptions: request.pod_security_exceptions,
-        plans: request.plans.into_iter().map(Into::into).collect(),
-    };
-    let reason = request.reason;
+    let (new, reason) = request.into_new();
     let act = async {
         let made = catalog::create_service(&state.catalog, admin.user_id, new, &reason).await?;
         Ok(made.map(|service| {
@@ -214,56 +126,22 @@ async fn get(
     Ok(Success::ok("The service.", service))
 }
 
-/// New values of fields of a service, and why; absent ones stay.
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ServiceEdit {
-    #[serde(default, deserialize_with = "dermaga_shop::text::typed_line")]
-    #[garde(inner(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title)))]
-    #[schema(min_length = 1, max_length = 80)]
-    name: Option<String>,
-    #[serde(default, deserialize_with = "dermaga_shop::text::typed_line")]
-    #[garde(inner(length(chars, min = 1, max = 300), custom(dermaga_shop::text::title)))]
-    #[schema(min_length = 1, max_length = 300)]
-    summary: Option<String>,
-    #[serde(default, deserialize_with = "dermaga_shop::text::typed_prose")]
-    #[garde(inner(
-        length(chars, min = 1, max = 5000),
-        custom(dermaga_shop::text::label),
-        custom(dermaga_shop::text::prose)
-    ))]
-    #[schema(min_length = 1, max_length = 5000)]
-    description: Option<String>,
-    #[garde(skip)]
-    featured: Option<bool>,
-    /// Slug of a category.
-    #[garde(inner(length(chars, min = 2, max = 50)))]
-    #[schema(min_length = 2, max_length = 50)]
-    category: Option<String>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
-}
-
 /// Changes fields of a service. They keep these values over the template until a reset.
+///
+/// Images, settings and exceptions are changed of a service that no template file names, after its
+/// plugin has accepted the service with its present plans, which a reset then brings back. Moves of
+/// instances find them as after a reload.
 #[utoipa::path(put, path = "/admin/services/{id}", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = ServiceEdit, security(("bearer" = [])),
-    responses((status = 200, description = "The service", body = Envelope<ManagedService>), Switching))]
+    responses((status = 200, description = "The service", body = Envelope<ManagedService>), CreatingPlan))]
 async fn change(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<ServiceId>,
     Body(edit): Body<ServiceEdit>,
 ) -> Reply<ManagedService> {
-    let wanted = ServiceChanges {
-        name: edit.name,
-        summary: edit.summary,
-        description: edit.description,
-        featured: edit.featured,
-        category: edit.category,
-    };
-    let (actor, reason) = (admin.user_id, &edit.reason);
-    let service = catalog::change_service(&state.catalog, actor, id, wanted, reason).await?;
+    let (wanted, reason) = edit.into_changes();
+    let actor = admin.user_id;
+    let service = catalog::change_service(&state.catalog, actor, id, wanted, &reason).await?;
     Ok(Success::ok("The service is changed.", service))
 }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
-    catalog::{Catalog, Plan, PlanTerm, Tier, load_plan, load_templates},
+    catalog::{Catalog, Plan, PlanTerm, Tier, load_plan, load_templates, store::LoadedFrom},
     db::{Conn, Uncommitted},
     ids::{CategoryId, ServiceId, UserId},
     money::Rupiah,
@@ -98,10 +98,6 @@ pub async fn create_service(
     let mut conn = catalog.db.read().await?;
     let (_, category) = category(&mut conn, &new.category).await?;
     drop(conn);
-    if catalog.plugins.active(&new.plugin).is_err() {
-        let message = format!("no version of a plugin `{}` is active", new.plugin);
-        return Err(Error::invalid("plugin", message));
-    }
     let draft = Draft {
         category,
         slug: new.slug,
@@ -117,10 +113,8 @@ pub async fn create_service(
         settings: new.settings,
         plans: new.plans.into_iter().map(Into::into).collect(),
     };
-    let template = draft
-        .template(&format!("{WRITTEN_HERE}{}", draft.slug))
-        .map_err(|errors| unreadable(&errors, Sent::Service))?;
-    check(catalog, &template, Sent::Service).await?;
+    let file = format!("{WRITTEN_HERE}{}", draft.slug);
+    let template = accepted(catalog, &draft, &file).await?;
     let clock = &catalog.clock;
     let mut conn = catalog.db.begin().await?;
     store::lock_categories(&mut conn).await?;
@@ -137,6 +131,19 @@ pub async fn create_service(
     let view = managed(&mut conn, id).await?;
     let templates = std::sync::Arc::clone(&catalog.templates);
     Ok(Uncommitted::new(conn, view).and_then(move || templates.add(&template)))
+}
+
+/// Puts a service to the rules of templates and to the check of its plugin, and returns its template.
+pub(super) async fn accepted(catalog: &Catalog, draft: &Draft, file: &str) -> Result<Template> {
+    if catalog.plugins.active(&draft.plugin).is_err() {
+        let message = format!("no version of a plugin `{}` is active", draft.plugin);
+        return Err(Error::invalid("plugin", message));
+    }
+    let template = draft
+        .template(file)
+        .map_err(|errors| unreadable(&errors, Sent::Service))?;
+    check(catalog, &template, Sent::Service).await?;
+    Ok(template)
 }
 
 /// Creates a plan of a service after its plugin has accepted it; the caller commits it.
@@ -192,8 +199,15 @@ pub(super) async fn check_plan(
     service_id: ServiceId,
     plan: &Plan,
 ) -> Result<()> {
+    let plan = written(plan, PlanTexts::default())?;
+    let template = with_one_plan(catalog, service_id, plan, Sent::Edit).await?;
+    check(catalog, &template, Sent::Edit).await
+}
+
+/// Returns a plan as a template has it.
+pub(super) fn written(plan: &Plan, texts: PlanTexts) -> Result<template::Plan> {
     let size = |value: i64| u32::try_from(value).map_err(Error::internal);
-    let plan = template::Plan {
+    Ok(template::Plan {
         resources: plan.for_plugins()?.resources,
         slug: plan.slug.clone(),
         name: plan.name.clone(),
@@ -204,10 +218,8 @@ pub(super) async fn check_plan(
         quota: size(plan.total_quota)?,
         max_instances_per_user: size(plan.max_instances_per_user)?,
         features: plan.features.0.clone(),
-        texts: PlanTexts::default(),
-    };
-    let template = with_one_plan(catalog, service_id, plan, Sent::Edit).await?;
-    check(catalog, &template, Sent::Edit).await
+        texts,
+    })
 }
 
 /// Returns the template of a service with this plan alone.
@@ -229,12 +241,19 @@ pub(super) async fn template(catalog: &Catalog, id: ServiceId) -> Result<Templat
     let mut conn = catalog.db.read().await?;
     service_row(&mut conn, id).await?;
     let loaded = store::template(&mut conn, id).await?;
-    let loaded = loaded.filter(|loaded| loaded.template.is_some());
+    read(&loaded.ok_or_else(|| Error::not_found("service"))?)
+}
+
+/// Reads the template that a service was loaded from.
+pub(super) fn read(loaded: &LoadedFrom) -> Result<Template> {
     let unknown = || {
         let message = "The template of this service is not known. Reload the templates first.";
         Error::new(Code::InvalidState, message)
     };
-    loaded.ok_or_else(unknown)?.read().map_err(|_| unknown())
+    match loaded.template {
+        Some(_) => loaded.read().map_err(|_| unknown()),
+        None => Err(unknown()),
+    }
 }
 
 async fn check(catalog: &Catalog, template: &Template, sent: Sent) -> Result<()> {

@@ -1,10 +1,13 @@
 //! Edits of services and plans. A field that was edited keeps its value over the template.
 
+use std::collections::BTreeMap;
+
+use dermaga_runtime::{contract::Settings, gate::Exception};
 use serde_json::{Value, json};
 
 use super::{
-    ManagedPlan, ManagedService, PlanRow, ServiceRow, creation, managed, plan_row, service_row,
-    store, with_names,
+    ManagedPlan, ManagedService, PlanRow, ServiceRow, creation, managed, own_template, plan_row,
+    service_row, store, with_names,
 };
 use crate::{
     Code, Error, Result,
@@ -25,6 +28,10 @@ pub struct ServiceChanges {
     pub featured: Option<bool>,
     /// Slug of a category.
     pub category: Option<String>,
+    /// All images, settings and exceptions of a service that no template file names.
+    pub images: Option<BTreeMap<String, String>>,
+    pub settings: Option<Settings>,
+    pub exceptions: Option<Vec<Exception>>,
 }
 
 /// New values of fields of a plan; those that are absent stay.
@@ -45,7 +52,7 @@ pub struct PlanChanges {
 }
 
 /// Puts a new value in place of another, and notes the change under the field's name.
-fn put<T: PartialEq + serde::Serialize>(
+pub(super) fn put<T: PartialEq + serde::Serialize>(
     field: &str,
     old: &mut T,
     new: Option<T>,
@@ -69,27 +76,41 @@ fn fields(changes: &[FieldChange]) -> impl Iterator<Item = &str> {
 /// Changes fields of a service, with a reason. They keep these values over the template.
 ///
 /// # Errors
-/// `NOT_FOUND`; `VALIDATION_FAILED` for an unknown category.
+/// `NOT_FOUND`; `VALIDATION_FAILED`, also for an unknown category; `INVALID_STATE` for what a template
+/// file says; `PLUGIN_REFUSED_INPUT` when the plugin cannot make it; `CONFLICT` when it changes at
+/// the same time.
 pub async fn change_service(
     catalog: &Catalog,
     actor_id: UserId,
     id: ServiceId,
-    wanted: ServiceChanges,
+    mut wanted: ServiceChanges,
     reason: &str,
 ) -> Result<ManagedService> {
+    // The plugin is asked before the transaction, which looks again at what it was asked about.
+    let rewritten = own_template::rewritten(catalog, id, &mut wanted).await?;
     let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
     store::lock_service(&mut conn, id).await?;
     let mut row = service_row(&mut conn, id).await?;
-    let changes = apply(&mut conn, &mut row, wanted).await?;
+    let mut changes = apply(&mut conn, &mut row, wanted).await?;
     if !changes.is_empty() {
         row.edited = with_names(&row.edited, fields(&changes));
         store::update_service(&mut conn, &row, clock.now()).await?;
+    }
+    if let Some(rewritten) = &rewritten {
+        rewritten.write(&mut conn, id, clock.now()).await?;
+        changes.extend(rewritten.changes.iter().cloned());
+    }
+    if !changes.is_empty() {
         let details = json!({ "service": row.slug, "fields": changes });
         let subject = Subject::Service(id);
         let event = Event::new(AuditAct::ServiceChanged, subject, details).because(reason);
         audit::record(&mut conn, clock, actor_id, event).await?;
     }
     let view = managed(&mut conn, id).await?;
+    if let Some(rewritten) = &rewritten {
+        // Under the lock of the service, so that the last one that is written is the last one here.
+        catalog.templates.replace(&rewritten.template);
+    }
     conn.commit().await?;
     Ok(view)
 }

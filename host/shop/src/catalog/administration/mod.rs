@@ -2,6 +2,7 @@
 
 mod creation;
 mod editing;
+mod own_template;
 mod removal;
 mod store;
 

@@ -134,6 +134,28 @@ pub(super) async fn update_service(
     .map(|_| ())
 }
 
+/// Writes the template of a service, with what it says that the service runs; the plugin has accepted it.
+pub(super) async fn rewrite_service(
+    conn: &mut Conn,
+    id: ServiceId,
+    template: &template::Template,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE services SET images = $2, settings = $3, pod_security_exceptions = $4, template = $5,
+                 refused = NULL, updated_at = $6 WHERE id = $1";
+    execute!(
+        conn,
+        sql,
+        id,
+        Json(&template.images),
+        Json(&template.settings),
+        Json(&template.pod_security.exceptions),
+        template.source().text.as_str(),
+        now
+    )
+    .map(|_| ())
+}
+
 /// Writes the fields of a plan that administrators edit.
 pub(super) async fn update_plan(
     conn: &mut Conn,

@@ -1,0 +1,105 @@
+//! Edits of what a service runs that no template file names: its images, settings and exceptions.
+//!
+//! They are written into the template that the shop keeps of it, with its plans as they are now, so
+//! that a reload, a reset and the check of a plugin find what is sold.
+
+use chrono::{DateTime, Utc};
+use dermaga_toolkit::template::{self, Draft, Template};
+
+use super::{PlanRow, ServiceChanges, WRITTEN_HERE, creation, editing::put, store};
+use crate::{
+    Code, Error, Result,
+    catalog::{Catalog, FieldChange},
+    db::Conn,
+    ids::ServiceId,
+};
+
+/// Template with new values, which the plugin has accepted.
+#[derive(Debug)]
+pub(super) struct Rewritten {
+    pub(super) template: Template,
+    pub(super) changes: Vec<FieldChange>,
+    /// Text of the template that the values were put into.
+    before: Option<String>,
+}
+
+/// Puts new images, settings and exceptions into the template of a service, after its plugin has
+/// accepted the service as it becomes; returns `None` where they change nothing.
+pub(super) async fn rewritten(
+    catalog: &Catalog,
+    id: ServiceId,
+    wanted: &mut ServiceChanges,
+) -> Result<Option<Rewritten>> {
+    let (images, settings) = (wanted.images.take(), wanted.settings.take());
+    let exceptions = wanted.exceptions.take();
+    if images.is_none() && settings.is_none() && exceptions.is_none() {
+        return Ok(None);
+    }
+    let mut conn = catalog.db.read().await?;
+    let loaded = store::template(&mut conn, id).await?;
+    let loaded = loaded.ok_or_else(|| Error::not_found("service"))?;
+    let plans = store::plans(&mut conn, &[id]).await?;
+    drop(conn);
+    if catalog.templates.names(&loaded, None).await? {
+        let message = "The images, settings and exceptions of this service are in its template file. \
+                       Change them there and reload the templates.";
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    let mut draft = Draft::from(creation::read(&loaded)?);
+    let (known, mut changes) = (draft.images.clone(), Vec::new());
+    put("images", &mut draft.images, images, &mut changes);
+    put("settings", &mut draft.settings, settings, &mut changes);
+    let field = "podSecurityExceptions";
+    put(field, &mut draft.exceptions, exceptions, &mut changes);
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    // The support of an image was looked up for its version.
+    let images = &draft.images;
+    let is_same = |name: &str| images.get(name) == known.get(name);
+    draft.image_support.retain(|name, _| is_same(name));
+    draft.plans = present(&plans, draft.plans)?;
+    let file = loaded.template_file;
+    let file = file.unwrap_or_else(|| format!("{WRITTEN_HERE}{}", draft.slug));
+    Ok(Some(Rewritten {
+        template: creation::accepted(catalog, &draft, &file).await?,
+        changes,
+        before: loaded.template,
+    }))
+}
+
+/// Returns the plans of a service that are not retired, as they are now; those of its template when
+/// there are none.
+fn present(rows: &[PlanRow], written: Vec<template::Plan>) -> Result<Vec<template::Plan>> {
+    let rows = rows.iter().filter(|row| row.retired_at.is_none());
+    let plans: Result<Vec<template::Plan>> = rows
+        .map(|row| {
+            // Its texts in Indonesian are those of its features as they were written.
+            let is_same = |plan: &&template::Plan| {
+                plan.slug == row.plan.slug && plan.features == row.plan.features.0
+            };
+            let same = written.iter().find(is_same);
+            let texts = same.map(|plan| plan.texts.clone()).unwrap_or_default();
+            creation::written(&row.plan, texts)
+        })
+        .collect();
+    let plans = plans?;
+    Ok(if plans.is_empty() { written } else { plans })
+}
+
+impl Rewritten {
+    /// Writes the template with its values into a service whose row is locked.
+    pub(super) async fn write(
+        &self,
+        conn: &mut Conn,
+        id: ServiceId,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let loaded = store::template(conn, id).await?;
+        if loaded.and_then(|loaded| loaded.template) != self.before {
+            let message = "The service was changed at the same time. Look at it and try again.";
+            return Err(Error::new(Code::Conflict, message));
+        }
+        Ok(store::rewrite_service(conn, id, &self.template, now).await?)
+    }
+}

@@ -1,0 +1,165 @@
+//! Tests of edits of what a service runs that no template file names.
+
+use dermaga_tests::{Answer, Client, Shop, both_engines};
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use super::services::{acts, because, images, new_plan, path_of, plan_path, service};
+
+both_engines!(
+    Shop,
+    [
+        a_service_of_an_administrator_gets_a_newer_image,
+        what_a_service_runs_is_checked_as_at_its_creation,
+        a_template_file_is_the_place_of_what_it_says,
+        edits_of_what_a_service_runs_follow_one_another
+    ]
+);
+
+const NEWER: &str = "docker.io/n8nio/n8n:1.999.1";
+
+/// Creates the service `cache`, which runs the image of n8n.
+async fn cache(shop: &Shop, admin: &Client) -> Value {
+    let new = because(json!({
+        "slug": "cache", "category": "databases", "plugin": "service-n8n", "name": "Cache",
+        "summary": "A cache.", "description": "A cache, made here.",
+        "images": images(shop, "n8n").await, "plans": [new_plan("one", "BASIC", 10_000)],
+    }));
+    admin.post("/api/admin/services", new).await.data(201)
+}
+
+fn newer() -> Value {
+    because(json!({ "images": { "app": NEWER } }))
+}
+
+async fn a_service_of_an_administrator_gets_a_newer_image(shop: Shop) {
+    let admin = shop.admin().await;
+    let made = cache(&shop, &admin).await;
+    let (path, older) = (path_of(&made), images(&shop, "cache").await);
+    let buyer = shop
+        .customer_with_credit("gambar@example.com", 10_000)
+        .await;
+    let order = json!({ "planId": shop.plan("cache", "one").await });
+    let bought = buyer.post("/api/subscriptions", order).await.data(201);
+    let id = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&buyer, id, "RUNNING").await;
+    // What a reset brings back is the service as it was when the image was edited.
+    let dear = because(json!({ "monthlyPrice": 12_000 }));
+    admin.put(&plan_path(&made, "one"), dear).await.data(200);
+
+    for _ in 0..2 {
+        let edited = admin.put(&path, newer()).await.data(200);
+        assert_eq!(
+            (&edited["edited"], &edited["state"]),
+            (&json!([]), &json!("ON_SALE"))
+        );
+    }
+    assert_eq!(images(&shop, "cache").await, json!({ "app": NEWER }));
+    let noted = acts(&admin, "service.changed").await;
+    assert_eq!(noted.as_array().unwrap().len(), 1, "{noted:#}");
+    assert_eq!(
+        noted[0]["details"]["fields"],
+        json!([{ "field": "images", "before": older, "after": { "app": NEWER } }])
+    );
+
+    let moves = "/api/admin/catalog/services/cache/moves";
+    let preview = admin.post(moves, json!({ "dryRun": true })).await.data(200);
+    let one = &preview["instances"][0];
+    assert_eq!(
+        (&one["instanceId"], &one["outcome"]),
+        (&json!(id), &json!("READY"))
+    );
+    assert!(one["diff"].as_str().unwrap().contains(NEWER), "{one:#}");
+
+    let told = admin
+        .post("/api/admin/catalog/reload", json!({}))
+        .await
+        .data(200);
+    assert_eq!(
+        (&told["changes"], &told["refused"]),
+        (&json!([]), &json!([]))
+    );
+    let reset = format!("{path}/reset");
+    let back = admin.post(&reset, because(json!({}))).await.data(200);
+    assert_eq!(back["plans"][0]["monthlyPrice"], 12_000);
+    let shop = shop.restart().await;
+    assert_eq!(images(&shop, "cache").await, json!({ "app": NEWER }));
+}
+
+async fn what_a_service_runs_is_checked_as_at_its_creation(shop: Shop) {
+    let admin = shop.admin().await;
+    let path = path_of(&cache(&shop, &admin).await);
+    let before = images(&shop, "cache").await;
+    let put = async |edit: Value| admin.put(&path, because(edit)).await;
+    for (edit, code, field) in [
+        (
+            json!({ "images": { "app": "docker.io/n8nio/n8n" } }),
+            "VALIDATION_FAILED",
+            "images.app",
+        ),
+        (json!({ "images": {} }), "VALIDATION_FAILED", "images"),
+        (
+            json!({ "images": { "app": NEWER, "other": NEWER } }),
+            "PLUGIN_REFUSED_INPUT",
+            "images.other",
+        ),
+    ] {
+        let refused = put(edit).await;
+        refused.fails(400, code);
+        assert!(refused.detail(field).is_some(), "{:#}", refused.body);
+    }
+    put(json!({ "settings": { "relay": 5 } }))
+        .await
+        .fails(400, "PLUGIN_REFUSED_INPUT");
+    assert_eq!(images(&shop, "cache").await, before);
+    put(json!({ "podSecurityExceptions": ["run-as-root"] }))
+        .await
+        .data(200);
+    let noted = acts(&admin, "service.changed").await;
+    assert_eq!(
+        noted[0]["details"]["fields"],
+        json!([{ "field": "podSecurityExceptions", "before": [], "after": ["run-as-root"] }])
+    );
+}
+
+async fn a_template_file_is_the_place_of_what_it_says(shop: Shop) {
+    let admin = shop.admin().await;
+    let n8n = service(&admin, "n8n").await;
+    for edit in [
+        json!({ "images": { "app": NEWER }, "name": "Flows" }),
+        json!({ "settings": {} }),
+        json!({ "podSecurityExceptions": [] }),
+    ] {
+        let refused = admin.put(&path_of(&n8n), because(edit)).await;
+        refused.fails(409, "INVALID_STATE");
+        assert_eq!(
+            refused.body["message"],
+            "The images, settings and exceptions of this service are in its template file. \
+             Change them there and reload the templates."
+        );
+    }
+    assert_eq!(service(&admin, "n8n").await["name"], n8n["name"]);
+}
+
+/// The plugin was asked about a service that has changed since, or is asked about it as it is now.
+async fn edits_of_what_a_service_runs_follow_one_another(shop: Shop) {
+    let admin = shop.admin().await;
+    let path = path_of(&cache(&shop, &admin).await);
+    let image = |number: i64| format!("docker.io/n8nio/n8n:1.999.{number}");
+    let edit = |number: i64| because(json!({ "images": { "app": image(number) } }));
+    let answers = join_all((0..4).map(|number| admin.put(&path, edit(number)))).await;
+    let is_done = |answer: &&Answer| answer.status == 200;
+    for refused in answers.iter().filter(|answer| !is_done(answer)) {
+        refused.fails(409, "CONFLICT");
+    }
+    let done = answers.iter().filter(is_done).count();
+    let noted = acts(&admin, "service.changed").await;
+    let noted = noted.as_array().unwrap();
+    assert_eq!(noted.len(), done);
+    let seen = images(&shop, "cache").await;
+    let is_noted = |event: &Value| event["details"]["fields"][0]["after"] == seen;
+    assert!(noted.iter().any(is_noted), "{seen:#} {noted:#?}");
+    // What is listed is what was written, whichever of them came last.
+    let shop = shop.restart().await;
+    assert_eq!(images(&shop, "cache").await, seen);
+}
