@@ -12,7 +12,8 @@ both_engines!(
         a_service_of_an_administrator_gets_a_newer_image,
         what_a_service_runs_is_checked_as_at_its_creation,
         a_template_file_is_the_place_of_what_it_says,
-        edits_of_what_a_service_runs_follow_one_another
+        edits_of_what_a_service_runs_follow_one_another,
+        a_reset_beside_an_edit_leaves_the_newer_image
     ]
 );
 
@@ -162,4 +163,27 @@ async fn edits_of_what_a_service_runs_follow_one_another(shop: Shop) {
     // What is listed is what was written, whichever of them came last.
     let shop = shop.restart().await;
     assert_eq!(images(&shop, "cache").await, seen);
+}
+
+/// The reset has read the template that the edit changes, and must not write it again.
+async fn a_reset_beside_an_edit_leaves_the_newer_image(shop: Shop) {
+    let admin = shop.admin().await;
+    let path = path_of(&cache(&shop, &admin).await);
+    let reset = format!("{path}/reset");
+    for number in 0..4 {
+        let image = format!("docker.io/n8nio/n8n:1.999.{number}");
+        let edit = because(json!({ "images": { "app": image } }));
+        let (back, edited) = tokio::join!(
+            admin.post(&reset, because(json!({}))),
+            admin.put(&path, edit.clone()),
+        );
+        edited.data(200);
+        if back.status != 200 {
+            back.fails(409, "CONFLICT");
+        }
+        // The same edit changes nothing: the image is still the newer one.
+        admin.put(&path, edit).await.data(200);
+        let noted = acts(&admin, "service.changed").await;
+        assert_eq!(noted.as_array().unwrap().len(), number + 1, "{noted:#}");
+    }
 }

@@ -30,7 +30,7 @@ failure_responses!(Missing: NotFound);
 failure_responses!(Switching: NotFound, Conflict);
 failure_responses!(Creating: PluginRefusedInput, Conflict, PluginBusy);
 failure_responses!(CreatingPlan: NotFound, PluginRefusedInput, Conflict, InvalidState, PluginBusy);
-failure_responses!(Resetting: NotFound, InvalidState, PluginBusy);
+failure_responses!(Resetting: NotFound, Conflict, InvalidState, PluginBusy);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()

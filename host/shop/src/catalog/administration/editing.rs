@@ -327,7 +327,8 @@ impl ServiceReset {
 /// names, again. Quotas, and whether they are sold, stay; so do plans that it does not name.
 ///
 /// # Errors
-/// `NOT_FOUND`; `INVALID_STATE` when no template is known, or it cannot be sold as it is.
+/// `NOT_FOUND`; `INVALID_STATE` when no template is known, or it cannot be sold as it is; `CONFLICT`
+/// when the template changes at the same time.
 pub async fn reset_service(
     catalog: &Catalog,
     actor_id: UserId,
@@ -344,6 +345,7 @@ pub async fn reset_service(
     }
     let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
     store::lock_service(&mut conn, id).await?;
+    own_template::still_says(&mut conn, id, Some(template.source().text.as_str())).await?;
     let before = managed(&mut conn, id).await?;
     // A plan that was deleted does not come back, beside another one of its tier perhaps.
     let has = |slug: &str| before.plans.iter().any(|plan| plan.slug == slug);

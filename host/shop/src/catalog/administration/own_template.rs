@@ -87,6 +87,17 @@ fn present(rows: &[PlanRow], written: Vec<template::Plan>) -> Result<Vec<templat
     Ok(if plans.is_empty() { written } else { plans })
 }
 
+/// Refuses when the template of a service, whose row is locked, has another text by now.
+pub(super) async fn still_says(conn: &mut Conn, id: ServiceId, text: Option<&str>) -> Result<()> {
+    let loaded = store::template(conn, id).await?;
+    let now = loaded.and_then(|loaded| loaded.template);
+    if now.as_deref() == text {
+        return Ok(());
+    }
+    let message = "The service was changed at the same time. Look at it and try again.";
+    Err(Error::new(Code::Conflict, message))
+}
+
 impl Rewritten {
     /// Writes the template with its values into a service whose row is locked.
     pub(super) async fn write(
@@ -95,11 +106,7 @@ impl Rewritten {
         id: ServiceId,
         now: DateTime<Utc>,
     ) -> Result<()> {
-        let loaded = store::template(conn, id).await?;
-        if loaded.and_then(|loaded| loaded.template) != self.before {
-            let message = "The service was changed at the same time. Look at it and try again.";
-            return Err(Error::new(Code::Conflict, message));
-        }
+        still_says(conn, id, self.before.as_deref()).await?;
         Ok(store::rewrite_service(conn, id, &self.template, now).await?)
     }
 }
