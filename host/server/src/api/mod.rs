@@ -29,6 +29,7 @@ mod state;
 mod subscriptions;
 mod tickets;
 mod two_factor;
+mod unread_body;
 mod unread_query;
 mod upgrades;
 mod waitlist;
@@ -48,6 +49,7 @@ pub use observe::{Meters, catch_panics, observe, time_out};
 pub use payments::alias_routes;
 pub use rate_limits::{RouteKinds, limit_rate};
 pub use state::{AppState, Shared};
+use unread_body::{BodyReaders, refuse_unread_body};
 use unread_query::{QueryReaders, refuse_unread_query};
 
 /// Returns the API, before it has a state, with its document, to which [`openapi::complete`] adds.
@@ -128,10 +130,12 @@ impl Routes {
 
     fn described(limits: &Limits) -> Self {
         let (domains, document) = router(limits).split_for_parts();
-        let readers = QueryReaders::of(&document);
-        let refuse = middleware::from_fn_with_state(readers, refuse_unread_query);
+        let queries = QueryReaders::of(&document);
+        let refuse_query = middleware::from_fn_with_state(queries, refuse_unread_query);
+        let bodies = BodyReaders::of(&document);
+        let refuse_body = middleware::from_fn_with_state(bodies, refuse_unread_body);
         Self {
-            router: domains.route_layer(refuse),
+            router: domains.route_layer(refuse_body).route_layer(refuse_query),
             kinds: RouteKinds::of(&document),
         }
     }

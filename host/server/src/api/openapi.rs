@@ -28,7 +28,7 @@ use utoipa::{
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::idempotency;
+use super::{idempotency, unread_body::UNSUBSCRIBE_PATH};
 use crate::http::{self, Failure, FailureBody, Refusal, failures, ids};
 
 const DESCRIPTION: &str = include_str!("openapi/first_steps.md");
@@ -217,7 +217,8 @@ fn add_general_failures(method: &str, path: &str, operation: &mut Operation) {
         Code::Internal,
         Code::Unavailable,
     ];
-    if operation.request_body.is_some() {
+    let refuses_body = method != "get" && path != UNSUBSCRIBE_PATH;
+    if operation.request_body.is_some() || refuses_body {
         codes.extend([
             Code::MalformedRequest,
             Code::ValidationFailed,

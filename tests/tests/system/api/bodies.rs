@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 
 use dermaga_tests::Engine;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::{payments::Till, queries::with_ids};
 
@@ -173,6 +173,76 @@ async fn a_body_that_is_left_out_has_no_fields() {
     let remove = "delete /api/admin/domains/{id}".to_owned();
     assert!(without_reason.contains(&remove), "{without_reason:#?}");
     assert!(without_reason.len() > 20, "{without_reason:#?}");
+}
+
+/// A field that an operation without a body does not read is refused, never ignored: its sender meant a condition.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_operation_without_a_body_ignores_one() {
+    let till = Till::open(Engine::Sqlite).await.unwrap();
+    let admin = till.shop.admin().await;
+    let customer = till.shop.customer("abai@example.com").await;
+    let document = admin.get("/api/openapi.json").await.body;
+    let mut asked = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let has_body = operation["requestBody"].is_object();
+            if method == "get" || has_body || path.contains("/unsubscribe/") {
+                continue;
+            }
+            let caller = match path.starts_with("/api/admin") {
+                true => &admin,
+                false => &customer,
+            };
+            let kind: Method = method.to_uppercase().parse().unwrap();
+            let url = with_ids(path);
+            let send = async |body: Value| {
+                let request = caller.request(kind.clone(), &url);
+                caller.send(request.json(&body)).await
+            };
+            let refused = send(json!({ "unknown": true })).await;
+            refused.fails(400, "VALIDATION_FAILED");
+            let what = format!("{method} {path}: {}", refused.text);
+            let said = refused.detail("unknown");
+            assert_eq!(said, Some("is not known here"), "{what}");
+            asked.push((kind, path.clone()));
+        }
+    }
+    assert!(asked.len() > 20, "{asked:#?}");
+    // Those that end the session of their caller come last.
+    let ends_session = |path: &str| path.contains("/logout") || path == "/api/user/sessions";
+    asked.retain(|(_, path)| !ends_session(path));
+    for (kind, path) in asked {
+        let caller = match path.starts_with("/api/admin") {
+            true => &admin,
+            false => &customer,
+        };
+        for nothing in ["{}", "null"] {
+            let request = caller.request(kind.clone(), &with_ids(&path));
+            let request = request.header("content-type", "application/json");
+            let answer = caller.send(request.body(nothing)).await;
+            let what = format!("{kind} {path} {nothing}: {}", answer.text);
+            let code = answer.body["error"]["code"].as_str().unwrap_or_default();
+            let is_taken = !["VALIDATION_FAILED", "MALFORMED_REQUEST"].contains(&code);
+            assert!(is_taken && !matches!(answer.status, 413 | 415), "{what}");
+        }
+    }
+    let path = format!("/api/subscriptions/{}/freeze", uuid::Uuid::nil());
+    let at = json!({ "at": "now" });
+    let refused = customer.in_language(Some("id")).post(&path, at).await;
+    let said = refused.detail("at").unwrap_or_default();
+    assert!(said.contains("tidak dikenal"), "{}", refused.text);
+    let long = json!({ "at": "x".repeat(5_000) });
+    let refused = customer.post(&path, long).await;
+    refused.fails(413, "PAYLOAD_TOO_LARGE");
+    // Programs of mail services send a form to end mails.
+    let one_click = till
+        .shop
+        .client()
+        .request(Method::POST, "/api/notifications/unsubscribe/tidak-ada");
+    let one_click = one_click.header("content-type", "application/x-www-form-urlencoded");
+    let one_click = one_click.body("List-Unsubscribe=One-Click");
+    let answer = till.shop.client().send(one_click).await;
+    assert!(![413, 415].contains(&answer.status), "{}", answer.text);
 }
 
 /// A client that waits for `100 Continue` receives the refusal before it sends its body.
