@@ -6,9 +6,13 @@ use dermaga_shop::{
     input,
     money::Rupiah,
 };
+use dermaga_toolkit::template::TERMS;
 use garde::Validate;
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type},
+};
 
 /// Sizes of a plan.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema, Validate)]
@@ -46,7 +50,7 @@ impl From<Sizes> for Resources {
 pub(super) struct TermInput {
     /// 3, 6 or 12.
     #[garde(range(min = 3, max = 12))]
-    #[schema(minimum = 3, maximum = 12)]
+    #[schema(schema_with = term_months)]
     months: u32,
     /// Rupiah for the whole term, at most the price of its months.
     #[garde(range(min = 0, max = 12_000_000_000_i64))]
@@ -56,6 +60,16 @@ pub(super) struct TermInput {
     #[garde(range(min = 1, max = 100))]
     #[schema(minimum = 1, maximum = 100)]
     discount_percent: Option<u32>,
+}
+
+/// Written out, since the derived schema of a number has no place for its values.
+fn term_months() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
+        .enum_values(Some(TERMS))
+        .description(Some("Months of the term."))
+        .build()
 }
 
 impl From<TermInput> for catalog::PlanTerm {
@@ -189,5 +203,21 @@ impl PlanEdit {
             max_instances_per_user: self.max_instances_per_user,
         };
         (wanted, self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use utoipa::PartialSchema as _;
+
+    use super::*;
+
+    #[test]
+    fn the_document_names_each_term() {
+        let schema = json!(TermInput::schema());
+        let months = &schema["properties"]["months"];
+        assert_eq!(months["type"], "integer");
+        assert_eq!(months["enum"], json!([3, 6, 12]));
     }
 }
