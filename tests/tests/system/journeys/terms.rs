@@ -1,7 +1,7 @@
 //! Tests of terms: several months at one price, from the quote to the end.
 //!
-//! N8N Basic is 50,000 a month, 10 % less for 6 months and 15 % less for 12; Pro is 150,000 a month and
-//! 1,500,000 for 12.
+//! N8N Basic is 50,000 a month, 5 % less for 3 months, 10 % less for 6 and 15 % less for 12; Pro is 150,000 a month,
+//! 420,000 for 3 and 1,500,000 for 12.
 
 use chrono::{DateTime, Months};
 use chrono_tz::Asia::Jakarta;
@@ -22,6 +22,7 @@ both_engines!(
     overdue,
     [
         a_year_is_quoted_bought_and_renewed_at_its_price,
+        a_quarter_is_quoted_bought_and_renewed_at_its_price,
         a_renewal_keeps_the_term_and_its_price_over_the_plans,
         an_unpaid_term_is_owed_whole_and_renewed_whole,
         a_coupon_takes_off_months_of_a_term,
@@ -78,6 +79,7 @@ async fn a_year_is_quoted_bought_and_renewed_at_its_price(shop: Shop) {
     let view = shop.plan_view("n8n", "basic").await;
     let terms = json!([
         { "months": 1, "price": 50_000, "fullPrice": 50_000 },
+        { "months": 3, "price": 142_500, "fullPrice": 150_000 },
         { "months": 6, "price": 270_000, "fullPrice": 300_000 },
         { "months": 12, "price": 510_000, "fullPrice": 600_000 },
     ]);
@@ -149,6 +151,40 @@ async fn a_year_is_quoted_bought_and_renewed_at_its_price(shop: Shop) {
         description.ends_with("period 2, 12 months"),
         "{description}"
     );
+    shop.books_balance().await;
+}
+
+/// A discount of the months' price, and a price of the term's own.
+async fn a_quarter_is_quoted_bought_and_renewed_at_its_price(shop: Shop) {
+    for (plan, price, full) in [("basic", 142_500, 150_000), ("pro", 420_000, 450_000)] {
+        let email = format!("{plan}@example.com");
+        let customer = customer_with_cash(&shop, &email, price * 2).await;
+        let order = json!({ "planId": shop.plan("n8n", plan).await, "termMonths": 3 });
+        let quote = customer
+            .post("/api/subscriptions/quote", order)
+            .await
+            .data(200);
+        assert_eq!(
+            (&quote["termMonths"], &quote["due"]),
+            (&json!(3), &json!(price))
+        );
+        assert_eq!(amounts(&quote["lines"]), [full, price - full], "{quote:#}");
+        let days = quote["days"].as_i64().unwrap();
+        assert!((89..=92).contains(&days), "{days}");
+        let bought = buy(&shop, &customer, (plan, 3), None).await;
+        assert_eq!(bought["charged"], price);
+        let begun = moment(&bought["subscription"]["periodStart"]);
+        let end = &bought["subscription"]["periodEnd"];
+        assert_eq!(moment(end), later(begun, 3));
+
+        let renewed = next_period(&shop, id_of(&bought)).await;
+        assert_eq!(moment(&renewed["periodEnd"]), later(begun, 6));
+        let period = &renewed["periods"][0];
+        let charged = (&period["months"], &period["price"], &period["paidCash"]);
+        assert_eq!(charged, (&json!(3), &json!(price), &json!(price)));
+        let customer = shop.sign_in(&email).await;
+        assert_eq!(balance(&customer).await, 0);
+    }
     shop.books_balance().await;
 }
 
@@ -290,12 +326,13 @@ async fn a_coupon_of_more_months_than_the_term_goes_on_in_the_next(shop: Shop) {
 async fn terms_are_refused_for_their_reason(shop: Shop) {
     let customer = customer_with_cash(&shop, "tolak@example.com", 2_000_000).await;
     let basic = shop.plan("n8n", "basic").await;
+    let pro = shop.plan("n8n", "pro").await;
     let monthly = shop.plan("postgresql", "basic").await;
     for (plan, months, why) in [
         (
-            &basic,
-            3,
-            "must be one of 1, 6, 12: the terms that Basic is sold for, in months",
+            &pro,
+            6,
+            "must be one of 1, 3, 12: the terms that Pro is sold for, in months",
         ),
         (&monthly, 12, "must be 1: Basic is sold by the month"),
     ] {
@@ -321,7 +358,6 @@ async fn terms_are_refused_for_their_reason(shop: Shop) {
     // Pro is not sold for 6 months.
     let bought = buy(&shop, &customer, ("basic", 6), None).await;
     let id = id_of(&bought);
-    let pro = shop.plan("n8n", "pro").await;
     let wanted = json!({ "planId": pro });
     let why = "must be a plan that is sold for 6 months, as the present one is";
     let refused = customer
@@ -393,7 +429,7 @@ async fn administrators_edit_terms_over_the_template(shop: Shop) {
         .await
         .data(200);
     assert_eq!(
-        shop.plan_view("n8n", "basic").await["terms"][2]["price"],
+        shop.plan_view("n8n", "basic").await["terms"][3]["price"],
         510_000
     );
     let changed = admin

@@ -66,8 +66,8 @@ impl World {
             .one_of(&[Plan::Database, Plan::Basic, Plan::Basic, Plan::Pro]);
         let months = match plan {
             Plan::Database => 1,
-            Plan::Basic => self.draws.one_of(&[1, 1, 6, 12]),
-            Plan::Pro => self.draws.one_of(&[1, 12]),
+            Plan::Basic => self.draws.one_of(&[1, 1, 3, 6, 12]),
+            Plan::Pro => self.draws.one_of(&[1, 3, 12]),
         };
         let coupon = self
             .draws

@@ -90,8 +90,10 @@ impl Prices {
     pub(super) fn term(&self, plan: Plan, months: u32) -> i64 {
         let full = self.month(plan) * i64::from(months);
         match (plan, months) {
+            (Plan::Basic, 3) => full - full * 5 / 100,
             (Plan::Basic, 6) => full - full * 10 / 100,
             (Plan::Basic, 12) => full - full * 15 / 100,
+            (Plan::Pro, 3) => 420_000,
             (Plan::Pro, 12) => 1_500_000,
             _ => full,
         }
