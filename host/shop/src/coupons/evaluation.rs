@@ -55,6 +55,14 @@ impl Evaluated {
         sum.is_ok_and(|sum| self.coupon.has_budget_for(sum))
     }
 
+    /// Returns true when a share of the rule's discount was taken for the months that the coupon lasts: a rule answers
+    /// whole rupiah, so that the amount was rounded down twice.
+    pub(crate) fn is_rounded_twice(&self) -> bool {
+        let lasts = self.coupon.periods;
+        let is_shared = lasts.is_some_and(|lasts| lasts < i64::from(self.months));
+        is_shared && matches!(self.effect, Effect::Discount(_))
+    }
+
     /// Number of months after those of the purchase that the coupon still reduces; `None` means for ever.
     pub fn months_left(&self) -> Option<i64> {
         let months = i64::from(self.months);

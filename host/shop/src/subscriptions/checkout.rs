@@ -6,8 +6,7 @@ use sqlx::types::Json;
 use super::{
     FreezeState, Subscriptions,
     model::{
-        PeriodRow, PurchaseView, QuoteView, ROUNDING, Subscription, SubscriptionRow,
-        SubscriptionStatus,
+        PeriodRow, PurchaseView, QuoteView, Subscription, SubscriptionRow, SubscriptionStatus,
     },
     pricing::{self, Order, Priced},
     store,
@@ -52,7 +51,7 @@ pub async fn quote(shop: &Subscriptions, order: &Order) -> Result<QuoteView> {
         period_start: priced.moment,
         period_end: priced.period_end,
         days: calendar::days_between(shop.clock.zone(), priced.moment, priced.period_end),
-        rounding: ROUNDING,
+        rounding: priced.rounding(),
         balance,
         affordable: balance >= due,
         expires_at: priced.moment + chrono::TimeDelta::minutes(QUOTE_MINUTES),

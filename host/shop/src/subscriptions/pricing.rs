@@ -12,7 +12,10 @@ use dermaga_runtime::{
 };
 use serde_json::{Value, json};
 
-use super::{Subscriptions, model::PriceLineView};
+use super::{
+    Subscriptions,
+    model::{PriceLineView, ROUNDING},
+};
 use crate::{
     Error, Result, calendar,
     catalog::{self, Offer, Service, SoldTerm, form_in_language},
@@ -24,6 +27,10 @@ use crate::{
     provisioning::given,
     schema,
 };
+
+/// As [`ROUNDING`], where a share of the coupon's discount was taken for the months that it lasts.
+const ROUNDING_OF_SHARE: &str = "Every line is computed exactly and rounded down once to whole rupiah, that of the coupon a \
+     second time for its share of the months; the lines add up to the amount due.";
 
 /// Order of a customer.
 #[derive(Debug, Clone)]
@@ -87,6 +94,16 @@ impl Priced {
             .chain(coupon)
             .chain(gift)
             .collect()
+    }
+
+    /// Returns the sentence about how its lines became whole rupiah.
+    pub(super) fn rounding(&self) -> &'static str {
+        let coupon = self.coupon.as_ref();
+        if coupon.is_some_and(Evaluated::is_rounded_twice) {
+            ROUNDING_OF_SHARE
+        } else {
+            ROUNDING
+        }
     }
 
     /// Returns the explanation of the price that is kept in the transaction.

@@ -26,6 +26,7 @@ both_engines!(
         a_renewal_keeps_the_term_and_its_price_over_the_plans,
         an_unpaid_term_is_owed_whole_and_renewed_whole,
         a_coupon_takes_off_months_of_a_term,
+        a_share_of_a_percentage_is_said_to_be_rounded_down_again,
         a_coupon_of_more_months_than_the_term_goes_on_in_the_next,
         terms_are_refused_for_their_reason,
         administrators_edit_terms_over_the_template
@@ -291,6 +292,37 @@ async fn a_coupon_takes_off_months_of_a_term(shop: Shop) {
         );
     }
     shop.books_balance().await;
+}
+
+/// 33 % of 500,103 are 165,033 whole rupiah, and eleven twelfths of these 151,280.
+async fn a_share_of_a_percentage_is_said_to_be_rounded_down_again(shop: Shop) {
+    let terms = json!([{ "months": 12, "price": 500_103 }]);
+    let edit = json!({ "terms": terms, "reason": REASON });
+    let path = basic_path(&shop).await;
+    shop.admin().await.put(&path, edit).await.data(200);
+    let third = json!({ "code": "SEPERTIGA", "plugin": "coupon-subscription-discount", "lasts": 11,
+        "parameters": { "percent": 33 } });
+    coupon(&shop, third).await;
+    let customer = customer_with_cash(&shop, "bulat@example.com", 500_103).await;
+    let plan = shop.plan("n8n", "basic").await;
+    for (language, months, off, again) in [
+        ("en", 12, 151_280, Some("a second time for its share")),
+        ("id", 12, 151_280, Some("sekali lagi untuk bagian bulannya")),
+        ("en", 1, 16_500, None),
+    ] {
+        let order = json!({ "planId": plan, "termMonths": months, "couponCode": "SEPERTIGA" });
+        let customer = customer.in_language(Some(language));
+        let quote = customer
+            .post("/api/subscriptions/quote", order)
+            .await
+            .data(200);
+        assert_eq!(amounts(&quote["lines"]).last(), Some(&-off), "{quote:#}");
+        let rounding = quote["rounding"].as_str().unwrap();
+        let is_told = again.is_some_and(|again| rounding.contains(again));
+        assert_eq!(is_told, again.is_some(), "{rounding}");
+        let once = "rounded down once to whole rupiah; the lines";
+        assert_eq!(rounding.contains(once), again.is_none(), "{rounding}");
+    }
 }
 
 /// Eight free months: six of the first term, two of the second, none of the third.

@@ -266,6 +266,37 @@ async fn a_coupon_lasts_as_long_as_its_effect_says() {
     }
 }
 
+/// A third, less a little, of 500,103 is 165,033.99: eleven twelfths of the rule's 165,033 are 151,280.25, while those
+/// of the exact discount would be 151,281.16.
+#[tokio::test]
+async fn a_share_of_months_is_rounded_down_after_the_rule() {
+    let effect = Effect::Discount(500_103 * 33 / 100);
+    let price = Some(Price {
+        total: Rupiah::new(500_103),
+        months: 12,
+        left: Some(11),
+    });
+    let worth = amount(&plugin(), effect, Place::Checkout, price).unwrap();
+    assert_eq!(worth, Rupiah::new(151_280));
+    let reason = "33 % off.".to_owned();
+    let said = Price::explained(price, Grant { effect, reason });
+    assert_eq!(said, "33 % off. It counts for 11 of the 12 months.");
+
+    for (effect, periods, months, is_rounded_twice) in [
+        (effect, Some(11), 12, true),
+        (effect, Some(12), 12, false),
+        (effect, None, 12, false),
+        (effect, Some(1), 1, false),
+        (Effect::FreePeriods(1), Some(1), 12, false),
+    ] {
+        let scene = Scene::open(&granting(effect)).await;
+        let mut evaluated = scene.asked(Place::Checkout, Some(500_103)).await.unwrap();
+        (evaluated.coupon.periods, evaluated.months) = (periods, months);
+        let told = evaluated.is_rounded_twice();
+        assert_eq!(told, is_rounded_twice, "{effect:?} {periods:?} {months}");
+    }
+}
+
 /// The budget pays for what is granted, not for what the rule would grant.
 #[tokio::test]
 async fn a_coupon_costs_no_more_than_its_budget() {
