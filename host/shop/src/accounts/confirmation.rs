@@ -22,6 +22,9 @@ use crate::{
 /// Time for which a token is good.
 const LIFETIME: TimeDelta = TimeDelta::hours(48);
 
+/// Key of the one mail that a new account has unasked.
+const REGISTERED: &str = "registered";
+
 /// Time after which bonuses that were not given are taken up by any server.
 const OVERDUE: TimeDelta = TimeDelta::minutes(1);
 
@@ -33,16 +36,12 @@ pub enum Proof {
     Password(Password, Option<IpAddr>),
 }
 
-/// Asks for the mail that confirms an account's address, in the caller's transaction.
+/// Asks for the mail that confirms the address of a new account, once, in the caller's transaction.
 pub(super) async fn ask(conn: &mut Conn, clock: &Clock, user_id: UserId) -> Result<()> {
-    outbox::put(
-        conn,
-        clock,
-        Topic::EmailConfirmation,
-        user_id.into(),
-        json!({}),
-    )
-    .await
+    // Its token is made when the mail is sent; those that its owner asks for are counted by address.
+    let what = (Topic::EmailConfirmation, user_id.into());
+    outbox::put_once(conn, clock, what, REGISTERED, json!({})).await?;
+    Ok(())
 }
 
 /// Makes a token for an account, in place of those that have expired.

@@ -189,14 +189,14 @@ impl Accounts {
         user: &User,
         origin: &Origin,
     ) -> Result<Tokens> {
+        let id: SessionId = new_id(&self.clock);
         if sessions::is_new_device(conn, user.id, origin).await? {
             let (device, address) = (&origin.device, origin.address);
             let at = json_text(self.clock.now());
             let payload = json!({ "device": device, "address": address, "at": at });
-            let (topic, subject) = (Topic::NewDevice, user.id.into());
-            outbox::put(conn, &self.clock, topic, subject, payload).await?;
+            let (what, key) = ((Topic::NewDevice, user.id.into()), id.to_string());
+            outbox::put_once(conn, &self.clock, what, &key, payload).await?;
         }
-        let id = new_id(&self.clock);
         let refresh_token = crypto::random_token();
         let tokens = self.issue(conn, user, id, refresh_token).await?;
         let new = NewSession {
