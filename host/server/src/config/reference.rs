@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Loaded, Origin, Source, all_settings, effects, midtrans};
+use super::{Loaded, Origin, Source, all_settings, effects, midtrans, rules};
 
 /// `docs/SETTINGS.md`.
 pub fn reference() -> String {
@@ -76,6 +76,7 @@ impl Loaded {
         let mixed = midtrans::notice(&self.config).map(str::to_owned);
         notes
             .chain(mixed)
+            .chain(rules::notice(&self.config).map(str::to_owned))
             .chain(effects::notes(self))
             .chain(self.doubts.iter().cloned())
             .collect()

@@ -19,6 +19,12 @@ pub(super) fn check(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
     if config.notifications.smtp.is_some() && config.notifications.from.is_none() {
         problem("MAIL_FROM", "is required together with SMTP_URL");
     }
+    if config.is_production() && has_mails_without_end(config) {
+        problem(
+            "SHOP_URL",
+            "is required together with SMTP_URL in production: without it, mails have no link and no header by which their readers end further ones",
+        );
+    }
     check_tickets(config, problem);
     check_entry(config, problem);
     database::check(config, problem);
@@ -30,6 +36,19 @@ pub(super) fn check(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
         check_secrets(config, problem);
         check_webhooks(config, problem);
     }
+}
+
+/// A sentence when mails go out by which no further ones can be ended.
+pub(super) fn notice(config: &Config) -> Option<&'static str> {
+    has_mails_without_end(config).then_some(
+        "SHOP_URL is not set beside SMTP_URL: mails have no link and no header by which their readers end further ones, and production does not start so",
+    )
+}
+
+/// Returns true when mails go out and have no address that ends further ones.
+const fn has_mails_without_end(config: &Config) -> bool {
+    let mails = &config.notifications;
+    mails.smtp.is_some() && mails.shop_url.is_none()
 }
 
 /// A session is renewed by its refresh token: an access token that outlives it would be the session.

@@ -313,7 +313,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "Sender of the shop's mails, such as `Toko <toko@example.com>`. Required together with SMTP_URL."
         => |c, text| c.notifications.from = Some(Sender::parse(text)?);
     "SHOP_URL" "shop_url" (None, address):
-        "Address of the shop as customers see it, for links in mails: to /verify-email and /reset-password, pages that you make, and to /api. Without it, mails have codes, and no link that ends further ones."
+        "Address of the shop as customers see it, for links in mails: to /verify-email and /reset-password, pages that you make, and to /api. Without it, mails have codes, and no link that ends further ones. Required together with SMTP_URL in production."
         => |c, text| c.notifications.shop_url = Some(addresses::url(text)?);
 
     "DERMAGA_WEBHOOKS_PER_CUSTOMER" "webhooks.per_customer" (Some("5")):

@@ -57,6 +57,7 @@ impl Patient {
             ("DERMAGA_PAYMENTS_SANDBOX", "true".to_owned()),
             ("SMTP_URL", mails.url()),
             ("MAIL_FROM", "Toko <toko@example.com>".to_owned()),
+            ("SHOP_URL", "https://toko.example.com".to_owned()),
         ];
         Self {
             data,
@@ -421,6 +422,7 @@ async fn people_get_a_line_for_each_part() {
     let said = stdout(&output);
     for line in [
         "OK       configuration  development, 5 settings given\n",
+        "WARNING  configuration  SHOP_URL is not set beside SMTP_URL: ",
         "WARNING  database       there is none at ",
         "FAILED   mail           127.0.0.1: ",
         "                        -> Check host, port, user and password of SMTP_URL",

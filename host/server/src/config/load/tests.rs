@@ -11,6 +11,9 @@ const SMTP: [(&str, &str); 2] = [
     ("MAIL_FROM", "toko@example.com"),
 ];
 
+/// Address of the shop, which mails need in production.
+const SHOP: [(&str, &str); 1] = [("SHOP_URL", "https://toko.example")];
+
 const STRONG: &str = "5b1f4e0a93d26a8fbb0c3e5d7f917c1d06e2c47385b0f9d1a6e2c47384b0f9d1";
 
 fn environment(pairs: &[(&str, &str)]) -> Sources {
@@ -143,7 +146,7 @@ fn a_bonus_requires_a_confirmed_address_in_production() {
     ] {
         let given: Vec<_> = value.map(|value| (name, value)).into_iter().collect();
         for (more, expected) in [(&nothing[..], elsewhere), (&production[..], in_production)] {
-            let all = [more, &given[..], &SMTP[..]].concat();
+            let all = [more, &given[..], &SMTP[..], &SHOP[..]].concat();
             let loaded = load(environment(&all)).unwrap();
             let coupons = &loaded.config.coupons;
             assert_eq!(coupons.bonus_requires_verified_email, expected, "{value:?}");

@@ -100,6 +100,33 @@ fn one_mistake_is_one_problem() {
     }
 }
 
+/// Mails without an end stop the start of production, and are a note elsewhere.
+#[test]
+fn mails_need_an_address_that_ends_them() {
+    let production = [
+        ("DERMAGA_ENV", "production"),
+        ("JWT_SECRET", STRONG),
+        ("DERMAGA_MASTER_KEY", STRONG),
+    ];
+    assert_eq!(
+        problems(environment(&[&production[..], &SMTP[..]].concat())),
+        [
+            "SHOP_URL is required together with SMTP_URL in production: without it, mails have no link and no header by which their readers end further ones (environment)"
+        ]
+    );
+    for given in [
+        production.to_vec(),
+        [&production[..], &SMTP[..], &SHOP[..]].concat(),
+        [&SMTP[..], &SHOP[..]].concat(),
+    ] {
+        let notes = load(environment(&given)).unwrap().notes();
+        assert!(notes.is_empty(), "{notes:?}");
+    }
+    let notes = load(environment(&SMTP)).unwrap().notes();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].starts_with("SHOP_URL is not set"), "{notes:?}");
+}
+
 #[test]
 fn what_has_no_effect_is_refused() {
     let gateway = [
