@@ -68,6 +68,8 @@ fn term_months() -> Object {
         .schema_type(Type::Integer)
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int32)))
         .enum_values(Some(TERMS))
+        .minimum(Some(3))
+        .maximum(Some(12))
         .description(Some("Months of the term."))
         .build()
 }
