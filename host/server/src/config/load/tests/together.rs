@@ -111,7 +111,7 @@ fn mails_need_an_address_that_ends_them() {
     assert_eq!(
         problems(environment(&[&production[..], &SMTP[..]].concat())),
         [
-            "SHOP_URL is required together with SMTP_URL in production: without it, mails have no link and no header by which their readers end further ones (environment)"
+            "SHOP_URL is required together with SMTP_URL in production: without it, mails have no link and no header by which their readers end further ones (not set)"
         ]
     );
     for given in [
