@@ -60,7 +60,8 @@ pub(super) async fn move_first_period(
                WHERE subscription_id = $1 AND number = 1";
     execute!(conn, sql, id, start, end, paid_until)?;
     let sql = "UPDATE plan_changes SET covers_from = $2,
-                 covers_until = CASE WHEN covers_until = $4 THEN $5 ELSE $3 END
+                 covers_until = CASE WHEN covers_until = $4 THEN $5 WHEN covers_until IS NOT NULL THEN $3
+                                ELSE covers_until END
                WHERE subscription_id = $1 AND period_number = 1";
     execute!(conn, sql, id, start, end, paid_before, paid_until).map(|_| ())
 }
