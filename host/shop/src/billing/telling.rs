@@ -27,7 +27,7 @@ pub const LOW_CREDIT_NOTIFICATIONS: &str = "low-credit-notifications";
 pub const GRACE_PERIOD_REMINDERS: &str = "grace-period-reminders";
 pub const BILLING_STATS: &str = "billing-stats";
 
-/// Time within which a payment is written that bears an earlier moment: a summary ends so long before it is told, or
+/// Longest time between the moment of a payment and its commit: a summary ends so long before it is told, or
 /// it would miss those under way.
 const WRITTEN_WITHIN: TimeDelta = TimeDelta::minutes(1);
 /// Shortest time that a summary tells of. A run that comes sooner after another leaves it to the next one.

@@ -44,7 +44,7 @@ async fn a_service_of_an_administrator_gets_a_newer_image(shop: Shop) {
     let bought = buyer.post("/api/subscriptions", order).await.data(201);
     let id = bought["instanceId"].as_str().unwrap();
     shop.instance_becomes(&buyer, id, "RUNNING").await;
-    // What a reset brings back is the service as it was when the image was edited.
+    // A reset brings back the service as it was when the image was edited.
     let dear = because(json!({ "monthlyPrice": 12_000 }));
     admin.put(&plan_path(&made, "one"), dear).await.data(200);
 
@@ -160,7 +160,7 @@ async fn edits_of_what_a_service_runs_follow_one_another(shop: Shop) {
     let seen = images(&shop, "cache").await;
     let is_noted = |event: &Value| event["details"]["fields"][0]["after"] == seen;
     assert!(noted.iter().any(is_noted), "{seen:#} {noted:#?}");
-    // What is listed is what was written, whichever of them came last.
+    // The list shows the values that were written last, whichever edit came last.
     let shop = shop.restart().await;
     assert_eq!(images(&shop, "cache").await, seen);
 }
