@@ -268,13 +268,14 @@ pub async fn take(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Result<bool>
     Ok(taken == 1)
 }
 
-/// Removes all messages of a subject, read or not.
+/// Removes all messages of a subject, read or not; returns their ids, which copies of them go by.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn forget(conn: &mut Conn, subject_id: Uuid) -> Result<()> {
-    execute!(conn, "DELETE FROM outbox WHERE subject_id = $1", subject_id)?;
-    Ok(())
+pub async fn forget(conn: &mut Conn, subject_id: Uuid) -> Result<Vec<Uuid>> {
+    let sql = "DELETE FROM outbox WHERE subject_id = $1 RETURNING id";
+    let rows = fetch_all!(conn, (Uuid,), sql, subject_id)?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// Removes all messages to the account with an e-mail address, read or not.

@@ -169,3 +169,13 @@ pub(crate) async fn owned(
     let row = store::owned(conn, user_id, id).await?;
     row.ok_or_else(|| Error::not_found("subscription"))
 }
+
+/// Removes what a customer whose account is deleted wrote into quotes and subscriptions; periods and prices stay
+/// for the books.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(conn: &mut Conn, user_id: UserId) -> Result<()> {
+    store::forget(conn, user_id).await?;
+    Ok(())
+}

@@ -378,3 +378,11 @@ pub(super) async fn use_quote(
     let sql = "UPDATE quotes SET used_at = $3 WHERE user_id = $1 AND id = $2 AND used_at IS NULL AND expires_at > $3";
     Ok(execute!(conn, sql, user_id, id, now)? == 1)
 }
+
+/// Removes the quotes of a customer, and the configurations and reasons of the subscriptions, all of which are over.
+pub(super) async fn forget(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
+    let sql = "DELETE FROM quotes WHERE user_id = $1";
+    execute!(conn, sql, user_id)?;
+    let sql = "UPDATE subscriptions SET config = '{}', cancel_reason = NULL WHERE user_id = $1";
+    execute!(conn, sql, user_id)
+}

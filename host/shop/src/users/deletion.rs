@@ -5,6 +5,7 @@
 //! every top-up takes first, and which is closed with the account.
 
 use serde_json::json;
+use uuid::Uuid;
 
 use super::store;
 use crate::{
@@ -16,8 +17,8 @@ use crate::{
     events, idempotency,
     ids::UserId,
     notifications, outbox,
-    provisioning::domains,
-    tickets,
+    provisioning::{domains, lifecycle},
+    subscriptions, tickets,
     wallet::{self, Balance, LockedWallet},
     webhooks,
 };
@@ -44,10 +45,10 @@ pub async fn delete(
         accounts.keep_welcomed(&mut conn, &user.email).await?;
     }
     // Before the account's row is closed to others: what spreads a message holds it, and looks at that row.
-    outbox::forget(&mut conn, id.into()).await?;
+    let messages = outbox::forget(&mut conn, id.into()).await?;
     outbox::forget_address(&mut conn, &user.email).await?;
     accounts.erase(&mut conn, by, user, details).await?;
-    forget(&mut conn, id).await?;
+    forget(&mut conn, id, &messages).await?;
     // Last, so that the rows of popular plans are not locked through all of it.
     waitlist::leave_all(&mut conn, catalog, id).await?;
     conn.commit().await?;
@@ -64,11 +65,14 @@ async fn close(accounts: &Accounts, conn: &mut Conn, wallet: &mut LockedWallet) 
 }
 
 /// Removes what other domains keep of a person.
-async fn forget(conn: &mut Conn, id: UserId) -> Result<()> {
+async fn forget(conn: &mut Conn, id: UserId, messages: &[Uuid]) -> Result<()> {
     notifications::forget(conn, id).await?;
     tickets::forget(conn, id).await?;
     webhooks::forget(conn, id).await?;
+    webhooks::forget_copies(conn, messages).await?;
     domains::forget(conn, id).await?;
+    lifecycle::forget(conn, id).await?;
+    subscriptions::forget(conn, id).await?;
     events::forget(conn, id).await?;
     idempotency::forget(conn, id).await
 }

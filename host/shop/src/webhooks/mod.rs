@@ -448,6 +448,17 @@ pub async fn forget(conn: &mut Conn, user_id: UserId) -> Result<()> {
     Ok(())
 }
 
+/// Removes what the shop's own endpoints are sent, or were, of messages to an account that is deleted.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget_copies(conn: &mut Conn, messages: &[Uuid]) -> Result<()> {
+    for &message in messages {
+        deliveries::delete_of_shop(conn, message).await?;
+    }
+    Ok(())
+}
+
 /// Returns the deliveries that wait to be made, counted.
 ///
 /// # Errors

@@ -321,6 +321,15 @@ fn object_in<'a>(
     value.as_object_mut()
 }
 
+/// Removes what an account that is deleted gave to its instances, all of which are gone.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(conn: &mut Conn, user_id: UserId) -> Result<()> {
+    store::forget(conn, user_id).await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

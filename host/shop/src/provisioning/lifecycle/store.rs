@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     db::Conn,
-    fetch_one, fetch_optional,
+    execute, fetch_one, fetch_optional,
     ids::{InstanceId, SubscriptionId, UserId},
     provisioning::model::{Desired, Halt, Instance},
 };
@@ -55,4 +55,16 @@ pub(super) async fn subscription_of(
     let sql = "SELECT subscription_id FROM instances WHERE id = $1 AND user_id = $2";
     let found = fetch_optional!(conn, (SubscriptionId,), sql, id, user_id)?;
     Ok(found.map(|(id,)| id))
+}
+
+/// Removes what a customer gave to the instances, all of which are gone, and what was told of them.
+pub(super) async fn forget(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
+    let sql = "DELETE FROM instance_secrets WHERE instance_id IN (SELECT id FROM instances WHERE user_id = $1)";
+    execute!(conn, sql, user_id)?;
+    let sql = "DELETE FROM instance_events WHERE instance_id IN (SELECT id FROM instances WHERE user_id = $1)";
+    execute!(conn, sql, user_id)?;
+    // Reasons and messages of plugins and clusters may repeat the configuration.
+    let sql = "UPDATE instances SET config = '{}', good_config = NULL, message = '', undone = NULL, refusal = NULL \
+               WHERE user_id = $1";
+    execute!(conn, sql, user_id)
 }

@@ -8,7 +8,7 @@ use crate::{
     db::{Conn, Filter, Lease, List, Span, Walked, fetch_span},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{WebhookDeliveryId, WebhookId},
-    outbox::Backlog,
+    outbox::{ADMINISTRATORS, Backlog},
 };
 
 /// Values of a delivery to store.
@@ -206,4 +206,14 @@ pub(in crate::webhooks) async fn purge(
                (SELECT id FROM webhook_deliveries WHERE created_at < $1 AND state IN ('DELIVERED', 'DEAD') \
                ORDER BY created_at, id LIMIT $2)";
     execute!(conn, sql, before, limit)
+}
+
+/// Removes the deliveries of a message to the shop's endpoints, with their attempts.
+pub(in crate::webhooks) async fn delete_of_shop(
+    conn: &mut Conn,
+    event_id: Uuid,
+) -> sqlx::Result<u64> {
+    let sql = "DELETE FROM webhook_deliveries WHERE event_id = $1 \
+               AND webhook_id IN (SELECT id FROM webhook_endpoints WHERE owner_id = $2)";
+    execute!(conn, sql, event_id, ADMINISTRATORS)
 }

@@ -1,0 +1,244 @@
+//! Test that a deleted account leaves nothing of its person in any table of the database.
+
+use std::collections::BTreeSet;
+
+use dermaga_shop::fetch_all;
+use dermaga_tests::{Client, Shop, both_engines};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+
+use super::{
+    notifications::told,
+    tickets::{TICKETS, answer},
+    webhooks::{OF_SHOP, REASON},
+};
+use crate::pictures;
+
+const PASSWORD: &str = "kata sandi yang panjang";
+const EMAIL: &str = "penanda7@example.com";
+const PHONE: &str = "+6281377700077";
+
+/// Marks of the person, which nothing may hold: address, texts and names, and digits of the phone number.
+const PERSON: [&str; 2] = ["penanda7", "81377700077"];
+/// Mark of what the shop decided about: the configuration, and the code of a coupon.
+const DECIDED: [&str; 1] = ["penanda8"];
+
+/// Columns that may hold what was decided about after the deletion, each with the reason.
+const KEPT: &[(&str, &str, &str)] = &[
+    (
+        "audit_events",
+        "details",
+        "acts of administrators: the coupon that one made",
+    ),
+    (
+        "coupon_redemptions",
+        "reason",
+        "books: the sentence about a discount",
+    ),
+    ("coupons", "code", "the shop's own"),
+    (
+        "decisions",
+        "input",
+        "evidence: a decision is replayed byte for byte",
+    ),
+    (
+        "decisions",
+        "logs",
+        "evidence: a decision is replayed byte for byte",
+    ),
+    (
+        "decisions",
+        "output",
+        "evidence: a decision is replayed byte for byte",
+    ),
+    (
+        "transactions",
+        "description",
+        "books: the lines of a receipt",
+    ),
+    ("transactions", "details", "books: the lines of a receipt"),
+];
+
+/// Tables in which an account has left marks before its deletion, or the test would prove nothing.
+const MARKED: [&str; 15] = [
+    "api_tokens",
+    "custom_domains",
+    "decisions",
+    "idempotency_keys",
+    "instances",
+    "notifications",
+    "outbox",
+    "quotes",
+    "sessions",
+    "subscriptions",
+    "ticket_attachments",
+    "ticket_messages",
+    "tickets",
+    "users",
+    "webhook_endpoints",
+];
+
+both_engines!(Shop, [a_deleted_account_leaves_nothing_of_its_person]);
+
+/// Table and name of a column.
+type Column = (String, String);
+
+/// Returns every column of every table, without those of bytes.
+async fn columns(shop: &Shop) -> Vec<Column> {
+    const SQLITE: &str = "SELECT m.name, CAST(c.name AS TEXT) FROM sqlite_master m \
+        JOIN pragma_table_info(m.name) c WHERE m.type = 'table'";
+    const POSTGRES: &str = "SELECT CAST(c.table_name AS TEXT), CAST(c.column_name AS TEXT) \
+        FROM information_schema.columns c JOIN information_schema.tables t \
+          ON t.table_schema = c.table_schema AND t.table_name = c.table_name \
+        WHERE c.table_schema = current_schema() AND t.table_type = 'BASE TABLE' AND c.data_type <> 'bytea'";
+    let sql = if is_sqlite(shop) { SQLITE } else { POSTGRES };
+    let mut conn = shop.state().db.read().await.unwrap();
+    fetch_all!(conn, (String, String), sql).unwrap()
+}
+
+fn is_sqlite(shop: &Shop) -> bool {
+    let url = shop.state().config.database_url();
+    url.starts_with("sqlite")
+}
+
+/// Returns the columns in which a row holds one of the marks.
+async fn holding(shop: &Shop, columns: &[Column], marks: &[&str]) -> BTreeSet<Column> {
+    let is_sqlite = is_sqlite(shop);
+    let mut conn = shop.state().db.read().await.unwrap();
+    let mut holding = BTreeSet::new();
+    for (table, column) in columns {
+        let is_text = if is_sqlite {
+            format!("typeof(\"{column}\") = 'text'")
+        } else {
+            format!("\"{column}\" IS NOT NULL")
+        };
+        let sql = format!("SELECT CAST(\"{column}\" AS TEXT) FROM \"{table}\" WHERE {is_text}");
+        let values = fetch_all!(conn, (String,), AssertSqlSafe(sql.clone())).unwrap();
+        let is_marked = values.iter().any(|(value,)| {
+            let value = value.to_lowercase();
+            marks.iter().any(|mark| value.contains(mark))
+        });
+        if is_marked {
+            holding.insert((table.clone(), column.clone()));
+        }
+    }
+    holding
+}
+
+/// Signs in from a device with a name of its own.
+async fn signed_in(shop: &Shop) -> Client {
+    let client = shop.client();
+    let login = json!({ "email": EMAIL, "password": PASSWORD });
+    let request = client
+        .request(Method::POST, "/api/auth/login")
+        .json(&login)
+        .header("user-agent", "Penanda7-Perangkat/1.0");
+    let session = client.send(request).await.data(200);
+    client.with_token(session["accessToken"].as_str().unwrap())
+}
+
+/// Buys a service with a coupon and a configuration, after a quote; returns the purchase.
+async fn bought(shop: &Shop, customer: &Client) -> Value {
+    let coupon = json!({
+        "code": "PENANDA8", "plugin": "coupon-subscription-discount", "parameters": { "percent": 5 },
+    });
+    let admin = shop.admin().await;
+    admin.post("/api/admin/coupons", coupon).await.data(201);
+    let mail = json!({
+        "host": "penanda8.example", "from": "penanda8@example.com", "user": "penanda8", "password": PASSWORD,
+    });
+    let order = json!({
+        "planId": shop.plan("n8n", "basic").await, "couponCode": "PENANDA8", "config": { "mail": mail },
+    });
+    let path = "/api/subscriptions/quote";
+    customer.post(path, order.clone()).await.data(200);
+    let once = customer.with_key("penanda7-kunci");
+    once.post("/api/subscriptions", order).await.data(201)
+}
+
+/// Opens a ticket with a picture, which is answered, and one of its messages came by mail.
+async fn asked(shop: &Shop, customer: &Client, admin: &Client, instance: &str) {
+    let texts = [
+        ("subject", "Penanda7 tidak terbuka"),
+        ("description", "Nama saya Penanda7, tolong dibantu."),
+        ("instanceId", instance),
+    ];
+    let picture = pictures::png();
+    let files: [(&str, &[u8]); 1] = [("penanda7.png", &picture)];
+    let asked = customer.post_form(TICKETS, &texts, &files).await.data(201);
+    let id = asked["id"].as_str().unwrap();
+    let said = answer(admin, id, "Hello Penanda7, look again.").await;
+    said.data(201);
+    let sql =
+        "UPDATE ticket_messages SET mail_from = 'penanda7@example.com' WHERE author = 'CUSTOMER'";
+    shop.sql(sql).await.unwrap();
+}
+
+/// Leaves a mark wherever a customer can write; returns the purchase.
+async fn leave_marks(shop: &Shop, customer: &Client) -> Value {
+    let person = json!({ "name": "Penanda7", "phone": PHONE });
+    customer.put("/api/user/profile", person).await.data(200);
+    let admin = shop.admin().await;
+    let of_shop = json!({ "url": "https://hooks.example.com/shop", "reason": REASON });
+    admin.post(OF_SHOP, of_shop).await.data(201);
+    let hook =
+        json!({ "url": "https://hooks.example.com/penanda7", "events": ["TICKET_ANSWERED"] });
+    customer.post("/api/webhooks", hook).await.data(201);
+    let key = json!({ "name": "penanda7", "scope": "READ" });
+    customer.post("/api/user/api-tokens", key).await.data(201);
+    signed_in(shop).await;
+    let bought = bought(shop, customer).await;
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(customer, instance, "RUNNING").await;
+    let domain = json!({ "domain": "penanda7.example.com" });
+    let path = format!("/api/instances/{instance}/domains");
+    customer.post(&path, domain).await.data(201);
+    asked(shop, customer, &admin, instance).await;
+    let forgotten = json!({ "email": EMAIL });
+    let path = "/api/auth/forgot-password";
+    shop.client().post(path, forgotten).await.data(200);
+    told(customer, "API_TOKEN_CREATED").await;
+    told(customer, "NEW_DEVICE").await;
+    bought
+}
+
+/// Every column of every table is read: none holds the person, and what was decided about is in those columns alone
+/// that are kept with a reason.
+async fn a_deleted_account_leaves_nothing_of_its_person(shop: Shop) {
+    let customer = shop.customer_with_credit(EMAIL, 200_000).await;
+    let bought = leave_marks(&shop, &customer).await;
+    let columns = columns(&shop).await;
+    for (table, column, why) in KEPT {
+        let is_there = columns.iter().any(|(t, c)| t == table && c == column);
+        assert!(is_there, "there is no {table}.{column}: {why}");
+    }
+    let mut before = holding(&shop, &columns, &PERSON).await;
+    before.extend(holding(&shop, &columns, &DECIDED).await);
+    for table in MARKED {
+        let is_marked = before.iter().any(|(marked, _)| marked == table);
+        assert!(is_marked, "{table} has no mark: {before:?}");
+    }
+    let copies = ("webhook_deliveries".to_owned(), "body".to_owned());
+    assert!(before.contains(&copies), "{before:?}");
+
+    let id = bought["subscription"]["id"].as_str().unwrap();
+    let moved = json!({ "reason": "Penanda7 pindah rumah." });
+    let path = format!("/api/subscriptions/{id}");
+    customer.delete_with(&path, moved).await.data(200);
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&customer, instance, "TERMINATED")
+        .await;
+    let proof = json!({ "password": PASSWORD });
+    customer.delete_with("/api/user", proof).await.data(200);
+
+    let left = holding(&shop, &columns, &PERSON).await;
+    assert!(left.is_empty(), "{left:?}");
+    let mut left = holding(&shop, &columns, &DECIDED).await;
+    left.retain(|(table, column)| {
+        let mut kept = KEPT.iter();
+        !kept.any(|(t, c, _)| t == table && c == column)
+    });
+    assert!(left.is_empty(), "{left:?}");
+    shop.books_balance().await;
+}
