@@ -383,6 +383,10 @@ pub(super) async fn use_quote(
 pub(super) async fn forget(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
     let sql = "DELETE FROM quotes WHERE user_id = $1";
     execute!(conn, sql, user_id)?;
+    // A plugin's reason to revert may repeat the configuration.
+    let sql = "UPDATE plan_changes SET message = NULL WHERE subscription_id IN \
+               (SELECT id FROM subscriptions WHERE user_id = $1)";
+    execute!(conn, sql, user_id)?;
     let sql = "UPDATE subscriptions SET config = '{}', cancel_reason = NULL WHERE user_id = $1";
     execute!(conn, sql, user_id)
 }

@@ -14,13 +14,13 @@ use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 use zip::ZipArchive;
 
-use super::tickets;
+use super::{payments::Till, price_moves::Dearer, tickets};
 use crate::pictures;
 
 const PASSWORD: &str = "kata sandi yang panjang";
 const WHY: &str = "As asked for by the owner.";
 /// Files of every archive, without `.json`.
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 30] = [
     "acts",
     "acts-by-you",
     "api-tokens",
@@ -36,8 +36,11 @@ const NAMES: [&str; 27] = [
     "notification-preferences",
     "notifications",
     "payments",
+    "plan-changes",
+    "price-moves",
     "profile",
     "quotes",
+    "refunds",
     "security-events",
     "sessions",
     "subscriptions",
@@ -55,9 +58,12 @@ both_engines!(
     [
         an_archive_holds_everything_of_its_owner_and_of_no_other,
         an_archive_holds_what_is_over_and_what_was_done,
+        an_archive_holds_changes_of_plans_and_prices,
         every_table_about_a_person_has_its_place_in_the_archive
     ]
 );
+
+both_engines!(Till, [an_archive_holds_refunds_through_the_gateway]);
 
 /// Takes the archive of an account.
 async fn archive(client: &Client) -> BTreeMap<String, Value> {
@@ -231,6 +237,59 @@ async fn an_archive_holds_what_is_over_and_what_was_done(shop: Shop) {
     ] {
         assert!(!all.contains(unseen), "{unseen}");
     }
+}
+
+/// A move to another price is there while it waits, and an upgrade as soon as it was asked for, without the reason of an
+/// administrator.
+async fn an_archive_holds_changes_of_plans_and_prices(shop: Shop) {
+    let dearer = Dearer::open(&shop).await;
+    let later = shop.clock().now() + TimeDelta::days(40);
+    let moved = dearer.move_at(&[&dearer.subscription], later).await;
+    moved.data(201);
+    let read = archive(&dearer.customer).await;
+    let moved = &read["price-moves"][0];
+    assert_eq!(moved["subscriptionId"], dearer.subscription.as_str());
+    assert_eq!(
+        (&moved["monthlyPrice"], &moved["appliedPeriod"]),
+        (&json!(65_000), &Value::Null)
+    );
+    assert_eq!((moved.get("reason"), moved.get("movedBy")), (None, None));
+    assert_eq!(read["plan-changes"], json!([]));
+
+    let instances = dearer.customer.get("/api/instances").await.data(200);
+    let instance = instances[0]["id"].as_str().unwrap();
+    shop.instance_becomes(&dearer.customer, instance, "RUNNING")
+        .await;
+    let pro = shop.plan("n8n", "pro").await;
+    let path = format!("/api/subscriptions/{}/upgrade", dearer.subscription);
+    let upgraded = dearer.customer.put(&path, json!({ "planId": pro })).await;
+    assert_eq!(upgraded.status / 100, 2, "{}", upgraded.text);
+    let read = archive(&dearer.customer).await;
+    let changed = &read["plan-changes"][0];
+    assert_eq!(
+        (&changed["subscriptionId"], &changed["toPlanId"]),
+        (&json!(dearer.subscription), &json!(pro))
+    );
+}
+
+/// A refund is there with its amount and its state, and no other customer's is.
+async fn an_archive_holds_refunds_through_the_gateway(till: Till) {
+    let customer = till.shop.customer("kembali@example.com").await;
+    let other = till.shop.customer("lain@example.com").await;
+    let top_up = till.paid(&customer, 60_000).await;
+    let path = till.refunds_of(&top_up).await;
+    let refund = json!({ "amount": 20_000, "reason": WHY });
+    till.admin.post(&path, refund).await.data(200);
+    let read = archive(&customer).await;
+    let refunds = read["refunds"].as_array().unwrap();
+    assert_eq!(refunds.len(), 1, "{refunds:?}");
+    assert_eq!(
+        (&refunds[0]["amount"], &refunds[0]["state"]),
+        (&json!(20_000), &json!("DONE"))
+    );
+    assert_eq!(refunds[0]["paymentId"], read["payments"][0]["id"]);
+    assert_eq!(refunds[0].get("reason"), None);
+    assert_eq!(archive(&other).await["refunds"], json!([]));
 }
 
 /// Each table with a column that names an account is in the archive or on the list of what is left out, and each

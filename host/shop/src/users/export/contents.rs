@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::{
     Archive, MOST_PICTURE_BYTES, README, Sources, held,
     model::{
-        EndedSession, EndedToken, EndpointDelivery, InstanceEvent, KeptQuote, Mail, RecordedAct,
+        ChangeOfPlan, EndedSession, EndedToken, EndpointDelivery, GatewayRefund, InstanceEvent,
+        KeptQuote, Mail, MoveOfPrice, RecordedAct,
     },
     place, store,
 };
@@ -92,6 +93,9 @@ impl Archive {
         let read = |span| payments::walk(db, filter, span);
         let at = |payment: &Payment| place(payment.created_at, payment.id);
         self.walk("payments", read, at, PaymentView::from).await?;
+        let read = |span| store::refunds(db, id, span);
+        let at = |refund: &GatewayRefund| place(refund.created_at, refund.id);
+        self.walk("refunds", read, at, |refund| refund).await?;
         let filter = DebtFilter {
             user_id: Some(id),
             ..DebtFilter::default()
@@ -127,6 +131,7 @@ impl Archive {
             subscriptions.push(subscriptions::detail(&mut conn, id, found.id).await?);
         }
         self.json("subscriptions", &subscriptions).await?;
+        self.changes(db, id).await?;
         let read = |span| provisioning::walk(db, id, span);
         let at = |found: &InstanceView| place(found.created_at, found.id);
         let listed = self.all(read, at).await?;
@@ -149,6 +154,16 @@ impl Archive {
         let at = |wait: &WaitView| place(wait.created_at, wait.id);
         let waits = self.all(read, at).await?;
         self.json("waitlist", &waits).await
+    }
+
+    /// Writes the changes of plans and prices of subscriptions.
+    async fn changes(&self, db: &Db, id: UserId) -> Result<()> {
+        let read = |span| store::plan_changes(db, id, span);
+        let at = |change: &ChangeOfPlan| place(change.created_at, change.id);
+        self.walk("plan-changes", read, at, |change| change).await?;
+        let read = |span| store::price_moves(db, id, span);
+        let at = |moved: &MoveOfPrice| place(moved.created_at, moved.subscription_id);
+        self.walk("price-moves", read, at, |moved| moved).await
     }
 
     async fn instance_events(&self, db: &Db, id: UserId, instances: &[InstanceId]) -> Result<()> {

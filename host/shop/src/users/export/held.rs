@@ -26,7 +26,6 @@ const ATTEMPTS: &str = "The payload of a webhook and each attempt to deliver it 
 const GATEWAY: &str = "Messages of the payment gateway are kept as it signed them; payments and transactions have what came of them.";
 const INTERNAL: &str =
     "Notes and findings of administrators on tickets are internal to the shop's support.";
-const CHANGES: &str = "Changes of plans and prices are worked out in steps of the shop; subscriptions, transactions and decisions have what they came to.";
 const COUNTS: &str =
     "Counts of the coupons that you used follow from coupons, which has each of them.";
 
@@ -67,14 +66,14 @@ pub const TABLES: &[(&str, Held)] = &[
     ),
     ("outbox", LeftOut(TRANSIENT)),
     ("payment_notices", LeftOut(GATEWAY)),
-    ("payment_refunds", LeftOut(GATEWAY)),
+    ("payment_refunds", In(&["refunds"])),
     ("payments", In(&["payments"])),
-    ("plan_changes", LeftOut(CHANGES)),
+    ("plan_changes", In(&["plan-changes"])),
     ("plugin_classes", LeftOut(OF_ADMINISTRATORS)),
     ("plugin_uploads", LeftOut(OF_ADMINISTRATORS)),
     ("plugin_versions", LeftOut(OF_ADMINISTRATORS)),
     ("postings", LeftOut(LEDGER)),
-    ("price_moves", LeftOut(CHANGES)),
+    ("price_moves", In(&["price-moves"])),
     ("quotes", In(&["quotes"])),
     ("rate_windows", LeftOut(TRANSIENT)),
     ("recovery_codes", LeftOut(SECRETS)),

@@ -11,10 +11,11 @@ use crate::{
     accounts::Scope,
     audit::{AuditAct, AuditEvent},
     ids::{
-        ApiTokenId, AuditEventId, InstanceId, NotificationId, PlanId, QuoteId, SessionId, UserId,
-        WebhookId,
+        ApiTokenId, AuditEventId, InstanceId, NotificationId, PaymentId, PlanChangeId, PlanId,
+        QuoteId, RefundId, SessionId, SubscriptionId, TransactionId, UserId, WebhookId,
     },
     money::Rupiah,
+    payments::RefundState,
     provisioning::view::EventView,
     webhooks::WebhookDelivery,
 };
@@ -75,6 +76,58 @@ pub(super) struct KeptQuote {
     expires_at: DateTime<Utc>,
     #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     used_at: Option<DateTime<Utc>>,
+}
+
+/// Refund of a top-up through the gateway.
+#[derive(Debug, Serialize, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct GatewayRefund {
+    pub(super) id: RefundId,
+    payment_id: PaymentId,
+    amount: Rupiah,
+    state: RefundState,
+    #[serde(serialize_with = "crate::calendar::in_json")]
+    pub(super) created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
+    finished_at: Option<DateTime<Utc>>,
+}
+
+/// Change of a plan within a period.
+#[derive(Debug, Serialize, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ChangeOfPlan {
+    pub(super) id: PlanChangeId,
+    subscription_id: SubscriptionId,
+    from_plan_id: PlanId,
+    to_plan_id: PlanId,
+    from_monthly_price: Rupiah,
+    period_number: i64,
+    paid_cash: Rupiah,
+    paid_bonus: Rupiah,
+    transaction_id: TransactionId,
+    state: String,
+    /// Absent where it was not reverted.
+    message: Option<String>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
+    pub(super) created_at: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
+    settled_at: Option<DateTime<Utc>>,
+}
+
+/// Move of a subscription to another price, the last one.
+#[derive(Debug, Serialize, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MoveOfPrice {
+    pub(super) subscription_id: SubscriptionId,
+    plan_id: PlanId,
+    monthly_price: Rupiah,
+    term_price: Option<Rupiah>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
+    effective_at: DateTime<Utc>,
+    /// Absent while it waits for its period.
+    applied_period: Option<i64>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
+    pub(super) created_at: DateTime<Utc>,
 }
 
 /// Writes a text that is JSON as that.

@@ -2,11 +2,16 @@
 
 use chrono::{DateTime, Utc};
 
-use super::model::{EndedSession, EndedToken, KeptQuote, Mail};
+use super::model::{
+    ChangeOfPlan, EndedSession, EndedToken, GatewayRefund, KeptQuote, Mail, MoveOfPrice,
+};
 use crate::{
     Result,
     db::{Db, Filter, List, Span, Walked, fetch_span},
-    ids::{ApiTokenId, NotificationId, QuoteId, SessionId, UserId},
+    ids::{
+        ApiTokenId, NotificationId, PlanChangeId, QuoteId, RefundId, SessionId, SubscriptionId,
+        UserId,
+    },
 };
 
 /// Condition that a row comes after a place.
@@ -90,4 +95,65 @@ pub(super) async fn mails(
     let place = "(n.created_at, n.id) < (?, ?)";
     let mut conn = db.read().await?;
     Ok(fetch_span(&mut conn, MAILS, place, filter, span).await?)
+}
+
+const REFUNDS: List = List {
+    rows: "SELECT r.id, r.payment_id, r.amount, r.state, r.created_at, r.finished_at \
+           FROM payment_refunds r",
+    from: "FROM payments p JOIN payment_refunds r ON r.payment_id = p.id",
+    key: "r.id",
+    order: "ORDER BY r.created_at DESC, r.id DESC",
+};
+
+/// Refunds of an account's top-ups through the gateway.
+pub(super) async fn refunds(
+    db: &Db,
+    user_id: UserId,
+    span: Span<RefundId>,
+) -> Result<Walked<GatewayRefund>> {
+    let filter = Filter::of("p.user_id = ?", user_id);
+    let place = "(r.created_at, r.id) < (?, ?)";
+    let mut conn = db.read().await?;
+    Ok(fetch_span(&mut conn, REFUNDS, place, filter, span).await?)
+}
+
+const PLAN_CHANGES: List = List {
+    rows: "SELECT c.id, c.subscription_id, c.from_plan_id, c.to_plan_id, c.from_monthly_price, c.period_number, \
+           c.paid_cash, c.paid_bonus, c.transaction_id, c.state, c.message, c.created_at, c.settled_at \
+           FROM plan_changes c",
+    from: "FROM subscriptions s JOIN plan_changes c ON c.subscription_id = s.id",
+    key: "c.id",
+    order: "ORDER BY c.created_at DESC, c.id DESC",
+};
+
+/// Changes of plans of an account's subscriptions.
+pub(super) async fn plan_changes(
+    db: &Db,
+    user_id: UserId,
+    span: Span<PlanChangeId>,
+) -> Result<Walked<ChangeOfPlan>> {
+    let filter = Filter::of("s.user_id = ?", user_id);
+    let place = "(c.created_at, c.id) < (?, ?)";
+    let mut conn = db.read().await?;
+    Ok(fetch_span(&mut conn, PLAN_CHANGES, place, filter, span).await?)
+}
+
+const PRICE_MOVES: List = List {
+    rows: "SELECT m.subscription_id, m.plan_id, m.monthly_price, m.term_price, m.effective_at, m.applied_period, \
+           m.created_at FROM price_moves m",
+    from: "FROM subscriptions s JOIN price_moves m ON m.subscription_id = s.id",
+    key: "m.subscription_id",
+    order: "ORDER BY m.created_at DESC, m.subscription_id DESC",
+};
+
+/// Moves of an account's subscriptions to other prices.
+pub(super) async fn price_moves(
+    db: &Db,
+    user_id: UserId,
+    span: Span<SubscriptionId>,
+) -> Result<Walked<MoveOfPrice>> {
+    let filter = Filter::of("s.user_id = ?", user_id);
+    let place = "(m.created_at, m.subscription_id) < (?, ?)";
+    let mut conn = db.read().await?;
+    Ok(fetch_span(&mut conn, PRICE_MOVES, place, filter, span).await?)
 }
