@@ -12,7 +12,7 @@ use dermaga_shop::{
         two_factor::{Challenge, SignIn},
     },
     coupons::{self, WelcomeBonus},
-    language,
+    language::{self, Language},
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -325,9 +325,13 @@ struct ProfileChange {
     #[garde(custom(optional_rule(parse_phone)))]
     #[schema(example = "0812-3456-7890", format = "phone", max_length = 40)]
     phone: Option<String>,
+    /// Language of mails and notifications, and of answers to requests without `Accept-Language`; as it
+    /// is, when absent or null.
+    #[garde(skip)]
+    language: Option<Language>,
 }
 
-/// Replaces name and phone. Role, balance and e-mail cannot be changed here.
+/// Replaces name and phone, and the language when it is named. Role, balance and e-mail cannot be changed here.
 #[utoipa::path(put, path = "/user/profile", tag = "accounts", security(("bearer" = [])), request_body = ProfileChange,
     responses((status = 200, description = "The account", body = Envelope<Profile>)))]
 async fn put_profile(
@@ -342,7 +346,7 @@ async fn put_profile(
     )?;
     let user = state
         .accounts
-        .set_profile(customer.user_id, &name, phone.as_deref())
+        .set_profile(customer.user_id, &name, phone.as_deref(), change.language)
         .await?;
     Ok(Success::ok("Your account is changed.", user.into()))
 }

@@ -347,16 +347,25 @@ impl Accounts {
         user.ok_or_else(|| Error::not_found("account"))
     }
 
-    /// Replaces name and phone.
+    /// Replaces name and phone; without a language the account keeps its own.
     ///
     /// # Errors
     /// `NOT_FOUND` when there is no such account.
-    pub async fn set_profile(&self, id: UserId, name: &str, phone: Option<&str>) -> Result<User> {
-        let mut conn = self.db.begin().await?;
-        if !store::set_profile(&mut conn, id, name, phone, self.clock.now()).await? {
+    pub async fn set_profile(
+        &self,
+        id: UserId,
+        name: &str,
+        phone: Option<&str>,
+        language: Option<Language>,
+    ) -> Result<User> {
+        let (now, mut conn) = (self.clock.now(), self.db.begin().await?);
+        if !store::set_profile(&mut conn, id, name, phone, language, now).await? {
             return Err(Error::not_found("account"));
         }
         conn.commit().await?;
+        if language.is_some() {
+            self.language_changed(id);
+        }
         self.user(id).await
     }
 

@@ -58,6 +58,8 @@ pub struct Profile {
     pub phone: Option<String>,
     pub avatar: Option<String>,
     pub role: Role,
+    /// Language of mails and notifications, and of answers to requests without `Accept-Language`.
+    pub language: Language,
     /// Time at which the e-mail address was confirmed.
     #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub email_verified_at: Option<DateTime<Utc>>,
@@ -74,6 +76,7 @@ impl From<User> for Profile {
             phone,
             avatar,
             role,
+            language,
             email_verified_at,
             created_at,
             ..
@@ -85,6 +88,7 @@ impl From<User> for Profile {
             phone,
             avatar,
             role,
+            language,
             email_verified_at,
             created_at,
         }

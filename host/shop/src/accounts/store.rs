@@ -73,17 +73,18 @@ pub(super) async fn has_administrator(conn: &mut Conn) -> sqlx::Result<bool> {
     Ok(exists)
 }
 
-/// Replaces name and phone; false when the account is deleted.
+/// Replaces name and phone, and the language if there is one; false when the account is deleted.
 pub(super) async fn set_profile(
     conn: &mut Conn,
     id: UserId,
     name: &str,
     phone: Option<&str>,
+    language: Option<Language>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let sql = "UPDATE users SET name = $2, phone = $3, updated_at = $4 \
+    let sql = "UPDATE users SET name = $2, phone = $3, language = COALESCE($4, language), updated_at = $5 \
                WHERE id = $1 AND deleted_at IS NULL";
-    Ok(execute!(conn, sql, id, name, phone, now)? == 1)
+    Ok(execute!(conn, sql, id, name, phone, language, now)? == 1)
 }
 
 /// Replaces or removes the picture; false when the account is deleted.

@@ -19,6 +19,7 @@ both_engines!(
     [
         the_header_names_the_language_of_an_answer,
         without_a_header_the_account_does,
+        the_profile_shows_and_takes_the_language,
         a_sign_in_is_answered_in_the_language_of_the_account,
         rules_that_fields_break_are_told_in_the_language,
         a_grace_beyond_its_bounds_is_refused_in_the_language,
@@ -127,6 +128,42 @@ async fn without_a_header_the_account_does(shop: Shop) {
     let program = customer.with_token(token["token"].as_str().unwrap());
     let own = program.get(UNKNOWN).await;
     assert_eq!(message(&own), "There is no such instance.");
+}
+
+/// The profile and the preferences have one language; a change of the profile that names none leaves it.
+async fn the_profile_shows_and_takes_the_language(shop: Shop) {
+    const PROFILE: &str = "/api/user/profile";
+    let customer = shop.customer("profil@example.com").await.in_language(None);
+    let is = async |language: &str| {
+        for path in [PROFILE, "/api/auth/profile", PREFERENCES] {
+            let shown = customer.get(path).await;
+            assert_eq!(header(&shown, "content-language"), language, "{path}");
+            assert_eq!(shown.data(200)["language"], language, "{path}");
+        }
+    };
+    is("id").await;
+    let change = json!({ "name": "Sari", "phone": "081234567890", "language": "en" });
+    let changed = customer.put(PROFILE, change).await.data(200);
+    assert_eq!(changed["language"], "en");
+    is("en").await;
+    for silent in [
+        json!({ "name": "Dewi" }),
+        json!({ "name": "Dewi", "language": null }),
+    ] {
+        let changed = customer.put(PROFILE, silent).await.data(200);
+        assert_eq!(
+            (&changed["name"], &changed["language"]),
+            (&json!("Dewi"), &json!("en"))
+        );
+    }
+    let unknown = json!({ "name": "Tini", "language": "de" });
+    let refused = customer.put(PROFILE, unknown).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert!(refused.detail("language").is_some(), "{:#}", refused.body);
+    assert_eq!(customer.get(PROFILE).await.data(200)["name"], "Dewi");
+    let change = json!({ "language": "id" });
+    customer.patch(PREFERENCES, change).await.data(200);
+    is("id").await;
 }
 
 async fn rules_that_fields_break_are_told_in_the_language(shop: Shop) {
