@@ -126,10 +126,10 @@ enum Command {
     /// Check configuration, database, master key, clock, plugins, templates, cluster, gateway, mail
     /// and attachments; exits with 1 when one has failed.
     ///
-    /// Each line is OK, WARNING or FAILED and says what to do. Safe beside a running server: a write to
-    /// the database is taken back, probes in the data folder and among the attachments are removed
-    /// again, and what is left is the cache of compiled plugins. It sends no mail, and asks the payment
-    /// gateway only with --ask-gateway.
+    /// Each line is OK, SKIPPED, WARNING or FAILED and says what to do. Safe beside a running server: a
+    /// write to the database is taken back, probes in the data folder and among the attachments are
+    /// removed again, and what is left is the cache of compiled plugins. It sends no mail, and asks the
+    /// payment gateway only with --ask-gateway, without which a gateway with keys is SKIPPED.
     Doctor(doctor::DoctorArgs),
     #[command(flatten)]
     Manage(manage::Managing),

@@ -251,6 +251,12 @@ async fn a_gateway_is_asked_when_that_is_wanted() {
     ];
     let report = patient.with(&good, &["--ask-gateway"]).await;
     assert_eq!(report.code, Some(0), "{:#?}", report.findings);
+    let is_well = |one: &Value| one["part"] == "gateway" && one["state"] == "OK";
+    assert!(
+        report.findings.iter().any(is_well),
+        "{:#?}",
+        report.findings
+    );
     let told = |report: &Report| {
         let mut findings = report.findings.iter();
         let found = findings.find(|finding| finding["part"] == "gateway");
@@ -260,7 +266,9 @@ async fn a_gateway_is_asked_when_that_is_wanted() {
     assert!(said.contains(base.trim_end_matches('/')), "{said}");
     assert!(!said.contains("Midtrans'"), "{said}");
     let of_midtrans = [good[0], unplayed];
-    let said = told(&patient.with(&of_midtrans, &[]).await);
+    let unasked = patient.with(&of_midtrans, &[]).await;
+    unasked.blames("gateway", "SKIPPED", &["not asked", "--ask-gateway"]);
+    let said = told(&unasked);
     assert!(
         said.contains("Midtrans' sandbox, https://api.sandbox.midtrans.com"),
         "{said}"
@@ -276,7 +284,8 @@ async fn a_gateway_is_asked_when_that_is_wanted() {
     let said = format!("{:?}", report.findings);
     assert!(!said.contains("gembok"), "{said}");
     let report = patient.with(&away, &[]).await;
-    assert_eq!(report.code, Some(0), "nothing is asked by itself");
+    // Nothing is asked by itself, so that nothing is said to be well.
+    report.blames("gateway", "SKIPPED", &["--ask-gateway"]);
     let none = [unplayed];
     let report = patient.with(&none, &[]).await;
     report.blames(

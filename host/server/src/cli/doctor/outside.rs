@@ -184,7 +184,10 @@ pub(super) async fn gateway(config: &Config, is_asked: bool) -> Finding {
         None
     };
     match asked {
-        None => part.ok(format!("keys for {kind}, {address}; --ask-gateway asks if they are taken")),
+        None => part.skipped(
+            format!("keys for {kind}, {address}, which was not asked"),
+            "Add --ask-gateway to ask if it answers and takes the server key.",
+        ),
         Some(Ok(())) => part.ok(format!("{kind}, {address}, answers and takes the server key")),
         Some(Err(error)) => part.failed(
             format!("{kind}, {address}: {}", told(&error)),

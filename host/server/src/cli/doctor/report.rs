@@ -9,6 +9,8 @@ use serde::Serialize;
 #[serde(rename_all = "UPPERCASE")]
 pub(super) enum State {
     Ok,
+    /// Nothing was tried, since that is done only when it is wanted.
+    Skipped,
     /// The shop works, and something is missing or doubtful.
     Warning,
     /// Something does not work.
@@ -19,6 +21,7 @@ impl State {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "OK",
+            Self::Skipped => "SKIPPED",
             Self::Warning => "WARNING",
             Self::Failed => "FAILED",
         }
@@ -75,6 +78,15 @@ impl Part {
             state: State::Ok,
             message: message.into(),
             todo: None,
+        }
+    }
+
+    pub(super) fn skipped(self, message: impl Into<String>, todo: impl Into<String>) -> Finding {
+        Finding {
+            part: self,
+            state: State::Skipped,
+            message: message.into(),
+            todo: Some(todo.into()),
         }
     }
 
@@ -143,7 +155,8 @@ mod tests {
         let report = Report::of(vec![
             Part::Database.ok("sqlite, up to date"),
             Part::Mail.failed("no answer", "Check SMTP_URL."),
-            Part::Gateway.warning("no keys", "Set MIDTRANS_SERVER_KEY."),
+            Part::Gateway.skipped("not asked", "Add --ask-gateway."),
+            Part::Templates.warning("none", "Write one."),
         ]);
         assert_eq!((report.warnings, report.failures), (1, 1));
         assert_eq!(
@@ -152,8 +165,10 @@ mod tests {
 OK       database       sqlite, up to date
 FAILED   mail           no answer
                         -> Check SMTP_URL.
-WARNING  gateway        no keys
-                        -> Set MIDTRANS_SERVER_KEY.
+SKIPPED  gateway        not asked
+                        -> Add --ask-gateway.
+WARNING  templates      none
+                        -> Write one.
 "
         );
         let json = serde_json::to_value(&report.findings).unwrap();
