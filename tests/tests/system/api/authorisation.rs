@@ -53,6 +53,8 @@ enum Caller {
     Customer,
     /// Program of a customer that may read.
     CustomersReader,
+    /// An administrator who looks at the account of a customer.
+    Look,
     Administrator,
     /// Program of an administrator that may read.
     AdministratorsReader,
@@ -60,13 +62,14 @@ enum Caller {
     Uploader,
 }
 
-const CALLERS: [Caller; 9] = [
+const CALLERS: [Caller; 10] = [
     Caller::Nobody,
     Caller::Expired,
     Caller::Forged,
     Caller::Unsigned,
     Caller::Customer,
     Caller::CustomersReader,
+    Caller::Look,
     Caller::Administrator,
     Caller::AdministratorsReader,
     Caller::Uploader,
@@ -95,6 +98,11 @@ fn outcome(caller: Caller, reach: Reach, (method, path): (&str, &str), status: u
         Caller::Expired => return (401, Some("TOKEN_EXPIRED")),
         Caller::Customer => !is_admins,
         Caller::CustomersReader => reach == Reach::Customer && is_read,
+        // A look knows whose account it is, and ends itself.
+        Caller::Look => {
+            let is_own = [("GET", "/api/auth/profile"), ("POST", "/api/auth/logout")];
+            is_own.contains(&(method, path)) || (reach == Reach::Customer && is_read)
+        }
         Caller::Administrator => true,
         Caller::AdministratorsReader => !is_of_people && is_read,
         Caller::Uploader => reach == Reach::Plugins,
@@ -106,6 +114,7 @@ fn outcome(caller: Caller, reach: Reach, (method, path): (&str, &str), status: u
 struct Callers<'a> {
     shop: &'a Shop,
     customer: Client,
+    look: Client,
     administrator: Client,
     expired: Client,
     programs: [Client; 3],
@@ -128,9 +137,11 @@ impl<'a> Callers<'a> {
             program(&administrator, "READ").await,
             program(&administrator, "PLUGINS").await,
         ];
+        let look = look(shop, &administrator, &customer).await;
         Self {
             shop,
             customer,
+            look,
             administrator,
             expired,
             programs,
@@ -165,14 +176,28 @@ impl<'a> Callers<'a> {
                 let email = format!("{}@example.com", unique());
                 self.shop.customer(&email).await
             }
+            Caller::Look if says_farewell => {
+                look(self.shop, &self.administrator, &self.customer).await
+            }
             Caller::Administrator if says_farewell => self.shop.admin().await,
             Caller::Customer => self.customer.clone(),
             Caller::CustomersReader => customers.clone(),
+            Caller::Look => self.look.clone(),
             Caller::Administrator => self.administrator.clone(),
             Caller::AdministratorsReader => administrators.clone(),
             Caller::Uploader => uploader.clone(),
         }
     }
+}
+
+/// Lets an administrator look at the account of a customer.
+async fn look(shop: &Shop, administrator: &Client, customer: &Client) -> Client {
+    let profile = customer.get("/api/user/profile").await.data(200);
+    let path = format!("/api/admin/users/{}/sign-in", id(&profile));
+    let reason = json!({ "reason": "You asked about your invoice." });
+    let look = administrator.post(&path, reason).await.data(201);
+    let token = look["accessToken"].as_str().unwrap();
+    shop.client().with_token(token)
 }
 
 /// Calls an operation with an empty body, or this one. The body of an endless answer is not read.
@@ -385,6 +410,9 @@ async fn what_belongs_to_another_is_not_found(shop: Shop) {
             };
             if status != 404 {
                 faults.push(format!("{method} {path}: {status} {body:?}"));
+            }
+            if let Some(fault) = fault(status, body.as_ref()) {
+                faults.push(format!("{method} {path}: {fault}"));
             }
         }
         // The ids are real, or this would prove nothing. Nothing was paid through a gateway that could be asked.
