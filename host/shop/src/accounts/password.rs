@@ -266,7 +266,14 @@ fn busy() -> Error {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
+    use crate::{
+        accounts::{Accounts, Email, NewAccount, Origin, Role, Settings, TokenKeys},
+        crypto::{MasterKey, Vault},
+        test_database::TestDatabase,
+    };
 
     const TODAYS: Effort = Effort {
         memory_kib: 19 * 1024,
@@ -311,6 +318,53 @@ mod tests {
                 .unwrap(),
             Verdict::Wrong
         );
+    }
+
+    /// A sign-in takes its place at the hasher whether its address has an account or not: while all are taken,
+    /// neither is answered by what is known already. An account that is not there has a hash to compare with.
+    #[tokio::test]
+    async fn an_unknown_address_is_hashed_for_as_a_known_one() {
+        let database = TestDatabase::open().await;
+        let keys = TokenKeys::new(&["a secret"], TimeDelta::hours(1)).unwrap();
+        let effort = Effort::none();
+        let settings = Settings {
+            effort,
+            ..Settings::default()
+        };
+        let (db, clock) = (database.db.clone(), database.clock.clone());
+        let vault = Arc::new(Vault::new(&[MasterKey::generate()]));
+        let accounts = Accounts::new(db, clock, keys, vault, &settings);
+        let sari = NewAccount {
+            email: Email::parse("sari@example.org").unwrap(),
+            password: secret("kata sandi saya"),
+            name: "Sari".to_owned(),
+            phone: None,
+            avatar: None,
+            role: Role::User,
+        };
+        accounts.create(sari).await.unwrap();
+        let origin = Origin::default();
+        let log_in = async |email: &str| {
+            let email = Email::parse(email).unwrap();
+            let wrong = secret("another password");
+            let refused = accounts.log_in(&email, wrong, &origin).await.err();
+            refused.map(|error| error.code)
+        };
+        let places = &accounts.hasher.sign_ins.places;
+        for email in ["sari@example.org", "hantu@example.org"] {
+            let refused = log_in(email).await;
+            assert_eq!(refused, Some(Code::InvalidCredentials), "{email}");
+            let all = u32::try_from(places.available_permits()).unwrap();
+            let taken = places.acquire_many(all).await.unwrap();
+            assert_eq!(log_in(email).await, Some(Code::Unavailable), "{email}");
+            drop(taken);
+        }
+        let broken = Hasher {
+            dummy: "no hash".to_owned(),
+            ..Hasher::new(effort)
+        };
+        let compared = broken.verify(secret("another password"), None).await;
+        assert!(compared.is_err(), "nothing was compared: {compared:?}");
     }
 
     #[tokio::test]
