@@ -339,11 +339,14 @@ async fn collected(answer: Answer) -> Answer {
     }
 }
 
-/// Answers for a file that the page does not have as for any unknown address.
+/// Answers for a file that the page does not have, and for a name that is no text, as for any unknown address.
 async fn word_missing_file(request: Request, next: Next) -> Answer {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let answer = next.run(request).await;
-    if answer.status() == StatusCode::NOT_FOUND {
+    if matches!(
+        answer.status(),
+        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST
+    ) {
         http::route_not_found(method, uri).await
     } else {
         answer

@@ -1,5 +1,6 @@
 //! Plugins, templates and clients that mean harm or fail.
 
+pub(crate) mod addresses;
 pub(crate) mod contracts;
 pub(crate) mod failing_plugins;
 pub(crate) mod manifests;
