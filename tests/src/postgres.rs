@@ -26,8 +26,9 @@ as() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
 cd "$dir"
 [ "$(id -u)" != 0 ] || chown -R postgres "$dir"
 as "$bin/initdb" -D "$dir/data" -U dermaga -A trust --no-sync -E UTF8 >"$dir/initdb.log" 2>&1
+# Hundreds of databases would be visited every minute by a process each.
 as "$bin/postgres" -D "$dir/data" -p "$port" -h 127.0.0.1 -k "" -c fsync="$4" -c max_connections=400 \
-  -c shared_buffers=64MB -c ssl="$5" -c ssl_cert_file="$dir/server.crt" -c ssl_key_file="$dir/server.key" >"$dir/postgres.log" 2>&1 &
+  -c shared_buffers=64MB -c autovacuum_naptime=1h -c ssl="$5" -c ssl_cert_file="$dir/server.crt" -c ssl_key_file="$dir/server.key" >"$dir/postgres.log" 2>&1 &
 trap 'kill -INT "$(head -n 1 "$dir/data/postmaster.pid")" 2>/dev/null; wait; rm -rf "$dir"' EXIT
 echo started
 cat >/dev/null
@@ -167,7 +168,7 @@ impl Postgres {
             name
         };
         let template = self.migrated.get_or_init(migrated).await;
-        self.create(&format!("TEMPLATE {template}")).await.1
+        self.create(&self.copying(template)).await.1
     }
 
     /// Returns the id of the server's first process, whose children do its work.
@@ -179,7 +180,18 @@ impl Postgres {
     /// Copies a database of this server, which nothing may use meanwhile, and returns the copy's URL.
     pub async fn copy_of(&self, url: &str) -> String {
         let name = url.rsplit('/').next().expect("a name");
-        self.create(&format!("TEMPLATE {name}")).await.1
+        self.create(&self.copying(name)).await.1
+    }
+
+    /// Returns the options that make a new database a copy of `template`. Its files are copied: a page at a time through
+    /// the log, as PostgreSQL 15 and later do unless told otherwise, takes three times as long.
+    fn copying(&self, template: &str) -> String {
+        let version = fs::read_to_string(self.dir.join("data/PG_VERSION")).unwrap_or_default();
+        let strategy = match version.trim().parse::<u32>() {
+            Ok(15..) => "STRATEGY FILE_COPY",
+            _ => "",
+        };
+        format!("TEMPLATE {template} {strategy}")
     }
 
     /// Creates an empty database and returns its URL.
