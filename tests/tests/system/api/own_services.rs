@@ -1,11 +1,13 @@
 //! Tests of edits of what a service runs that no template file names.
 
+use chrono::TimeDelta;
 use dermaga_tests::{Answer, Client, Shop, both_engines};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use super::services::{
-    acts, because, images, new_plan, path_of, plan_path, reload_in_vain, service,
+use super::{
+    notifications::run,
+    services::{acts, because, images, new_plan, path_of, plan_path, reload_in_vain, service},
 };
 
 both_engines!(
@@ -15,7 +17,9 @@ both_engines!(
         what_a_service_runs_is_checked_as_at_its_creation,
         a_template_file_is_the_place_of_what_it_says,
         edits_of_what_a_service_runs_follow_one_another,
-        a_reset_beside_an_edit_leaves_the_newer_image
+        a_reset_beside_an_edit_leaves_the_newer_image,
+        an_image_past_its_support_is_told_once,
+        support_is_of_the_images_of_its_service
     ]
 );
 
@@ -23,12 +27,16 @@ const NEWER: &str = "docker.io/n8nio/n8n:1.999.1";
 
 /// Creates the service `cache`, which runs the image of n8n.
 async fn cache(shop: &Shop, admin: &Client) -> Value {
-    let new = because(json!({
+    let new = new_cache(shop).await;
+    admin.post("/api/admin/services", new).await.data(201)
+}
+
+async fn new_cache(shop: &Shop) -> Value {
+    because(json!({
         "slug": "cache", "category": "databases", "plugin": "service-n8n", "name": "Cache",
         "summary": "A cache.", "description": "A cache, made here.",
         "images": images(shop, "n8n").await, "plans": [new_plan("one", "BASIC", 10_000)],
-    }));
-    admin.post("/api/admin/services", new).await.data(201)
+    }))
 }
 
 fn newer() -> Value {
@@ -125,6 +133,7 @@ async fn a_template_file_is_the_place_of_what_it_says(shop: Shop) {
         json!({ "images": { "app": NEWER }, "name": "Flows" }),
         json!({ "settings": {} }),
         json!({ "podSecurityExceptions": [] }),
+        json!({ "imageSupport": {} }),
     ] {
         let refused = admin.put(&path_of(&n8n), because(edit)).await;
         refused.fails(409, "INVALID_STATE");
@@ -180,5 +189,100 @@ async fn a_reset_beside_an_edit_leaves_the_newer_image(shop: Shop) {
         admin.put(&path, edit).await.data(200);
         let noted = acts(&admin, "service.changed").await;
         assert_eq!(noted.as_array().unwrap().len(), number + 1, "{noted:#}");
+    }
+}
+
+/// Facts about the image of `cache`, whose support ends so many days from now.
+fn support(shop: &Shop, days: i64) -> Value {
+    let today = shop.clock().now().date_naive();
+    let until = today + TimeDelta::days(days);
+    json!({ "app": {
+        "supportedUntil": until.to_string(), "checkedOn": today.to_string(), "source": "Its makers' page.",
+    } })
+}
+
+/// Lets the job look at the images; returns the open alerts about that of `cache`, the number of times that
+/// administrators were told of it, and what is known of it.
+async fn looked_at(shop: &Shop, admin: &Client) -> (Vec<Value>, u64, Value) {
+    run(admin, "image-ages").await;
+    let path = "/api/admin/alerts?kind=IMAGE_OLD&state=OPEN&limit=100";
+    let mut alerts = admin.get(path).await.data(200);
+    let alerts = alerts.as_array_mut().unwrap();
+    alerts.retain(|alert| alert["subject"] == "cache/app");
+    let written = "UPDATE outbox SET created_at = created_at
+                   WHERE topic = 'IMAGE_OLD' AND (payload ->> 'service') = 'cache'";
+    let told = shop.sql(written).await.unwrap();
+    let images = admin.get("/api/admin/catalog/images").await.data(200);
+    let mut images = images.as_array().unwrap().iter();
+    let image = images.find(|image| image["service"] == "cache").unwrap();
+    (std::mem::take(alerts), told, image.clone())
+}
+
+/// A service without a file has the same facts about its images as one of a template, and the same alert.
+async fn an_image_past_its_support_is_told_once(shop: Shop) {
+    let admin = shop.admin().await;
+    let mut new = new_cache(&shop).await;
+    new["imageSupport"] = support(&shop, 30);
+    let made = admin.post("/api/admin/services", new).await.data(201);
+    let (alerts, told, image) = looked_at(&shop, &admin).await;
+    assert_eq!((alerts.len(), told), (0, 0), "{alerts:#?}");
+    let known = support(&shop, 30)["app"].clone();
+    for fact in ["supportedUntil", "checkedOn", "source"] {
+        assert_eq!(image[fact], known[fact], "{image:#}");
+    }
+
+    let path = path_of(&made);
+    let ended = because(json!({ "imageSupport": support(&shop, -1) }));
+    for _ in 0..2 {
+        admin.put(&path, ended.clone()).await.data(200);
+        let (alerts, told, image) = looked_at(&shop, &admin).await;
+        assert_eq!((alerts.len(), told), (1, 1), "{alerts:#?}");
+        let message = alerts[0]["message"].as_str().unwrap();
+        assert!(message.contains("PUT /api/admin/services/ID"), "{message}");
+        assert!(image["old"].as_str().unwrap().contains("support ended"));
+    }
+    let noted = acts(&admin, "service.changed").await;
+    assert_eq!(noted.as_array().unwrap().len(), 1, "{noted:#}");
+    assert_eq!(noted[0]["details"]["fields"][0]["field"], "imageSupport");
+
+    // The support of the image before says nothing of the newer one.
+    admin.put(&path, newer()).await.data(200);
+    let (alerts, told, image) = looked_at(&shop, &admin).await;
+    assert_eq!((alerts.len(), told), (0, 1), "{alerts:#?}");
+    assert_eq!(image["supportedUntil"], Value::Null);
+
+    admin.put(&path, ended).await.data(200);
+    let shop = shop.restart().await;
+    let (alerts, told, _) = looked_at(&shop, &shop.admin().await).await;
+    assert_eq!((alerts.len(), told), (1, 2), "{alerts:#?}");
+}
+
+async fn support_is_of_the_images_of_its_service(shop: Shop) {
+    let admin = shop.admin().await;
+    let new = new_cache(&shop).await;
+    let good = support(&shop, 30)["app"].clone();
+    let with = |fact: &str, value: &str| {
+        let mut facts = good.clone();
+        facts[fact] = json!(value);
+        json!({ "app": facts })
+    };
+    for (wrong, field) in [
+        (json!({ "other": good }), "imageSupport.other"),
+        (with("checkedOn", "besok"), "imageSupport.app.checkedOn"),
+        (
+            with("supportedUntil", "1969-12-31"),
+            "imageSupport.app.supportedUntil",
+        ),
+        (with("source", " "), "imageSupport.app.source"),
+        (
+            json!({ "app": { "checkedOn": "2026-11-26" } }),
+            "imageSupport.app.source",
+        ),
+    ] {
+        let mut new = new.clone();
+        new["imageSupport"] = wrong;
+        let refused = admin.post("/api/admin/services", new).await;
+        refused.fails(400, "VALIDATION_FAILED");
+        assert!(refused.detail(field).is_some(), "{:#}", refused.body);
     }
 }

@@ -54,14 +54,14 @@ async fn reload(
     Ok(Success::ok(message(&reload), reload))
 }
 
-/// Lists the images of all services on sale, with their support as the templates say.
+/// Lists the images of all services on sale, with their support as templates and administrators say.
 ///
 /// One is old after its support, or when it was last checked more than `DERMAGA_IMAGE_CHECK_DAYS`
 /// ago; the alert `IMAGE_OLD` says the same.
 #[utoipa::path(get, path = "/admin/catalog/images", tag = "admin: catalogue", security(("bearer" = [])),
     responses((status = 200, description = "All of them", body = Envelope<Vec<ImageView>>)))]
 async fn images(State(state): State<AppState>, _: Admin) -> Reply<Vec<ImageView>> {
-    let images = state.catalog.images(state.config.image_check_days);
+    let images = state.catalog.images(state.config.image_check_days).await?;
     Ok(Success::ok("The images on sale.", images))
 }
 

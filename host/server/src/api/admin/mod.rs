@@ -14,6 +14,7 @@ pub(super) mod drift;
 pub(super) mod dry_runs;
 pub(super) mod forced_ends;
 pub(super) mod health;
+mod image_inputs;
 pub(super) mod instances;
 pub(super) mod jobs;
 pub(super) mod k8s;

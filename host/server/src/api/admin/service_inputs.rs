@@ -12,7 +12,10 @@ use utoipa::{
     openapi::schema::{Object, Schema, Type},
 };
 
-use super::plan_inputs::PlanInput;
+use super::{
+    image_inputs::{self, ImageFacts, support_schema},
+    plan_inputs::PlanInput,
+};
 
 /// Returns the schema of images by name, from 1 to 50.
 fn images() -> Object {
@@ -64,6 +67,11 @@ pub(super) struct ServiceRequest {
     #[garde(length(min = 1, max = 50))]
     #[schema(schema_with = images)]
     images: BTreeMap<String, String>,
+    /// Support of images of which it is known, by their names.
+    #[serde(default)]
+    #[garde(length(max = 50), dive)]
+    #[schema(schema_with = support_schema)]
+    image_support: BTreeMap<String, ImageFacts>,
     /// Settings for the plugin.
     #[serde(default)]
     #[garde(skip)]
@@ -96,6 +104,7 @@ impl ServiceRequest {
             description: self.description,
             featured: self.featured,
             images: self.images,
+            image_support: image_inputs::support(self.image_support),
             settings: self.settings,
             exceptions: self.pod_security_exceptions,
             plans: self.plans.into_iter().map(Into::into).collect(),
@@ -135,6 +144,10 @@ pub(super) struct ServiceEdit {
     #[garde(length(min = 1, max = 50))]
     #[schema(schema_with = images)]
     images: Option<BTreeMap<String, String>>,
+    /// All that is known of the support of its images; when it is absent, that of images which stay is kept.
+    #[garde(length(max = 50), dive)]
+    #[schema(schema_with = support_schema)]
+    image_support: Option<BTreeMap<String, ImageFacts>>,
     /// All settings for the plugin.
     #[garde(skip)]
     #[schema(value_type = Option<Object>)]
@@ -159,6 +172,7 @@ impl ServiceEdit {
             featured: self.featured,
             category: self.category,
             images: self.images,
+            image_support: self.image_support.map(image_inputs::support),
             settings: self.settings,
             exceptions: self.pod_security_exceptions,
         };

@@ -128,7 +128,7 @@ async fn get(
 
 /// Changes fields of a service. They keep these values over the template until a reset.
 ///
-/// Images, settings and exceptions are changed of a service that no template file names, after its
+/// Images and their support, settings and exceptions are changed of a service that no template file names, after its
 /// plugin has accepted the service with its present plans, which a reset then brings back. Moves of
 /// instances find them as after a reload.
 #[utoipa::path(put, path = "/admin/services/{id}", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = ServiceEdit, security(("bearer" = [])),

@@ -7,7 +7,9 @@ use dermaga_runtime::{
     contract::{Resources, Settings},
     gate::Exception,
 };
-use dermaga_toolkit::template::{self, Draft, PlanTexts, ServiceTexts, Template, TemplateError};
+use dermaga_toolkit::template::{
+    self, Draft, ImageSupport, PlanTexts, ServiceTexts, Template, TemplateError,
+};
 use serde_json::json;
 
 use super::{
@@ -70,6 +72,8 @@ pub struct NewService {
     pub description: String,
     pub featured: bool,
     pub images: BTreeMap<String, String>,
+    /// Support of those of which it is known.
+    pub image_support: BTreeMap<String, ImageSupport>,
     pub settings: Settings,
     pub exceptions: Vec<Exception>,
     pub plans: Vec<NewPlan>,
@@ -108,7 +112,7 @@ pub async fn create_service(
         featured: new.featured,
         plugin: new.plugin,
         images: new.images,
-        image_support: BTreeMap::new(),
+        image_support: new.image_support,
         exceptions: new.exceptions,
         settings: new.settings,
         plans: new.plans.into_iter().map(Into::into).collect(),
@@ -138,6 +142,11 @@ pub(super) async fn accepted(catalog: &Catalog, draft: &Draft, file: &str) -> Re
     if catalog.plugins.active(&draft.plugin).is_err() {
         let message = format!("no version of a plugin `{}` is active", draft.plugin);
         return Err(Error::invalid("plugin", message));
+    }
+    let mut supported = draft.image_support.keys();
+    if let Some(name) = supported.find(|name| !draft.images.contains_key(*name)) {
+        let message = "is none of the images";
+        return Err(Error::invalid(format!("imageSupport.{name}"), message));
     }
     let template = draft
         .template(file)
@@ -299,6 +308,9 @@ fn field(key: &str, sent: Sent) -> String {
         (Sent::Edit, Some(of_plan)) => ("", of_plan),
         _ => ("", key),
     };
+    if let Some(field) = of_image(key) {
+        return field;
+    }
     // The names in these are the plugin's.
     let of_plugin = ["settings", "images"];
     if of_plugin.contains(&key.split(['.', '[']).next().unwrap_or(key)) {
@@ -316,6 +328,19 @@ fn field(key: &str, sent: Sent) -> String {
         Some(owner) if owner.is_empty() || owner.ends_with('.') => format!("{owner}totalQuota"),
         _ => name,
     }
+}
+
+/// Returns the name that a fact about an image has in a request, where images and their support are apart.
+fn of_image(key: &str) -> Option<String> {
+    let (name, fact) = key.strip_prefix("images.")?.split_once('.')?;
+    let fact = match fact {
+        "reference" => return Some(format!("images.{name}")),
+        "supported_until" => "supportedUntil",
+        "checked_on" => "checkedOn",
+        "source" => fact,
+        _ => return None,
+    };
+    Some(format!("imageSupport.{name}.{fact}"))
 }
 
 #[cfg(test)]
@@ -355,6 +380,17 @@ mod tests {
                 "settings.max_uploads",
             ),
             ("images.side_car", Sent::Edit, "images.side_car"),
+            ("images.app.reference", Sent::Service, "images.app"),
+            (
+                "images.app.checked_on",
+                Sent::Service,
+                "imageSupport.app.checkedOn",
+            ),
+            (
+                "images.app.source",
+                Sent::Service,
+                "imageSupport.app.source",
+            ),
             ("slug", Sent::Service, "slug"),
             ("", Sent::Plan, ""),
         ] {

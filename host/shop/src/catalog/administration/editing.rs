@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use dermaga_runtime::{contract::Settings, gate::Exception};
+use dermaga_toolkit::template::ImageSupport;
 use serde_json::{Value, json};
 
 use super::{
@@ -30,6 +31,8 @@ pub struct ServiceChanges {
     pub category: Option<String>,
     /// All images, settings and exceptions of a service that no template file names.
     pub images: Option<BTreeMap<String, String>>,
+    /// All that is known of the support of its images; else that of images which stay is kept.
+    pub image_support: Option<BTreeMap<String, ImageSupport>>,
     pub settings: Option<Settings>,
     pub exceptions: Option<Vec<Exception>>,
 }

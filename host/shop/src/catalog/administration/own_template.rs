@@ -23,16 +23,14 @@ pub(super) struct Rewritten {
     before: Option<String>,
 }
 
-/// Puts new images, settings and exceptions into the template of a service, after its plugin has
+/// Puts new images, with their support, settings and exceptions into the template of a service, after its plugin has
 /// accepted the service as it becomes; returns `None` where they change nothing.
 pub(super) async fn rewritten(
     catalog: &Catalog,
     id: ServiceId,
     wanted: &mut ServiceChanges,
 ) -> Result<Option<Rewritten>> {
-    let (images, settings) = (wanted.images.take(), wanted.settings.take());
-    let exceptions = wanted.exceptions.take();
-    if images.is_none() && settings.is_none() && exceptions.is_none() {
+    if !is_of_template(wanted) {
         return Ok(None);
     }
     let mut conn = catalog.db.read().await?;
@@ -46,18 +44,10 @@ pub(super) async fn rewritten(
         return Err(Error::new(Code::InvalidState, message));
     }
     let mut draft = Draft::from(creation::read(&loaded)?);
-    let (known, mut changes) = (draft.images.clone(), Vec::new());
-    put("images", &mut draft.images, images, &mut changes);
-    put("settings", &mut draft.settings, settings, &mut changes);
-    let field = "podSecurityExceptions";
-    put(field, &mut draft.exceptions, exceptions, &mut changes);
+    let changes = apply(&mut draft, wanted);
     if changes.is_empty() {
         return Ok(None);
     }
-    // The support of an image was looked up for its version.
-    let images = &draft.images;
-    let is_same = |name: &str| images.get(name) == known.get(name);
-    draft.image_support.retain(|name, _| is_same(name));
     draft.plans = present(&plans, draft.plans)?;
     let file = loaded.template_file;
     let file = file.unwrap_or_else(|| format!("{WRITTEN_HERE}{}", draft.slug));
@@ -66,6 +56,52 @@ pub(super) async fn rewritten(
         changes,
         before: loaded.template,
     }))
+}
+
+/// Returns true when a value is wanted of what the template has.
+const fn is_of_template(wanted: &ServiceChanges) -> bool {
+    wanted.images.is_some()
+        || wanted.image_support.is_some()
+        || wanted.settings.is_some()
+        || wanted.exceptions.is_some()
+}
+
+/// Moves the values that the template has into it.
+fn apply(draft: &mut Draft, wanted: &mut ServiceChanges) -> Vec<FieldChange> {
+    let (known, mut changes) = (draft.images.clone(), Vec::new());
+    put(
+        "images",
+        &mut draft.images,
+        wanted.images.take(),
+        &mut changes,
+    );
+    let support = wanted.image_support.take();
+    if support.is_none() {
+        // The support of an image was looked up for its version.
+        let images = &draft.images;
+        let is_same = |name: &str| images.get(name) == known.get(name);
+        draft.image_support.retain(|name, _| is_same(name));
+    }
+    put(
+        "imageSupport",
+        &mut draft.image_support,
+        support,
+        &mut changes,
+    );
+    put(
+        "settings",
+        &mut draft.settings,
+        wanted.settings.take(),
+        &mut changes,
+    );
+    let field = "podSecurityExceptions";
+    put(
+        field,
+        &mut draft.exceptions,
+        wanted.exceptions.take(),
+        &mut changes,
+    );
+    changes
 }
 
 /// Returns the plans of a service that are not retired, as they are now; those of its template when

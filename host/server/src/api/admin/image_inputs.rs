@@ -1,0 +1,65 @@
+//! Support of images as administrators send it, by the rules of templates.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use dermaga_shop::input;
+use dermaga_toolkit::template::ImageSupport;
+use garde::Validate;
+use serde::{Deserialize, Deserializer, de};
+use utoipa::{PartialSchema, ToSchema, openapi::schema::Object};
+
+/// Support of an image, as it was looked up for this version.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ImageFacts {
+    /// Last day on which its makers mend it; absent where they name none.
+    #[garde(skip)]
+    #[schema(value_type = Option<NaiveDate>)]
+    supported_until: Option<Day>,
+    /// Day of the last look for a newer version.
+    #[garde(skip)]
+    #[schema(value_type = NaiveDate)]
+    checked_on: Day,
+    /// Place where the version was found, and what could not be confirmed.
+    #[serde(deserialize_with = "dermaga_shop::text::typed_line")]
+    #[garde(length(chars, min = 1, max = 300), custom(dermaga_shop::text::title))]
+    #[schema(min_length = 1, max_length = 300)]
+    source: String,
+}
+
+impl From<ImageFacts> for ImageSupport {
+    fn from(facts: ImageFacts) -> Self {
+        Self {
+            supported_until: facts.supported_until.map(|Day(day)| day.to_string()),
+            checked_on: facts.checked_on.0.to_string(),
+            source: facts.source.trim().to_owned(),
+        }
+    }
+}
+
+/// A date without a time, within the bounds of all others.
+#[derive(Debug, Clone, Copy)]
+struct Day(NaiveDate);
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        input::date(&text).map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// Returns the support of images as templates have it.
+pub(super) fn support(facts: BTreeMap<String, ImageFacts>) -> BTreeMap<String, ImageSupport> {
+    let facts = facts.into_iter();
+    facts.map(|(name, facts)| (name, facts.into())).collect()
+}
+
+/// Returns the schema of support by the names of images, up to 50.
+pub(super) fn support_schema() -> Object {
+    let mut support = Object::new();
+    support.additional_properties = Some(Box::new(ImageFacts::schema().into()));
+    support.max_properties = Some(50);
+    support.description = Some("Support of images, by the plugin's names for them.".to_owned());
+    support
+}
