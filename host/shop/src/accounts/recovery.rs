@@ -49,6 +49,8 @@ impl Accounts {
 
     pub(super) async fn mail_to(&self, topic: Topic, email: &Email) -> Result<()> {
         let mut conn = self.db.begin().await?;
+        // Without a once-key: a request writes one row, which is read once, into one notification for an account and one
+        // delivery, and its token is made within the lease of that delivery. Who asks again wants another mail.
         outbox::put_to_address(&mut conn, &self.clock, topic, email.as_str()).await?;
         Ok(conn.commit().await?)
     }
