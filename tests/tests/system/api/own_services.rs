@@ -1,7 +1,7 @@
 //! Tests of edits of what a service runs that no template file names.
 
 use chrono::TimeDelta;
-use dermaga_tests::{Answer, Client, Shop, both_engines};
+use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -285,4 +285,22 @@ async fn support_is_of_the_images_of_its_service(shop: Shop) {
         refused.fails(400, "VALIDATION_FAILED");
         assert!(refused.detail(field).is_some(), "{:#}", refused.body);
     }
+}
+
+/// Any server may run the job, also one that has started before the service was made and edited elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_server_knows_the_support_of_a_service_at_once() {
+    let Some(one) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let two = one.second_server().await;
+    let admin = one.admin().await;
+    let made = cache(&one, &admin).await;
+    let edit = because(json!({ "imageSupport": support(&one, 30) }));
+    admin.put(&path_of(&made), edit).await.data(200);
+    let images = two.state().catalog.images(90).await.unwrap();
+    let mut images = images.iter().filter(|image| image.service == "cache");
+    assert!(images.next().unwrap().supported_until.is_some());
+    assert!(images.next().is_none());
+    two.close().await;
 }
