@@ -267,7 +267,7 @@ fn limit_headers() -> [(&'static str, Header); 3] {
     };
     let seconds = Header::new(Object::with_type(Type::Integer));
     let policy = "Limit `q` in a window of `w` seconds, as `\"customers\";q=60;w=60`";
-    let left = "Requests `r` that are left, and seconds `t` until all are there again, as `\"customers\";r=0;t=7`";
+    let left = "Requests `r` that are left, and seconds `t` after which more of them are, as `\"customers\";r=0;t=7`";
     [
         (
             "Retry-After",

@@ -122,13 +122,13 @@ fn describe(quota: Quota, headers: &mut HeaderMap) {
     let Quota {
         limit,
         remaining,
-        resets_in,
+        more_in,
         window,
         ..
     } = quota;
     let class = quota.class.as_str();
     let policy = format!("\"{class}\";q={limit};w={window}");
-    let left = format!("\"{class}\";r={remaining};t={resets_in}");
+    let left = format!("\"{class}\";r={remaining};t={more_in}");
     for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
@@ -170,7 +170,7 @@ mod tests {
             class: Class::Customers,
             limit: 60,
             remaining: 12,
-            resets_in: 7,
+            more_in: 7,
             window: 60,
             is_exceeded: false,
         };

@@ -1,7 +1,7 @@
 //! Limits of requests by class, held together by all servers of a shop.
 //!
-//! A window of a party begins with its first request. On SQLite the one server counts in its memory. On
-//! PostgreSQL servers take portions of a window from one row, in the background and several parties at a
+//! A limit holds for the last minute at any time: windows follow each other, and requests of the one before
+//! count as far as it is not yet a minute ago. On SQLite the one server counts in its memory. On PostgreSQL servers take portions of a window from one row, in the background and several parties at a
 //! time, so that requests are counted without a write for each. While the database does not answer, each
 //! server holds the limit alone. See `docs/decisions/0029-limits-are-taken-in-portions.md`.
 
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     store::Taken,
-    window::{Step, Window},
+    window::{Rule, Step, Window},
 };
 use crate::{
     Error, Result,
@@ -139,8 +139,8 @@ pub struct Quota {
     pub class: Class,
     pub limit: u32,
     pub remaining: u32,
-    /// Seconds until all of the limit is there again.
-    pub resets_in: u64,
+    /// Seconds after which a request more may come than now.
+    pub more_in: u64,
     /// Length of a window in seconds.
     pub window: u64,
     /// True when this request is refused.
@@ -151,12 +151,12 @@ impl Quota {
     /// Returns the refusal of a request beyond the limit.
     ///
     /// # Errors
-    /// `TOO_MANY_REQUESTS` with the seconds until the window ends.
+    /// `TOO_MANY_REQUESTS` with the seconds after which one request is admitted.
     pub fn check(&self) -> Result<()> {
         if !self.is_exceeded {
             return Ok(());
         }
-        let wait = i64::try_from(self.resets_in).unwrap_or(i64::MAX);
+        let wait = i64::try_from(self.more_in).unwrap_or(i64::MAX);
         // The throttle adds the second that it cuts off, which is here already.
         Err(too_many("requests", TimeDelta::seconds(wait - 1)))
     }
@@ -166,16 +166,16 @@ impl Quota {
 #[derive(Debug)]
 struct Counter {
     class: Class,
-    limit: u32,
+    rule: Rule,
     windows: Bounded<Party, Window>,
 }
 
 impl Counter {
-    fn new(class: Class, limit: u32) -> Self {
+    fn new(class: Class, rule: Rule) -> Self {
         let windows = Bounded::default();
         Self {
             class,
-            limit,
+            rule,
             windows,
         }
     }
@@ -216,13 +216,22 @@ pub struct Rates {
 impl Rates {
     pub fn new(db: Db, settings: Settings) -> Self {
         let (asks, asked) = mpsc::channel(MOST_WAITING);
+        let is_shared = matches!(db, Db::Postgres(_));
+        let counter = |class, limit| {
+            let rule = Rule {
+                limit,
+                length: settings.window,
+                is_shared,
+            };
+            Counter::new(class, rule)
+        };
         Self {
             db,
             length: settings.window,
-            catalogue: Counter::new(Class::Catalogue, settings.catalogue),
-            customers: Counter::new(Class::Customers, settings.customers),
-            administrators: Counter::new(Class::Administrators, settings.administrators),
-            webhooks: Counter::new(Class::Webhooks, settings.webhooks),
+            catalogue: counter(Class::Catalogue, settings.catalogue),
+            customers: counter(Class::Customers, settings.customers),
+            administrators: counter(Class::Administrators, settings.administrators),
+            webhooks: counter(Class::Webhooks, settings.webhooks),
             asks,
             asked: Mutex::new(Some(asked)),
             news: Notify::new(),
@@ -249,7 +258,7 @@ impl Rates {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let news = self.news.notified();
-            let (step, quota) = self.step(counter, party);
+            let (step, quota) = self.step(counter, party, Instant::now());
             if step != Step::Wait {
                 return quota;
             }
@@ -258,41 +267,32 @@ impl Rates {
                 () = sleep_until(deadline.into()) => false,
             };
             if !has_come {
-                counter.change(&party, |window| window.count_alone(counter.limit));
+                counter.change(&party, Window::count_alone);
             }
         }
     }
 
-    fn step(&self, counter: &Counter, party: Party) -> (Step, Quota) {
-        let (now, limit) = (Instant::now(), counter.limit);
-        let fresh = || {
-            if self.is_shared() {
-                Window::shared(now, limit, self.length)
-            } else {
-                Window::alone(now, limit, self.length)
-            }
-        };
+    fn step(&self, counter: &Counter, party: Party, now: Instant) -> (Step, Quota) {
+        let rule = counter.rule;
         let mut windows = counter.windows.lock();
-        let window = windows.get_or_insert_mut(party, fresh);
-        if window.ends <= now {
-            *window = fresh();
-        }
-        let step = window.admit();
-        let asked = window.ask().map(|owed| Ask {
+        let window = windows.get_or_insert_mut(party, || Window::begin(now, rule));
+        window.follow(now, rule);
+        let step = window.admit(now, rule);
+        let asked = window.ask(step, now, rule).map(|owed| Ask {
             class: counter.class,
             party,
             began: window.began,
             owed,
         });
         if asked.is_some_and(|ask| self.asks.try_send(ask).is_err()) {
-            window.count_alone(limit);
+            window.count_alone();
             self.news.notify_waiters();
         }
         let quota = Quota {
             class: counter.class,
-            limit,
-            remaining: window.remaining(),
-            resets_in: seconds_up(window.ends - now),
+            limit: rule.limit,
+            remaining: window.remaining(now, rule),
+            more_in: seconds_up(window.more_in(now, rule)),
             window: seconds_up(self.length),
             is_exceeded: step == Step::Refused,
         };
@@ -318,7 +318,7 @@ impl Rates {
                 }
                 for ask in &batch {
                     let counter = self.counter(ask.class);
-                    counter.change(&ask.party, |window| window.count_alone(counter.limit));
+                    counter.change(&ask.party, Window::count_alone);
                 }
             }
             self.news.notify_waiters();
@@ -344,7 +344,7 @@ impl Rates {
         let now = Instant::now();
         for (ask, taken) in batch.iter().zip(taken) {
             let counter = self.counter(ask.class);
-            let take = |window: &mut Window| window.take(ask.began, taken, counter.limit, now);
+            let take = |window: &mut Window| window.take(ask.began, taken, now);
             counter.change(&ask.party, take);
         }
         metrics::counter!("dermaga_rate_portions_total")
@@ -356,7 +356,7 @@ impl Rates {
         let mut taken = Vec::with_capacity(batch.len());
         let mut conn = self.db.begin().await?;
         for ask in batch {
-            let (party, limit) = (ask.party.to_string(), self.counter(ask.class).limit);
+            let (party, limit) = (ask.party.to_string(), self.counter(ask.class).rule.limit);
             let key = (ask.class.as_str(), party.as_str());
             let (owed, window) = (ask.owed.into(), self.window_millis());
             taken.push(store::take(&mut conn, key, owed, limit.into(), window).await?);
@@ -377,7 +377,7 @@ impl Rates {
     }
 }
 
-/// Takes portions and removes windows that have ended, where servers share them, until `stop`.
+/// Takes portions and removes windows that count no more, where servers share them, until `stop`.
 pub async fn watch(rates: Arc<Rates>, stop: CancellationToken) {
     if !rates.is_shared() {
         return;
@@ -392,93 +392,10 @@ pub async fn watch(rates: Arc<Rates>, stop: CancellationToken) {
 
 /// Whole seconds, the last one begun counted.
 fn seconds_up(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis().div_ceil(1_000))
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000_000))
         .unwrap_or(u64::MAX)
         .max(1)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::test_database::TestDatabase;
-
-    async fn rates(settings: Settings) -> Rates {
-        Rates::new(TestDatabase::open().await.db, settings)
-    }
-
-    fn network(text: &str) -> Party {
-        Party::at(Some(text.parse().unwrap()))
-    }
-
-    #[tokio::test]
-    async fn a_party_has_its_limit_in_each_class_and_window() {
-        let settings = Settings {
-            catalogue: 2,
-            webhooks: 1,
-            window: Duration::from_millis(300),
-            ..Settings::default()
-        };
-        let rates = rates(settings).await;
-        let here = network("192.0.2.1");
-        for remaining in [1, 0] {
-            let quota = rates.admit(Class::Catalogue, here).await;
-            assert_eq!((quota.remaining, quota.is_exceeded), (remaining, false));
-            assert!(quota.check().is_ok());
-        }
-        let refused = rates.admit(Class::Catalogue, here).await;
-        assert!(refused.is_exceeded);
-        assert_eq!((refused.remaining, refused.resets_in), (0, 1));
-        let error = refused.check().unwrap_err();
-        assert_eq!(error.message, "Too many requests. Try again in a second.");
-        assert_eq!(error.retry_after, Some(1));
-        let other = rates.admit(Class::Catalogue, network("192.0.2.2")).await;
-        assert!(!other.is_exceeded);
-        assert!(!rates.admit(Class::Webhooks, here).await.is_exceeded);
-        tokio::time::sleep(settings.window).await;
-        assert!(!rates.admit(Class::Catalogue, here).await.is_exceeded);
-    }
-
-    #[tokio::test]
-    async fn a_refusal_is_right_for_many_seconds() {
-        let settings = Settings {
-            customers: 1,
-            ..Settings::default()
-        };
-        let rates = rates(settings).await;
-        let account = Party::Account(UserId::from_u128(1));
-        assert!(!rates.admit(Class::Customers, account).await.is_exceeded);
-        let refused = rates.admit(Class::Customers, account).await;
-        let error = refused.check().unwrap_err();
-        assert_eq!(error.message, "Too many requests. Try again in 60 seconds.");
-        assert_eq!(error.retry_after, Some(60));
-    }
-
-    #[tokio::test]
-    async fn an_ipv6_network_is_one_party() {
-        let settings = Settings {
-            catalogue: 1,
-            ..Settings::default()
-        };
-        let rates = rates(settings).await;
-        let first = rates.admit(Class::Catalogue, network("2001:db8::1")).await;
-        let neighbour = rates.admit(Class::Catalogue, network("2001:db8::2")).await;
-        let other = rates
-            .admit(Class::Catalogue, network("2001:db8:0:1::1"))
-            .await;
-        let exceeded = [first, neighbour, other].map(|quota| quota.is_exceeded);
-        assert_eq!(exceeded, [false, true, false]);
-    }
-
-    #[tokio::test]
-    async fn strangers_fill_no_more_than_a_bounded_memory() {
-        let rates = rates(Settings::default()).await;
-        for number in 0..150_000_u32 {
-            let address = IpAddr::V4(number.into());
-            rates
-                .admit(Class::Catalogue, Party::at(Some(address)))
-                .await;
-        }
-        assert!(rates.catalogue.windows.lock().len() <= 100_000);
-        assert_eq!(rates.customers.windows.lock().len(), 0);
-    }
-}
+mod tests;

@@ -7,6 +7,8 @@ use crate::{db::Conn, execute, fetch_one};
 pub(super) struct Taken {
     /// Requests taken by all servers.
     pub(super) used: i64,
+    /// Those of the window before.
+    pub(super) used_before: i64,
     /// Requests taken by this statement in advance.
     pub(super) portion: i64,
     /// Milliseconds until the window ends.
@@ -14,7 +16,8 @@ pub(super) struct Taken {
 }
 
 /// Takes a quarter of the requests that are left in a window, after `owed` ones that were admitted already;
-/// begins a new window where the last one has ended.
+/// begins the next one where it has ended. Requests of the window before count for the part of it that the
+/// running window does not yet cover.
 ///
 /// An end that lies further ahead than two windows was written by a clock that was wrong.
 pub(super) async fn take(
@@ -25,21 +28,26 @@ pub(super) async fn take(
     window: i64,
 ) -> sqlx::Result<Taken> {
     let first = (limit - owed + 3) / 4;
-    let sql = "INSERT INTO rate_windows AS held (class, party, used, portion, ends_at) \
-               SELECT $1, $2, $3 + $4, $4, now + $6 FROM rate_clock WHERE TRUE \
-               ON CONFLICT (class, party) DO UPDATE SET \
-                   used = CASE WHEN held.ends_at <= excluded.ends_at - $6 OR held.ends_at > excluded.ends_at + $6 THEN excluded.used \
-                       WHEN held.used + $3 < $5 THEN held.used + $3 + ($5 - held.used - $3 + 3) / 4 \
-                       ELSE held.used + $3 END, \
-                   portion = CASE WHEN held.ends_at <= excluded.ends_at - $6 OR held.ends_at > excluded.ends_at + $6 THEN excluded.portion \
-                       WHEN held.used + $3 < $5 THEN ($5 - held.used - $3 + 3) / 4 ELSE 0 END, \
-                   ends_at = CASE WHEN held.ends_at <= excluded.ends_at - $6 OR held.ends_at > excluded.ends_at + $6 THEN excluded.ends_at \
-                       ELSE held.ends_at END \
-               RETURNING used, portion, ends_at - (SELECT now FROM rate_clock) AS \"left\"";
+    // From the inside out: the window that runs now, what is left of its limit, the portion of that.
+    let sql = "INSERT INTO rate_windows AS held (class, party, used, used_before, portion, ends_at) \
+               SELECT $1, $2, $3 + $4, 0, $4, now + $6 FROM rate_clock WHERE TRUE \
+               ON CONFLICT (class, party) DO UPDATE SET (used, used_before, portion, ends_at) = \
+                   (SELECT counted + portion, before, portion, ends FROM \
+                   (SELECT counted, before, ends, CASE WHEN room > 0 THEN (room + 3) / 4 ELSE 0 END AS portion FROM \
+                   (SELECT counted, before, ends, $5 - counted - before * (ends - now - 1) / $6 AS room FROM \
+                   (SELECT excluded.ends_at - $6 AS now, \
+                       CASE WHEN held.ends_at <= excluded.ends_at - $6 OR held.ends_at > excluded.ends_at + $6 THEN $3 \
+                           ELSE held.used + $3 END AS counted, \
+                       CASE WHEN held.ends_at <= excluded.ends_at - 2 * $6 OR held.ends_at > excluded.ends_at + $6 THEN 0 \
+                           WHEN held.ends_at <= excluded.ends_at - $6 THEN held.used ELSE held.used_before END AS before, \
+                       CASE WHEN held.ends_at <= excluded.ends_at - 2 * $6 OR held.ends_at > excluded.ends_at + $6 THEN excluded.ends_at \
+                           WHEN held.ends_at <= excluded.ends_at - $6 THEN held.ends_at + $6 ELSE held.ends_at END AS ends \
+                   ) AS moved) AS counts) AS portions) \
+               RETURNING used, used_before, portion, ends_at - (SELECT now FROM rate_clock) AS \"left\"";
     fetch_one!(conn, Taken, sql, class, party, owed, first, limit, window)
 }
 
-/// Removes the windows that ended a while ago; returns how many.
+/// Removes the windows that count no more; returns how many.
 pub(super) async fn purge(conn: &mut Conn, window: i64) -> sqlx::Result<u64> {
     let sql = "DELETE FROM rate_windows WHERE ends_at < (SELECT now FROM rate_clock) - $1";
     execute!(conn, sql, window)
@@ -83,16 +91,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_window_that_ended_or_lies_too_far_ahead_begins_again() {
+    async fn a_window_that_ended_long_ago_or_lies_too_far_ahead_begins_again() {
         let database = TestDatabase::open().await;
         let mut conn = database.db.begin().await.unwrap();
-        for ends_in in ["- 1", "+ 180000"] {
+        for ends_in in ["- 60001", "+ 180000"] {
             take(&mut conn, PARTY, 60, 60, MINUTE).await.unwrap();
             let sql =
                 format!("UPDATE rate_windows SET ends_at = (SELECT now FROM rate_clock) {ends_in}");
             execute!(conn, sqlx::AssertSqlSafe(sql)).unwrap();
             let taken = take(&mut conn, PARTY, 0, 60, MINUTE).await.unwrap();
             assert_eq!((taken.used, taken.portion), (15, 15), "{ends_in}");
+            assert_eq!(taken.used_before, 0, "{ends_in}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_window_that_ended_just_now_counts_in_the_next_one() {
+        let database = TestDatabase::open().await;
+        let mut conn = database.db.begin().await.unwrap();
+        for (ended, first, second) in [("0", 1, 0), ("30000", 8, 6)] {
+            take(&mut conn, PARTY, 0, 60, MINUTE).await.unwrap();
+            let sql = format!(
+                "UPDATE rate_windows SET used = 60, ends_at = (SELECT now FROM rate_clock) - {ended}"
+            );
+            execute!(conn, sqlx::AssertSqlSafe(sql)).unwrap();
+            let taken = take(&mut conn, PARTY, 0, 60, MINUTE).await.unwrap();
+            assert_eq!((taken.used_before, taken.portion), (60, first), "{ended}");
+            let taken = take(&mut conn, PARTY, 2, 60, MINUTE).await.unwrap();
+            assert_eq!((taken.used_before, taken.portion), (60, second), "{ended}");
         }
     }
 

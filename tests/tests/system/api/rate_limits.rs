@@ -45,7 +45,7 @@ both_engines!(
     Strict,
     [
         every_answer_says_what_is_left,
-        a_window_begins_again_when_it_has_ended,
+        requests_come_back_by_and_by,
         each_class_is_counted_by_itself,
         a_token_that_is_not_good_is_counted_as_a_strangers,
         networks_of_ipv6_are_one_party,
@@ -92,7 +92,7 @@ async fn every_answer_says_what_is_left(shop: Strict) {
     unknown.fails(429, "TOO_MANY_REQUESTS");
 }
 
-async fn a_window_begins_again_when_it_has_ended(shop: Strict) {
+async fn requests_come_back_by_and_by(shop: Strict) {
     for _ in 0..9 {
         shop.from("192.0.2.1", Method::GET, READ).await.data(200);
     }
@@ -100,8 +100,12 @@ async fn a_window_begins_again_when_it_has_ended(shop: Strict) {
     refused.fails(429, "TOO_MANY_REQUESTS");
     let seconds: u64 = header(&refused, "retry-after").parse().unwrap();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let again = shop.from("192.0.2.1", Method::GET, READ).await;
-    assert!(header(&again, "ratelimit").starts_with(r#""catalogue";r=8;"#));
+    let mut admitted = 0;
+    while shop.from("192.0.2.1", Method::GET, READ).await.status == 200 {
+        admitted += 1;
+    }
+    // Most of the nine are less than a window ago.
+    assert!((1..9).contains(&admitted), "{admitted}");
 }
 
 async fn each_class_is_counted_by_itself(shop: Strict) {

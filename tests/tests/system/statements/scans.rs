@@ -100,6 +100,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         MEASURED,
     ),
     ("rates/store.rs purge", "rate_clock", ONE_ROW),
+    ("rates/store.rs take", "moved", "one row of the statement"),
     ("rates/store.rs take", "rate_clock", ONE_ROW),
     ("idempotency/store.rs unlock_all", "idempotency_keys", START),
     ("outbox.rs purge", "outbox", NIGHT),
