@@ -3,7 +3,10 @@
 use std::{fmt, str::FromStr};
 
 use dermaga_shop::{
-    ids::{AuditEventId, DecisionId, NotificationId, RunId, WebhookDeliveryId},
+    ids::{
+        AuditEventId, DecisionId, DeliveryId, HealthSpanId, NotificationId, RunId,
+        WebhookDeliveryId,
+    },
     wallet::TransactionNumber,
 };
 use uuid::Uuid;
@@ -41,8 +44,12 @@ lists! {
     Decisions, "decisions", DecisionId;
     /// Deliveries to one webhook.
     Deliveries, "deliveries", WebhookDeliveryId;
+    /// Health of one instance.
+    HealthSpans, "health", HealthSpanId;
     /// Events of one instance.
     InstanceEvents, "events", Uuid;
+    /// Mails to all accounts.
+    Mails, "mails", DeliveryId;
     /// Notifications of one account.
     Notifications, "inbox", NotificationId;
     /// Runs of one job.

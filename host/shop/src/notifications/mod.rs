@@ -28,7 +28,7 @@ use self::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, By, Event, Subject},
-    db::{Clock, Conn, Db, Page, Part, Span, Walked},
+    db::{Clock, Conn, Db, Span, Walked},
     ids::{DeliveryId, NotificationId, UserId},
     outbox::{Backlog, Topic},
     owners,
@@ -129,16 +129,16 @@ impl Notifications {
         self.mailer.is_some()
     }
 
-    /// Returns a page of deliveries, newest first.
+    /// Returns a part of all deliveries, newest first.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn deliveries(
         &self,
         state: Option<DeliveryState>,
-        part: Part,
-    ) -> Result<Page<Delivery>> {
-        Ok(deliveries::list(&mut self.db.read().await?, state, part).await?)
+        span: Span<DeliveryId>,
+    ) -> Result<Walked<Delivery>> {
+        Ok(deliveries::list(&mut self.db.read().await?, state, span).await?)
     }
 
     /// Lets a dead delivery be tried again at once.

@@ -120,6 +120,16 @@ pub struct Delivery {
     pub sent_at: Option<DateTime<Utc>>,
 }
 
+impl Delivery {
+    /// Returns the place in the list of all mails.
+    pub const fn place(&self) -> Place<DeliveryId> {
+        Place {
+            at: self.created_at,
+            tie: self.id,
+        }
+    }
+}
+
 /// Filter of an inbox.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct InboxFilter {

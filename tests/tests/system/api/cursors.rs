@@ -3,12 +3,14 @@
 use std::{cell::Cell, collections::BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use dermaga_shop::{db::new_id, execute};
+use dermaga_shop::{db::new_id, execute, outbox::Topic};
 use dermaga_tests::{Client, Shop, both_engines, unique};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
+    health::{buy, past, remember},
+    mails::{self, Post},
     notifications::told_times,
     webhooks::{Hooked, OF_SHOP, REASON},
 };
@@ -21,6 +23,7 @@ both_engines!(
         decisions_are_read_on,
         an_inbox_is_read_on,
         events_of_an_instance_are_read_on,
+        the_health_of_an_instance_is_read_on,
         runs_of_a_job_are_read_on,
         a_cursor_is_refused_that_is_none,
         a_cursor_of_another_list_is_refused,
@@ -29,6 +32,8 @@ both_engines!(
 );
 
 both_engines!(Hooked, [deliveries_to_a_webhook_are_read_on]);
+
+both_engines!(Post, [mails_are_read_on]);
 
 async fn gift(shop: &Shop, admin: &Client, customer: &Client, amount: i64) {
     let profile = customer.get("/api/auth/profile").await.data(200);
@@ -277,6 +282,66 @@ async fn deliveries_to_a_webhook_are_read_on(hooked: Hooked) {
         assert_eq!(walked(client, &path, "id", send).await, before);
         refuses_other_cursors(client, &path, "deliveries").await;
     }
+}
+
+async fn mails_are_read_on(post: Post) {
+    let Post { shop, admin, .. } = &post;
+    let (_reader, id) = mails::customer(shop, "surat@example.com").await;
+    let come = Cell::new(0_usize);
+    let mail = async || {
+        come.set(come.get() + 1);
+        let key = format!("TX-{}", come.get());
+        mails::put(shop, (Topic::TopUpReceived, id), &key).await;
+        mails::deliveries(admin, "SENT", come.get()).await;
+    };
+    for _ in 0..5 {
+        mail().await;
+    }
+    let path = mails::DELIVERIES;
+    let before = walked(admin, path, "id", async || {}).await;
+    assert_eq!(before.len(), 5);
+    assert_eq!(walked(admin, path, "id", mail).await, before);
+    let sent = format!("{path}?state=SENT");
+    let sent = walked(admin, &sent, "id", async || {}).await;
+    assert_eq!(sent.len(), come.get());
+    refuses_other_cursors(admin, path, "mails").await;
+}
+
+/// Writes that an instance had failed for a moment.
+async fn failed(shop: &Shop, instance: &str) {
+    let (id, instance): (Uuid, Uuid) = (new_id(shop.clock()), instance.parse().unwrap());
+    let sql = "INSERT INTO health_spans (id, instance_id, state, is_new_state, reason, detail, source, since, until)
+               VALUES ($1, $2, 'FAILED', TRUE, '', '', 'PERIODIC', $3, $3)";
+    let mut conn = shop.state().db.begin().await.unwrap();
+    execute!(conn, sql, id, instance, shop.clock().now()).unwrap();
+    conn.commit().await.unwrap();
+}
+
+async fn the_health_of_an_instance_is_read_on(shop: Shop) {
+    let admin = shop.admin().await;
+    let customer = shop
+        .customer_with_credit("denyut@example.com", 400_000)
+        .await;
+    let (id, other) = (buy(&shop, &customer).await, buy(&shop, &customer).await);
+    // Two spans begin at one moment.
+    let spans = [
+        past("HEALTHY", 90, Some(80)),
+        past("FAILED", 80, Some(80)),
+        past("HEALTHY", 80, Some(50)),
+        past("DEGRADED", 50, Some(40)),
+        past("HEALTHY", 40, None),
+    ];
+    remember(&shop, &id, &spans).await;
+    remember(&shop, &other, &[past("HEALTHY", 60, None)]).await;
+    let path = format!("/api/admin/health/instances/{id}");
+    let before = walked(&admin, &path, "id", async || {}).await;
+    assert_eq!(before.len(), 5);
+    let new = async || failed(&shop, &id).await;
+    assert_eq!(walked(&admin, &path, "id", new).await, before);
+    let healthy = format!("{path}?state=HEALTHY");
+    let healthy = walked(&admin, &healthy, "id", async || {}).await;
+    assert_eq!(healthy.len(), 3);
+    refuses_other_cursors(&admin, &path, "health").await;
 }
 
 async fn runs_of_a_job_are_read_on(shop: Shop) {

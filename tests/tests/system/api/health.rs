@@ -16,7 +16,7 @@ both_engines!(
     ]
 );
 
-async fn buy(shop: &Shop, customer: &Client) -> String {
+pub(super) async fn buy(shop: &Shop, customer: &Client) -> String {
     let order = json!({ "planId": shop.plan("postgresql", "basic").await });
     let bought = customer.post("/api/subscriptions", order).await.data(201);
     let id = bought["instanceId"].as_str().unwrap().to_owned();
@@ -25,7 +25,7 @@ async fn buy(shop: &Shop, customer: &Client) -> String {
 }
 
 /// A span of the history, in minutes before now.
-struct Past {
+pub(super) struct Past {
     state: &'static str,
     since: i64,
     until: Option<i64>,
@@ -33,7 +33,7 @@ struct Past {
     given_up: bool,
 }
 
-fn past(state: &'static str, since: i64, until: Option<i64>) -> Past {
+pub(super) fn past(state: &'static str, since: i64, until: Option<i64>) -> Past {
     Past {
         state,
         since,
@@ -44,7 +44,7 @@ fn past(state: &'static str, since: i64, until: Option<i64>) -> Past {
 }
 
 /// Replaces the history of an instance; its passes wait for an hour meanwhile.
-async fn remember(shop: &Shop, id: &str, spans: &[Past]) {
+pub(super) async fn remember(shop: &Shop, id: &str, spans: &[Past]) {
     let id: Uuid = id.parse().unwrap();
     let now = shop.clock().now();
     let ago = |minutes: i64| -> DateTime<Utc> { now - TimeDelta::minutes(minutes) };

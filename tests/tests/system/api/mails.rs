@@ -20,7 +20,7 @@ use super::{
 };
 use crate::settings;
 
-const DELIVERIES: &str = "/api/admin/notifications/deliveries";
+pub(super) const DELIVERIES: &str = "/api/admin/notifications/deliveries";
 
 /// A shop that sends mails, and the server that takes them.
 pub(crate) struct Post {
@@ -47,7 +47,7 @@ impl Post {
 }
 
 /// Makes an account without the mail that confirms its address.
-async fn customer(shop: &Shop, email: &str) -> (Client, Uuid) {
+pub(super) async fn customer(shop: &Shop, email: &str) -> (Client, Uuid) {
     named(shop, email, "Pelanggan").await
 }
 
@@ -66,7 +66,7 @@ async fn named(shop: &Shop, email: &str, name: &str) -> (Client, Uuid) {
     (customer, profile["id"].as_str().unwrap().parse().unwrap())
 }
 
-async fn put(shop: &Shop, (topic, reader): (Topic, Uuid), key: &str) {
+pub(super) async fn put(shop: &Shop, (topic, reader): (Topic, Uuid), key: &str) {
     let mut conn = shop.state().db.begin().await.unwrap();
     let payload = json!({ "amount": 10_000, "number": key, "at": shop.clock().now() });
     let what = (topic, reader);
@@ -77,7 +77,7 @@ async fn put(shop: &Shop, (topic, reader): (Topic, Uuid), key: &str) {
 }
 
 /// Waits until so many deliveries have this state, and returns them.
-async fn deliveries(admin: &Client, state: &str, count: usize) -> Vec<Value> {
+pub(super) async fn deliveries(admin: &Client, state: &str, count: usize) -> Vec<Value> {
     let path = format!("{DELIVERIES}?state={state}&limit=100");
     for _ in 0..400 {
         let found = admin.get(&path).await.data(200);

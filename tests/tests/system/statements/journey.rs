@@ -70,6 +70,7 @@ pub(super) async fn play(till: &Till) {
         ("{subscription}", subscription.clone()),
         ("{cursor-of-runs}", cursor("runs")),
         ("{cursor-of-inbox}", cursor("inbox")),
+        ("{cursor-of-mails}", cursor("mails")),
         ("{cursor-of-security}", cursor("security")),
     ];
     lists(admin, "/api/admin", ADMIN_LISTS, &known).await;
@@ -241,7 +242,8 @@ async fn evidence(till: &Till, customer: &Client) {
         admin.get(&path).await.data(200);
     }
     let path = format!("/api/admin/health/instances/{instance}");
-    for query in ["", "?state=FAILED"] {
+    let after = format!("?cursor={}", cursor("health"));
+    for query in ["", "?state=FAILED", after.as_str()] {
         admin.get(&format!("{path}{query}")).await.data(200);
     }
     for body in [json!({}), json!({ "instanceIds": [instance] })] {

@@ -77,7 +77,10 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
         &["state=ACTIVE", "userId={user}", "instanceId={user}", "q=a"],
     ),
     ("jobs/ledger-seal/runs", &["cursor={cursor-of-runs}"]),
-    ("notifications/deliveries", &["state=DEAD", "state=SENT"]),
+    (
+        "notifications/deliveries",
+        &["state=DEAD", "state=SENT", "cursor={cursor-of-mails}"],
+    ),
     ("payments", &["state=SETTLED", "userId={user}"]),
     (
         "tickets",

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use dermaga_shop::{
     audit::GivenReason,
+    db::MOST_COUNTED,
     ids::InstanceId,
     provisioning::health::{
         self, HealthSpanView, HealthStatistics, HealthSummary, InstanceHealth, MOST_AT_ONCE,
@@ -18,7 +19,8 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{Admin, AppState},
     http::{
-        Body, Envelope, Id, PageQuery, Paged, Params, Reply, Success, failure_responses, routes,
+        Body, Cursor, Envelope, Id, PageQuery, Paged, Params, Reply, Success, failure_responses,
+        lists, routes,
     },
 };
 
@@ -97,6 +99,10 @@ struct HistoryQuery {
     #[garde(skip)]
     #[param(inline)]
     state: Option<InstanceHealth>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::HealthSpans>>,
 }
 
 /// Lists the history of an instance's health, newest first: an entry from one change to the next.
@@ -109,9 +115,18 @@ async fn history(
     Id(id): Id<InstanceId>,
     Paged(page, query): Paged<HistoryQuery>,
 ) -> Reply<Vec<HealthSpanView>> {
-    let found = health::history(&state.db, id, query.state, page.part()).await?;
-    let message = format!("{} of health.", counted(found.counted(), "span"));
-    Ok(Success::page(message, page, found))
+    let span = page.span(query.cursor)?;
+    let found = health::history(&state.db, id, query.state, span).await?;
+    let message = match found.total {
+        Some(total) => format!("{} of health.", counted(total.min(MOST_COUNTED), "span")),
+        None => "Earlier spans of health.".to_owned(),
+    };
+    Ok(Success::walk::<lists::HealthSpans>(
+        message,
+        page,
+        found,
+        HealthSpanView::place,
+    ))
 }
 
 /// Time range of the statistics.

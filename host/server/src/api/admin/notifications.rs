@@ -17,7 +17,8 @@ use crate::{
         admin::reasons::{OptionalReason, Reason},
     },
     http::{
-        Envelope, Id, Nothing, PageQuery, Paged, Params, Reply, Success, failure_responses, routes,
+        Cursor, Envelope, Id, Nothing, PageQuery, Paged, Params, Reply, Success, failure_responses,
+        lists, routes,
     },
 };
 
@@ -80,6 +81,10 @@ struct DeliveryQuery {
     #[garde(skip)]
     #[param(inline)]
     state: Option<DeliveryState>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::Mails>>,
 }
 
 /// Lists the mails that were sent, that wait, and that are dead (`state=DEAD`), newest first.
@@ -91,8 +96,14 @@ async fn deliveries(
     Paged(page, query): Paged<DeliveryQuery>,
 ) -> Reply<Vec<Delivery>> {
     let notifications = &state.notifications;
-    let found = notifications.deliveries(query.state, page.part()).await?;
-    Ok(Success::page("The deliveries.", page, found))
+    let span = page.span(query.cursor)?;
+    let found = notifications.deliveries(query.state, span).await?;
+    Ok(Success::walk::<lists::Mails>(
+        "The deliveries.",
+        page,
+        found,
+        Delivery::place,
+    ))
 }
 
 /// Sends a dead mail again, with the address that it was sent to.

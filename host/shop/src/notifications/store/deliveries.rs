@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use super::super::model::{Channel, Delivery, DeliveryState, Language};
 use crate::{
     crypto::Hidden,
-    db::{Conn, Filter, Lease, List, Page, Part, fetch_page},
+    db::{Conn, Filter, Lease, List, Span, Walked, fetch_span},
     execute, fetch_one, fetch_optional,
     ids::{DeliveryId, NotificationId, UserId},
     outbox::{Backlog, Topic},
@@ -125,10 +125,11 @@ const DELIVERIES: List = List {
 pub(in crate::notifications) async fn list(
     conn: &mut Conn,
     state: Option<DeliveryState>,
-    part: Part,
-) -> sqlx::Result<Page<Delivery>> {
+    span: Span<DeliveryId>,
+) -> sqlx::Result<Walked<Delivery>> {
     let filter = Filter::default().with_some("d.state = ?", state);
-    fetch_page(conn, DELIVERIES, &filter, part).await
+    let place = "(d.created_at, d.id) < (?, ?)";
+    fetch_span(conn, DELIVERIES, place, filter, span).await
 }
 
 pub(in crate::notifications) async fn by_id(

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{ids::HealthSpanId, text_enum};
+use crate::{db::Place, ids::HealthSpanId, text_enum};
 
 text_enum! {
     /// Health of an instance.
@@ -58,6 +58,7 @@ pub(in crate::provisioning) struct Span {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HealthSpanView {
+    pub id: HealthSpanId,
     pub state: InstanceHealth,
     /// Reason in a sentence a customer understands.
     #[serde(serialize_with = "crate::language::in_words")]
@@ -78,6 +79,16 @@ pub struct HealthSpanView {
     /// Time at which restarts had not helped.
     #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub given_up_at: Option<DateTime<Utc>>,
+}
+
+impl HealthSpanView {
+    /// Returns the place in the history of its instance.
+    pub const fn place(&self) -> Place<HealthSpanId> {
+        Place {
+            at: self.since,
+            tie: self.id,
+        }
+    }
 }
 
 /// Health of an instance now.

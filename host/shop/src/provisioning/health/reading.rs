@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    db::{Conn, Db, Page, Part},
+    db::{self, Conn, Db, Walked},
     ids::{HealthSpanId, InstanceId},
     provisioning::{Instances, model::Status},
 };
@@ -174,18 +174,19 @@ pub async fn history(
     db: &Db,
     id: InstanceId,
     state: Option<InstanceHealth>,
-    part: Part,
-) -> Result<Page<HealthSpanView>> {
+    span: db::Span<HealthSpanId>,
+) -> Result<Walked<HealthSpanView>> {
     let mut conn = db.read().await?;
     let found = store::checked_at(&mut conn, id).await?;
     let (checked_at,) = found.ok_or_else(|| Error::not_found("instance"))?;
-    let page = store::spans(&mut conn, id, state, part).await?;
-    Ok(page.map(|span| view(span, checked_at)))
+    let walked = store::spans(&mut conn, id, state, span).await?;
+    Ok(walked.map(|span| view(span, checked_at)))
 }
 
 fn view(span: Span, checked_at: Option<DateTime<Utc>>) -> HealthSpanView {
     let last = span.until.or(checked_at).unwrap_or(span.since);
     HealthSpanView {
+        id: span.id,
         state: span.state,
         reason: span.reason,
         detail: span.detail,

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Act, CheckSource, InstanceHealth, Span, limits::Attempt, stats::SpanRow};
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_first, fetch_page, fetch_where},
+    db::{self, Conn, Filter, List, Walked, fetch_first, fetch_span, fetch_where},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{HealthSpanId, InstanceId},
     provisioning::model::{Instance, Status},
@@ -161,10 +161,10 @@ pub(super) async fn spans(
     conn: &mut Conn,
     instance_id: InstanceId,
     state: Option<InstanceHealth>,
-    part: Part,
-) -> sqlx::Result<Page<Span>> {
+    span: db::Span<HealthSpanId>,
+) -> sqlx::Result<Walked<Span>> {
     let filter = Filter::of("instance_id = ?", instance_id).with_some("state = ?", state);
-    fetch_page(conn, SPANS, &filter, part).await
+    fetch_span(conn, SPANS, "(since, id) < (?, ?)", filter, span).await
 }
 
 /// Name and last check of an instance.
