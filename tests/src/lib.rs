@@ -9,6 +9,7 @@
 )]
 
 pub mod bench;
+mod bucket;
 pub mod by_hand;
 mod client;
 pub mod entries;
@@ -27,6 +28,7 @@ pub mod wire;
 
 use std::io::Write as _;
 
+pub use bucket::Bucket;
 pub use client::{Answer, Client};
 pub use mail_server::{MailServer, Received};
 pub use ports::free_port;

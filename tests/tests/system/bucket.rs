@@ -1,86 +1,14 @@
 //! Tests of pictures in a bucket, with a server of PyPI that speaks S3 (moto), so that shop and test
 //! server do not only agree with each other.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Child, Command, Stdio},
-};
-
 use dermaga_shop::{crypto::Secret, files::Place};
-use dermaga_tests::{Engine, Shop, checkout, skip};
+use dermaga_tests::{Bucket, Engine, Shop};
 use serde_json::Value;
 
 use crate::{
     api::tickets::{OF_SHOP, TICKETS, ask},
     pictures, settings,
 };
-
-/// A server process that ends with the test.
-struct Bucket {
-    process: Child,
-    endpoint: String,
-}
-
-impl Drop for Bucket {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Bucket {
-    /// Starts the server; `None` when its library is not installed.
-    fn start() -> Option<Self> {
-        let named = std::env::var("DERMAGA_TEST_S3_PYTHON");
-        let python = named.unwrap_or_else(|_| "python3".to_owned());
-        let probe = Command::new(&python)
-            .args(["-c", "import boto3, moto.server"])
-            .output();
-        if !probe.is_ok_and(|output| output.status.success()) {
-            let why = "the Python package moto[server] is not there; name a Python that has it with DERMAGA_TEST_S3_PYTHON";
-            skip("a server that speaks S3", why);
-            return None;
-        }
-        let mut process = Command::new(&python)
-            .arg(checkout().join("tests/interop/s3_server.py"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut port = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut port)
-            .unwrap();
-        Some(Self {
-            process,
-            endpoint: format!("http://127.0.0.1:{}", port.trim()),
-        })
-    }
-
-    /// Names of the objects.
-    async fn names(&self) -> Vec<String> {
-        let url = format!("{}/toko?list-type=2", self.endpoint);
-        let listed = reqwest::get(url).await.unwrap().text().await.unwrap();
-        let mut names: Vec<String> = listed
-            .split("<Key>")
-            .skip(1)
-            .map(|rest| rest.split("</Key>").next().unwrap().to_owned())
-            .collect();
-        names.sort();
-        names
-    }
-
-    fn settings(&self) -> Vec<(&str, &str)> {
-        vec![
-            ("DERMAGA_ATTACHMENTS", "s3://toko/berkas"),
-            ("DERMAGA_S3_ENDPOINT", &self.endpoint),
-            ("DERMAGA_S3_REGION", "ap-southeast-3"),
-            ("DERMAGA_S3_ACCESS_KEY", "toko"),
-            ("DERMAGA_S3_SECRET_KEY", "rahasia"),
-        ]
-    }
-}
 
 fn first_file(ticket: &Value) -> &str {
     ticket["messages"][0]["attachments"][0]["id"]

@@ -1,5 +1,6 @@
 //! `doctor`: a good shop, and one with each of its parts broken.
 
+mod bucket;
 mod keys;
 
 use std::fs;

@@ -225,13 +225,18 @@ pub(super) async fn attachments(config: &Config) -> Finding {
         None if !config.data_dir.exists() => return not_made_yet(&folder),
         None => folder.display().to_string(),
     };
+    let todo = match &config.files.place {
+        Some(Place::Bucket { .. }) => {
+            "Check that the bucket of DERMAGA_ATTACHMENTS is there, DERMAGA_S3_ENDPOINT and DERMAGA_S3_REGION, and that the key of DERMAGA_S3_ACCESS_KEY may put, get and delete."
+        }
+        _ => {
+            "Check the rights and the room of the folder, or name another with DERMAGA_ATTACHMENTS."
+        }
+    };
     let tried = async { Files::open(&config.files, folder)?.probe().await };
     match tried.await {
         Ok(()) => part.ok(format!("{place} takes, returns and deletes a file")),
-        Err(error) => part.failed(
-            format!("{place}: {}", told(&error)),
-            "Check DERMAGA_ATTACHMENTS: the rights and the room of a folder, or address and key of a bucket, which must put, get and delete.",
-        ),
+        Err(error) => part.failed(format!("{place}: {}", told(&error)), todo),
     }
 }
 
