@@ -2,14 +2,22 @@
 
 use std::time::Duration;
 
-use dermaga_tests::{Client, Engine, Shop};
+use axum::{Json, Router, routing::get};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use dermaga_shop::provisioning::Choice;
+use dermaga_tests::{Client, Engine, Shop, both_engines};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    provisioning::{kubeconfig, shop_on},
+    provisioning::{kubeconfig, kubeconfig_of, shop_on},
     tickets::{OF_SHOP, TICKETS},
 };
+
+both_engines!(
+    Shop,
+    [what_an_application_tells_of_its_secrets_is_masked_in_evidence]
+);
 
 async fn buy(shop: &Shop, customer: &Client) -> (String, Value) {
     let order = json!({ "planId": shop.plan("postgresql", "basic").await });
@@ -197,4 +205,90 @@ async fn without_a_cluster_the_own_events_remain_and_the_rest_is_refused() {
     customer.delete(&path).await.data(200);
     customer.get(&metrics).await.fails(409, "INVALID_STATE");
     other.get(&metrics).await.fails(404, "NOT_FOUND");
+}
+
+/// Serves an instance's pod, its log, and an event about it, and nothing else; returns the address.
+async fn serve_pod(instance: &Value, log: String, told: String) -> String {
+    let text = |field: &str| instance[field].as_str().unwrap();
+    let pod = format!("{}-0", text("name"));
+    let pods = json!({ "items": [{
+        "metadata": { "name": pod }, "spec": { "containers": [{ "name": "app" }] },
+    }] });
+    let events = json!({ "items": [{
+        "metadata": {}, "involvedObject": { "kind": "Pod", "name": pod }, "reason": "Unhealthy",
+        "message": told, "lastTimestamp": "2026-01-01T00:00:00Z", "count": 1,
+    }] });
+    let namespace = format!("/api/v1/namespaces/{}", text("namespace"));
+    let router = Router::new()
+        .route(
+            &format!("{namespace}/pods"),
+            get(|| async move { Json(pods) }),
+        )
+        .route(
+            &format!("{namespace}/pods/{pod}/log"),
+            get(|| async move { log }),
+        )
+        .route(
+            &format!("{namespace}/events"),
+            get(|| async move { Json(events) }),
+        );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// An application may write its password into its log, and a cluster into an event.
+async fn what_an_application_tells_of_its_secrets_is_masked_in_evidence(shop: Shop) {
+    let customer = shop
+        .customer_with_credit("ceroboh@example.com", 200_000)
+        .await;
+    let (_, instance) = buy(&shop, &customer).await;
+    let id = instance["id"].as_str().unwrap();
+    let path = format!("/api/instances/{id}/credentials");
+    let access = customer.get(&path).await.data(200);
+    let fields = access["fields"].as_array().unwrap().iter();
+    let secrets = fields.filter(|field| field["isSecret"] == true);
+    let secrets = secrets.map(|field| field["value"].as_str().unwrap());
+    // Others, such as addresses, are made of the shortest.
+    let secret = secrets.min_by_key(|secret| secret.len()).unwrap();
+
+    let encoded = STANDARD.encode(format!("app:{secret}"));
+    let log = format!(
+        "2026-01-01T00:00:00Z password={secret} is wrong\n2026-01-01T00:00:01Z Basic {encoded}\n"
+    );
+    let told = format!("Probe failed: no {secret}.");
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = kubeconfig_of(folder.path(), &serve_pod(&instance, log, told).await);
+    let shop = shop.restart_with(|config| {
+        config.provisioning.provisioner = Choice::Kubernetes;
+        config.provisioning.kubeconfig = Some(kubeconfig);
+    });
+    let shop = shop.await.unwrap();
+    let customer = customer.moved_to(shop.client());
+    let kept = evidence(&customer, &shop.admin().await, id).await;
+    assert_eq!(
+        kept["logs"][0]["text"], "password=****** is wrong",
+        "{kept:#}"
+    );
+    let basic = kept["logs"][1]["text"].as_str().unwrap();
+    assert!(
+        basic.starts_with("Basic ") && basic.contains("******"),
+        "{basic}"
+    );
+    let events = kept["events"].as_array().unwrap();
+    let of_cluster = events.iter().find(|event| event["origin"] == "CLUSTER");
+    let of_cluster = of_cluster.unwrap().to_string();
+    assert!(
+        of_cluster.contains("Probe failed: no ******."),
+        "{of_cluster}"
+    );
+    let logs = customer.get(&format!("/api/instances/{id}/logs")).await;
+    assert_eq!(logs.status, 200, "{}", logs.text);
+    for shown in [kept.to_string(), logs.text] {
+        assert!(
+            !shown.contains(secret) && !shown.contains(&encoded),
+            "{shown}"
+        );
+    }
 }
