@@ -1,9 +1,10 @@
 //! Limits of requests by class, held together by all servers of a shop.
 //!
 //! A limit holds for the last minute at any time: windows follow each other, and requests of the one before
-//! count as far as it is not yet a minute ago. On SQLite the one server counts in its memory. On PostgreSQL servers take portions of a window from one row, in the background and several parties at a
-//! time, so that requests are counted without a write for each. While the database does not answer, each
-//! server holds the limit alone. See `docs/decisions/0029-limits-are-taken-in-portions.md`.
+//! count as far as it is not yet a minute ago. On SQLite the one server counts in its memory. On PostgreSQL
+//! servers take portions of a window from one row, in the background and several parties at a time, so that
+//! requests are counted without a write for each. While the database does not answer, each server holds the
+//! limit alone. See `docs/decisions/0029-limits-are-taken-in-portions.md`.
 
 mod store;
 mod window;
