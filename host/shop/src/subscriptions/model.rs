@@ -124,6 +124,20 @@ impl Subscription {
         self.status == SubscriptionStatus::Active && self.is_due(now)
     }
 
+    /// Returns true while its first period waits for the delivery, with which it begins.
+    pub const fn awaits_delivery(&self) -> bool {
+        self.delivered_at.is_none() && self.period_number == 1
+    }
+
+    /// Returns the moment that the running period is used up to: none of a first one is before its delivery.
+    pub fn used_until(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        if self.awaits_delivery() {
+            self.period_start
+        } else {
+            now
+        }
+    }
+
     /// Returns true when nothing happened to it since it was seen so.
     pub(super) fn is_as_seen(&self, seen: &Self) -> bool {
         let state = |one: &Self| {

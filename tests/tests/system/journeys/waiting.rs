@@ -20,14 +20,20 @@ both_engines!(
     [
         a_first_period_moves_by_the_time_it_waited,
         days_that_were_given_to_what_waits_are_kept,
+        an_upgrade_of_what_waits_is_for_a_whole_period,
+        a_lower_plan_of_what_waits_is_for_a_whole_period,
         nothing_is_charged_for_a_period_in_which_it_never_ran
     ]
 );
 
 /// Buys a plan whose instance cannot be written; returns the purchase and the file that is in the way.
 async fn buy_blocked(shop: &Shop, customer: &Client) -> (Value, PathBuf) {
+    buy_blocked_plan(shop, customer, "basic").await
+}
+
+async fn buy_blocked_plan(shop: &Shop, customer: &Client, plan: &str) -> (Value, PathBuf) {
     let in_the_way = block(shop, customer).await;
-    let order = json!({ "planId": shop.plan("n8n", "basic").await });
+    let order = json!({ "planId": shop.plan("n8n", plan).await });
     let bought = customer.post("/api/subscriptions", order).await.data(201);
     (bought, in_the_way)
 }
@@ -223,5 +229,58 @@ async fn days_that_were_given_to_what_waits_are_kept(shop: Shop) {
     let paid_until = moment(&moved["periods"][0]["paidUntil"]);
     assert!(paid_until >= end + wait, "{moved:#}");
     assert!(paid_until < end + wait + TimeDelta::days(1), "{moved:#}");
+    shop.books_balance().await;
+}
+
+/// Nothing is used before the delivery: an upgrade pays the whole difference, on the last day of what was bought
+/// and after it, and the service is set up in the larger plan.
+async fn an_upgrade_of_what_waits_is_for_a_whole_period(shop: Shop) {
+    for (email, days) in [("akhir@example.com", 27), ("lewat@example.com", 40)] {
+        let customer = customer_with_cash(&shop, email, 200_000).await;
+        let (bought, in_the_way) = buy_blocked(&shop, &customer).await;
+        let id = text(&bought, "/subscription/id");
+        shop.clock().advance(TimeDelta::days(days));
+        let customer = shop.sign_in(email).await;
+        let pro = json!({ "planId": shop.plan("n8n", "pro").await });
+        let path = format!("/api/subscriptions/{id}");
+        let quote = format!("{path}/upgrade-quote");
+        let quote = customer.post(&quote, pro.clone()).await.data(200);
+        assert_eq!(quote["due"], 100_000, "after {days} days: {quote:#}");
+        let upgrade = format!("{path}/upgrade");
+        let upgraded = customer.put(&upgrade, pro).await.data(200);
+        assert_eq!(upgraded["charged"], 100_000, "{upgraded:#}");
+        shop.clock().advance(TimeDelta::days(20));
+        renew_due(&shop.state().subscriptions).await.unwrap();
+
+        let customer = shop.sign_in(email).await;
+        let moved = set_up(&shop, &customer, &bought, &in_the_way).await;
+        let periods = moved["periods"].as_array().unwrap();
+        assert_eq!((&moved["plan"], periods.len()), (&json!("pro"), 1));
+        assert_eq!(moved["periodStart"], moved["deliveredAt"]);
+        assert_eq!(balance(&customer).await, (json!(50_000), json!(0)));
+        shop.books_balance().await;
+    }
+}
+
+/// Of a lower plan the whole difference comes back.
+async fn a_lower_plan_of_what_waits_is_for_a_whole_period(shop: Shop) {
+    let email = "turun@example.com";
+    let customer = customer_with_cash(&shop, email, 200_000).await;
+    let (bought, in_the_way) = buy_blocked_plan(&shop, &customer, "pro").await;
+    let id = text(&bought, "/subscription/id");
+    shop.clock().advance(TimeDelta::days(20));
+    let basic = shop.plan("n8n", "basic").await;
+    let path = format!("/api/admin/subscriptions/{id}/upgrade");
+    let wanted = json!({ "planId": basic, "reason": "The customer asked for it." });
+    let made = shop.admin().await.put(&path, wanted).await.data(200);
+    assert_eq!(made["givesBack"], 100_000, "{made:#}");
+
+    let customer = shop.sign_in(email).await;
+    let moved = set_up(&shop, &customer, &bought, &in_the_way).await;
+    assert_eq!(moved["plan"], "basic", "{moved:#}");
+    eventually("the difference comes back", async || {
+        balance(&customer).await == (json!(150_000), json!(0))
+    })
+    .await;
     shop.books_balance().await;
 }

@@ -7,7 +7,10 @@ use dermaga_shop::input;
 use dermaga_toolkit::template::ImageSupport;
 use garde::Validate;
 use serde::{Deserialize, Deserializer, de};
-use utoipa::{PartialSchema, ToSchema, openapi::schema::Object};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::schema::{Object, ObjectBuilder},
+};
 
 /// Support of an image, as it was looked up for this version.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
@@ -57,9 +60,9 @@ pub(super) fn support(facts: BTreeMap<String, ImageFacts>) -> BTreeMap<String, I
 
 /// Returns the schema of support by the names of images, up to 50.
 pub(super) fn support_schema() -> Object {
-    let mut support = Object::new();
-    support.additional_properties = Some(Box::new(ImageFacts::schema().into()));
-    support.max_properties = Some(50);
-    support.description = Some("Support of images, by the plugin's names for them.".to_owned());
-    support
+    ObjectBuilder::new()
+        .additional_properties(Some(ImageFacts::schema()))
+        .max_properties(Some(50))
+        .description(Some("Support of images, by the plugin's names for them."))
+        .build()
 }

@@ -280,7 +280,7 @@ async fn permitted(
     if is_changing {
         return Err(changing());
     }
-    if seen.is_due(shop.clock.now()) {
+    if seen.is_due(shop.clock.now()) && !seen.awaits_delivery() {
         let message = "The period that was paid for is over, and the next one is not charged yet. Try again later.";
         return Err(Error::new(crate::Code::InvalidState, message));
     }
@@ -299,7 +299,7 @@ async fn price(
     let seen = &row.subscription;
     let (to, permitted) = permitted(shop, row, from, plan_id).await?;
     let term = to.plan.same_term(seen.term()?.months)?;
-    let moment = shop.clock.now();
+    let moment = seen.used_until(shop.clock.now());
     let request = contract::PriceRequest {
         settings: permitted.settings.clone(),
         plan: permitted.new.clone(),

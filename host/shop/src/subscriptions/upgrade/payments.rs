@@ -116,7 +116,7 @@ pub(in crate::subscriptions) async fn unused_cash(
     let period = subscriptions::period(conn, current.id, current.period_number).await?;
     let period = period.ok_or_else(|| Error::internal("a subscription without its period"))?;
     let made = store::of_period(conn, current.id, period.number).await?;
-    Ok(left(current, &period, &made, moment)?.cash)
+    Ok(left(current, &period, &made, current.used_until(moment))?.cash)
 }
 
 /// Returns what is left of the running period at a moment.

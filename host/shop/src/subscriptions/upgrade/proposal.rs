@@ -42,7 +42,7 @@ pub(super) struct Proposal {
     pub(super) given: Rupiah,
     /// Price of the next month, which is charged first because the running period is over.
     pub(super) renewal: Option<Rupiah>,
-    /// Moment of pricing: the time that it pays for begins here.
+    /// Moment of pricing: the time that it pays for begins here, or with the delivery that it waits for.
     pub(super) moment: DateTime<Utc>,
     pub(super) decisions: [Decision; 2],
     /// Requests of the pods in the new plan.
@@ -160,7 +160,7 @@ pub(super) async fn propose(
     } = permit(shop, current, (&from, &to), (user_id, asking)).await?;
     let config = current.config.0.clone();
     let basis = basis(shop, row, from.tier, asking).await?;
-    let moment = shop.clock.now();
+    let moment = basis.current.used_until(shop.clock.now());
     let request = contract::PriceRequest {
         settings,
         plan: new,
@@ -263,7 +263,8 @@ async fn basis(
     tier: Tier,
     asking: Asking,
 ) -> Result<Basis> {
-    if row.subscription.is_overdue(shop.clock.now()) {
+    let seen = &row.subscription;
+    if seen.is_overdue(shop.clock.now()) && !seen.awaits_delivery() {
         if asking == Asking::Preview {
             return ahead(shop, row, tier).await;
         }
