@@ -5,6 +5,7 @@ pub mod heads;
 mod tests;
 mod verify;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -74,7 +75,10 @@ pub async fn post(
     new: NewTransaction,
 ) -> Result<Transaction> {
     wallet.row_mut().change(movement, new.kind)?;
-    let mut transaction = draft(clock, new).completed(clock, movement, wallet)?;
+    let draft = draft(clock, new);
+    // Made and completed at one moment, so that sums by either agree.
+    let at = draft.created_at;
+    let mut transaction = draft.completed(at, movement, wallet)?;
     let entry = entry(conn, clock, wallet, &transaction, movement, idempotency_key).await?;
     transaction.number = store::insert_transaction(conn, &transaction).await?;
     append(conn, clock, wallet, entry).await?;
@@ -114,7 +118,7 @@ pub async fn complete(
     announced: Transaction,
 ) -> Result<Transaction> {
     wallet.row_mut().change(movement, announced.kind)?;
-    let transaction = announced.completed(clock, movement, wallet)?;
+    let transaction = announced.completed(clock.now(), movement, wallet)?;
     let entry = entry(conn, clock, wallet, &transaction, movement, idempotency_key).await?;
     if !store::complete_transaction(conn, &transaction).await? {
         return Err(Error::booked_already());
@@ -168,7 +172,7 @@ fn draft(clock: &Clock, new: NewTransaction) -> Transaction {
 
 impl Transaction {
     /// The row after its movement led to this wallet.
-    fn completed(self, clock: &Clock, movement: &Movement, wallet: &WalletRow) -> Result<Self> {
+    fn completed(self, at: DateTime<Utc>, movement: &Movement, wallet: &WalletRow) -> Result<Self> {
         let amount = movement.paid.plus(movement.bonus)?;
         let after = wallet.balance().total()?;
         Ok(Self {
@@ -176,7 +180,7 @@ impl Transaction {
             amount,
             balance_before: Some(after.minus(amount)?),
             balance_after: Some(after),
-            completed_at: Some(clock.now()),
+            completed_at: Some(at),
             ..self
         })
     }

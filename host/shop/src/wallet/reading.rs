@@ -119,11 +119,12 @@ pub struct AllWallets {
     pub float: Float,
     /// Start of this month where the shop is.
     pub month_start: DateTime<Utc>,
-    /// Transactions since then.
+    /// Transactions that took effect since then, and others that were begun since.
     pub this_month: Vec<TypeTotal>,
 }
 
-/// Adds up the transactions of all wallets from one moment until before another, by type and status.
+/// Adds up the transactions of all wallets from one moment until before another, by type and status. One that took
+/// effect counts at that moment, and not when it was begun.
 ///
 /// # Errors
 /// When the database does not answer.

@@ -1,11 +1,15 @@
 //! Tests of what the jobs of billing tell: the figures since the last summary, and a reminder for each day of a grace.
 
 use chrono::{Days, TimeDelta};
+use dermaga::{config::Config, sandbox::Action};
 use dermaga_shop::{billing::process_grace, calendar, scheduler::Schedule};
 use dermaga_tests::{Engine, Shop, both_engines};
 use serde_json::{Value, json};
 
-use super::notifications::{run, told, told_times};
+use super::{
+    notifications::{run, told, told_times},
+    payments::Till,
+};
 use crate::journeys::{
     renewal::{buy, id_of, moment, next_period},
     upgrade::customer_with_cash,
@@ -16,18 +20,28 @@ struct Called;
 
 impl Called {
     async fn open(engine: Engine) -> Option<Shop> {
-        Shop::open_with(engine, |config| {
-            let jobs = &mut config.schedules;
-            jobs.daily_renewals = Schedule::Off;
-            jobs.grace_period = Schedule::Off;
-            jobs.grace_period_reminders = Schedule::Off;
-            jobs.billing_stats = Schedule::Off;
-            jobs.low_credit_notifications = Schedule::Off;
-            // Messages that were read are removed after a month, and a test counts them after more.
-            jobs.health_history = Schedule::Off;
-        })
-        .await
+        Shop::open_with(engine, called).await
     }
+}
+
+/// The same with a gateway.
+struct CalledTill;
+
+impl CalledTill {
+    async fn open(engine: Engine) -> Option<Till> {
+        Till::open_with(engine, called).await
+    }
+}
+
+fn called(config: &mut Config) {
+    let jobs = &mut config.schedules;
+    jobs.daily_renewals = Schedule::Off;
+    jobs.grace_period = Schedule::Off;
+    jobs.grace_period_reminders = Schedule::Off;
+    jobs.billing_stats = Schedule::Off;
+    jobs.low_credit_notifications = Schedule::Off;
+    // Messages that were read are removed after a month, and a test counts them after more.
+    jobs.health_history = Schedule::Off;
 }
 
 both_engines!(
@@ -40,6 +54,8 @@ both_engines!(
         what_is_told_of_an_end_is_told_again_when_days_move_it
     ]
 );
+
+both_engines!(CalledTill, [a_top_up_stands_in_the_summary_of_its_payment]);
 
 /// Counts the summaries that were written and are kept.
 async fn summaries(shop: &Shop) -> u64 {
@@ -92,6 +108,24 @@ async fn what_is_paid_before_midnight_stands_in_the_next_summary(shop: Shop) {
     assert_eq!(money(&third), [0; 4], "{third:#}");
     assert_eq!(third["since"], second["until"]);
     assert_eq!(third["date"], second["date"]);
+}
+
+/// It is begun before a summary ends, and paid after that.
+async fn a_top_up_stands_in_the_summary_of_its_payment(mut till: Till) {
+    advance_to(&till.shop, 1, 22 * 60 + 50);
+    till.admin = till.shop.admin().await;
+    let customer = till.shop.customer("nanti@example.com").await;
+    let top_up = till.top_up(&customer, 75_000, "BANK_TRANSFER").await;
+    advance_to(&till.shop, 0, 23 * 60);
+    let first = summed_up(&till.shop, 1).await;
+    assert_eq!(money(&first), [0; 4], "{first:#}");
+    advance_to(&till.shop, 0, 23 * 60 + 12);
+    till.act(&top_up, Action::Pay);
+    till.notify(&top_up).await.data(200);
+    advance_to(&till.shop, 1, 23 * 60);
+    let second = summed_up(&till.shop, 2).await;
+    assert_eq!(money(&second), [0, 0, 1, 75_000], "{second:#}");
+    assert_eq!(second["since"], first["until"]);
 }
 
 /// A run by hand tells what came before it, one right after it nothing, and the nightly one the rest, also where the

@@ -7,7 +7,7 @@ use dermaga::{
     config::Config,
     sandbox::{Action, Sandbox},
 };
-use dermaga_shop::{crypto::Secret, db::Clock};
+use dermaga_shop::{calendar, crypto::Secret, db::Clock};
 use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -153,6 +153,7 @@ both_engines!(
     Till,
     [
         papers_of_a_top_up,
+        a_top_up_counts_in_the_month_of_its_payment,
         one_settlement_fifty_times,
         capture_then_settlement_credits_once,
         notices_out_of_order,
@@ -196,6 +197,27 @@ async fn papers_of_a_top_up(till: Till) {
         .find(|line| line.contains(&top_up.number))
         .unwrap();
     assert!(line.contains("75000"), "{shown}");
+}
+
+/// It is begun in the last minutes of a month, and paid in the first ones of the next.
+async fn a_top_up_counts_in_the_month_of_its_payment(mut till: Till) {
+    let clock = till.shop.clock().clone();
+    let month = calendar::start_of_month(clock.zone(), clock.now());
+    let next = calendar::start_of_month(clock.zone(), month + TimeDelta::days(32));
+    clock.advance(next - clock.now() - TimeDelta::minutes(5));
+    till.admin = till.shop.admin().await;
+    let customer = till.shop.customer("bulan@example.com").await;
+    let top_up = till.top_up(&customer, 75_000, "BANK_TRANSFER").await;
+    clock.advance(TimeDelta::minutes(10));
+    let this_month = async || {
+        let path = "/api/admin/wallets/statistics";
+        till.admin.get(path).await.data(200)["thisMonth"].clone()
+    };
+    assert_eq!(this_month().await, json!([]));
+    till.act(&top_up, Action::Pay);
+    till.notify(&top_up).await.data(200);
+    let paid = json!([{ "type": "TOP_UP", "status": "COMPLETED", "count": 1, "amount": 75_000 }]);
+    assert_eq!(this_month().await, paid);
 }
 
 /// Fifty concurrent notices of one settlement credit once.

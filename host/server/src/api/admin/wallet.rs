@@ -157,7 +157,7 @@ struct WalletStatistics {
     /// Start of this month in the shop's time zone.
     #[serde(serialize_with = "dermaga_shop::calendar::in_json")]
     month_start: DateTime<Utc>,
-    /// Transactions since then.
+    /// Transactions since then: those that took effect by the moment when they did, others by their beginning.
     this_month: Vec<TypeTotalView>,
 }
 

@@ -90,34 +90,41 @@ pub(in crate::wallet) async fn books(conn: &mut Conn) -> sqlx::Result<Books> {
     fetch_one!(conn, Books, sql)
 }
 
-/// Sums of the completed ones of each type come from an index alone; those of the others, which are few, from the
-/// rows.
+const TYPE_TOTALS: &str = "SELECT type, status, count(*) AS count,
+    CAST(coalesce(sum(amount), 0) AS BIGINT) AS amount FROM transactions";
+
+/// Those that took effect count at that moment, which may be days after they were begun, from an index alone; the
+/// others, which are few, at the moment when they were begun, from the rows.
 pub(in crate::wallet) async fn totals_by_type(
     conn: &mut Conn,
     since: DateTime<Utc>,
     until: Option<DateTime<Utc>>,
 ) -> sqlx::Result<Vec<TypeTotal>> {
-    let select = "SELECT type, 'COMPLETED' AS status, count(*) AS count,
-        CAST(coalesce(sum(amount), 0) AS BIGINT) AS amount FROM transactions";
-    let completed = Filter::default()
+    let settled = Filter::default()
         .with_any("type", TransactionType::ALL.iter().copied())
-        .and("status = 'COMPLETED'")
-        .with("created_at >= ?", since)
-        .with_some("created_at < ?", until);
-    let mut totals: Vec<TypeTotal> = fetch_where(conn, select, &completed, "GROUP BY type").await?;
-    let select = "SELECT type, status, count(*) AS count,
-        CAST(coalesce(sum(amount), 0) AS BIGINT) AS amount FROM transactions";
+        .and("status IN ('COMPLETED', 'REFUNDED')")
+        .with("completed_at >= ?", since)
+        .with_some("completed_at < ?", until);
+    let tail = "GROUP BY type, status";
+    let mut totals: Vec<TypeTotal> = fetch_where(conn, TYPE_TOTALS, &settled, tail).await?;
     let others = TransactionStatus::ALL.iter().copied();
     let others = Filter::default()
-        .with_any("status", others.filter(|status| is_rare(*status)))
+        .with_any("status", others.filter(|status| !took_effect(*status)))
         .and("status <> 'COMPLETED'")
         .with("created_at >= ?", since)
         .with_some("created_at < ?", until);
-    let others: Vec<TypeTotal> =
-        fetch_where(conn, select, &others, "GROUP BY type, status").await?;
+    let others: Vec<TypeTotal> = fetch_where(conn, TYPE_TOTALS, &others, tail).await?;
     totals.extend(others);
     totals.sort_by_key(|total| (total.kind.as_str(), total.status.as_str()));
     Ok(totals)
+}
+
+/// Returns true for the statuses of transactions that moved money.
+const fn took_effect(status: TransactionStatus) -> bool {
+    matches!(
+        status,
+        TransactionStatus::Completed | TransactionStatus::Refunded
+    )
 }
 
 /// Returns true for every status but that of nearly all transactions.
