@@ -1,7 +1,7 @@
 //! Jobs that tell people of what is due: warnings and reminders for customers, a summary for
 //! administrators. Each goes out once for its cause and its period, however often a job runs.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Days, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde_json::json;
 
@@ -32,6 +32,8 @@ pub const BILLING_STATS: &str = "billing-stats";
 const WRITTEN_WITHIN: TimeDelta = TimeDelta::minutes(1);
 /// Shortest time that a summary tells of. A run that comes sooner after another leaves it to the next one.
 const SHORTEST: TimeDelta = TimeDelta::minutes(10);
+/// Longest time before today that the first summary tells of.
+const LOOK_BACK: Days = Days::new(366);
 
 /// The job [`LOW_CREDIT_NOTIFICATIONS`]: warns customers whose next period is due soon and whose
 /// wallet does not hold enough for it, once for each period.
@@ -163,7 +165,12 @@ pub async fn summarise(shop: &Subscriptions) -> Result<Outcome> {
     let what = (Topic::AdminBillingSummary, ADMINISTRATORS);
     let mut conn = shop.db.snapshot().await?;
     let last = outbox::covered_until(&mut conn, what).await?;
-    let Some((since, until)) = untold(clock.zone(), clock.now(), last) else {
+    let now = clock.now();
+    let first = match last {
+        Some(_) => None,
+        None => wallet::first_since(&mut conn, days_before(clock.zone(), now, LOOK_BACK)).await?,
+    };
+    let Some((since, until)) = untold(clock.zone(), now, (last, first)) else {
         return Ok(Outcome::default());
     };
     let figures = figures(&mut conn, (since, until)).await?;
@@ -192,20 +199,26 @@ pub async fn summarise(shop: &Subscriptions) -> Result<Outcome> {
 }
 
 /// Returns the time that a summary covers, if there is enough of it to tell of: from the end of the last summary on,
-/// or else from the beginning of the day before.
+/// or else from the beginning of the day before, or from the first transaction where that came earlier.
 fn untold(
     zone: Tz,
     now: DateTime<Utc>,
-    last: Option<DateTime<Utc>>,
+    (last, first): (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
 ) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     let until = now - WRITTEN_WITHIN;
     // A clock that was far ahead may have written it down: it silences no summary until then.
     let last = last.filter(|last| *last - now <= TimeDelta::days(1));
     let since = last.unwrap_or_else(|| {
-        let today = calendar::date(zone, now);
-        calendar::start_of_day(zone, today.pred_opt().unwrap_or(today))
+        let yesterday = days_before(zone, now, Days::new(1));
+        first.map_or(yesterday, |first| first.min(yesterday))
     });
     (until - since >= SHORTEST).then_some((since, until))
+}
+
+/// Returns the beginning of the day so many days before today.
+fn days_before(zone: Tz, now: DateTime<Utc>, days: Days) -> DateTime<Utc> {
+    let today = calendar::date(zone, now);
+    calendar::start_of_day(zone, today.checked_sub_days(days).unwrap_or(today))
 }
 
 struct Figures {
@@ -256,14 +269,30 @@ mod tests {
         for now in ["2028-01-10T16:00:00Z", "2028-01-10T18:00:00Z"].map(at) {
             let last = at("2028-01-09T15:59:00Z");
             let expected = Some((last, now - TimeDelta::minutes(1)));
-            assert_eq!(untold(Tz::Asia__Jakarta, now, Some(last)), expected);
+            let found = untold(Tz::Asia__Jakarta, now, (Some(last), None));
+            assert_eq!(found, expected);
         }
         // Without one, or with one by a clock that was a year ahead.
         for last in [None, Some(at("2029-01-09T15:59:00Z"))] {
-            let first = untold(Tz::Asia__Jakarta, at("2028-01-10T16:00:00Z"), last);
+            let now = at("2028-01-10T16:00:00Z");
+            let first = untold(Tz::Asia__Jakarta, now, (last, None));
             let expected = ("2028-01-08T17:00:00Z", "2028-01-10T15:59:00Z");
             assert_eq!(first, Some((at(expected.0), at(expected.1))));
         }
+    }
+
+    #[test]
+    fn the_first_summary_begins_with_the_first_transaction() {
+        let now = at("2028-01-10T16:00:00Z");
+        for (first, since) in [
+            ("2027-12-24T03:04:05Z", "2027-12-24T03:04:05Z"),
+            ("2028-01-10T10:00:00Z", "2028-01-08T17:00:00Z"),
+        ] {
+            let found = untold(Tz::Asia__Jakarta, now, (None, Some(at(first))));
+            assert_eq!(found.map(|(since, _)| since), Some(at(since)), "{first}");
+        }
+        let earliest = days_before(Tz::Asia__Jakarta, now, LOOK_BACK);
+        assert_eq!(earliest, at("2027-01-08T17:00:00Z"));
     }
 
     #[test]
@@ -276,7 +305,7 @@ mod tests {
             ("2028-01-10T16:09:59Z", false),
             ("2028-01-10T16:10:00Z", true),
         ] {
-            let found = untold(Tz::UTC, at(now), Some(last));
+            let found = untold(Tz::UTC, at(now), (Some(last), None));
             assert_eq!(found.is_some(), is_told, "{now}");
         }
     }

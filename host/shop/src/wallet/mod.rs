@@ -41,8 +41,8 @@ pub use model::{
 };
 pub use number::{NotANumber, TransactionName, TransactionNumber};
 pub use reading::{
-    AllWallets, all_wallets, any_transactions, info, owned, totals_between, transaction_id,
-    transaction_of, transactions, wallets,
+    AllWallets, all_wallets, any_transactions, first_since, info, owned, totals_between,
+    transaction_id, transaction_of, transactions, wallets,
 };
 pub use seal::{Seal, seal};
 pub use settings::Settings;

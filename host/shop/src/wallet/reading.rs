@@ -136,6 +136,14 @@ pub async fn totals_between(
     Ok(store::admin::totals_by_type(conn, since, Some(until)).await?)
 }
 
+/// Returns the moment at which the first transaction of all wallets was begun, of those at a moment or after it.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn first_since(conn: &mut Conn, since: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+    Ok(store::admin::first_since(conn, since).await?)
+}
+
 /// Adds up all wallets, now and for this month.
 ///
 /// # Errors

@@ -48,6 +48,7 @@ both_engines!(
     Called,
     [
         a_summary_has_the_figures_of_its_time,
+        the_first_summary_begins_with_the_first_payment,
         what_is_paid_before_midnight_stands_in_the_next_summary,
         a_summary_by_hand_takes_nothing_from_the_nightly_one,
         a_grace_is_reminded_of_each_day,
@@ -151,6 +152,19 @@ async fn a_summary_by_hand_takes_nothing_from_the_nightly_one(shop: Shop) {
     let late = summed_up(&shop, 2).await;
     assert_eq!(money(&late), [0, 0, 1, 10_000], "{late:#}");
     assert_eq!(late["since"], nightly["until"]);
+}
+
+/// The job runs for the first time after months, and tells of all of them.
+async fn the_first_summary_begins_with_the_first_payment(shop: Shop) {
+    let begun = shop.clock().now();
+    customer_with_cash(&shop, "perdana@example.com", 60_000).await;
+    shop.clock().advance(TimeDelta::days(100));
+    customer_with_cash(&shop, "kedua@example.com", 25_000).await;
+    let first = figures(&shop, 1).await;
+    assert_eq!(money(&first), [0, 0, 2, 85_000], "{first:#}");
+    let since = moment(&first["since"]);
+    let until = begun + TimeDelta::minutes(5);
+    assert!((begun..until).contains(&since), "{first:#}");
 }
 
 async fn a_summary_has_the_figures_of_its_time(shop: Shop) {

@@ -11,7 +11,7 @@ use crate::{
         Conn, Filter, List, Page, Part, Span, Walked, fetch_first, fetch_page, fetch_span,
         fetch_where, find_where,
     },
-    fetch_one,
+    fetch_one, fetch_optional,
     ids::UserId,
     money::Rupiah,
 };
@@ -117,6 +117,17 @@ pub(in crate::wallet) async fn totals_by_type(
     totals.extend(others);
     totals.sort_by_key(|total| (total.kind.as_str(), total.status.as_str()));
     Ok(totals)
+}
+
+/// Moment of the first transaction that was begun at a moment or after it.
+pub(in crate::wallet) async fn first_since(
+    conn: &mut Conn,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let sql =
+        "SELECT created_at FROM transactions WHERE created_at >= $1 ORDER BY created_at LIMIT 1";
+    let row = fetch_optional!(conn, (DateTime<Utc>,), sql, since)?;
+    Ok(row.map(|(at,)| at))
 }
 
 /// Returns true for the statuses of transactions that moved money.
