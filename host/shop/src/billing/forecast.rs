@@ -136,8 +136,8 @@ fn check_foreseeable(today: NaiveDate, date: NaiveDate) -> Result<()> {
     Err(Error::invalid("date", message))
 }
 
-/// Returns all active subscriptions whose period ends within so many days and whose wallet does not
-/// hold enough for the next one, the first to end first.
+/// Returns all active subscriptions of which a period ends within so many days that the wallet does not hold enough
+/// to renew, the first to end first. They are walked through as for a [`forecast`]: what is renewed meanwhile is paid.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -145,8 +145,10 @@ pub async fn low_credit(shop: &Subscriptions, days: u64) -> Result<Vec<ForecastL
     let until = calendar::add_days(shop.clock.zone(), shop.clock.now(), Days::new(days));
     let until = until.ok_or_else(|| Error::invalid("days", "reaches beyond the calendar"))?;
     let ending = store::ending(&mut shop.db.read().await?, until).await?;
-    // Unpaid ones are in it, since they are paid first when money comes. The period that runs is the one to warn of.
-    let extent = Extent { until, periods: 1 };
+    // Unpaid ones are in it, since they are paid first when money comes. Within the days of a warning nearly none of
+    // them has a second period, and none is priced.
+    let periods = MOST_PERIODS;
+    let extent = Extent { until, periods };
     let mut lines = walk(shop, ending, extent).await?;
     lines.retain(|line| {
         let is_short = line.missing.is_some_and(Rupiah::is_positive);

@@ -15,6 +15,7 @@ both_engines!(
         billing_is_told_in_numbers,
         who_cannot_pay_soon_is_listed,
         who_cannot_pay_soon_is_listed_in_pages,
+        who_cannot_pay_later_is_listed_as_foreseen,
         jobs_of_billing_run_by_their_names
     ]
 );
@@ -114,6 +115,32 @@ async fn who_cannot_pay_soon_is_listed(shop: Shop) {
         let answer = admin.get(&format!("{path}?{query}")).await;
         answer.fails(400, "VALIDATION_FAILED");
     }
+}
+
+/// One of two subscriptions ends after the other was renewed twice, and the list says of it what the preview does.
+async fn who_cannot_pay_later_is_listed_as_foreseen(shop: Shop) {
+    let customer = customer_with_cash(&shop, "lusa@example.com", 120_000).await;
+    buy(&shop, &customer, ("postgresql", "basic"), None).await;
+    let later = buy(&shop, &customer, ("postgresql", "basic"), None).await;
+    let admin = shop.admin().await;
+    let path = format!("/api/admin/subscriptions/{}/extend", id_of(&later));
+    let body = json!({ "days": 42, "reason": "The cluster was away." });
+    admin.put(&path, body).await.data(200);
+    let path = "/api/admin/billing/low-credit?days=75";
+    let listed = admin.get(path).await.data(200);
+    let listed = listed.as_array().unwrap();
+    assert_eq!(listed.len(), 1, "{listed:#?}");
+    assert_eq!(listed[0]["subscriptionId"], id_of(&later));
+    assert_eq!(
+        (&listed[0]["due"], &listed[0]["missing"]),
+        (&json!(25_000), &json!(5_000))
+    );
+    let date = (shop.clock().now() + TimeDelta::days(75)).date_naive();
+    let path = format!("/api/admin/billing/preview?date={date}");
+    let foreseen = admin.get(&path).await.data(200);
+    let mut foreseen = foreseen.as_array().unwrap().iter();
+    let line = foreseen.find(|line| line["subscriptionId"] == id_of(&later));
+    assert_eq!(line, listed.first());
 }
 
 /// Pages of 20, unless said otherwise, of those who are short: one who can pay in between is on none.

@@ -33,6 +33,19 @@ impl CalledTill {
     }
 }
 
+/// The same with warnings as early as they may be.
+struct Early;
+
+impl Early {
+    async fn open(engine: Engine) -> Option<Shop> {
+        Shop::open_with(engine, |config| {
+            called(config);
+            config.subscriptions.low_credit_days = 30;
+        })
+        .await
+    }
+}
+
 fn called(config: &mut Config) {
     let jobs = &mut config.schedules;
     jobs.daily_renewals = Schedule::Off;
@@ -57,6 +70,8 @@ both_engines!(
 );
 
 both_engines!(CalledTill, [a_top_up_stands_in_the_summary_of_its_payment]);
+
+both_engines!(Early, [a_later_period_is_not_warned_of_before_it_runs]);
 
 /// Counts the summaries that were written and are kept.
 async fn summaries(shop: &Shop) -> u64 {
@@ -201,6 +216,27 @@ async fn a_summary_has_the_figures_of_its_time(shop: Shop) {
     process_grace(&shop.state().subscriptions).await.unwrap();
     let facts = figures(&shop, 4).await;
     assert_eq!(of(&facts)[..3], [0, 0, 2], "{facts:#}");
+}
+
+/// The wallet pays for the period that is over and not renewed yet, and not for the one after it, which ends within
+/// the days of a warning, too: it is on the list, and its customer is not told of the end of another period.
+async fn a_later_period_is_not_warned_of_before_it_runs(shop: Shop) {
+    let customer = customer_with_cash(&shop, "berikut@example.com", 100_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let end = moment(&bought["subscription"]["periodEnd"]);
+    let after = TimeDelta::days(3);
+    shop.clock().advance(end - shop.clock().now() + after);
+    let admin = shop.admin().await;
+    let path = "/api/admin/billing/low-credit?days=30";
+    let listed = admin.get(path).await.data(200);
+    assert_eq!(listed[0]["subscriptionId"], bought["subscription"]["id"]);
+    assert_eq!(
+        (&listed[0]["renewals"], &listed[0]["missing"]),
+        (&json!(1), &json!(50_000))
+    );
+    run(&admin, "low-credit-notifications").await;
+    let all = "UPDATE outbox SET created_at = created_at WHERE topic = 'LOW_CREDIT_WARNING'";
+    assert_eq!(shop.sql(all).await.unwrap(), 0);
 }
 
 async fn a_grace_is_reminded_of_each_day(shop: Shop) {

@@ -61,13 +61,14 @@ async fn statistics(State(state): State<AppState>, _admin: Admin) -> Reply<Billi
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct LowCreditQuery {
-    /// Days within which the period ends; LOW_CREDIT_WARNING_DAYS when absent.
+    /// Days within which a period ends; LOW_CREDIT_WARNING_DAYS when absent.
     #[garde(inner(range(min = 1, max = 90)))]
     #[param(minimum = 1, maximum = 90)]
     days: Option<u64>,
 }
 
-/// Lists active subscriptions that are due soon and whose wallet does not hold enough.
+/// Lists active subscriptions that are due soon and whose wallet does not hold enough. Each is followed through its
+/// periods as by `GET /admin/billing/preview`, and what is renewed before is paid.
 #[utoipa::path(get, path = "/admin/billing/low-credit", tag = "admin: billing", params(PageQuery, LowCreditQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of subscriptions, the first to end first", body = Envelope<Vec<ForecastLine>>)))]
 async fn low_credit(
