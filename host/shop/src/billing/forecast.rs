@@ -72,7 +72,8 @@ pub struct ForecastLine {
     pub expected_at: DateTime<Utc>,
     /// Periods that are expected to be renewed by the date.
     pub renewals: i64,
-    /// Price of the next period, as long as one is to come.
+    /// Price of the next period, as long as one is to come; of a subscription that is suspended by the date, which
+    /// begins it when it is paid, the price of that day.
     pub due: Option<Rupiah>,
     /// Amount missing for it, after all that is renewed before it was paid.
     pub missing: Option<Rupiah>,
@@ -103,7 +104,11 @@ pub async fn forecast(
     let shown = ending.iter().skip(offset).take(limit);
     let shown: HashSet<SubscriptionId> = shown.map(|one| one.id).collect();
     let periods = MOST_PERIODS;
-    let extent = Extent { until, periods };
+    let extent = Extent {
+        until,
+        periods,
+        tells_of_suspended: true,
+    };
     let mut lines = walk(shop, that_matter(ending, &shown), extent).await?;
     lines.retain(|line| shown.contains(&line.subscription_id));
     Ok(Page {
@@ -148,7 +153,11 @@ pub async fn low_credit(shop: &Subscriptions, days: u64) -> Result<Vec<ForecastL
     // Unpaid ones are in it, since they are paid first when money comes. Within the days of a warning nearly none of
     // them has a second period, and none is priced.
     let periods = MOST_PERIODS;
-    let extent = Extent { until, periods };
+    let extent = Extent {
+        until,
+        periods,
+        tells_of_suspended: false,
+    };
     let mut lines = walk(shop, ending, extent).await?;
     lines.retain(|line| {
         let is_short = line.missing.is_some_and(Rupiah::is_positive);

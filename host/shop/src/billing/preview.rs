@@ -11,7 +11,7 @@ use crate::{
     money::Rupiah,
     subscriptions::{
         self, PriceLineView, SubscriptionRow, SubscriptionStatus, Subscriptions,
-        renewal::{Next, price},
+        renewal::{Next, price_at},
     },
     wallet,
 };
@@ -88,10 +88,19 @@ pub async fn billing_info(
 }
 
 /// Returns the next period, if there will be one.
-pub(super) async fn next(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Option<Next>> {
+async fn next(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Option<Next>> {
+    next_at(shop, row, shop.clock.now()).await
+}
+
+/// Returns the next period as it is if it is paid at a moment.
+pub(super) async fn next_at(
+    shop: &Subscriptions,
+    row: &SubscriptionRow,
+    at: DateTime<Utc>,
+) -> Result<Option<Next>> {
     let subscription = &row.subscription;
     if subscription.auto_renew && subscription.status.is_live() {
-        Ok(Some(price(shop, row).await?))
+        Ok(Some(price_at(shop, row, at).await?))
     } else {
         Ok(None)
     }

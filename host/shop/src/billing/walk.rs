@@ -4,14 +4,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 
 use super::{
+    Course, dunning,
     forecast::{Facts, Forecast, ForecastLine, foreseen},
-    preview::next,
+    preview::next_at,
     store::Ending,
 };
 use crate::{
-    Result,
+    Result, calendar,
     ids::{CouponId, SubscriptionId, UserId},
     money::Rupiah,
     subscriptions::{
@@ -27,6 +29,8 @@ pub(super) struct Extent {
     pub(super) until: DateTime<Utc>,
     /// Periods of one subscription, at most.
     pub(super) periods: i64,
+    /// False where lines of subscriptions that are suspended already are not read, and need no price of then.
+    pub(super) tells_of_suspended: bool,
 }
 
 /// Effects that the steps of a walk have on those after them.
@@ -163,17 +167,47 @@ async fn stand(shop: &Subscriptions, walker: &mut Walker) -> Result<Stand> {
     })
 }
 
-/// Returns the next period of a subscription, whose coupon has what the steps before it leave.
+/// Returns the next period of a subscription if it is paid at a moment, whose coupon has what the steps before it
+/// leave.
 async fn next_after(
     shop: &Subscriptions,
     row: &SubscriptionRow,
     before: &Before,
+    at: DateTime<Utc>,
 ) -> Result<Option<Next>> {
-    let mut next = next(shop, row).await?;
+    let mut next = next_at(shop, row, at).await?;
     if let Some(next) = &mut next {
         before.keep_to_budget(next);
     }
     Ok(next)
+}
+
+/// Returns the price of the next period of a subscription that is not renewed by a moment, if it is suspended by then:
+/// the period begins when it is paid, which is after moves of its price meanwhile.
+async fn due_when_suspended(
+    shop: &Subscriptions,
+    row: &SubscriptionRow,
+    before: &Before,
+    (zone, now, at): (Tz, DateTime<Utc>, DateTime<Utc>),
+) -> Result<Option<Rupiah>> {
+    let (seen, billing) = (&row.subscription, &shop.settings);
+    let later = match Course::of(seen, billing) {
+        Course::Charged => dunning::unpaid_by(seen, billing, (zone, now.min(at), at)),
+        Course::Ends | Course::Waits => seen.clone(),
+    };
+    let Some(since) = later.suspended_at else {
+        return Ok(None);
+    };
+    // It is tried for the last time when it ends.
+    let ended = calendar::add_days(zone, since, billing.retention);
+    let at = ended.map_or(at, |ended| at.min(ended)).max(now);
+    let mut row = row.clone();
+    row.subscription = later;
+    match Box::pin(next_after(shop, &row, before, at)).await {
+        Ok(next) => next.map(|next| next.due()).transpose(),
+        // The plugin has answered for an earlier beginning.
+        Err(_) => Ok(None),
+    }
 }
 
 /// Forecasts the end of one period of a subscription; returns it as it is then, if it is renewed.
@@ -191,7 +225,8 @@ async fn step(
     } = stand;
     let seen = &row.subscription;
     let balance = *before.balances.get(&seen.user_id).unwrap_or(&balance);
-    let next = next_after(shop, &row, before).await;
+    let now = shop.clock.now();
+    let next = next_after(shop, &row, before, now).await;
     let priced = next.as_ref().ok().and_then(Option::as_ref);
     let plan = priced.map_or(&*row.plan_slug, |next| next.plan_slug(&row));
     let plan = plan.to_owned();
@@ -205,12 +240,18 @@ async fn step(
     };
     // Rules are asked about the last moment, which is the finest that both engines keep.
     let at = extent.until - TimeDelta::milliseconds(1);
-    let moments = (shop.clock.zone(), shop.clock.now(), at);
+    let moments = (shop.clock.zone(), now, at);
     let forecast = foreseen(&shop.settings, seen, &facts, moments)?;
     let renews = forecast == Forecast::Renews;
     let due = price.as_ref().ok().copied().flatten();
-    let due = due.filter(|_| forecast != Forecast::Held);
+    let mut due = due.filter(|_| forecast != Forecast::Held);
     before.note((seen.user_id, balance), due.filter(|_| renews), taken)?;
+    let is_told = extent.tells_of_suspended || present.status != SubscriptionStatus::Suspended;
+    if due.is_some() && !renews && is_told {
+        due = due_when_suspended(shop, &row, before, moments)
+            .await?
+            .or(due);
+    }
     let missing = due.map(|due| due.minus(balance)).transpose()?;
     let problem = price.err().map(|error| error.message);
     walker.renewals += i64::from(renews);

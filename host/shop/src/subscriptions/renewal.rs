@@ -15,8 +15,8 @@ use chrono::{DateTime, Utc};
 use dermaga_runtime::contract::PriceLine;
 use serde_json::{Value, json};
 
-pub(crate) use next_price::price;
 pub(super) use next_price::{plan_price, price_of_thaw};
+pub(crate) use next_price::{price, price_at};
 pub(super) use overdue::{ahead, renew_first};
 
 use super::{

@@ -1,7 +1,7 @@
 //! Tests of the forecast of billing: what it says is what the jobs do, on every page of it.
 
-use chrono::{Days, NaiveDate, TimeDelta};
-use dermaga_shop::billing::process_grace;
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+use dermaga_shop::billing::{process_grace, renew_due};
 use dermaga_tests::{Shop, both_engines};
 use serde_json::{Value, json};
 
@@ -17,6 +17,7 @@ both_engines!(
     [
         what_is_not_paid_is_foreseen_to_its_end,
         a_later_period_that_is_not_paid_is_foreseen,
+        a_price_that_moves_during_a_suspension_is_foreseen,
         renewals_of_a_customer_share_the_wallet_in_their_order,
         a_page_knows_of_those_before_it
     ]
@@ -111,6 +112,53 @@ async fn a_later_period_that_is_not_paid_is_foreseen(shop: Shop) {
     assert_eq!(seen["status"], "ACTIVE");
     assert_eq!(expected, [moment(&seen["periodEnd"]); 4]);
     assert_eq!(next_period(&shop, id).await["status"], "PAST_DUE");
+}
+
+/// The period that is not paid ends before the price moves, and the one that a suspended subscription would begin with
+/// its payment begins after that.
+async fn a_price_that_moves_during_a_suspension_is_foreseen(shop: Shop) {
+    let customer = customer_with_cash(&shop, "naik@example.com", 50_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let id = id_of(&bought);
+    let end = moment(&subscription(&shop, id).await["periodEnd"]);
+    let day = end.with_timezone(&chrono_tz::Asia::Jakarta).date_naive();
+    announce(&shop, id, end + Days::new(8)).await;
+    let short = |forecast: &str, missing: i64| (forecast.to_owned(), json!(missing));
+    let after = async |days: u64| foreseen(&shop, day + Days::new(days)).await;
+    assert_eq!(after(6).await, short("FAILS", 50_000));
+    assert_eq!(after(10).await, short("SUSPENDS", 50_000));
+    assert_eq!(after(17).await, short("SUSPENDS", 65_000));
+
+    assert_eq!(next_period(&shop, id).await["status"], "PAST_DUE");
+    shop.clock().advance(TimeDelta::days(7));
+    process_grace(&shop.state().subscriptions).await.unwrap();
+    let suspended = subscription(&shop, id).await;
+    assert_eq!(
+        (&suspended["status"], &suspended["unpaid"]),
+        (&json!("SUSPENDED"), &json!(50_000))
+    );
+    assert_eq!(after(10).await, short("WAITS", 50_000));
+    assert_eq!(after(17).await, short("WAITS", 65_000));
+
+    shop.clock().advance(TimeDelta::days(10));
+    renew_due(&shop.state().subscriptions).await.unwrap();
+    assert_eq!(subscription(&shop, id).await["unpaid"], 65_000);
+}
+
+/// Makes the plan dearer, and moves a subscription to its price from a moment on.
+async fn announce(shop: &Shop, id: &str, from: DateTime<Utc>) {
+    let admin = shop.admin().await;
+    let found = admin.get("/api/admin/services?q=n8n").await.data(200);
+    let mut plans = found[0]["plans"].as_array().unwrap().iter();
+    let basic = plans.find(|plan| plan["slug"] == "basic").unwrap();
+    let [service, plan] = [&found[0], basic].map(|one| one["id"].as_str().unwrap());
+    let plan = format!("/api/admin/services/{service}/plans/{plan}");
+    let reason = "The new price list of January.";
+    let dearer = json!({ "monthlyPrice": 65_000, "reason": reason });
+    admin.put(&plan, dearer).await.data(200);
+    let body = json!({ "subscriptionIds": [id], "effectiveAt": from, "reason": reason });
+    let path = format!("{plan}/price-moves");
+    admin.post(&path, body).await.data(201);
 }
 
 /// Two subscriptions of a customer, with money for three of their next four periods: the last one of all fails. With

@@ -22,7 +22,16 @@ use crate::{
 /// Decides what the next period costs: at the price the customer bought at or was told of, by the
 /// plugin version that the instance is pinned to. Writes nothing.
 pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Next> {
-    price_of(shop, row, (Kind::of(&row.subscription), None)).await
+    price_at(shop, row, shop.clock.now()).await
+}
+
+/// Decides what it costs if it is paid at a moment, until which the subscription stays as it is. Writes nothing.
+pub(crate) async fn price_at(
+    shop: &Subscriptions,
+    row: &SubscriptionRow,
+    at: DateTime<Utc>,
+) -> Result<Next> {
+    price_of(shop, row, (Kind::of(&row.subscription), None, at)).await
 }
 
 /// Decides what a new period costs that begins now, of a subscription that is frozen. Writes nothing.
@@ -30,15 +39,15 @@ pub(in crate::subscriptions) async fn price_of_thaw(
     shop: &Subscriptions,
     row: &SubscriptionRow,
 ) -> Result<Next> {
-    let current = &row.subscription;
+    let (current, now) = (&row.subscription, shop.clock.now());
     let storage = match current.storage_price {
-        Some(storage) if current.period_end < shop.clock.now() => {
-            let frozen = price_of(shop, row, (Kind::Storage(storage), None)).await?;
+        Some(storage) if current.period_end < now => {
+            let frozen = price_of(shop, row, (Kind::Storage(storage), None, now)).await?;
             frozen.price
         }
         _ => Rupiah::ZERO,
     };
-    price_of(shop, row, (Kind::Thaw(storage), None)).await
+    price_of(shop, row, (Kind::Thaw(storage), None, now)).await
 }
 
 /// Returns the price of the next period of its service before a coupon, also while it is to be frozen;
@@ -48,18 +57,18 @@ pub(in crate::subscriptions) async fn plan_price(
     row: &SubscriptionRow,
     config: Option<&Value>,
 ) -> Result<Rupiah> {
-    let priced = price_of(shop, row, (Kind::Service, config)).await?;
+    let asked = (Kind::Service, config, shop.clock.now());
+    let priced = price_of(shop, row, asked).await?;
     Ok(priced.price)
 }
 
 async fn price_of(
     shop: &Subscriptions,
     row: &SubscriptionRow,
-    (kind, config): (Kind, Option<&Value>),
+    (kind, config, now): (Kind, Option<&Value>, DateTime<Utc>),
 ) -> Result<Next> {
     let current = &row.subscription;
     let mut conn = shop.db.read().await?;
-    let now = shop.clock.now();
     let off = switched_off(current, now);
     // Forecast and charge ask about the same moment, so that their prices agree.
     let starts_at = match kind {
