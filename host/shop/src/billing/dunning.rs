@@ -303,10 +303,12 @@ pub async fn expire(
     let seen = seen(shop, id).await?;
     seen.status.check_move(Status::Expired)?;
     if end(shop, &seen, (reason, Cause::Shop(reason)), Some(actor_id)).await? {
-        Ok(())
-    } else {
-        Err(coupons::too_busy())
+        return Ok(());
     }
+    // Another request may have ended it meanwhile.
+    let seen = self::seen(shop, id).await?;
+    seen.status.check_move(Status::Expired)?;
+    Err(coupons::too_busy())
 }
 
 /// Grants an unpaid subscription so many days of grace from now; returns their end.
@@ -321,13 +323,14 @@ pub async fn set_grace(
 ) -> Result<DateTime<Utc>> {
     let bounds = shop.settings.check_grace_days(days);
     bounds.map_err(|fault| Error::invalid("graceDays", fault))?;
-    let seen = seen(shop, id).await?;
     let now = shop.clock.now();
     let until = calendar::add_days(shop.clock.zone(), now, Days::new(days));
     let until = until.ok_or_else(|| Error::internal("a grace ends beyond the calendar"))?;
     let mut conn = shop.db.begin().await?;
     if !store::set_grace(&mut conn, id, until, now).await? {
-        let message = format!("This subscription is {}, not in grace.", seen.status);
+        // As it is now: another request may have ended it meanwhile.
+        let status = subscriptions::row(&mut conn, id).await?.subscription.status;
+        let message = format!("This subscription is {status}, not in grace.");
         return Err(Error::new(Code::InvalidState, message));
     }
     let details = json!({ "days": days, "until": calendar::json_text(until) });

@@ -33,7 +33,13 @@ impl SubscriptionStatus {
         if self.may_become(next) && self != next {
             return Ok(());
         }
-        let message = format!("This subscription is {self} and cannot become {next}.");
+        let message = if !self.is_live() {
+            format!("This subscription is {self}: it has ended.")
+        } else if self == next {
+            format!("This subscription is {self} already.")
+        } else {
+            format!("This subscription is {self} and cannot become {next}.")
+        };
         Err(Error::new(Code::InvalidState, message))
     }
 }
@@ -65,6 +71,32 @@ mod tests {
                 let is_move = from != to && expected;
                 assert_eq!(from.check_move(to).is_ok(), is_move, "{from} {to}");
             }
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        use SubscriptionStatus::{Active, Cancelled, Expired, PastDue, Suspended};
+        for (from, to, message) in [
+            (
+                Expired,
+                Expired,
+                "This subscription is EXPIRED: it has ended.",
+            ),
+            (
+                Cancelled,
+                Expired,
+                "This subscription is CANCELLED: it has ended.",
+            ),
+            (Active, Active, "This subscription is ACTIVE already."),
+            (
+                Suspended,
+                PastDue,
+                "This subscription is SUSPENDED and cannot become PAST_DUE.",
+            ),
+        ] {
+            let refused = from.check_move(to).unwrap_err();
+            assert_eq!(refused.message, message);
         }
     }
 

@@ -14,7 +14,8 @@ both_engines!(
     [
         a_forced_end_returns_the_unused_cash_once,
         a_forced_end_never_returns_days_that_were_given,
-        both_names_of_an_end_are_one_act
+        both_names_of_an_end_are_one_act,
+        the_later_of_two_ends_is_told_of_the_other
     ]
 );
 
@@ -110,6 +111,28 @@ async fn both_names_of_an_end_are_one_act(shop: Shop) {
     let again = admin.post(&other, json!({ "reason": REASON })).await;
     again.fails(409, "INVALID_STATE");
     assert_eq!(balances(&customer).await, (0, 0));
+    shop.books_balance().await;
+}
+
+async fn the_later_of_two_ends_is_told_of_the_other(shop: Shop) {
+    let customer = customer_with_cash(&shop, "berdua@example.com", 50_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let path = format!("/api/admin/subscriptions/{}/expire", id_of(&bought));
+    let admin = shop.admin().await.in_language(Some("en"));
+    let body = json!({ "reason": REASON });
+    let attempts = (0..2).map(|_| admin.put(&path, body.clone()));
+    let answers = futures::future::join_all(attempts).await;
+    let refused: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status != 200)
+        .collect();
+    assert_eq!(refused.len(), 1, "{answers:#?}");
+    refused[0].fails(409, "INVALID_STATE");
+    let ended = "This subscription is EXPIRED: it has ended.";
+    assert_eq!(refused[0].body["message"], ended);
+    let again = admin.in_language(Some("id")).put(&path, body).await;
+    let ended = "Langganan ini berstatus EXPIRED: sudah berakhir.";
+    assert_eq!(again.body["message"], ended);
     shop.books_balance().await;
 }
 
