@@ -9,6 +9,7 @@ use dermaga_shop::{
     scheduler::{Job, Outcome, Progress, Rule, Scheduler},
     subscriptions::Subscriptions,
     tickets::Tickets,
+    users::deletion,
     wallet::{self, Wallets},
     webhooks,
 };
@@ -35,6 +36,7 @@ pub(super) fn scheduler(config: &Config, parts: Parts<'_>) -> Scheduler {
     let mut jobs = billing(config, subscriptions);
     jobs.extend(telling(config, subscriptions));
     jobs.extend(upkeep(config, parts.coupons, wallets));
+    jobs.push(removal(config, wallets, subscriptions));
     jobs.push(proof(config, wallets));
     jobs.push(image_ages(config, parts.catalog));
     jobs.extend(tickets(config, parts.tickets));
@@ -104,7 +106,6 @@ fn telling(config: &Config, shop: &Subscriptions) -> Vec<Job> {
 }
 
 fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
-    let how_long = config.provisioning.health_kept;
     vec![
         Job {
             name: "coupon-statuses",
@@ -144,20 +145,26 @@ fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
                 Ok(Outcome::of(0))
             }),
         },
-        Job {
-            name: "health-history",
-            summary: "Removes the history of instances' health that is older than it is kept, and notifications after 400 days.",
-            schedule: config.schedules.health_history.clone(),
-            rule: bound(wallets, move |wallets, _| async move {
-                let (db, clock) = (&wallets.db, &wallets.clock);
-                let spans = health::purge(db, clock, how_long).await?;
-                let told = notifications::purge(db, clock).await?;
-                let sent = webhooks::purge(db, clock).await?;
-                let seen = events::purge(db, clock).await?;
-                Ok(Outcome::of(spans + told + sent + seen))
-            }),
-        },
     ]
+}
+
+fn removal(config: &Config, wallets: &Wallets, subscriptions: &Subscriptions) -> Job {
+    let parts = (wallets.clone(), subscriptions.clone());
+    let how_long = config.provisioning.health_kept;
+    Job {
+        name: "health-history",
+        summary: "Removes the history of instances' health that is older than it is kept, notifications after 400 days, and the texts of decisions about deleted accounts.",
+        schedule: config.schedules.health_history.clone(),
+        rule: bound(&parts, move |(wallets, shop), _| async move {
+            let (db, clock) = (&wallets.db, &wallets.clock);
+            let spans = health::purge(db, clock, how_long).await?;
+            let told = notifications::purge(db, clock).await?;
+            let sent = webhooks::purge(db, clock).await?;
+            let seen = events::purge(db, clock).await?;
+            let erased = deletion::erase_decisions_of_deleted(&shop).await?;
+            Ok(Outcome::of(spans + told + sent + seen + erased))
+        }),
+    }
 }
 
 fn proof(config: &Config, wallets: &Wallets) -> Job {

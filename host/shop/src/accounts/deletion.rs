@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
-    crypto,
+    crypto::{self, Vault},
     db::{Clock, Conn},
     ids::UserId,
     owners,
@@ -101,6 +101,11 @@ impl Accounts {
     /// Returns the clock that deletions go by.
     pub(crate) const fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Returns the vault that makes the digests of what a deletion erases.
+    pub(crate) fn vault(&self) -> &Vault {
+        &self.vault
     }
 
     /// Lets a deletion take effect here at once.

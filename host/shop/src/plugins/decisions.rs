@@ -16,6 +16,7 @@ use crate::{
     alerts::{self, AlertKind},
     db::{Conn, new_id},
     ids::{CouponId, DecisionId, UserId},
+    owners,
     traces::TARGET,
 };
 
@@ -67,6 +68,14 @@ impl Decision {
     /// When the database refuses.
     pub async fn record(&self, conn: &mut Conn) -> Result<()> {
         Ok(store::insert_decision(conn, self).await?)
+    }
+
+    /// Returns true unless the account that it is about is deleted, which then has to wait for the transaction's end.
+    async fn has_subject(&self, conn: &mut Conn) -> Result<bool> {
+        match self.subject.user_id {
+            Some(user_id) => Ok(owners::keep(conn, user_id).await?.is_some()),
+            None => Ok(true),
+        }
     }
 }
 
@@ -199,6 +208,9 @@ pub async fn refuse(
 async fn record_refusal(registry: &Registry, decision: &Decision) -> bool {
     let recorded = async {
         let mut conn = registry.db().begin().await?;
+        if !decision.has_subject(&mut conn).await? {
+            return Ok(false);
+        }
         if let Some(user_id) = decision.subject.user_id {
             let since = decision.at - TimeDelta::hours(1);
             let count =
@@ -254,7 +266,9 @@ async fn record_alone(
 ) {
     let recorded = async {
         let mut conn = registry.db().begin().await?;
-        decision.record(&mut conn).await?;
+        if decision.has_subject(&mut conn).await? {
+            decision.record(&mut conn).await?;
+        }
         if let Some(suspension) = suspension {
             tell(registry, &mut conn, &suspension).await?;
         }
@@ -378,11 +392,16 @@ fn detailed(failure: Error, error: &CallError) -> Error {
 /// byte for byte. Writes nothing.
 ///
 /// # Errors
-/// `NOT_FOUND` for an unknown decision, `PLUGIN_UNAVAILABLE` when its version does not load,
-/// `PLUGIN_BUSY` when too many calls are running.
+/// `NOT_FOUND` for an unknown decision, `INVALID_STATE` for an erased one, `PLUGIN_UNAVAILABLE` when its version
+/// does not load, `PLUGIN_BUSY` when too many calls are running.
 pub async fn replay(registry: &Registry, decision_id: DecisionId) -> Result<Replay> {
     let recorded = store::decision(&mut registry.db().read().await?, decision_id).await?;
     let recorded = recorded.ok_or_else(|| Error::not_found("decision"))?;
+    if recorded.erased_at.is_some() {
+        let message = "The account that this decision was about is deleted, and what was asked and answered with it. \
+                       It cannot be replayed.";
+        return Err(Error::new(Code::InvalidState, message));
+    }
     let plugin = registry.version(&recorded.digest).await?;
     let input = serde_json::from_str(&recorded.input)?;
     let function = recorded.function.clone();

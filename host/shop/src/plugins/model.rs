@@ -232,6 +232,9 @@ pub struct DecisionRow {
     pub fuel: i64,
     pub duration_us: i64,
     pub created_at: DateTime<Utc>,
+    pub erased_at: Option<DateTime<Utc>>,
+    pub input_digest: Option<String>,
+    pub output_digest: Option<String>,
 }
 
 /// Outcome of a recorded call.
@@ -255,18 +258,29 @@ pub struct DecisionView {
     pub contract: String,
     pub function: String,
     pub user_id: Option<UserId>,
-    #[schema(value_type = Object)]
+    /// Null once it is erased.
+    #[schema(value_type = Option<Object>)]
     pub input: Value,
+    /// Null when the call was not answered, and once it is erased.
     #[schema(value_type = Option<Object>)]
     pub output: Option<Value>,
     /// Code of the failure, when the call was not answered.
     pub failure: Option<String>,
+    /// Empty once they are erased.
     #[schema(value_type = Vec<Object>)]
     pub logs: Value,
     pub fuel: i64,
     pub duration_us: i64,
     #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    /// Moment at which input, output and logs were erased, since the account that they were about is deleted; null
+    /// while they are there.
+    #[serde(serialize_with = "crate::calendar::in_json_if_any")]
+    pub erased_at: Option<DateTime<Utc>>,
+    /// Keyed digest of the input that was erased.
+    pub input_digest: Option<String>,
+    /// Keyed digest of the output that was erased.
+    pub output_digest: Option<String>,
 }
 
 impl DecisionView {
@@ -301,6 +315,9 @@ impl TryFrom<DecisionRow> for DecisionView {
             fuel: row.fuel,
             duration_us: row.duration_us,
             created_at: row.created_at,
+            erased_at: row.erased_at,
+            input_digest: row.input_digest,
+            output_digest: row.output_digest,
         })
     }
 }

@@ -237,7 +237,7 @@ pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sql
 
 const DECISIONS: List = List {
     rows: "SELECT id, digest, plugin_id, plugin_version, contract, function, user_id, input, output, failure, logs, fuel,
-        duration_us, created_at FROM decisions",
+        duration_us, created_at, erased_at, input_digest, output_digest FROM decisions",
     from: "FROM decisions",
     key: "id",
     order: "ORDER BY created_at DESC, id DESC",
@@ -292,6 +292,37 @@ pub(super) async fn decisions_since(
         "SELECT count(*) FROM decisions WHERE user_id = $1 AND created_at >= $2 AND function = $3";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id, since, function)?;
     Ok(count)
+}
+
+/// Texts of a decision that are still there.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Written {
+    pub(super) id: DecisionId,
+    pub(super) input: String,
+    pub(super) output: Option<String>,
+}
+
+/// Decisions about a customer that are not erased, the oldest first.
+pub(super) async fn written(
+    conn: &mut Conn,
+    user_id: UserId,
+    limit: i64,
+) -> sqlx::Result<Vec<Written>> {
+    let sql = "SELECT id, input, output FROM decisions WHERE user_id = $1 AND erased_at IS NULL
+               ORDER BY created_at, id LIMIT $2";
+    fetch_all!(conn, Written, sql, user_id, limit)
+}
+
+/// Takes the texts out of a decision, with digests in their place. The database refuses it while the account is there.
+pub(super) async fn erase(
+    conn: &mut Conn,
+    id: DecisionId,
+    (input, output): (&str, Option<&str>),
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE decisions SET input = 'null', output = NULL, logs = '[]', input_digest = $2, output_digest = $3,
+                 erased_at = $4 WHERE id = $1 AND erased_at IS NULL";
+    execute!(conn, sql, id, input, output, now)
 }
 
 /// The decisions behind a transaction: its price, then its coupon.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     Result,
     ids::UserId,
-    plugins::{self, Decided, Registry, Subject},
+    plugins::{self, Decided, Registry},
 };
 
 /// The two questions of reconciliation, by the digest of the pinned plugin version. Installed
@@ -27,6 +27,7 @@ pub trait Services: Send + Sync + 'static {
         &self,
         digest: &str,
         input: Observation,
+        user_id: UserId,
     ) -> impl Future<Output = Result<contract::Health>> + Send;
 }
 
@@ -41,12 +42,16 @@ impl Services for Arc<Registry> {
         plugins::decide::<service::Manifests>(self, &plugin, input, user_id.into()).await
     }
 
-    async fn health(&self, digest: &str, input: Observation) -> Result<contract::Health> {
+    async fn health(
+        &self,
+        digest: &str,
+        input: Observation,
+        user_id: UserId,
+    ) -> Result<contract::Health> {
         let plugin = self.version(digest).await?;
-        Ok(
-            plugins::decide::<service::Health>(self, &plugin, input, Subject::default())
-                .await?
-                .value,
-        )
+        // About the customer, too: a failed call is recorded with the configuration, which goes with the account.
+        let decided =
+            plugins::decide::<service::Health>(self, &plugin, input, user_id.into()).await?;
+        Ok(decided.value)
     }
 }

@@ -349,7 +349,7 @@ impl<S: Services> Reconciler<S> {
         };
         let health = match self
             .services
-            .health(&decider.seen.plugin_digest, input)
+            .health(&decider.seen.plugin_digest, input, decider.seen.user_id)
             .await
         {
             Ok(health) => health,

@@ -98,7 +98,7 @@ impl Services for Scripted {
         Ok(Decided { value, decision })
     }
 
-    async fn health(&self, _digest: &str, input: Observation) -> Result<Health> {
+    async fn health(&self, _digest: &str, input: Observation, _user_id: UserId) -> Result<Health> {
         if self.script().judges_nothing {
             return Err(Error::new(Code::PluginFailed, "The plugin failed."));
         }

@@ -13,12 +13,14 @@ use crate::{
     accounts::{Accounts, deletion::Deleting},
     catalog::{Catalog, waitlist},
     coupons,
-    db::Conn,
+    crypto::Vault,
+    db::{Clock, Conn},
     events, idempotency,
     ids::UserId,
-    notifications, outbox,
+    notifications, outbox, plugins,
     provisioning::{domains, lifecycle},
-    subscriptions, tickets,
+    subscriptions::{self, Subscriptions},
+    tickets,
     wallet::{self, Balance, LockedWallet},
     webhooks,
 };
@@ -49,6 +51,7 @@ pub async fn delete(
     outbox::forget_address(&mut conn, &user.email).await?;
     accounts.erase(&mut conn, by, user, details).await?;
     forget(&mut conn, id, &messages).await?;
+    erase_decisions(&mut conn, accounts.vault(), accounts.clock(), id).await?;
     // Last, so that the rows of popular plans are not locked through all of it.
     waitlist::leave_all(&mut conn, catalog, id).await?;
     conn.commit().await?;
@@ -75,6 +78,30 @@ async fn forget(conn: &mut Conn, id: UserId, messages: &[Uuid]) -> Result<()> {
     subscriptions::forget(conn, id).await?;
     events::forget(conn, id).await?;
     idempotency::forget(conn, id).await
+}
+
+/// Erases what the decisions about an account say, once its row says that it is deleted.
+async fn erase_decisions(conn: &mut Conn, vault: &Vault, clock: &Clock, id: UserId) -> Result<u64> {
+    let now = clock.now();
+    let erased = plugins::forget(conn, vault, id, now).await?;
+    store::decisions_are_erased(conn, id, now).await?;
+    Ok(erased)
+}
+
+/// Erases the decisions about accounts that a release without erasure has deleted; returns the number of decisions.
+///
+/// # Errors
+/// When the database refuses; accounts that were done until then stay so.
+pub async fn erase_decisions_of_deleted(shop: &Subscriptions) -> Result<u64> {
+    let mut erased = 0;
+    loop {
+        let mut conn = shop.db.begin().await?;
+        let Some(id) = store::next_with_decisions(&mut conn).await? else {
+            return Ok(erased);
+        };
+        erased += erase_decisions(&mut conn, &shop.instances.vault, &shop.clock, id).await?;
+        conn.commit().await?;
+    }
 }
 
 /// Refuses with a detail for each thing that has to end first.

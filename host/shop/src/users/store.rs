@@ -1,9 +1,11 @@
 //! SQL of accounts with what belongs to them.
 
+use chrono::{DateTime, Utc};
+
 use super::model::{UserFilter, UserView};
 use crate::{
     db::{Conn, Filter, List, Page, Part, fetch_page, find_where},
-    fetch_one,
+    execute, fetch_one, fetch_optional,
     ids::UserId,
 };
 
@@ -71,4 +73,21 @@ pub(super) async fn obstacles(conn: &mut Conn, id: UserId) -> sqlx::Result<Obsta
 
 pub(super) async fn by_id(conn: &mut Conn, id: UserId) -> sqlx::Result<Option<UserView>> {
     find_where(conn, USERS.rows, &Filter::of("u.id = ?", id)).await
+}
+
+/// Account that was deleted and about which decisions are still to be erased; the one that was deleted first.
+pub(super) async fn next_with_decisions(conn: &mut Conn) -> sqlx::Result<Option<UserId>> {
+    let sql = "SELECT id FROM users WHERE deleted_at IS NOT NULL AND decisions_erased_at IS NULL \
+               ORDER BY deleted_at, id LIMIT 1";
+    let next = fetch_optional!(conn, (UserId,), sql)?;
+    Ok(next.map(|(id,)| id))
+}
+
+pub(super) async fn decisions_are_erased(
+    conn: &mut Conn,
+    id: UserId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE users SET decisions_erased_at = $2 WHERE id = $1";
+    execute!(conn, sql, id, now)
 }

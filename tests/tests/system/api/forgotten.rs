@@ -38,21 +38,6 @@ const KEPT: &[(&str, &str, &str)] = &[
     ),
     ("coupons", "code", "the shop's own"),
     (
-        "decisions",
-        "input",
-        "evidence: a decision is replayed byte for byte",
-    ),
-    (
-        "decisions",
-        "logs",
-        "evidence: a decision is replayed byte for byte",
-    ),
-    (
-        "decisions",
-        "output",
-        "evidence: a decision is replayed byte for byte",
-    ),
-    (
         "transactions",
         "description",
         "books: the lines of a receipt",
@@ -79,7 +64,14 @@ const MARKED: [&str; 15] = [
     "webhook_endpoints",
 ];
 
-both_engines!(Shop, [a_deleted_account_leaves_nothing_of_its_person]);
+both_engines!(
+    Shop,
+    [
+        a_deleted_account_leaves_nothing_of_its_person,
+        a_decision_is_erased_with_its_account_alone,
+        decisions_of_accounts_that_are_deleted_already_are_erased
+    ]
+);
 
 /// Table and name of a column.
 type Column = (String, String);
@@ -203,6 +195,116 @@ async fn leave_marks(shop: &Shop, customer: &Client) -> Value {
     bought
 }
 
+/// Returns the path of the decision that priced a purchase.
+fn price_of(bought: &Value) -> String {
+    let id = bought["priceDecisionId"].as_str().unwrap();
+    format!("/api/admin/decisions/{id}")
+}
+
+/// Expects a decision without its texts, which cannot be replayed, and still tells who decided and at which cost.
+async fn is_erased(shop: &Shop, path: &str, before: &Value) {
+    let admin = shop.admin().await;
+    let erased = admin.get(path).await.data(200);
+    for text in ["input", "output"] {
+        assert!(erased[text].is_null(), "{erased:#}");
+        let digest = format!("{text}Digest");
+        assert!(erased[digest.as_str()].is_string(), "{erased:#}");
+    }
+    assert!(erased["erasedAt"].is_string(), "{erased:#}");
+    assert_eq!(erased["logs"], json!([]), "{erased:#}");
+    for kept in [
+        "id",
+        "digest",
+        "pluginId",
+        "pluginVersion",
+        "contract",
+        "function",
+        "userId",
+        "fuel",
+        "createdAt",
+    ] {
+        assert_eq!(erased[kept], before[kept], "{kept}");
+    }
+    let replay = format!("{path}/replay");
+    let refused = admin.post(&replay, json!(null)).await;
+    refused.fails(409, "INVALID_STATE");
+}
+
+async fn is_whole(shop: &Shop, path: &str) {
+    let admin = shop.admin().await;
+    let decision = admin.get(path).await.data(200);
+    assert!(decision["input"].is_object(), "{decision:#}");
+    assert!(decision["erasedAt"].is_null(), "{decision:#}");
+    let replay = admin.post(&format!("{path}/replay"), json!(null)).await;
+    assert_eq!(replay.data(200)["identical"], true);
+}
+
+/// Ends what was bought, and deletes the account.
+async fn leave(shop: &Shop, customer: &Client, bought: &Value) {
+    let id = bought["subscription"]["id"].as_str().unwrap();
+    let moved = json!({ "reason": "Penanda7 pindah rumah." });
+    let path = format!("/api/subscriptions/{id}");
+    customer.delete_with(&path, moved).await.data(200);
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(customer, instance, "TERMINATED")
+        .await;
+    let proof = json!({ "password": PASSWORD });
+    customer.delete_with("/api/user", proof).await.data(200);
+}
+
+/// The decisions about a deleted account lose their texts; those about another one do not, and the database refuses
+/// every other change.
+async fn a_decision_is_erased_with_its_account_alone(shop: Shop) {
+    let customer = shop.customer_with_credit(EMAIL, 200_000).await;
+    let bought = bought(&shop, &customer).await;
+    let other = shop.customer("tinggal@example.com").await;
+    let order = json!({ "planId": shop.plan("n8n", "free").await });
+    let others = other.post("/api/subscriptions", order).await.data(201);
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
+    let (path, others) = (price_of(&bought), price_of(&others));
+    is_whole(&shop, &path).await;
+    let before = shop.admin().await.get(&path).await.data(200);
+    let erase =
+        "UPDATE decisions SET input = 'null', output = NULL, logs = '[]', input_digest = 'x',
+        output_digest = 'x', erased_at = created_at WHERE output IS NOT NULL AND erased_at IS NULL";
+    assert!(
+        shop.sql(erase).await.is_err(),
+        "of an account that is there"
+    );
+
+    leave(&shop, &customer, &bought).await;
+    is_erased(&shop, &path, &before).await;
+    is_whole(&shop, &others).await;
+    for sql in [
+        erase,
+        "UPDATE decisions SET erased_at = NULL WHERE erased_at IS NOT NULL",
+        "UPDATE decisions SET input = '{}' WHERE erased_at IS NOT NULL",
+        "UPDATE decisions SET fuel = 0 WHERE erased_at IS NOT NULL",
+        "DELETE FROM decisions WHERE erased_at IS NOT NULL",
+    ] {
+        assert!(shop.sql(sql).await.is_err(), "{sql} was possible");
+    }
+    shop.books_balance().await;
+}
+
+/// A release without erasure has deleted the account: the job of the night erases what it has left.
+async fn decisions_of_accounts_that_are_deleted_already_are_erased(shop: Shop) {
+    let customer = shop.customer_with_credit(EMAIL, 200_000).await;
+    let bought = bought(&shop, &customer).await;
+    let path = price_of(&bought);
+    let admin = shop.admin().await;
+    let before = admin.get(&path).await.data(200);
+    let job = "/api/admin/jobs/health-history/run";
+    admin.post(job, json!({})).await.data(200);
+    is_whole(&shop, &path).await;
+    let deleted = "UPDATE users SET deleted_at = created_at, status = 'DISABLED' WHERE email = 'penanda7@example.com'";
+    assert_eq!(shop.sql(deleted).await.unwrap(), 1);
+    let run = admin.post(job, json!({})).await.data(200);
+    assert_eq!(run["status"], "SUCCEEDED", "{run:#}");
+    is_erased(&shop, &path, &before).await;
+}
+
 /// Every column of every table is read: none holds the person, and what was decided about is in those columns alone
 /// that are kept with a reason.
 async fn a_deleted_account_leaves_nothing_of_its_person(shop: Shop) {
@@ -222,15 +324,7 @@ async fn a_deleted_account_leaves_nothing_of_its_person(shop: Shop) {
     let copies = ("webhook_deliveries".to_owned(), "body".to_owned());
     assert!(before.contains(&copies), "{before:?}");
 
-    let id = bought["subscription"]["id"].as_str().unwrap();
-    let moved = json!({ "reason": "Penanda7 pindah rumah." });
-    let path = format!("/api/subscriptions/{id}");
-    customer.delete_with(&path, moved).await.data(200);
-    let instance = bought["instanceId"].as_str().unwrap();
-    shop.instance_becomes(&customer, instance, "TERMINATED")
-        .await;
-    let proof = json!({ "password": PASSWORD });
-    customer.delete_with("/api/user", proof).await.data(200);
+    leave(&shop, &customer, &bought).await;
 
     let left = holding(&shop, &columns, &PERSON).await;
     assert!(left.is_empty(), "{left:?}");

@@ -27,6 +27,10 @@ const RARE: &[(&str, &str)] = &[
            AND (h.until, h.id) > ($1, $2) ORDER BY h.until, h.id LIMIT $3",
         "health_spans_eventful",
     ),
+    (
+        "SELECT id FROM users WHERE deleted_at IS NOT NULL AND decisions_erased_at IS NULL ORDER BY deleted_at, id LIMIT 1",
+        "users_with_decisions_to_erase",
+    ),
 ];
 
 #[tokio::test]

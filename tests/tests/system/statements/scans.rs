@@ -235,6 +235,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("timekeeping/store.rs mend", "subscriptions", FEW),
     ("timekeeping/store.rs mend", "webhook_endpoints", MENDED),
     ("users/store.rs list", "users", PAGE),
+    ("users/store.rs next_with_decisions", "users", FEW),
     ("users/store.rs obstacles", "payment_refunds", FEW),
     (
         "webhooks/store/deliveries.rs purge",

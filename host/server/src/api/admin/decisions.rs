@@ -20,7 +20,7 @@ use crate::{
 };
 
 failure_responses!(Missing: NotFound);
-failure_responses!(Replaying: NotFound, PluginUnavailable, PluginBusy);
+failure_responses!(Replaying: NotFound, InvalidState, PluginUnavailable, PluginBusy);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -126,7 +126,8 @@ async fn decisions(
     ))
 }
 
-/// Returns a decision: question, answer, digest of the plugin, and cost.
+/// Returns a decision: question, answer, digest of the plugin, and cost. Of a deleted account, digests stand for question
+/// and answer.
 #[utoipa::path(get, path = "/admin/decisions/{id}", tag = "admin: plugins", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The decision", body = Envelope<DecisionView>), Missing))]
 async fn decision(
@@ -138,7 +139,8 @@ async fn decision(
     Ok(Success::ok("The decision.", decision))
 }
 
-/// Runs a decision again by the same bytes on the same input and compares byte for byte.
+/// Runs a decision again by the same bytes on the same input and compares byte for byte. One that was erased with its
+/// account has no input any more (`INVALID_STATE`).
 #[utoipa::path(post, path = "/admin/decisions/{id}/replay", tag = "admin: plugins", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "Identical, or where it differs", body = Envelope<Replay>), Replaying))]
 async fn replay(

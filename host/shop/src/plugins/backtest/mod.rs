@@ -48,8 +48,8 @@ pub async fn count(db: &Db, plugin_id: &str, window: Window) -> Result<u64> {
 
 /// Asks a candidate again what its coupon type decided in a window, oldest first. `progress` hears
 /// how many decisions are done. After `time` it stops and says how far it came; what was found is
-/// right for those. Decisions never change, so that reading them page by page sees the same as one
-/// moment.
+/// right for those. Decisions never change but for those that are erased with their account, which are left out, so that
+/// reading them page by page sees the same as one moment.
 ///
 /// # Errors
 /// `VALIDATION_FAILED` when the candidate is no coupon plugin; when the database does not answer.
