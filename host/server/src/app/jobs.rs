@@ -7,7 +7,7 @@ use dermaga_shop::{
     events, notifications,
     provisioning::health,
     scheduler::{Job, Outcome, Progress, Rule, Scheduler},
-    subscriptions::Subscriptions,
+    subscriptions::{self, Subscriptions},
     tickets::Tickets,
     users::deletion,
     wallet::{self, Wallets},
@@ -153,7 +153,7 @@ fn removal(config: &Config, wallets: &Wallets, subscriptions: &Subscriptions) ->
     let how_long = config.provisioning.health_kept;
     Job {
         name: "health-history",
-        summary: "Removes the history of instances' health that is older than it is kept, notifications after 400 days, and the texts of decisions about deleted accounts.",
+        summary: "Removes the history of instances' health that is older than it is kept, notifications after 400 days, expired quotes, and the texts of decisions about deleted accounts.",
         schedule: config.schedules.health_history.clone(),
         rule: bound(&parts, move |(wallets, shop), _| async move {
             let (db, clock) = (&wallets.db, &wallets.clock);
@@ -161,8 +161,9 @@ fn removal(config: &Config, wallets: &Wallets, subscriptions: &Subscriptions) ->
             let told = notifications::purge(db, clock).await?;
             let sent = webhooks::purge(db, clock).await?;
             let seen = events::purge(db, clock).await?;
+            let quoted = subscriptions::purge_quotes(&shop).await?;
             let erased = deletion::erase_decisions_of_deleted(&shop).await?;
-            Ok(Outcome::of(spans + told + sent + seen + erased))
+            Ok(Outcome::of(spans + told + sent + seen + quoted + erased))
         }),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     Error, Result, crypto,
     db::{Clock, Conn, Db, new_id},
     ids::UserId,
-    text_enum,
+    owners, text_enum,
     throttle::Throttle,
 };
 
@@ -34,6 +34,9 @@ text_enum! {
 }
 
 /// Makes a token for an account, in place of those that have expired.
+///
+/// # Errors
+/// `NOT_FOUND` when the account is deleted: its mail was being written meanwhile.
 pub(super) async fn make(
     db: &Db,
     clock: &Clock,
@@ -44,6 +47,10 @@ pub(super) async fn make(
     let (token, now) = (crypto::random_token(), clock.now());
     let expires_at = now + lifetime;
     let mut conn = db.begin().await?;
+    // A disabled account has its mails, too.
+    if owners::keep(&mut conn, user_id).await?.is_none() {
+        return Err(Error::not_found("account"));
+    }
     mailed_tokens::forget_expired(&mut conn, user_id, now).await?;
     let new = NewMailedToken {
         id: new_id(clock),
@@ -113,5 +120,38 @@ impl Limits {
         self.by_guesser.admit(from.into(), now)?;
         let counted = self.by_email.admit(email.as_str().to_owned(), now);
         Ok(counted.is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fetch_one, test_database::TestDatabase};
+
+    async fn made(database: &TestDatabase) -> Result<(String, DateTime<Utc>)> {
+        let (db, clock) = (&database.db, &database.clock);
+        let (user_id, hour) = (database.user_id, TimeDelta::hours(1));
+        make(db, clock, user_id, Purpose::PasswordReset, hour).await
+    }
+
+    async fn kept(database: &TestDatabase) -> i64 {
+        let mut conn = database.db.read().await.unwrap();
+        let sql = "SELECT count(*) FROM mailed_tokens";
+        let (count,) = fetch_one!(conn, (i64,), sql).unwrap();
+        count
+    }
+
+    /// A mail that is written while its account is deleted leaves no token.
+    #[tokio::test]
+    async fn a_deleted_account_gets_no_token() {
+        let database = TestDatabase::open().await;
+        database.sql("UPDATE users SET status = 'DISABLED'").await;
+        made(&database).await.unwrap();
+        assert_eq!(kept(&database).await, 1);
+        database
+            .sql("UPDATE users SET deleted_at = created_at")
+            .await;
+        assert!(made(&database).await.is_err());
+        assert_eq!(kept(&database).await, 1);
     }
 }

@@ -1,5 +1,6 @@
 //! Buying: quota, coupon, money, subscription and instance in one database transaction.
 
+use chrono::TimeDelta;
 use dermaga_runtime::canonical_json;
 use sqlx::types::Json;
 
@@ -26,11 +27,16 @@ use crate::{
 
 /// Validity of a quote, in minutes.
 const QUOTE_MINUTES: i64 = 15;
+/// Days for which an expired quote still says that it has expired.
+const EXPIRED_DAYS: i64 = 1;
+/// Rows that one transaction of the purge removes.
+const PURGED_AT_ONCE: i64 = 1000;
 
 /// Prices an order and keeps the quote for 15 minutes, so that the purchase can be bound to it.
 ///
 /// # Errors
-/// Every refusal of plan, configuration or coupon, and of a plugin that fails.
+/// Every refusal of plan, configuration or coupon, and of a plugin that fails; `UNAUTHENTICATED` when the account was
+/// disabled or deleted meanwhile.
 pub async fn quote(shop: &Subscriptions, order: &Order) -> Result<QuoteView> {
     let priced = pricing::price(shop, order, Asking::Preview).await?;
     let balance = wallet::balance(&mut shop.db.read().await?, order.user_id)
@@ -54,9 +60,11 @@ pub async fn quote(shop: &Subscriptions, order: &Order) -> Result<QuoteView> {
         rounding: priced.rounding(),
         balance,
         affordable: balance >= due,
-        expires_at: priced.moment + chrono::TimeDelta::minutes(QUOTE_MINUTES),
+        expires_at: priced.moment + TimeDelta::minutes(QUOTE_MINUTES),
     };
     let mut conn = shop.db.begin().await?;
+    // A quote has the configuration: one that came after the account's deletion would stay for good.
+    owners::hold(&mut conn, order.user_id).await?;
     let row = store::NewQuote {
         id: view.id,
         user_id: order.user_id,
@@ -71,6 +79,24 @@ pub async fn quote(shop: &Subscriptions, order: &Order) -> Result<QuoteView> {
     store::insert_quote(&mut conn, &row).await?;
     conn.commit().await?;
     Ok(view)
+}
+
+/// Removes everybody's quotes that have expired a day ago or earlier; returns their number.
+///
+/// # Errors
+/// When the database refuses; what was removed until then is gone.
+pub async fn purge_quotes(shop: &Subscriptions) -> Result<u64> {
+    let before = shop.clock.now() - TimeDelta::days(EXPIRED_DAYS);
+    let mut removed = 0;
+    loop {
+        let mut conn = shop.db.begin().await?;
+        let now = store::purge_quotes(&mut conn, before, PURGED_AT_ONCE).await?;
+        conn.commit().await?;
+        if now == 0 {
+            return Ok(removed);
+        }
+        removed += now;
+    }
 }
 
 /// Checks that an order could be bought now, without buying.

@@ -25,7 +25,7 @@ pub mod upgrade;
 use std::sync::Arc;
 
 pub use cancellation::{cancel, cancel_at_period_end, set_auto_renew};
-pub use checkout::{buy, quote, validate};
+pub use checkout::{buy, purge_quotes, quote, validate};
 pub(crate) use freezing::price_of_thaw;
 pub use freezing::{FreezeState, Freezing, ThawView, freeze, thaw};
 pub(crate) use model::SubscriptionRow;

@@ -359,6 +359,17 @@ pub(super) async fn insert_quote(conn: &mut Conn, new: &NewQuote<'_>) -> sqlx::R
     .map(|_| ())
 }
 
+/// Removes a number of quotes that have expired before a moment, the oldest first; returns how many.
+pub(super) async fn purge_quotes(
+    conn: &mut Conn,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<u64> {
+    let sql = "DELETE FROM quotes WHERE id IN \
+               (SELECT id FROM quotes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
+    execute!(conn, sql, before, limit)
+}
+
 pub(super) async fn quote(
     conn: &mut Conn,
     user_id: UserId,

@@ -1,6 +1,7 @@
 //! Tests of quotes, each of which buys once.
 
 use chrono::TimeDelta;
+use dermaga_shop::fetch_one;
 use dermaga_tests::{Shop, both_engines};
 use serde_json::{Value, json};
 
@@ -10,7 +11,8 @@ both_engines!(
     Shop,
     [
         a_quote_buys_once,
-        a_quote_explains_its_days_and_ends_in_time
+        a_quote_explains_its_days_and_ends_in_time,
+        expired_quotes_of_everybody_are_removed
     ]
 );
 
@@ -142,4 +144,30 @@ async fn a_quote_buys_once(shop: Shop) {
     shop.admin().await.post(&path, gift).await.data(201);
     poor.post("/api/subscriptions", order).await.data(201);
     shop.books_balance().await;
+}
+
+/// Quotes of customers who ask for no other are removed a day after they have expired; the others stay.
+async fn expired_quotes_of_everybody_are_removed(shop: Shop) {
+    let order = json!({ "planId": shop.plan("n8n", "basic").await });
+    let path = "/api/subscriptions/quote";
+    let gone = shop.customer("sekali@example.com").await;
+    gone.post(path, order.clone()).await.data(200);
+    let sql = "SELECT count(*) FROM quotes";
+    assert_eq!(count(&shop, sql).await, 1);
+    shop.clock().advance(TimeDelta::hours(25));
+    let expired = shop.customer("tadi@example.com").await;
+    expired.post(path, order).await.data(200);
+    shop.clock().advance(TimeDelta::minutes(16));
+    let admin = shop.admin().await;
+    let job = "/api/admin/jobs/health-history/run";
+    admin.post(job, json!({})).await.data(200);
+    assert_eq!(count(&shop, sql).await, 1);
+    let left = "SELECT count(*) FROM quotes q JOIN users u ON u.id = q.user_id WHERE u.email = 'tadi@example.com'";
+    assert_eq!(count(&shop, left).await, 1);
+}
+
+async fn count(shop: &Shop, sql: &'static str) -> i64 {
+    let mut conn = shop.state().db.read().await.unwrap();
+    let (count,) = fetch_one!(conn, (i64,), sql).unwrap();
+    count
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 const PASSWORD: &str = "kata sandi yang panjang";
 
 /// Sends one write of each kind; returns the statuses.
-async fn write(client: &Client) -> Vec<u16> {
+async fn write(client: &Client, plan: &str) -> Vec<u16> {
     let texts = [
         ("subject", "A question of mine"),
         ("description", "How do I move my domain?"),
@@ -17,14 +17,16 @@ async fn write(client: &Client) -> Vec<u16> {
     let hook = json!({ "url": "https://hooks.example.com/", "events": [] });
     let key = json!({ "name": "laporan", "scope": "READ" });
     let language = json!({ "language": "id" });
-    let (profile, ticket, hook, key, language) = tokio::join!(
+    let order = json!({ "planId": plan });
+    let (profile, ticket, hook, key, language, quote) = tokio::join!(
         client.put("/api/user/profile", name),
         client.post_form("/api/tickets", &texts, &[]),
         client.post("/api/webhooks", hook),
         client.post("/api/user/api-tokens", key),
         client.patch("/api/notifications/preferences", language),
+        client.post("/api/subscriptions/quote", order),
     );
-    [profile, ticket, hook, key, language]
+    [profile, ticket, hook, key, language, quote]
         .iter()
         .map(|answer| answer.status)
         .collect()
@@ -44,7 +46,9 @@ async fn rows(shop: &Shop, id: UserId) -> i64 {
         + (SELECT count(*) FROM api_tokens WHERE user_id = $1) \
         + (SELECT count(*) FROM webhook_endpoints WHERE owner_id = $1) \
         + (SELECT count(*) FROM notification_preferences WHERE user_id = $1) \
-        + (SELECT count(*) FROM tickets WHERE user_id = $1)";
+        + (SELECT count(*) FROM tickets WHERE user_id = $1) \
+        + (SELECT count(*) FROM quotes WHERE user_id = $1) \
+        + (SELECT count(*) FROM decisions WHERE user_id = $1 AND erased_at IS NULL)";
     let (count,) = fetch_one!(conn, (i64,), sql, id).unwrap();
     count
 }
@@ -64,8 +68,9 @@ async fn nothing_is_written_into_a_deleted_account() {
     let customer = shop.customer("pergi@example.com").await;
     let there = customer.moved_to(other.client());
     let id = id_of(&there).await;
+    let plan = shop.plan("n8n", "basic").await;
     assert_eq!(delete(&customer).await, 200);
-    for status in write(&there).await {
+    for status in write(&there, &plan).await {
         assert!([401, 404].contains(&status), "{status}");
     }
     assert_eq!(rows(&shop, id).await, 0);
@@ -77,10 +82,11 @@ async fn writes_in_flight_do_not_outlive_the_account() {
     let Some(shop) = Shop::open(Engine::Postgres).await else {
         return;
     };
+    let plan = shop.plan("n8n", "basic").await;
     for round in 0..6 {
         let customer = shop.customer(&format!("pergi-{round}@example.com")).await;
         let id = id_of(&customer).await;
-        let writes = join_all((0..4).map(|_| write(&customer)));
+        let writes = join_all((0..4).map(|_| write(&customer, &plan)));
         let (_, deleted) = tokio::join!(writes, delete(&customer));
         assert_eq!(deleted, 200, "round {round}");
         assert_eq!(rows(&shop, id).await, 0, "round {round}");

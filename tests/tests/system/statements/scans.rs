@@ -222,6 +222,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "the first of an index",
     ),
     ("subscriptions/overview/store.rs owners", "users", PAGE),
+    ("subscriptions/store.rs purge_quotes", "quotes", NIGHT),
     ("tickets/store.rs count_by_priority", "tickets", SUM),
     ("tickets/store.rs count_by_status", "tickets", SUM),
     ("tickets/store.rs list_all", "tickets", PAGE),
