@@ -92,7 +92,21 @@ fn of_pattern(error: &ValidationError<'_>, schema: &Value) -> String {
     match (described, example) {
         (Some(text), _) => format!("is not valid: {text}"),
         (None, Some(example)) => format!("is not valid; an example is {example}"),
-        (None, None) => "has characters that are not allowed here".into(),
+        (None, None) => of_length(said("pattern"), error.instance())
+            .unwrap_or_else(|| "has characters that are not allowed here".into()),
+    }
+}
+
+/// Returns a sentence for a text that is empty or too long for a pattern of one class of characters, such as
+/// `^[a-z]{1,9}$`.
+fn of_length(pattern: Option<&Value>, value: &Value) -> Option<String> {
+    let (_, bounds) = pattern?.as_str()?.strip_prefix("^[")?.split_once("]{")?;
+    let (least, most) = bounds.strip_suffix("}$")?.split_once(',')?;
+    let (least, most): (usize, usize) = (least.parse().ok()?, most.parse().ok()?);
+    match value.as_str()?.chars().count() {
+        0 if least > 0 => Some("must not be empty".into()),
+        count if count > most => Some(format!("must have at most {most} characters, not {count}")),
+        _ => None,
     }
 }
 
@@ -361,6 +375,9 @@ mod tests {
                 "h": { "type": "string", "pattern": "^x$" },
                 "h1": { "type": "string", "pattern": "^x$", "description": "Time zone, such as\n Asia/Jakarta." },
                 "h2": { "type": "string", "pattern": "^x$", "examples": ["x"] },
+                "h3": { "type": "string", "pattern": "^[a-z]{1,3}$" },
+                "h4": { "type": "string", "pattern": "^[a-z]{1,3}$" },
+                "h5": { "type": "string", "pattern": "^[a-z]{1,3}$" },
                 "i": { "type": ["integer", "null"] },
                 "j": { "type": "string", "enum": ["X", "Y"] },
                 "k": { "oneOf": [{ "required": ["x"] }, { "required": ["y"] }] },
@@ -370,7 +387,7 @@ mod tests {
             },
         });
         let value = json!({
-            "a": 2, "c": "", "d": "Z", "e": "1", "f": [1, true], "g": 0, "h": "y", "h1": "y", "h2": "y", "i": "1", "j": null, "z/z": 1,
+            "a": 2, "c": "", "d": "Z", "e": "1", "f": [1, true], "g": 0, "h": "y", "h1": "y", "h2": "y", "h3": "wxyz", "h4": "", "h5": "1", "i": "1", "j": null, "z/z": 1,
             "k": {}, "l": { "x": 1, "y": 1 }, "m": {}, "n": 1,
         });
         let expected = [
@@ -388,6 +405,9 @@ mod tests {
             ("/h", "has characters that are not allowed here"),
             ("/h1", "is not valid: Time zone, such as Asia/Jakarta"),
             ("/h2", "is not valid; an example is x"),
+            ("/h3", "must have at most 3 characters, not 4"),
+            ("/h4", "must not be empty"),
+            ("/h5", "has characters that are not allowed here"),
             ("/i", "must be a whole number, not the text \"1\""),
             ("/j", "must be one of: X, Y"),
             ("/k", "must have one of: x, y"),

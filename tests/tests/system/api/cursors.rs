@@ -427,6 +427,15 @@ async fn a_cursor_is_refused_that_is_none(shop: Shop) {
         refused.fails(400, "VALIDATION_FAILED");
         assert!(refused.detail("cursor").is_some(), "{}", refused.text);
     }
+    for (cursor, message) in [
+        ("A".repeat(101), "must have at most 100 characters, not 101"),
+        (String::new(), "must not be empty"),
+    ] {
+        let path = format!("/api/wallet/transactions?cursor={cursor}");
+        let refused = customer.get(&path).await;
+        refused.fails(400, "VALIDATION_FAILED");
+        assert_eq!(refused.detail("cursor"), Some(message));
+    }
     // Lists that do not grow have none.
     let other = format!("/api/subscriptions?cursor={cursor}");
     customer.get(&other).await.fails(400, "VALIDATION_FAILED");
