@@ -180,8 +180,8 @@ pub(super) async fn change_plan(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE subscriptions SET plan_id = $4, monthly_price = $5, term_price = $7, updated_at = $6
-               WHERE id = $1 AND plan_id = $2 AND period_number = $3 AND status = 'ACTIVE' AND period_end > $6
-                 AND freeze_state = 'NONE'";
+               WHERE id = $1 AND plan_id = $2 AND period_number = $3 AND status = 'ACTIVE'
+                 AND (period_end > $6 OR delivered_at IS NULL AND period_number = 1) AND freeze_state = 'NONE'";
     let (id, plan_id, number) = (seen.id, seen.plan_id, seen.period_number);
     let (monthly, price) = (term.monthly_price, term.price);
     Ok(execute!(conn, sql, id, plan_id, number, to.id, monthly, now, price)? == 1)

@@ -26,7 +26,7 @@ use crate::{
     plugins::{Asking, Decision},
     provisioning,
     subscriptions::{
-        PriceLineView, SubscriptionRow, SubscriptionView, Subscriptions,
+        PriceLineView, SubscriptionRow, SubscriptionView, Subscriptions, delivery,
         model::{PeriodRow, Subscription},
         pricing,
         renewal::is_as_seen,
@@ -85,6 +85,7 @@ pub async fn change_plan(
     wanted: WantedPlan,
     reason: &str,
 ) -> Result<Uncommitted<AdminPlanChange>> {
+    delivery::note_deliveries(shop).await?;
     let mut conn = shop.db.read().await?;
     let row = crate::subscriptions::row(&mut conn, id).await?;
     let from = catalog::plan(&mut conn, row.subscription.plan_id).await?;

@@ -23,7 +23,7 @@ use crate::{
     plugins::{self, Asking, Decision},
     provisioning,
     subscriptions::{
-        PriceLineView, Subscriptions, freezing,
+        PriceLineView, Subscriptions, delivery, freezing,
         model::{PeriodRow, Subscription, SubscriptionRow, SubscriptionStatus},
         pricing, renewal, store as subscriptions,
     },
@@ -118,7 +118,14 @@ async fn change(
     plan_id: PlanId,
 ) -> Result<Change> {
     let mut conn = shop.db.read().await?;
-    let row = crate::subscriptions::owned(&mut conn, user_id, id).await?;
+    let mut row = crate::subscriptions::owned(&mut conn, user_id, id).await?;
+    if row.subscription.awaits_delivery() {
+        drop(conn);
+        // It may be there by now, and its time runs.
+        delivery::note_deliveries(shop).await?;
+        conn = shop.db.read().await?;
+        row = crate::subscriptions::owned(&mut conn, user_id, id).await?;
+    }
     let current = &row.subscription;
     let from = catalog::plan(&mut conn, current.plan_id).await?;
     let to = catalog::offer(&mut conn, plan_id).await?;

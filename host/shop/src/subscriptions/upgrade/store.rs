@@ -146,8 +146,8 @@ pub(in crate::subscriptions) async fn progress(
                (i.unproven_generation IS NOT NULL AND i.delivered_at IS NOT NULL) AS is_rolling,
                i.desired = 'STOPPED' AS is_stopped,
                ((i.desired = 'STOPPED' OR (i.observed_generation < c.generation AND c.created_at <= $2)) AND
-                 EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = c.subscription_id AND s.period_end <= $1 AND
-                   (s.delivered_at IS NOT NULL OR s.period_number > 1))) AS has_lapsed
+                 coalesce((SELECT s.period_end FROM subscriptions s WHERE s.id = c.subscription_id AND
+                   (s.delivered_at IS NOT NULL OR s.period_number > 1)) <= $1, FALSE)) AS has_lapsed
                FROM plan_changes c JOIN instances i ON i.subscription_id = c.subscription_id
                WHERE c.state = 'PENDING' ORDER BY c.created_at";
     fetch_all!(conn, Progress, sql, now, until)
