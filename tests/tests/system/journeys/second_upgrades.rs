@@ -36,9 +36,13 @@ fn about(found: &Value, expected: i64) {
     );
 }
 
+/// Buys a plan of N8N, and waits for its delivery: no time is used before it.
 async fn buy(shop: &Shop, customer: &Client, plan: &str) -> Value {
     let order = json!({ "planId": shop.plan("n8n", plan).await });
-    customer.post("/api/subscriptions", order).await.data(201)
+    let bought = customer.post("/api/subscriptions", order).await.data(201);
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(customer, instance, "RUNNING").await;
+    bought
 }
 
 /// Upgrades once the previous change is applied.
