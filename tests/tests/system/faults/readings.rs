@@ -16,7 +16,7 @@ use dermaga_tests::{Client, Engine, Shop, both_engines};
 use serde_json::json;
 
 use crate::api::payments::Till;
-use crate::journeys::upgrade::customer_with_cash;
+use crate::journeys::{renewal::subscription, upgrade::customer_with_cash};
 
 async fn id_of(customer: &Client) -> UserId {
     let profile = customer.get("/api/auth/profile").await.data(200);
@@ -83,10 +83,15 @@ async fn a_period_refunded_after_the_upgrade_was_priced(shop: Shop) {
         .data(201);
     shop.instance_becomes(&customer, bought["instanceId"].as_str().unwrap(), "RUNNING")
         .await;
-    let path = format!(
-        "/api/subscriptions/{}/upgrade",
-        bought["subscription"]["id"].as_str().unwrap()
-    );
+    let id = bought["subscription"]["id"].as_str().unwrap();
+    // Or the upgrade would note the delivery, which waits for the wallet's lock on SQLite, before it is priced.
+    for _ in 0..600 {
+        if subscription(&shop, id).await["deliveredAt"].is_string() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let path = format!("/api/subscriptions/{id}/upgrade");
     let pro = json!({ "planId": shop.plan("n8n", "pro").await });
     let mut conn = shop.state().db.begin().await.unwrap();
     wallet::lock(&mut conn, user_id).await.unwrap();
