@@ -2,12 +2,13 @@
 //! end.
 
 use std::{
+    cell::RefCell,
     fs,
     io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -26,13 +27,36 @@ as() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
 cd "$dir"
 [ "$(id -u)" != 0 ] || chown -R postgres "$dir"
 as "$bin/initdb" -D "$dir/data" -U dermaga -A trust --no-sync -E UTF8 >"$dir/initdb.log" 2>&1
-# Hundreds of databases would be visited every minute by a process each.
-as "$bin/postgres" -D "$dir/data" -p "$port" -h 127.0.0.1 -k "" -c fsync="$4" -c max_connections=400 \
-  -c shared_buffers=64MB -c autovacuum_naptime=1h -c ssl="$5" -c ssl_cert_file="$dir/server.crt" -c ssl_key_file="$dir/server.key" >"$dir/postgres.log" 2>&1 &
+set -- "$@" -c ssl_cert_file="$dir/server.crt" -c ssl_key_file="$dir/server.key"
+# A database that is lost with this process needs no log to mend its pages by.
+[ "$4" = on ] || set -- "$@" -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0 -c checkpoint_timeout=1h
+# Every database would be visited every minute by a process of its own.
+as "$bin/postgres" -D "$dir/data" -p "$port" -h 127.0.0.1 -k "" -c fsync="$4" -c ssl="$5" -c max_connections=400 \
+  -c shared_buffers=64MB -c autovacuum_naptime=1h "${@:6}" >"$dir/postgres.log" 2>&1 &
 trap 'kill -INT "$(head -n 1 "$dir/data/postmaster.pid")" 2>/dev/null; wait; rm -rf "$dir"' EXIT
 echo started
 cat >/dev/null
 "#;
+
+/// Databases of tests that have ended, with the ports of their servers.
+static LEFT: Mutex<Vec<(u16, String)>> = Mutex::new(Vec::new());
+
+thread_local! {
+    /// Databases of the test that has this thread.
+    static LENT: Lent = Lent::default();
+}
+
+/// Databases that are left when their thread ends.
+#[derive(Debug, Default)]
+struct Lent(RefCell<Vec<(u16, String)>>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Ok(mut left) = LEFT.lock() {
+            left.append(&mut self.0.borrow_mut());
+        }
+    }
+}
 
 /// The server of this test process.
 #[derive(Debug)]
@@ -157,7 +181,7 @@ fn wait_for(port: u16, dir: &Path) -> Result<(), String> {
 
 impl Postgres {
     /// Creates a database with the shop's tables and returns its URL. It is a copy of one that was
-    /// migrated for all tests of this process.
+    /// migrated for all tests of this process, and is dropped some time after the thread of this call has ended.
     pub async fn new_database(&self) -> String {
         let migrated = || async {
             let (name, url) = self.create("").await;
@@ -168,7 +192,23 @@ impl Postgres {
             name
         };
         let template = self.migrated.get_or_init(migrated).await;
-        self.create(&self.copying(template)).await.1
+        let (name, url) = self.create(&self.copying(template)).await;
+        LENT.with(|lent| lent.0.borrow_mut().push((self.port, name)));
+        url
+    }
+
+    /// Drops the databases of tests that have ended: hundreds of copies would fill a disk in memory.
+    async fn drop_left(&self, conn: &mut PgConnection) {
+        let left: Vec<_> = {
+            let mut left = LEFT.lock().expect("no test panics with the list");
+            left.extract_if(.., |(port, _)| *port == self.port)
+                .collect()
+        };
+        for (_, name) in left {
+            let sql = sqlx::AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+            let dropped = sqlx::query(sql).execute(&mut *conn).await;
+            dropped.expect("a database can be dropped");
+        }
     }
 
     /// Returns the id of the server's first process, whose children do its work.
@@ -206,6 +246,7 @@ impl Postgres {
         let mut conn = PgConnection::connect(&server)
             .await
             .expect("PostgreSQL answers");
+        self.drop_left(&mut conn).await;
         let sql = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} {options}"));
         sqlx::query(sql)
             .execute(&mut conn)
