@@ -6,10 +6,9 @@ use sqlx::types::Json;
 
 use super::{
     FreezeState, Subscriptions,
-    model::{
-        PeriodRow, PurchaseView, QuoteView, Subscription, SubscriptionRow, SubscriptionStatus,
-    },
+    model::{PeriodRow, PurchaseView, Subscription, SubscriptionRow, SubscriptionStatus},
     pricing::{self, Order, Priced},
+    quote::QuoteView,
     store,
 };
 use crate::{

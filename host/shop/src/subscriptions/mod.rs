@@ -13,6 +13,7 @@ mod moves;
 pub mod overview;
 pub mod price_moves;
 mod pricing;
+mod quote;
 pub mod refund;
 pub(crate) mod renewal;
 mod settings;
@@ -30,10 +31,11 @@ pub(crate) use freezing::price_of_thaw;
 pub use freezing::{FreezeState, Freezing, ThawView, freeze, thaw};
 pub(crate) use model::SubscriptionRow;
 pub use model::{
-    PeriodView, PriceLineView, PurchaseView, QuoteView, Subscription, SubscriptionDetail,
-    SubscriptionStatus, SubscriptionView, lines_in_words,
+    PeriodView, PurchaseView, Subscription, SubscriptionDetail, SubscriptionStatus,
+    SubscriptionView,
 };
 pub use pricing::{Order, Priced, period_end};
+pub use quote::{PriceLineView, QuoteView, lines_in_words};
 pub use refund::{Refund, refund};
 pub use settings::{MOST_GRACE_DAYS, Settings};
 pub use upgrade::{UpgradeQuote, UpgradeView, upgrade};

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     Subscriptions,
-    model::{PriceLineView, ROUNDING},
+    quote::{PriceLineView, ROUNDING},
 };
 use crate::{
     Error, Result, calendar,

@@ -21,8 +21,10 @@ pub(super) use overdue::{ahead, renew_first};
 
 use super::{
     FreezeState, Subscriptions,
-    model::{PeriodRow, PriceLineView, Subscription, SubscriptionRow, SubscriptionStatus},
-    price_moves, store as subscriptions, upgrade,
+    model::{PeriodRow, Subscription, SubscriptionRow, SubscriptionStatus},
+    price_moves,
+    quote::PriceLineView,
+    store as subscriptions, upgrade,
 };
 use crate::{
     Error, Result,

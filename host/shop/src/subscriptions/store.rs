@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::model::{PeriodRow, QuoteRow, Subscription, SubscriptionRow, SubscriptionStatus};
+use super::{
+    model::{PeriodRow, Subscription, SubscriptionRow, SubscriptionStatus},
+    quote::QuoteRow,
+};
 use crate::{
     catalog::{Plan, SoldTerm},
     db::{Conn, Filter, List, Span, Walked, fetch_span, find_where},

@@ -28,7 +28,7 @@ use self::{
     store::PlanChange,
 };
 use super::{
-    PriceLineView, SubscriptionView, Subscriptions, model::ROUNDING, store as subscriptions,
+    PriceLineView, SubscriptionView, Subscriptions, quote::ROUNDING, store as subscriptions,
 };
 use crate::{
     Code, Error, Result, calendar,

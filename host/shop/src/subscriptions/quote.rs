@@ -1,0 +1,127 @@
+//! Rows and views of quotes, and the lines that explain a price.
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::contract::PriceLine;
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+
+use crate::{
+    Result,
+    coupons::{CouponPreview, Evaluated},
+    ids::{PlanId, QuoteId},
+    language,
+    money::Rupiah,
+};
+
+/// A line of a price, with its reason.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PriceLineView {
+    pub code: String,
+    pub label: String,
+    /// Negative for a reduction.
+    pub amount: Rupiah,
+    pub reason: String,
+}
+
+/// Writes price lines in the current language, for `#[serde(serialize_with)]`. What is kept of a charge has
+/// them as they are.
+///
+/// # Errors
+/// As the serializer.
+pub fn lines_in_words<S: Serializer>(
+    lines: &[PriceLineView],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(lines.iter().map(|line| PriceLineView {
+        code: line.code.clone(),
+        label: language::spoken(&line.label).into_owned(),
+        amount: line.amount,
+        reason: language::spoken(&line.reason).into_owned(),
+    }))
+}
+
+impl PriceLineView {
+    pub(super) fn of_coupon(coupon: &Evaluated) -> Self {
+        Self {
+            code: "coupon".to_owned(),
+            label: format!("Coupon {}", coupon.coupon.code),
+            amount: coupon.amount.negated(),
+            reason: coupon.reason.clone(),
+        }
+    }
+}
+
+impl PriceLineView {
+    /// The line that waives a price.
+    pub(super) fn of_gift(price: Rupiah) -> Self {
+        Self {
+            code: "gift".to_owned(),
+            label: "Gift of the shop".to_owned(),
+            amount: price.negated(),
+            reason: "The shop charges nothing for this period.".to_owned(),
+        }
+    }
+}
+
+impl From<PriceLine> for PriceLineView {
+    fn from(line: PriceLine) -> Self {
+        Self {
+            code: line.code,
+            label: line.label,
+            amount: Rupiah::new(line.amount),
+            reason: line.reason,
+        }
+    }
+}
+
+/// Rule of every price: shares of a price are exact until then.
+pub(super) const ROUNDING: &str = "Every line is computed exactly and rounded down once to whole rupiah; the lines add up \
+     to the amount due.";
+
+/// Price of a purchase, every rupiah explained, with the balance of the wallet.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QuoteView {
+    /// Id to send as `quoteId`, to be charged exactly this or not at all. It buys once.
+    pub id: QuoteId,
+    pub plan_id: PlanId,
+    pub service: String,
+    pub plan: String,
+    /// Calendar months that it pays for.
+    pub term_months: u32,
+    /// The price lines, then the coupon's; they add up to `due`.
+    #[serde(serialize_with = "crate::subscriptions::lines_in_words")]
+    pub lines: Vec<PriceLineView>,
+    /// Price before the coupon.
+    pub price: Rupiah,
+    pub discount: Rupiah,
+    /// Amount that will be charged.
+    pub due: Rupiah,
+    pub coupon: Option<CouponPreview>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
+    pub period_start: DateTime<Utc>,
+    #[serde(serialize_with = "crate::calendar::in_json")]
+    pub period_end: DateTime<Utc>,
+    /// Calendar days of the period that it pays for.
+    pub days: u32,
+    /// Says how amounts become whole rupiah.
+    #[serde(serialize_with = "crate::language::in_words")]
+    pub rounding: &'static str,
+    pub balance: Rupiah,
+    /// The wallet holds enough.
+    pub affordable: bool,
+    #[serde(serialize_with = "crate::calendar::in_json")]
+    pub expires_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct QuoteRow {
+    pub(super) plan_id: PlanId,
+    pub(super) term_months: i64,
+    pub(super) coupon_code: Option<String>,
+    pub(super) config: String,
+    pub(super) due: Rupiah,
+    pub(super) expires_at: DateTime<Utc>,
+    pub(super) used_at: Option<DateTime<Utc>>,
+}
