@@ -8,8 +8,8 @@ use dermaga_shop::{
     money::Rupiah,
     provisioning::watching::{self, UsageView},
     subscriptions::{
-        self, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
-        SubscriptionStatus, SubscriptionView, cancellation, checkout,
+        self, Order, PriceLineView, PurchaseView, QuoteView, ShownStatus, SubscriptionDetail,
+        SubscriptionView, cancellation, checkout,
         lifecycle::{self, Named},
     },
 };
@@ -196,9 +196,10 @@ async fn create(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ListQuery {
+    /// PENDING finds those that wait for their first delivery, ACTIVE those that do not.
     #[garde(skip)]
     #[param(inline)]
-    status: Option<SubscriptionStatus>,
+    status: Option<ShownStatus>,
 }
 
 /// Lists this customer's subscriptions, newest first.

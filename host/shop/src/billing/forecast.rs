@@ -17,7 +17,7 @@ use crate::{
     db::{Page, Part},
     ids::{SubscriptionId, UserId},
     money::Rupiah,
-    subscriptions::{Settings, Subscription, SubscriptionStatus, Subscriptions},
+    subscriptions::{Settings, ShownStatus, Subscription, SubscriptionStatus, Subscriptions},
     text_enum,
 };
 
@@ -59,7 +59,7 @@ pub struct ForecastLine {
     /// Plan of the next period.
     pub plan: String,
     /// Status of now.
-    pub status: SubscriptionStatus,
+    pub status: ShownStatus,
     /// Calendar months of the next period.
     pub term_months: i64,
     /// End of the period that runs.
@@ -161,7 +161,7 @@ pub async fn low_credit(shop: &Subscriptions, days: u64) -> Result<Vec<ForecastL
     let mut lines = walk(shop, ending, extent).await?;
     lines.retain(|line| {
         let is_short = line.missing.is_some_and(Rupiah::is_positive);
-        line.status == SubscriptionStatus::Active && is_short
+        matches!(line.status, ShownStatus::Pending | ShownStatus::Active) && is_short
     });
     Ok(lines)
 }

@@ -10,7 +10,7 @@ use crate::{
     ids::{SubscriptionId, UserId},
     money::Rupiah,
     subscriptions::{
-        self, PriceLineView, SubscriptionRow, SubscriptionStatus, Subscriptions,
+        self, PriceLineView, ShownStatus, SubscriptionRow, Subscriptions,
         renewal::{Next, price_at},
     },
     wallet,
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BillingInfo {
-    pub status: SubscriptionStatus,
+    pub status: ShownStatus,
     pub auto_renew: bool,
     /// Calendar months of the next period.
     pub term_months: i64,
@@ -68,7 +68,7 @@ pub async fn billing_info(
     let thaw = subscriptions::price_of_thaw(shop, &row).await?;
     let subscription = row.subscription;
     Ok(BillingInfo {
-        status: subscription.status,
+        status: subscription.shown_status(),
         auto_renew: subscription.auto_renew,
         term_months: subscription.next_months(),
         period_end: subscription.period_end,

@@ -9,7 +9,7 @@ use crate::{
     Error, Result, calendar,
     db::Conn,
     money::Rupiah,
-    subscriptions::{SubscriptionStatus, Subscriptions},
+    subscriptions::{self, SubscriptionStatus, Subscriptions},
     wallet::TransactionType,
 };
 
@@ -20,13 +20,16 @@ const AHEAD: Days = Days::new(7);
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BillingStatistics {
+    /// Paid, and not delivered yet.
+    pub pending: i64,
+    /// Paid and delivered.
     pub active: i64,
     /// In grace.
     pub past_due: i64,
     pub suspended: i64,
     /// Price of the periods that are due and not paid.
     pub unpaid: Rupiah,
-    /// Price of a month of all active subscriptions that are renewed, before coupons.
+    /// Price of a month of all pending and active subscriptions that are renewed, before coupons.
     pub recurring: Rupiah,
     /// Subscriptions to be renewed within the next seven days.
     pub due_within_seven_days: i64,
@@ -61,15 +64,18 @@ pub async fn statistics(shop: &Subscriptions) -> Result<BillingStatistics> {
     let (zone, now) = (shop.clock.zone(), shop.clock.now());
     let week = calendar::add_days(zone, now, AHEAD);
     let week = week.ok_or_else(|| Error::internal("a week ends beyond the calendar"))?;
-    let mut conn = shop.db.read().await?;
+    // As of one moment, or one that is bought in between would be subtracted without having been counted.
+    let mut conn = shop.db.snapshot().await?;
     let sums = store::sums_by_status(&mut conn).await?;
     let of = |status: SubscriptionStatus| sums.iter().filter(move |sum| sum.status == status);
-    let number = |status| of(status).map(|sum| sum.number).sum();
+    let number = |status| of(status).map(|sum| sum.number).sum::<i64>();
+    let pending = subscriptions::count_waiting(&mut conn).await?;
     let unpaid = sums.iter().map(|sum| sum.unpaid);
     let recurring = of(SubscriptionStatus::Active).filter(|sum| sum.auto_renew);
     let today = calendar::start_of_day(zone, calendar::date(zone, now));
     Ok(BillingStatistics {
-        active: number(SubscriptionStatus::Active),
+        pending,
+        active: number(SubscriptionStatus::Active).saturating_sub(pending),
         past_due: number(SubscriptionStatus::PastDue),
         suspended: number(SubscriptionStatus::Suspended),
         unpaid: Rupiah::total(unpaid)?,

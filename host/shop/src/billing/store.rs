@@ -139,7 +139,7 @@ pub(super) async fn expire(
                  storage_price = CASE WHEN freeze_state = 'PENDING' THEN NULL ELSE storage_price END,
                  freeze_state = CASE WHEN freeze_state = 'PENDING' THEN 'NONE' ELSE freeze_state END,
                  cancel_reason = coalesce(cancel_reason, $2), renewal_retry_at = NULL, updated_at = $3
-               WHERE id = $1 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
+               WHERE id = $1 AND status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')";
     Ok(execute!(conn, sql, id, reason, now)? == 1)
 }
 

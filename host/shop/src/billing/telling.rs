@@ -187,7 +187,8 @@ pub async fn summarise(shop: &Subscriptions) -> Result<Outcome> {
         "paidAmount": figures.paid.1,
         "topUps": figures.top_ups.0,
         "topUpAmount": figures.top_ups.1,
-        "active": figures.of(Status::Active),
+        "pending": figures.pending,
+        "active": figures.of(Status::Active).saturating_sub(figures.pending),
         "pastDue": figures.of(Status::PastDue),
         "suspended": figures.of(Status::Suspended),
         "lowCredit": short,
@@ -225,6 +226,8 @@ fn days_before(zone: Tz, now: DateTime<Utc>, days: Days) -> DateTime<Utc> {
 
 struct Figures {
     by_status: Vec<(Status, i64)>,
+    /// Active ones that wait for their first delivery.
+    pending: i64,
     /// Periods that were paid: how many, and how much.
     paid: (i64, Rupiah),
     top_ups: (i64, Rupiah),
@@ -254,6 +257,7 @@ async fn figures(
         paid: (periods, charged.negated()),
         top_ups: settled(TransactionType::TopUp),
         by_status: store::count_by_status(conn).await?,
+        pending: subscriptions::count_waiting(conn).await?,
     })
 }
 

@@ -16,9 +16,7 @@ use crate::{
     Result, calendar,
     ids::{CouponId, SubscriptionId, UserId},
     money::Rupiah,
-    subscriptions::{
-        self, SubscriptionRow, SubscriptionStatus, Subscriptions, delivery, renewal::Next,
-    },
+    subscriptions::{self, ShownStatus, SubscriptionRow, Subscriptions, delivery, renewal::Next},
     wallet,
 };
 
@@ -72,7 +70,7 @@ impl Before {
 /// State of a subscription before the walk.
 #[derive(Debug, Clone, Copy)]
 struct Present {
-    status: SubscriptionStatus,
+    status: ShownStatus,
     period_end: DateTime<Utc>,
 }
 
@@ -156,7 +154,7 @@ async fn stand(shop: &Subscriptions, walker: &mut Walker) -> Result<Stand> {
     let is_held = super::may_be_held(seen) && delivery::never_ran(&mut conn, seen).await?;
     let balance = wallet::balance(&mut conn, seen.user_id).await?.total()?;
     let present = Present {
-        status: seen.status,
+        status: seen.shown_status(),
         period_end: seen.period_end,
     };
     Ok(Stand {
@@ -246,7 +244,7 @@ async fn step(
     let due = price.as_ref().ok().copied().flatten();
     let mut due = due.filter(|_| forecast != Forecast::Held);
     before.note((seen.user_id, balance), due.filter(|_| renews), taken)?;
-    let is_told = extent.tells_of_suspended || present.status != SubscriptionStatus::Suspended;
+    let is_told = extent.tells_of_suspended || present.status != ShownStatus::Suspended;
     if due.is_some() && !renews && is_told {
         due = due_when_suspended(shop, &row, before, moments)
             .await?

@@ -34,7 +34,7 @@ pub struct CustomerEvent {
     pub kind: EventKind,
     /// Instance, notification, subscription, or transaction of the wallet.
     pub subject_id: Uuid,
-    /// Status that an instance or a subscription has now, kind of a notification, type of a transaction.
+    /// Status that an instance or a subscription is shown with now, kind of a notification, type of a transaction.
     pub change: String,
     #[serde(serialize_with = "crate::calendar::in_json")]
     pub at: DateTime<Utc>,

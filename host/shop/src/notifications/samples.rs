@@ -12,7 +12,7 @@ pub(super) fn facts(topic: Topic) -> Value {
         Topic::AdminBillingSummary => json!({
             "date": "2027-01-31", "since": "2027-01-30T15:59:00.000Z", "until": "2027-01-31T15:59:00.000Z",
             "paid": 12, "paidAmount": 1_800_000, "topUps": 9, "topUpAmount": 2_250_000,
-            "active": 48, "pastDue": 3, "suspended": 1, "lowCredit": 5, "warningDays": 3,
+            "pending": 2, "active": 46, "pastDue": 3, "suspended": 1, "lowCredit": 5, "warningDays": 3,
         }),
         Topic::SubscriptionEnded => json!({
             "subscriptionId": ID, "service": "Ghost", "plan": "Small", "because": "UNPAID", "reason": null, "undone": false,

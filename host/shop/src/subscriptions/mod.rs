@@ -31,7 +31,7 @@ pub(crate) use freezing::price_of_thaw;
 pub use freezing::{FreezeState, Freezing, ThawView, freeze, thaw};
 pub(crate) use model::SubscriptionRow;
 pub use model::{
-    PeriodView, PurchaseView, Subscription, SubscriptionDetail, SubscriptionStatus,
+    PeriodView, PurchaseView, ShownStatus, Subscription, SubscriptionDetail, SubscriptionStatus,
     SubscriptionView,
 };
 pub use pricing::{Order, Priced, period_end};
@@ -81,11 +81,19 @@ impl Subscriptions {
 pub async fn list(
     db: &Db,
     user_id: UserId,
-    status: Option<SubscriptionStatus>,
+    status: Option<ShownStatus>,
     part: Part,
 ) -> Result<Page<SubscriptionView>> {
     let found = store::list(&mut db.read().await?, user_id, status, Span::Page(part)).await?;
     Ok(found.into_page().map(SubscriptionView::from))
+}
+
+/// Counts the subscriptions that are paid and wait for their first delivery.
+///
+/// # Errors
+/// When the database does not answer.
+pub(crate) async fn count_waiting(conn: &mut Conn) -> Result<i64> {
+    Ok(store::count_waiting(conn).await?)
 }
 
 /// Walks all subscriptions of a customer, newest first.

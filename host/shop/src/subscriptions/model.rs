@@ -17,8 +17,8 @@ use crate::{
 };
 
 text_enum! {
+    /// Status of a subscription as it is stored and moved; people see its [`ShownStatus`].
     pub enum SubscriptionStatus {
-        Pending = "PENDING",
         Active = "ACTIVE",
         /// In grace: not paid, still running.
         PastDue = "PAST_DUE",
@@ -32,10 +32,22 @@ text_enum! {
 impl SubscriptionStatus {
     /// Holds quota and an instance.
     pub const fn is_live(self) -> bool {
-        matches!(
-            self,
-            Self::Pending | Self::Active | Self::PastDue | Self::Suspended
-        )
+        matches!(self, Self::Active | Self::PastDue | Self::Suspended)
+    }
+}
+
+text_enum! {
+    /// Status of a subscription. PENDING: paid, and not delivered yet, so that its first period has not begun.
+    /// ACTIVE: paid and delivered. PAST_DUE: in grace. SUSPENDED: scaled to zero, data kept.
+    #[schema(as = SubscriptionStatus)]
+    pub enum ShownStatus {
+        /// Stored as active, and waits for its first delivery.
+        Pending = "PENDING",
+        Active = "ACTIVE",
+        PastDue = "PAST_DUE",
+        Suspended = "SUSPENDED",
+        Cancelled = "CANCELLED",
+        Expired = "EXPIRED",
     }
 }
 
@@ -122,6 +134,18 @@ impl Subscription {
     /// Returns true while its first period waits for the delivery, with which it begins.
     pub const fn awaits_delivery(&self) -> bool {
         self.delivered_at.is_none() && self.period_number == 1
+    }
+
+    /// Returns the status that people see: a paid one is pending until it is delivered.
+    pub const fn shown_status(&self) -> ShownStatus {
+        match self.status {
+            SubscriptionStatus::Active if self.awaits_delivery() => ShownStatus::Pending,
+            SubscriptionStatus::Active => ShownStatus::Active,
+            SubscriptionStatus::PastDue => ShownStatus::PastDue,
+            SubscriptionStatus::Suspended => ShownStatus::Suspended,
+            SubscriptionStatus::Cancelled => ShownStatus::Cancelled,
+            SubscriptionStatus::Expired => ShownStatus::Expired,
+        }
     }
 
     /// Returns the moment that the running period is used up to: none of a first one is before its delivery.
@@ -259,7 +283,7 @@ pub struct SubscriptionView {
     pub plan: String,
     pub plan_name: String,
     pub tier: Tier,
-    pub status: SubscriptionStatus,
+    pub status: ShownStatus,
     /// The price of a month that the customer bought at, before coupons.
     pub monthly_price: Rupiah,
     /// Calendar months of each period: one payment is for so many.
@@ -333,7 +357,7 @@ impl From<SubscriptionRow> for SubscriptionView {
             plan: row.plan_slug,
             plan_name: row.plan_name,
             tier: row.tier,
-            status: subscription.status,
+            status: subscription.shown_status(),
             monthly_price: subscription.monthly_price,
             term_months: subscription.term_months,
             term_price: subscription.term_price,
@@ -390,4 +414,35 @@ pub struct PurchaseView {
     pub paid_bonus: Rupiah,
     pub price_decision_id: DecisionId,
     pub coupon_decision_id: Option<DecisionId>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_database::ended;
+
+    #[test]
+    fn only_what_is_active_and_waits_for_its_first_delivery_is_pending() {
+        for &status in SubscriptionStatus::ALL {
+            for (is_delivered, period_number) in [(false, 1), (false, 2), (true, 1), (true, 2)] {
+                let delivered = ended(status);
+                let seen = Subscription {
+                    period_number,
+                    delivered_at: delivered.delivered_at.filter(|_| is_delivered),
+                    ..delivered
+                };
+                let waits = !is_delivered && period_number == 1;
+                let expected = match status {
+                    SubscriptionStatus::Active if waits => "PENDING",
+                    other => other.as_str(),
+                };
+                let shown = seen.shown_status();
+                assert_eq!(
+                    shown.as_str(),
+                    expected,
+                    "{status} {is_delivered} {period_number}"
+                );
+            }
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Legal changes of a subscription's status, in one table that the database keeps too.
+//! Legal changes of a subscription's stored status, in one table that the database keeps too.
 
 use super::SubscriptionStatus;
 use crate::{Code, Error, Result};
@@ -6,22 +6,18 @@ use crate::{Code, Error, Result};
 impl SubscriptionStatus {
     /// Returns true when a subscription of this status may become `next`, or stays as it is.
     pub const fn may_become(self, next: Self) -> bool {
-        use SubscriptionStatus::{Active, Cancelled, Expired, PastDue, Pending, Suspended};
+        use SubscriptionStatus::{Active, Cancelled, Expired, PastDue, Suspended};
         match (self, next) {
-            // Once paid for, it never waits for its first payment again.
-            (Pending, Pending | Active)
-            | (Active, Active | PastDue | Suspended)
+            (Active, Active | PastDue | Suspended)
             | (PastDue, PastDue | Active | Suspended)
             // Its grace is over: it is paid for, or it ends.
             | (Suspended, Suspended | Active)
-            | (Pending | Active | PastDue | Suspended, Cancelled | Expired)
+            | (Active | PastDue | Suspended, Cancelled | Expired)
             | (Cancelled, Cancelled)
             | (Expired, Expired) => true,
-            (Pending, PastDue | Suspended)
-            | (Active | PastDue | Suspended, Pending)
-            | (Suspended, PastDue)
-            | (Cancelled, Pending | Active | PastDue | Suspended | Expired)
-            | (Expired, Pending | Active | PastDue | Suspended | Cancelled) => false,
+            (Suspended, PastDue)
+            | (Cancelled, Active | PastDue | Suspended | Expired)
+            | (Expired, Active | PastDue | Suspended | Cancelled) => false,
         }
     }
 
@@ -54,9 +50,8 @@ mod tests {
     /// Every pair, from and to, is legal or not, as the table says; the ended stay as they are.
     #[test]
     fn every_pair_is_decided() {
-        use SubscriptionStatus::{Active, Cancelled, Expired, PastDue, Pending, Suspended};
+        use SubscriptionStatus::{Active, Cancelled, Expired, PastDue, Suspended};
         let legal = [
-            (Pending, vec![Active, Cancelled, Expired]),
             (Active, vec![PastDue, Suspended, Cancelled, Expired]),
             (PastDue, vec![Active, Suspended, Cancelled, Expired]),
             (Suspended, vec![Active, Cancelled, Expired]),

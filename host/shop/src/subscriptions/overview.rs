@@ -14,7 +14,7 @@ pub use statistics::{
     MOST_MONTHS, MonthOfService, MonthView, ServiceCounts, SubscriptionStatistics, statistics,
 };
 
-use super::{SubscriptionRow, SubscriptionStatus, SubscriptionView};
+use super::{ShownStatus, SubscriptionRow, SubscriptionView};
 use crate::{
     Result,
     db::{Db, Page, Part},
@@ -24,7 +24,7 @@ use crate::{
 /// Filter of a list of all subscriptions.
 #[derive(Debug, Default)]
 pub struct AnySubscriptionFilter<'a> {
-    pub status: Option<SubscriptionStatus>,
+    pub status: Option<ShownStatus>,
     pub user_id: Option<UserId>,
     /// Slug of the service.
     pub service: Option<&'a str>,

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    model::{PeriodRow, Subscription, SubscriptionRow, SubscriptionStatus},
+    model::{PeriodRow, ShownStatus, Subscription, SubscriptionRow},
     quote::QuoteRow,
 };
 use crate::{
@@ -123,7 +123,35 @@ const SUBSCRIPTIONS: List = List {
     order: "ORDER BY s.created_at DESC, s.id DESC",
 };
 
-pub(super) use {columns, with_plan};
+/// Condition of those that are [pending](ShownStatus::Pending), of which there are few at any time. Its first half is
+/// that of an index which has no others.
+macro_rules! waits {
+    () => {
+        "delivered_at IS NULL AND status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND status = 'ACTIVE' AND period_number = 1"
+    };
+}
+
+pub(super) use {columns, waits, with_plan};
+
+/// Adds the condition that a subscription `s` is shown with this status, if there is one.
+pub(super) fn shown_with(filter: Filter<'_>, status: Option<ShownStatus>) -> Filter<'_> {
+    // The few are looked up by their ids, so that each list reads the index that it has without them.
+    match status {
+        Some(ShownStatus::Pending) => filter.and(concat!(
+            "s.id IN (SELECT id FROM subscriptions WHERE ",
+            waits!(),
+            ")"
+        )),
+        Some(ShownStatus::Active) => filter
+            .with("s.status = ?", ShownStatus::Active)
+            .and(concat!(
+                "s.id NOT IN (SELECT id FROM subscriptions WHERE ",
+                waits!(),
+                ")"
+            )),
+        other => filter.with_some("s.status = ?", other),
+    }
+}
 
 /// Reads one of this customer's subscriptions.
 pub(super) async fn owned(
@@ -146,10 +174,10 @@ pub(super) async fn any(
 pub(super) async fn list(
     conn: &mut Conn,
     user_id: UserId,
-    status: Option<SubscriptionStatus>,
+    status: Option<ShownStatus>,
     span: Span<SubscriptionId>,
 ) -> sqlx::Result<Walked<SubscriptionRow>> {
-    let filter = Filter::of("s.user_id = ?", user_id).with_some("s.status = ?", status);
+    let filter = shown_with(Filter::of("s.user_id = ?", user_id), status);
     let place = "(s.created_at, s.id) < (?, ?)";
     fetch_span(conn, SUBSCRIPTIONS, place, filter, span).await
 }
@@ -242,12 +270,21 @@ pub(super) async fn refund_period(
     Ok(execute!(conn, sql, subscription_id, number, amount)? == 1)
 }
 
+/// Counts those of all customers that wait for their first delivery.
+pub(super) async fn count_waiting(conn: &mut Conn) -> sqlx::Result<i64> {
+    let sql = concat!("SELECT count(*) FROM subscriptions WHERE ", waits!());
+    let (count,) = fetch_one!(conn, (i64,), sql)?;
+    Ok(count)
+}
+
 /// Counts the customer's live subscriptions of this plan.
 pub(super) async fn live_of_plan(
     conn: &mut Conn,
     user_id: UserId,
     plan_id: PlanId,
 ) -> sqlx::Result<i64> {
+    // PENDING is never stored. The condition of the index `subscriptions_live` names it, and SQLite uses the index only
+    // for the same condition.
     let sql = "SELECT count(*) FROM subscriptions WHERE user_id = $1 AND plan_id = $2
                AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id, plan_id)?;
@@ -266,7 +303,7 @@ pub(super) async fn cancel(
                  cancel_reason = coalesce($4, cancel_reason),
                  storage_price = CASE WHEN freeze_state = 'PENDING' THEN NULL ELSE storage_price END,
                  freeze_state = CASE WHEN freeze_state = 'PENDING' THEN 'NONE' ELSE freeze_state END, updated_at = $3
-               WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
+               WHERE user_id = $1 AND id = $2 AND status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')
                RETURNING plan_id";
     let row = fetch_optional!(conn, (PlanId,), sql, user_id, id, now, reason)?;
     Ok(row.map(|(plan,)| plan))
@@ -286,7 +323,7 @@ pub(super) async fn set_auto_renew(
     let sql = "UPDATE subscriptions SET auto_renew = $4, updated_at = $3,
                  renewal_retry_at = CASE WHEN $4 AND status IN ('PAST_DUE', 'SUSPENDED') THEN $3 ELSE renewal_retry_at END,
                  cancel_reason = CASE WHEN $4 THEN NULL ELSE coalesce($5, cancel_reason) END
-               WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
+               WHERE user_id = $1 AND id = $2 AND status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')
                  AND ($4 OR period_end > $3 AND freeze_state <> 'PENDING')";
     Ok(execute!(conn, sql, user_id, id, now, auto_renew, reason)? == 1)
 }

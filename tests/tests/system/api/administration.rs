@@ -135,7 +135,7 @@ async fn only_administrators_do_what_administrators_do(shop: Shop) {
         let answer = admin.get(&format!("{base}/stats?{query}")).await;
         answer.fails(400, "VALIDATION_FAILED");
     }
-    assert_eq!(subscription(&shop, &id).await["status"], "ACTIVE");
+    becomes(&shop, &id, "ACTIVE").await;
 }
 
 async fn subscriptions_are_listed_by_each_filter(shop: Shop) {
@@ -180,7 +180,9 @@ async fn subscriptions_are_listed_by_each_filter(shop: Shop) {
     let (ends, user) = (end.to_rfc3339().replace('+', "%2B"), me(&second).await);
     for (query, number) in [
         ("status=CANCELLED".to_owned(), 1),
+        // The cancellation has noted all deliveries.
         ("status=ACTIVE".to_owned(), 2),
+        ("status=PENDING".to_owned(), 0),
         ("service=n8n".to_owned(), 2),
         (format!("planId={plan}"), 1),
         (format!("userId={user}"), 1),
@@ -222,9 +224,10 @@ async fn statistics_count_what_came_and_went_and_what_was_paid(shop: Shop) {
     let seen = statistics().await;
     assert_eq!(seen["live"], 2);
     let n8n = &seen["services"].as_array().unwrap()[0];
+    // The cancellation has noted all deliveries.
     assert_eq!(
-        (&n8n["active"], &n8n["cancelled"]),
-        (&json!(2), &json!(1)),
+        (&n8n["pending"], &n8n["active"], &n8n["cancelled"]),
+        (&json!(0), &json!(2), &json!(1)),
         "{n8n:#}"
     );
     let months = seen["months"].as_array().unwrap();

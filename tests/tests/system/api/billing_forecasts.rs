@@ -6,7 +6,7 @@ use dermaga_tests::{Shop, both_engines};
 use serde_json::{Value, json};
 
 use crate::journeys::{
-    renewal::{buy, id_of, moment, next_period, subscription},
+    renewal::{becomes, buy, id_of, moment, next_period, subscription},
     upgrade::customer_with_cash,
 };
 
@@ -77,7 +77,7 @@ async fn a_later_period_that_is_not_paid_is_foreseen(shop: Shop) {
     let customer = customer_with_cash(&shop, "sebulan@example.com", 100_000).await;
     let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
     let id = id_of(&bought);
-    let end = moment(&subscription(&shop, id).await["periodEnd"]);
+    let end = moment(&becomes(&shop, id, "ACTIVE").await["periodEnd"]);
     let day = end.with_timezone(&chrono_tz::Asia::Jakarta).date_naive();
     let line = async |days: u64| {
         let path = format!("{PREVIEW}?date={}", day + Days::new(days));

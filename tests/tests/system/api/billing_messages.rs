@@ -11,7 +11,7 @@ use super::{
     payments::Till,
 };
 use crate::journeys::{
-    renewal::{buy, id_of, moment, next_period},
+    renewal::{becomes, buy, id_of, moment, next_period},
     upgrade::customer_with_cash,
 };
 
@@ -187,12 +187,16 @@ async fn a_summary_has_the_figures_of_its_time(shop: Shop) {
     let other = customer_with_cash(&shop, "dua@example.com", 25_000).await;
     let first = buy(&shop, &one, ("n8n", "basic"), None).await;
     let second = buy(&shop, &other, ("postgresql", "basic"), None).await;
+    for bought in [&first, &second] {
+        becomes(&shop, id_of(bought), "ACTIVE").await;
+    }
     let of = |facts: &Value| {
         ["active", "pastDue", "suspended", "lowCredit"].map(|field| facts[field].as_i64().unwrap())
     };
     let facts = figures(&shop, 1).await;
     assert_eq!(money(&facts), [2, 75_000, 2, 85_000], "{facts:#}");
     assert_eq!(of(&facts), [2, 0, 0, 0], "{facts:#}");
+    assert_eq!(facts["pending"], 0);
 
     // Two days before the end neither has enough for the next period.
     let end = moment(&first["subscription"]["periodEnd"]);

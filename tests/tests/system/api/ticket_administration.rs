@@ -10,7 +10,10 @@ use super::{
     tickets::{Desk, OF_SHOP, REASON, TICKETS, answer, ask, opened, status, write},
     webhooks::user_id,
 };
-use crate::{journeys::renewal::buy, pictures, settings};
+use crate::{
+    journeys::renewal::{becomes, buy, id_of},
+    pictures, settings,
+};
 
 both_engines!(
     Desk,
@@ -306,6 +309,7 @@ async fn a_ticket_carries_the_evidence_of_its_instance(desk: Desk) {
     let customer = shop.customer_with_credit("basis@example.com", 500_000);
     let customer = &customer.await;
     let bought = buy(shop, customer, ("postgresql", "basic"), None).await;
+    becomes(shop, id_of(&bought), "ACTIVE").await;
     let instance = bought["instanceId"].as_str().unwrap();
     let access = customer
         .get(&format!("/api/instances/{instance}/credentials"))

@@ -94,6 +94,7 @@ async fn an_end_with_the_period_is_told(shop: Shop) {
 async fn a_second_end_without_a_reason_keeps_the_first_reason(shop: Shop) {
     let customer = customer_with_cash(&shop, "alasan@example.com", 60_000).await;
     let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    becomes(&shop, id_of(&bought), "ACTIVE").await;
     let path = format!("/api/subscriptions/{}", id_of(&bought));
     for (body, reason, status) in [
         (

@@ -93,6 +93,7 @@ async fn a_freeze_begins_with_the_next_period_and_charges_the_storage(shop: Shop
     let bought = buy(&shop, &customer, 1, None).await;
     let id = id_of(&bought);
     let left = available(&shop).await;
+    becomes(&shop, id, "ACTIVE").await;
     let asked = freeze(&customer, id).await.data(200);
     assert_eq!(state(&asked), (&json!("ACTIVE"), &json!("PENDING")));
     assert_eq!(asked["storagePrice"], 10_000);

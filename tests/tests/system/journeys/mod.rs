@@ -8,6 +8,7 @@ pub(crate) mod freezing;
 pub(crate) mod ledger;
 pub(crate) mod model;
 pub(crate) mod overdue;
+pub(crate) mod pending;
 pub(crate) mod proofs;
 pub(crate) mod purchase;
 pub(crate) mod reduced_renewals;

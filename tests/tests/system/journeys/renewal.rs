@@ -341,6 +341,7 @@ async fn the_settings_decide() {
         let customer = customer_with_cash(&shop, "atur@example.com", 25_000).await;
         let bought = buy(&shop, &customer, ("postgresql", "basic"), None).await;
         let id = id_of(&bought);
+        becomes(&shop, id, "ACTIVE").await;
         let mut seen = vec![next_period(&shop, id).await["status"].clone()];
         for _ in 0..2 {
             shop.clock().advance(TimeDelta::days(1));

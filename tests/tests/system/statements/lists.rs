@@ -26,6 +26,7 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
             "q=a",
         ],
     ),
+    ("billing/stats", &[]),
     ("categories", &[]),
     ("coupons/statistics", &["from={moment}", "to={later}"]),
     (
@@ -102,6 +103,8 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
         "subscriptions",
         &[
             "status=ACTIVE",
+            "status=PENDING",
+            "status=PAST_DUE",
             "userId={user}",
             "service=n8n",
             "planId={user}",
@@ -169,7 +172,10 @@ pub(super) const OWN_LISTS: &[(&str, &[&str])] = &[
             "cursor={cursor-of-inbox}",
         ],
     ),
-    ("subscriptions", &["status=ACTIVE"]),
+    (
+        "subscriptions",
+        &["status=ACTIVE", "status=PENDING", "status=PAST_DUE"],
+    ),
     ("subscriptions/waitlist", &[]),
     ("user/security-events", &["cursor={cursor-of-security}"]),
     ("wallet/coupon-history", &[]),

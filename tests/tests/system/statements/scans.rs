@@ -217,11 +217,18 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         SUM,
     ),
     (
+        "subscriptions/overview/store.rs count_waiting",
+        "subscriptions",
+        SUM,
+    ),
+    (
         "subscriptions/overview/store.rs first",
         "subscriptions",
         "the first of an index",
     ),
     ("subscriptions/overview/store.rs owners", "users", PAGE),
+    ("subscriptions/store.rs list", "subscriptions", FEW),
+    ("subscriptions/store.rs count_waiting", "subscriptions", FEW),
     ("subscriptions/store.rs purge_quotes", "quotes", NIGHT),
     ("tickets/store.rs count_by_priority", "tickets", SUM),
     ("tickets/store.rs count_by_status", "tickets", SUM),

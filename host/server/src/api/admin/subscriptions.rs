@@ -5,7 +5,7 @@ use dermaga_shop::{
     ids::{PlanId, SubscriptionId, UserId},
     money::Rupiah,
     subscriptions::{
-        self, Order, PurchaseView, SubscriptionDetail, SubscriptionStatus,
+        self, Order, PurchaseView, ShownStatus, SubscriptionDetail,
         administration::{self, Edit, MOST_EXTENSION_DAYS},
         granting,
         overview::{
@@ -54,9 +54,10 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct AnySubscriptionQuery {
+    /// PENDING finds those that wait for their first delivery, ACTIVE those that do not.
     #[garde(skip)]
     #[param(inline)]
-    status: Option<SubscriptionStatus>,
+    status: Option<ShownStatus>,
     #[garde(skip)]
     user_id: Option<UserId>,
     /// Slug of the service.

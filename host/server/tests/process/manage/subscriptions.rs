@@ -1,5 +1,7 @@
 //! The commands for subscriptions, their instances and their billing.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use dermaga_tests::{Client, Shop};
 use serde_json::json;
@@ -18,6 +20,14 @@ pub(super) async fn bought(
     let bought = customer.post("/api/subscriptions", body).await.data(201);
     let [id, instance] = ["/subscription/id", "/instanceId"].map(|at| text(&bought, at).to_owned());
     shop.instance_becomes(customer, &instance, "RUNNING").await;
+    // The subscription is pending until its delivery is noted.
+    let path = format!("/api/subscriptions/{id}");
+    for _ in 0..600 {
+        if customer.get(&path).await.data(200)["status"] == "ACTIVE" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     (id, instance)
 }
 

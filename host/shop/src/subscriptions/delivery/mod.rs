@@ -43,7 +43,7 @@ pub(crate) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
         let store::Delivered {
             id, delivered_at, ..
         } = delivered;
-        if !store::note_delivery(&mut conn, id, delivered_at).await? {
+        if !store::note_delivery(&mut conn, id, delivered_at, clock.now()).await? {
             continue;
         }
         // Its row is locked from here on: an extension that came since it was found counts.

@@ -28,9 +28,13 @@ pub(super) async fn note_delivery(
     conn: &mut Conn,
     id: SubscriptionId,
     delivered_at: DateTime<Utc>,
+    now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let sql = "UPDATE subscriptions SET delivered_at = $2 WHERE id = $1 AND delivered_at IS NULL";
-    Ok(execute!(conn, sql, id, delivered_at)? == 1)
+    // Money that came to the wallet of an unpaid one is newer than its last change: that stays.
+    let sql = "UPDATE subscriptions SET delivered_at = $2,
+                 updated_at = CASE WHEN status = 'ACTIVE' THEN $3 ELSE updated_at END
+               WHERE id = $1 AND delivered_at IS NULL";
+    Ok(execute!(conn, sql, id, delivered_at, now)? == 1)
 }
 
 /// A first period that waited for its delivery.

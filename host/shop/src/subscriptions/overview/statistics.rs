@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     days,
-    store::{self, StatusCount},
+    store::{self, ServiceCount, StatusCount},
 };
 use crate::{
     Error, Result, calendar,
@@ -37,7 +37,9 @@ pub struct SubscriptionStatistics {
 pub struct ServiceCounts {
     pub service: String,
     pub service_name: String,
+    /// Paid, and not delivered yet.
     pub pending: i64,
+    /// Paid and delivered.
     pub active: i64,
     /// In grace.
     pub past_due: i64,
@@ -89,7 +91,8 @@ pub struct MonthOfService {
 /// When the database does not answer.
 pub async fn statistics(db: &Db, clock: &Clock, months: u32) -> Result<SubscriptionStatistics> {
     let mut conn = db.snapshot().await?;
-    let services = by_service(store::count_by_status(&mut conn).await?);
+    let mut services = by_service(store::count_by_status(&mut conn).await?);
+    set_apart(&mut services, &store::count_waiting(&mut conn).await?);
     let mut live: BTreeMap<String, i64> = services
         .iter()
         .map(|counts| (counts.service.clone(), counts.live()))
@@ -170,7 +173,6 @@ fn by_service(rows: Vec<StatusCount>) -> Vec<ServiceCounts> {
             continue;
         };
         let number = match row.status {
-            SubscriptionStatus::Pending => &mut counts.pending,
             SubscriptionStatus::Active => &mut counts.active,
             SubscriptionStatus::PastDue => &mut counts.past_due,
             SubscriptionStatus::Suspended => &mut counts.suspended,
@@ -180,4 +182,13 @@ fn by_service(rows: Vec<StatusCount>) -> Vec<ServiceCounts> {
         *number = row.number;
     }
     services
+}
+
+/// Shows those that wait for their delivery as pending, and no more as active.
+fn set_apart(services: &mut [ServiceCounts], waiting: &[ServiceCount]) {
+    for counts in services {
+        let own = waiting.iter().find(|one| one.service == counts.service);
+        counts.pending = own.map_or(0, |own| own.number);
+        counts.active = counts.active.saturating_sub(counts.pending);
+    }
 }

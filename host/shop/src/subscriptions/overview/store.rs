@@ -2,13 +2,16 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{AnySubscriptionFilter, OwnedRow, SubscriptionStatus};
+use super::{AnySubscriptionFilter, OwnedRow};
 use crate::{
     db::{Conn, Filter, List, Page, Part, fetch_first, fetch_page},
     execute, fetch_all, fetch_optional,
     ids::{ServiceId, UserId},
     money::Rupiah,
-    subscriptions::store::{columns, with_plan},
+    subscriptions::{
+        SubscriptionStatus,
+        store::{columns, shown_with, waits, with_plan},
+    },
     wallet::Account,
 };
 
@@ -41,8 +44,7 @@ pub(super) async fn list(
     wanted: &AnySubscriptionFilter<'_>,
     part: Part,
 ) -> sqlx::Result<Page<OwnedRow>> {
-    let filter = Filter::default()
-        .with_some("s.status = ?", wanted.status)
+    let filter = shown_with(Filter::default(), wanted.status)
         .with_some("s.user_id = ?", wanted.user_id)
         .with_some(OF_SERVICE, wanted.service)
         .with_some("s.plan_id = ?", wanted.plan_id)
@@ -81,7 +83,7 @@ fn padded(mut owners: Vec<UserId>) -> Vec<UserId> {
     owners
 }
 
-/// Number of a service's subscriptions of one status.
+/// Number of a service's subscriptions that are stored with one status.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct StatusCount {
     pub(super) service: String,
@@ -109,11 +111,11 @@ pub(super) struct ServiceCount {
 
 /// Counts the subscriptions of a condition by service.
 macro_rules! count {
-    ($condition:literal) => {
+    ($($condition:tt)+) => {
         concat!(
             "SELECT p.service_id, v.slug AS service, CAST(sum(n.number) AS BIGINT) AS number
              FROM (SELECT plan_id, count(*) AS number FROM subscriptions WHERE ",
-            $condition,
+            $($condition)+,
             " GROUP BY plan_id) AS n
              JOIN service_plans p ON p.id = n.plan_id JOIN services v ON v.id = p.service_id
              GROUP BY p.service_id, v.slug"
@@ -129,6 +131,12 @@ pub(super) async fn count_new(
 ) -> sqlx::Result<Vec<ServiceCount>> {
     let sql = count!("created_at >= $1 AND created_at < $2");
     fetch_all!(conn, ServiceCount, sql, from, until)
+}
+
+/// Counts those that wait for their first delivery, by service.
+pub(super) async fn count_waiting(conn: &mut Conn) -> sqlx::Result<Vec<ServiceCount>> {
+    let sql = count!(waits!());
+    fetch_all!(conn, ServiceCount, sql)
 }
 
 /// Counts those that ended from a moment until another, by service.

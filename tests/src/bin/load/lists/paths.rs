@@ -66,6 +66,8 @@ const OF_ADMINISTRATORS: &[&str] = &[
     "/api/admin/services/statistics",
     "/api/admin/subscriptions",
     "/api/admin/subscriptions?page=:page-of-subscriptions",
+    "/api/admin/subscriptions?status=ACTIVE",
+    "/api/admin/subscriptions?status=PENDING",
     "/api/admin/subscriptions?status=PAST_DUE",
     "/api/admin/subscriptions?status=CANCELLED",
     "/api/admin/subscriptions?service=n8n",

@@ -56,7 +56,7 @@ impl World {
     pub(super) async fn seen(&self) -> BTreeMap<String, Seen> {
         let mut conn = self.shop.state().db.read().await.unwrap();
         let sql = "SELECT id, status, freeze_state, period_start, period_end FROM subscriptions
-                   WHERE status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
+                   WHERE status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')";
         let rows = dermaga_shop::fetch_all!(conn, Row, sql).unwrap();
         rows.into_iter()
             .map(|(id, status, freeze, start, end)| {

@@ -20,6 +20,7 @@ const FORECAST: View = View::of(&[
     text("PROBLEM", "/problem"),
 ]);
 const STATISTICS: View = View::of(&[
+    number("PENDING", "/pending"),
     number("ACTIVE", "/active"),
     number("PAST DUE", "/pastDue"),
     number("SUSPENDED", "/suspended"),
