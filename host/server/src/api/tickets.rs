@@ -27,7 +27,7 @@ use crate::{
         Success,
         announced::Raw,
         failure_responses,
-        form::{Part, once},
+        form::{Part, once, once_if_any},
         routes,
     },
 };
@@ -74,7 +74,7 @@ struct TicketForm {
     subject: String,
     #[schema(min_length = 10, max_length = 2000)]
     description: String,
-    /// Instance of yours that it is about.
+    /// Instance of yours that it is about; an empty part is as none.
     instance_id: Option<InstanceId>,
     /// Pictures (PNG, JPEG, GIF, WebP) of 5 MB each.
     #[schema(value_type = Vec<String>, format = Binary, max_items = 5, required = false)]
@@ -135,11 +135,9 @@ impl<'a> Files<'a> {
         if self.kept.len() >= MOST_FILES {
             return Err(too_many());
         }
-        let bytes = part.bytes(MOST_FILE_BYTES).await?;
-        // Browsers send an empty part for a field in which no file was chosen.
-        if bytes.is_empty() && name.is_empty() {
+        let Some(bytes) = part.optional_bytes(MOST_FILE_BYTES).await? else {
             return Ok(());
-        }
+        };
         let kept = self.tickets.take_in(self.user_id, &name, bytes).await;
         let kept = kept.map_err(|refusal| match refusal.code {
             Code::ImageRefused | Code::UnsupportedMediaType => {
@@ -201,8 +199,9 @@ async fn open(
                 part.text(TEXT_BYTES).await?,
             )?,
             "instanceId" => {
-                let id = read_id(&part.text(TEXT_BYTES).await?)?;
-                once(&mut instance_id, "instanceId", id)?;
+                let id = part.optional_text(TEXT_BYTES).await?;
+                let id = id.as_deref().map(read_id).transpose()?;
+                once_if_any(&mut instance_id, "instanceId", id)?;
             }
             "attachments" => files.read(part).await?,
             _ => {

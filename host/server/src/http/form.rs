@@ -101,13 +101,30 @@ impl Part<'_> {
     /// `VALIDATION_FAILED` for what is no text; as [`bytes`](Self::bytes).
     pub async fn text(self, most: usize) -> Result<String> {
         let name = self.name.clone();
+        text_of(name, self.bytes(most).await?)
+    }
+
+    /// Reads a part that may be left out, of at most so many bytes; `None` for an empty one.
+    ///
+    /// Browsers send an empty part for a field that was left alone, and for a file that was not chosen. A file
+    /// with a name was chosen, and is read although it is empty.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes).
+    pub async fn optional_bytes(self, most: usize) -> Result<Option<Vec<u8>>> {
+        let was_chosen = !self.file_name().is_empty();
         let bytes = self.bytes(most).await?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Error::invalid(name.clone(), "must be text in UTF-8"))?;
-        if text.contains('\0') {
-            return Err(Error::invalid(name, input::NO_NUL));
-        }
-        Ok(text)
+        Ok(Some(bytes).filter(|bytes| was_chosen || !bytes.is_empty()))
+    }
+
+    /// Reads a text that may be left out, as [`optional_bytes`](Self::optional_bytes).
+    ///
+    /// # Errors
+    /// As [`text`](Self::text).
+    pub async fn optional_text(self, most: usize) -> Result<Option<String>> {
+        let name = self.name.clone();
+        let bytes = self.optional_bytes(most).await?;
+        bytes.map(|bytes| text_of(name, bytes)).transpose()
     }
 
     /// Returns the refusal of a part that its form does not have.
@@ -128,6 +145,15 @@ impl Part<'_> {
     }
 }
 
+fn text_of(name: String, bytes: Vec<u8>) -> Result<String> {
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::invalid(name.clone(), "must be text in UTF-8"))?;
+    if text.contains('\0') {
+        return Err(Error::invalid(name, input::NO_NUL));
+    }
+    Ok(text)
+}
+
 /// Keeps the value of a part that a form may have once.
 ///
 /// # Errors
@@ -137,6 +163,17 @@ pub(crate) fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<()>
         return Err(Error::invalid(name, "is given twice"));
     }
     Ok(())
+}
+
+/// Keeps the value of a part that a form may have once, or leave empty.
+///
+/// # Errors
+/// As [`once`].
+pub(crate) fn once_if_any<T>(place: &mut Option<T>, name: &str, value: Option<T>) -> Result<()> {
+    match value {
+        Some(value) => once(place, name, value),
+        None => Ok(()),
+    }
 }
 
 fn in_words(bytes: usize) -> String {
@@ -201,6 +238,38 @@ mod tests {
             (Code::PayloadTooLarge, "b")
         );
         assert_eq!(error.message, "The part `b` is larger than 5 bytes.");
+    }
+
+    /// An empty part is none where a form may do without it, unless it is a file that was chosen.
+    #[tokio::test]
+    async fn an_optional_part_that_is_empty_is_none() {
+        let chosen = part("d", "").replace("\"d\"", "\"d\"; filename=\"a.sig\"");
+        let not_chosen = part("e", "").replace("\"e\"", "\"e\"; filename=\"\"");
+        let body = [
+            part("a", ""),
+            part("b", " "),
+            part("c", ""),
+            chosen,
+            not_chosen,
+        ]
+        .concat();
+        let mut form = form(body + "--b--\r\n").await;
+        let read = form.next().await.unwrap().unwrap();
+        assert_eq!(read.optional_text(9).await.unwrap(), None);
+        let read = form.next().await.unwrap().unwrap();
+        assert_eq!(read.optional_text(9).await.unwrap().as_deref(), Some(" "));
+        let required = form.next().await.unwrap().unwrap();
+        assert_eq!(required.text(9).await.unwrap(), "");
+        let read = form.next().await.unwrap().unwrap();
+        assert_eq!(read.optional_bytes(9).await.unwrap(), Some(Vec::new()));
+        let read = form.next().await.unwrap().unwrap();
+        assert_eq!(read.optional_bytes(9).await.unwrap(), None);
+        let mut value = None;
+        once_if_any(&mut value, "a", None).unwrap();
+        once_if_any(&mut value, "a", Some(1)).unwrap();
+        once_if_any(&mut value, "a", None).unwrap();
+        assert_eq!(value, Some(1));
+        assert!(once_if_any(&mut value, "a", Some(2)).is_err());
     }
 
     #[tokio::test]

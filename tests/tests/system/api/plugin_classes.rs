@@ -61,6 +61,10 @@ async fn memory_above_the_standard_class_is_granted_with_an_upload(shop: Shop) {
         .await;
     wrong.fails(400, "VALIDATION_FAILED");
     assert!(wrong.detail("class").is_some());
+    // A select without a choice, and fields that were left alone, are as none: the standard class.
+    let nothing = [("class", ""), ("signature", ""), ("reason", "")];
+    let refused = admin.upload_with(holding(20, "1.0.0"), &nothing).await;
+    refused.fails(400, "COMPONENT_REFUSED");
 
     let staged = admin
         .upload_with(holding(20, "1.0.0"), &[("class", "large")])

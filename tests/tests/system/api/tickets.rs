@@ -100,6 +100,7 @@ both_engines!(
         tickets_of_others_do_not_exist,
         pictures_are_kept_without_what_hides_in_them,
         bad_forms_are_refused_and_leave_nothing,
+        a_field_that_was_left_alone_is_none,
         an_interrupted_upload_leaves_nothing,
         a_ticket_has_an_end_of_messages,
         a_customer_writes_so_often_in_an_hour
@@ -406,6 +407,38 @@ async fn bad_forms_are_refused_and_leave_nothing(desk: Desk) {
     ask(customer, &files).await.data(201);
     assert_eq!(desk.files().len(), 5);
     assert_eq!(ask(customer, &[]).await.data(201)["number"], "#002");
+}
+
+/// Browsers send an empty part for a select without a choice, and for a text that was not written.
+async fn a_field_that_was_left_alone_is_none(desk: Desk) {
+    let Desk {
+        customer, admin, ..
+    } = &desk;
+    let subject = ("subject", "My domain does not work");
+    let description = ("description", "It shows another page since yesterday.");
+    let texts = [subject, description, ("instanceId", "")];
+    let made = customer.post_form(TICKETS, &texts, &[]).await.data(201);
+    assert_eq!(made["instanceId"], Value::Null);
+    let path = format!("{OF_SHOP}/{}/messages", made["id"].as_str().unwrap());
+    let texts = [("reason", ""), ("message", "Try again, please.")];
+    admin.post_form(&path, &texts, &[]).await.data(201);
+    let audited = admin
+        .get("/api/admin/audit?act=ticket.answered")
+        .await
+        .data(200);
+    assert_eq!(audited[0]["reason"], Value::Null);
+    // What a form must have is not there when it is empty.
+    for (empty, texts) in [
+        ("subject", [("subject", ""), description]),
+        ("description", [subject, ("description", "")]),
+    ] {
+        let refused = customer.post_form(TICKETS, &texts, &[]).await;
+        refused.fails(400, "VALIDATION_FAILED");
+        assert!(refused.detail(empty).is_some(), "{}", refused.text);
+    }
+    let refused = admin.post_form(&path, &[("message", "")], &[]).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert!(refused.detail("message").is_some(), "{}", refused.text);
 }
 
 /// A form that never ends: the client is gone after its first picture was kept.

@@ -22,7 +22,8 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{Admin, AppState, admin::reasons},
     http::{
-        Envelope, FORM_OVERHEAD, Form, Id, Refusal, Reply, Success, failure_responses, form::once,
+        Envelope, FORM_OVERHEAD, Form, Id, Refusal, Reply, Success, failure_responses,
+        form::{once, once_if_any},
         routes,
     },
 };
@@ -44,7 +45,8 @@ pub(super) fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
         .routes(routes!(upload_progress))
 }
 
-/// A component, as the part `component` of a form, and what goes with it.
+/// A component, as the part `component` of a form, and what goes with it. An empty part is as none, but for the
+/// component, and for a signature that is a file with a name.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "describes the form in the OpenAPI document")]
 struct UploadForm {
@@ -157,15 +159,17 @@ impl UploadParts {
                     once(&mut component, "component", bytes)?;
                 }
                 "class" => {
-                    let named = part.text(SHORT_PART).await?.parse();
+                    let named = part.optional_text(SHORT_PART).await?;
+                    let named = named.as_deref().map(str::parse::<PluginClass>).transpose();
                     let named = named.map_err(|why| Error::invalid("class", why))?;
-                    once(&mut class, "class", named)?;
+                    once_if_any(&mut class, "class", named)?;
                 }
                 "signature" => {
-                    let bytes = part.bytes(SHORT_PART).await?;
-                    once(&mut signature, "signature", read_signature(&bytes)?)?;
+                    let bytes = part.optional_bytes(SHORT_PART).await?;
+                    let read = bytes.as_deref().map(read_signature).transpose()?;
+                    once_if_any(&mut signature, "signature", read)?;
                 }
-                "reason" => once(&mut reason, "reason", reasons::of_part(part).await?)?,
+                "reason" => once_if_any(&mut reason, "reason", reasons::of_part(part).await?)?,
                 _ => {
                     return Err(part.unknown(&["component", "class", "signature", "reason"]));
                 }

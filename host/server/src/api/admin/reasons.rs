@@ -47,12 +47,12 @@ impl<S: Send + Sync> FromRequest<S> for Reason {
     }
 }
 
-/// Reads a reason that is the part `reason` of a form.
+/// Reads a reason that is the part `reason` of a form; `None` for an empty one.
 ///
 /// # Errors
 /// `VALIDATION_FAILED` for one that no body may have; as [`Part::text`].
-pub(super) async fn of_part(part: Part<'_>) -> Result<GivenReason, Error> {
-    let typed = part.text(PART_BYTES).await?;
-    let reason = typed.parse::<GivenReason>();
+pub(super) async fn of_part(part: Part<'_>) -> Result<Option<GivenReason>, Error> {
+    let typed = part.optional_text(PART_BYTES).await?;
+    let reason = typed.as_deref().map(str::parse::<GivenReason>).transpose();
     reason.map_err(|fault| Error::invalid("reason", fault))
 }

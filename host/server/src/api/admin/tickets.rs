@@ -27,7 +27,9 @@ use crate::{
     },
     http::{
         Body, Envelope, Form, Id, NoFilter, Nothing, PageQuery, Paged, Refusal, Reply, Success,
-        When, failure_responses, form::once, range, routes,
+        When, failure_responses,
+        form::{once, once_if_any},
+        range, routes,
     },
 };
 
@@ -160,7 +162,7 @@ struct AnswerForm {
     /// Pictures (PNG, JPEG, GIF, WebP) of 5 MB each.
     #[schema(value_type = Vec<String>, format = Binary, max_items = 5, required = false)]
     attachments: Vec<Vec<u8>>,
-    /// Reason of the act, for the audit trail.
+    /// Reason of the act, for the audit trail; an empty part is as none.
     reason: Option<GivenReason>,
 }
 
@@ -179,7 +181,7 @@ impl AnswerParts {
             match part.name() {
                 "message" => once(&mut message, "message", part.text(TEXT_BYTES).await?)?,
                 "attachments" => files.read(part).await?,
-                "reason" => once(&mut reason, "reason", reasons::of_part(part).await?)?,
+                "reason" => once_if_any(&mut reason, "reason", reasons::of_part(part).await?)?,
                 _ => return Err(part.unknown(&["message", "attachments", "reason"])),
             }
         }
