@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{
     Course, dunning, lanes, store,
     store::Ending,
-    walk::{Extent, walk},
+    walk::{Extent, is_short, walk},
 };
 use crate::{
     Error, Result, calendar,
@@ -32,6 +32,7 @@ const MOST_PERIODS: i64 = 36;
 text_enum! {
     /// Expected course of a subscription whose period is over.
     pub enum Forecast {
+        /// The wallet holds enough when its period ends, or later, when the price falls while it is suspended.
         Renews = "RENEWS",
         /// The wallet does not hold enough, and a grace begins.
         Fails = "FAILS",
@@ -107,7 +108,7 @@ pub async fn forecast(
     let extent = Extent {
         until,
         periods,
-        tells_of_suspended: true,
+        warns: false,
     };
     let mut lines = walk(shop, that_matter(ending, &shown), extent).await?;
     lines.retain(|line| shown.contains(&line.subscription_id));
@@ -156,12 +157,11 @@ pub async fn low_credit(shop: &Subscriptions, days: u64) -> Result<Vec<ForecastL
     let extent = Extent {
         until,
         periods,
-        tells_of_suspended: false,
+        warns: true,
     };
     let mut lines = walk(shop, ending, extent).await?;
     lines.retain(|line| {
-        let is_short = line.missing.is_some_and(Rupiah::is_positive);
-        matches!(line.status, ShownStatus::Pending | ShownStatus::Active) && is_short
+        matches!(line.status, ShownStatus::Pending | ShownStatus::Active) && is_short(line)
     });
     Ok(lines)
 }

@@ -16,7 +16,10 @@ use crate::{
     Result, calendar,
     ids::{CouponId, SubscriptionId, UserId},
     money::Rupiah,
-    subscriptions::{self, ShownStatus, SubscriptionRow, Subscriptions, delivery, renewal::Next},
+    subscriptions::{
+        self, Settings, ShownStatus, Subscription, SubscriptionRow, Subscriptions, delivery,
+        renewal::Next,
+    },
     wallet,
 };
 
@@ -27,8 +30,9 @@ pub(super) struct Extent {
     pub(super) until: DateTime<Utc>,
     /// Periods of one subscription, at most.
     pub(super) periods: i64,
-    /// False where lines of subscriptions that are suspended already are not read, and need no price of then.
-    pub(super) tells_of_suspended: bool,
+    /// True for warnings: they tell of the first period that is not paid in time, and of its price. Lines of
+    /// subscriptions that are suspended are not read, and need no price of a later day.
+    pub(super) warns: bool,
 }
 
 /// Effects that the steps of a walk have on those after them.
@@ -74,14 +78,32 @@ struct Present {
     period_end: DateTime<Utc>,
 }
 
+/// A subscription as a step of the walk leaves it.
+struct Ahead {
+    row: SubscriptionRow,
+    present: Present,
+    /// Moment of its next step.
+    at: DateTime<Utc>,
+    /// True where it is suspended, and another price is in force for it from that moment on.
+    is_tried_again: bool,
+}
+
+/// Result of a step.
+#[derive(Default)]
+struct Stepped {
+    /// Absent where a further try changes nothing, and the line of the first one stays.
+    line: Option<ForecastLine>,
+    ahead: Option<Ahead>,
+}
+
 /// A subscription on its way.
 struct Walker {
     id: SubscriptionId,
     email: String,
     /// Periods that were renewed on the way.
     renewals: i64,
-    /// The subscription as they leave it.
-    ahead: Option<(SubscriptionRow, Present)>,
+    /// The subscription as the last step has left it.
+    ahead: Option<Ahead>,
 }
 
 impl From<Ending> for Walker {
@@ -102,6 +124,8 @@ struct Stand {
     is_held: bool,
     /// Credit before the walk began.
     balance: Rupiah,
+    /// Moment at which it is tried again, during its suspension.
+    tried_at: Option<DateTime<Utc>>,
 }
 
 /// Forecasts these subscriptions, in their order, as far as their periods still end before a moment: they may
@@ -116,35 +140,48 @@ pub(super) async fn walk(
         .map(|(place, one)| ((one.period_end, place), one.into()))
         .collect();
     let mut before = Before::default();
-    let mut lines = BTreeMap::new();
+    let mut lines: BTreeMap<usize, ForecastLine> = BTreeMap::new();
     while let Some(((_, place), mut walker)) = due.pop_first() {
         let stand = stand(shop, &mut walker).await?;
-        let present = stand.present;
         if stand.row.subscription.period_end >= extent.until {
             continue;
         }
-        let (line, renewed) = step(shop, (&mut walker, stand), &mut before, extent).await?;
-        lines.insert(place, line);
-        if let Some(row) = renewed {
-            let end = row.subscription.period_end;
-            if walker.renewals < extent.periods && end < extent.until {
-                walker.ahead = Some((row, present));
-                due.insert((end, place), walker);
-            }
+        let Stepped { line, ahead } = step(shop, (&mut walker, stand), &mut before, extent).await?;
+        let is_told = extent.warns && lines.get(&place).is_some_and(is_short);
+        if let Some(line) = line.filter(|_| !is_told) {
+            lines.insert(place, line);
+        }
+        if let Some(ahead) = ahead
+            && walker.renewals < extent.periods
+            && ahead.at < extent.until
+        {
+            due.insert(
+                (ahead.at, place),
+                Walker {
+                    ahead: Some(ahead),
+                    ..walker
+                },
+            );
         }
     }
     Ok(lines.into_values().collect())
 }
 
+/// Returns true for the line of a period that the wallet does not hold enough for.
+pub(super) fn is_short(line: &ForecastLine) -> bool {
+    line.missing.is_some_and(Rupiah::is_positive)
+}
+
 /// Returns a subscription as the walk has left it, or as it is.
 async fn stand(shop: &Subscriptions, walker: &mut Walker) -> Result<Stand> {
-    if let Some((row, present)) = walker.ahead.take() {
+    if let Some(ahead) = walker.ahead.take() {
         return Ok(Stand {
-            row,
-            present,
+            row: ahead.row,
+            present: ahead.present,
             // It is taken to run in periods that have not begun.
             is_held: false,
             balance: Rupiah::ZERO,
+            tried_at: ahead.is_tried_again.then_some(ahead.at),
         });
     }
     // As of one moment, or a renewal in between would be paid for twice.
@@ -162,6 +199,7 @@ async fn stand(shop: &Subscriptions, walker: &mut Walker) -> Result<Stand> {
         is_held,
         balance,
         row,
+        tried_at: None,
     })
 }
 
@@ -180,6 +218,49 @@ async fn next_after(
     Ok(next)
 }
 
+/// Returns a subscription as it is at a moment if its next period is not paid until then.
+fn unpaid(
+    seen: &Subscription,
+    billing: &Settings,
+    (zone, now, at): (Tz, DateTime<Utc>, DateTime<Utc>),
+) -> Subscription {
+    match Course::of(seen, billing) {
+        Course::Charged => dunning::unpaid_by(seen, billing, (zone, now.min(at), at)),
+        Course::Ends | Course::Waits => seen.clone(),
+    }
+}
+
+/// Returns a subscription that is not paid as the move of its price finds it, if it is suspended then and its data is
+/// kept. The job of each night tries what is suspended at the price of that night, and the price of a suspended
+/// subscription changes with such a move alone.
+fn until_price_moves(
+    shop: &Subscriptions,
+    (row, present): (&SubscriptionRow, Present),
+    (zone, now, at): (Tz, DateTime<Utc>, DateTime<Utc>),
+) -> Option<Ahead> {
+    let (seen, billing) = (&row.subscription, &shop.settings);
+    if Course::of(seen, billing) != Course::Charged {
+        return None;
+    }
+    let later = unpaid(seen, billing, (zone, now, at));
+    let (since, from) = (later.suspended_at?, later.next_price_from?);
+    // The beginning of its next period, which decides about the price, moves on while it is suspended.
+    let moves_at = from + (since - later.period_end);
+    let ended = calendar::add_days(zone, since, billing.retention);
+    let is_kept = ended.is_none_or(|ended| moves_at <= ended);
+    if moves_at <= since.max(now) || moves_at > at || !is_kept {
+        return None;
+    }
+    let mut row = row.clone();
+    row.subscription = later;
+    Some(Ahead {
+        row,
+        present,
+        at: moves_at,
+        is_tried_again: true,
+    })
+}
+
 /// Returns the price of the next period of a subscription that is not renewed by a moment, if it is suspended by then:
 /// the period begins when it is paid, which is after moves of its price meanwhile.
 async fn due_when_suspended(
@@ -189,10 +270,7 @@ async fn due_when_suspended(
     (zone, now, at): (Tz, DateTime<Utc>, DateTime<Utc>),
 ) -> Result<Option<Rupiah>> {
     let (seen, billing) = (&row.subscription, &shop.settings);
-    let later = match Course::of(seen, billing) {
-        Course::Charged => dunning::unpaid_by(seen, billing, (zone, now.min(at), at)),
-        Course::Ends | Course::Waits => seen.clone(),
-    };
+    let later = unpaid(seen, billing, (zone, now, at));
     let Some(since) = later.suspended_at else {
         return Ok(None);
     };
@@ -208,23 +286,24 @@ async fn due_when_suspended(
     }
 }
 
-/// Forecasts the end of one period of a subscription; returns it as it is then, if it is renewed.
+/// Forecasts the end of one period of a subscription, and what comes of it by a move of its price during a suspension.
 async fn step(
     shop: &Subscriptions,
     (walker, stand): (&mut Walker, Stand),
     before: &mut Before,
     extent: Extent,
-) -> Result<(ForecastLine, Option<SubscriptionRow>)> {
+) -> Result<Stepped> {
     let Stand {
         row,
         present,
         is_held,
         balance,
+        tried_at,
     } = stand;
     let seen = &row.subscription;
     let balance = *before.balances.get(&seen.user_id).unwrap_or(&balance);
     let now = shop.clock.now();
-    let next = next_after(shop, &row, before, now).await;
+    let next = next_after(shop, &row, before, tried_at.unwrap_or(now)).await;
     let priced = next.as_ref().ok().and_then(Option::as_ref);
     let plan = priced.map_or(&*row.plan_slug, |next| next.plan_slug(&row));
     let plan = plan.to_owned();
@@ -241,15 +320,27 @@ async fn step(
     let moments = (shop.clock.zone(), now, at);
     let forecast = foreseen(&shop.settings, seen, &facts, moments)?;
     let renews = forecast == Forecast::Renews;
+    if tried_at.is_some() && !renews {
+        return Ok(Stepped::default());
+    }
     let due = price.as_ref().ok().copied().flatten();
     let mut due = due.filter(|_| forecast != Forecast::Held);
     before.note((seen.user_id, balance), due.filter(|_| renews), taken)?;
-    let is_told = extent.tells_of_suspended || present.status != ShownStatus::Suspended;
-    if due.is_some() && !renews && is_told {
+    if due.is_some() && !renews && !extent.warns {
         due = due_when_suspended(shop, &row, before, moments)
             .await?
             .or(due);
     }
+    let ahead = match after {
+        Some(renewed) if renews => Some(Ahead {
+            at: renewed.subscription.period_end,
+            row: renewed,
+            present,
+            is_tried_again: false,
+        }),
+        _ if due.is_some() => until_price_moves(shop, (&row, present), moments),
+        _ => None,
+    };
     let missing = due.map(|due| due.minus(balance)).transpose()?;
     let problem = price.err().map(|error| error.message);
     walker.renewals += i64::from(renews);
@@ -269,5 +360,8 @@ async fn step(
         missing: missing.map(|missing| missing.max(Rupiah::ZERO)),
         problem: problem.filter(|_| forecast == Forecast::Unknown),
     };
-    Ok((line, after.filter(|_| renews)))
+    Ok(Stepped {
+        line: Some(line),
+        ahead,
+    })
 }

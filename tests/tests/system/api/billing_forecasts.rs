@@ -18,6 +18,8 @@ both_engines!(
         what_is_not_paid_is_foreseen_to_its_end,
         a_later_period_that_is_not_paid_is_foreseen,
         a_price_that_moves_during_a_suspension_is_foreseen,
+        a_price_that_falls_during_a_suspension_renews,
+        a_price_that_falls_after_the_data_is_gone_renews_nothing,
         renewals_of_a_customer_share_the_wallet_in_their_order,
         a_page_knows_of_those_before_it
     ]
@@ -122,7 +124,7 @@ async fn a_price_that_moves_during_a_suspension_is_foreseen(shop: Shop) {
     let id = id_of(&bought);
     let end = moment(&subscription(&shop, id).await["periodEnd"]);
     let day = end.with_timezone(&chrono_tz::Asia::Jakarta).date_naive();
-    announce(&shop, id, end + Days::new(8)).await;
+    announce(&shop, id, (65_000, end + Days::new(8))).await;
     let short = |forecast: &str, missing: i64| (forecast.to_owned(), json!(missing));
     let after = async |days: u64| foreseen(&shop, day + Days::new(days)).await;
     assert_eq!(after(6).await, short("FAILS", 50_000));
@@ -145,8 +147,77 @@ async fn a_price_that_moves_during_a_suspension_is_foreseen(shop: Shop) {
     assert_eq!(subscription(&shop, id).await["unpaid"], 65_000);
 }
 
-/// Makes the plan dearer, and moves a subscription to its price from a moment on.
-async fn announce(shop: &Shop, id: &str, from: DateTime<Utc>) {
+/// A wallet holds Rp45.000 for a period of Rp50.000, which costs Rp40.000 after 15 days: 7 of grace, and 8 of its
+/// suspension. What is foreseen then happens.
+async fn a_price_that_falls_during_a_suspension_renews(shop: Shop) {
+    let customer = customer_with_cash(&shop, "turun@example.com", 95_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let id = id_of(&bought);
+    let end = moment(&subscription(&shop, id).await["periodEnd"]);
+    let day = end.with_timezone(&chrono_tz::Asia::Jakarta).date_naive();
+    announce(&shop, id, (40_000, end + Days::new(8))).await;
+    let told = |forecast: &str, missing: i64| (forecast.to_owned(), json!(missing));
+    let after = async |days: u64| foreseen(&shop, day + Days::new(days)).await;
+    for (days, forecast, missing) in [
+        (6, "FAILS", 5_000),
+        (13, "SUSPENDS", 5_000),
+        (17, "RENEWS", 0),
+        (30, "RENEWS", 0),
+        // The month after it, of which Rp5.000 are left.
+        (41, "FAILS", 35_000),
+    ] {
+        assert_eq!(after(days).await, told(forecast, missing), "{days}");
+    }
+    // Its customer is warned of the period that is not paid in time.
+    let path = "/api/admin/billing/low-credit?days=60";
+    let short = shop.admin().await.get(path).await.data(200);
+    assert_eq!(
+        (&short[0]["missing"], &short[0]["renewals"]),
+        (&json!(5_000), &json!(0)),
+        "{short:#}"
+    );
+
+    assert_eq!(next_period(&shop, id).await["status"], "PAST_DUE");
+    shop.clock().advance(TimeDelta::days(7));
+    process_grace(&shop.state().subscriptions).await.unwrap();
+    assert_eq!(subscription(&shop, id).await["status"], "SUSPENDED");
+    assert_eq!(after(13).await, told("WAITS", 5_000));
+    assert_eq!(after(17).await, told("RENEWS", 0));
+    shop.clock().advance(TimeDelta::days(6));
+    renew_due(&shop.state().subscriptions).await.unwrap();
+    assert_eq!(subscription(&shop, id).await["status"], "SUSPENDED");
+    assert_eq!(after(17).await, told("RENEWS", 0));
+
+    shop.clock().advance(TimeDelta::days(4));
+    renew_due(&shop.state().subscriptions).await.unwrap();
+    let renewed = subscription(&shop, id).await;
+    assert_eq!(renewed["status"], "ACTIVE", "{renewed:#}");
+    let wallet = customer.get("/api/wallet/info").await.data(200);
+    assert_eq!(wallet["paidBalance"], 5_000, "{wallet:#}");
+}
+
+/// The price falls 20 days into a suspension whose data is kept for 14.
+async fn a_price_that_falls_after_the_data_is_gone_renews_nothing(shop: Shop) {
+    let customer = customer_with_cash(&shop, "telat@example.com", 95_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let id = id_of(&bought);
+    let end = moment(&subscription(&shop, id).await["periodEnd"]);
+    let day = end.with_timezone(&chrono_tz::Asia::Jakarta).date_naive();
+    announce(&shop, id, (40_000, end + Days::new(20))).await;
+    for (days, forecast) in [(17, "SUSPENDS"), (30, "ENDS")] {
+        let (found, _) = foreseen(&shop, day + Days::new(days)).await;
+        assert_eq!(found, forecast, "{days}");
+    }
+    assert_eq!(next_period(&shop, id).await["status"], "PAST_DUE");
+    for (days, status) in [(7, "SUSPENDED"), (15, "EXPIRED")] {
+        shop.clock().advance(TimeDelta::days(days));
+        process_grace(&shop.state().subscriptions).await.unwrap();
+        assert_eq!(subscription(&shop, id).await["status"], status, "{days}");
+    }
+}
+
+/// Gives the plan another price, and moves a subscription to it from a moment on.
+async fn announce(shop: &Shop, id: &str, (price, from): (i64, DateTime<Utc>)) {
     let admin = shop.admin().await;
     let found = admin.get("/api/admin/services?q=n8n").await.data(200);
     let mut plans = found[0]["plans"].as_array().unwrap().iter();
@@ -154,8 +225,8 @@ async fn announce(shop: &Shop, id: &str, from: DateTime<Utc>) {
     let [service, plan] = [&found[0], basic].map(|one| one["id"].as_str().unwrap());
     let plan = format!("/api/admin/services/{service}/plans/{plan}");
     let reason = "The new price list of January.";
-    let dearer = json!({ "monthlyPrice": 65_000, "reason": reason });
-    admin.put(&plan, dearer).await.data(200);
+    let changed = json!({ "monthlyPrice": price, "reason": reason });
+    admin.put(&plan, changed).await.data(200);
     let body = json!({ "subscriptionIds": [id], "effectiveAt": from, "reason": reason });
     let path = format!("{plan}/price-moves");
     admin.post(&path, body).await.data(201);
