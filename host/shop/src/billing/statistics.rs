@@ -47,9 +47,10 @@ pub struct BillingStatistics {
 pub struct ChargesView {
     #[serde(serialize_with = "crate::calendar::in_json")]
     pub since: DateTime<Utc>,
-    /// Periods and upgrades that were charged.
+    /// Periods and upgrades that were charged, also those that were undone since: what came back is in `refunded`.
     pub charges: i64,
     pub charged: Rupiah,
+    /// Transactions that gave back what was charged, whenever that was.
     pub refunds: i64,
     pub refunded: Rupiah,
     /// Subscriptions that ended.

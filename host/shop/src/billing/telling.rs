@@ -228,8 +228,10 @@ struct Figures {
     by_status: Vec<(Status, i64)>,
     /// Active ones that wait for their first delivery.
     pending: i64,
-    /// Periods that were paid: how many, and how much.
+    /// Periods that were paid and not undone since: how many, and how much. A purchase that is undone, since it could
+    /// not be set up, counts as none.
     paid: (i64, Rupiah),
+    /// Top-ups that were received, also those that were taken back since: that is no part of a summary.
     top_ups: (i64, Rupiah),
 }
 
@@ -245,20 +247,26 @@ async fn figures(
     (since, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> Result<Figures> {
     let totals = wallet::totals_between(conn, since, until).await?;
-    let settled = |kind: TransactionType| {
-        let is_this =
-            |one: &&TypeTotal| one.kind == kind && one.status == TransactionStatus::Completed;
-        let found = totals.iter().find(is_this);
-        found.map_or((0, Rupiah::ZERO), |one| (one.count, one.amount))
-    };
     // A payment leaves its wallet, so that its amount is negative.
-    let (periods, charged) = settled(TransactionType::Subscription);
+    let (periods, charged) = sum(&totals, |one| {
+        one.kind == TransactionType::Subscription && one.status == TransactionStatus::Completed
+    })?;
     Ok(Figures {
         paid: (periods, charged.negated()),
-        top_ups: settled(TransactionType::TopUp),
+        top_ups: sum(&totals, |one| {
+            one.kind == TransactionType::TopUp && one.status.took_effect()
+        })?,
         by_status: store::count_by_status(conn).await?,
         pending: subscriptions::count_waiting(conn).await?,
     })
+}
+
+/// Returns the number and the amount of the transactions that are meant.
+fn sum(totals: &[TypeTotal], is_meant: impl Fn(&TypeTotal) -> bool) -> Result<(i64, Rupiah)> {
+    let meant: Vec<&TypeTotal> = totals.iter().filter(|one| is_meant(one)).collect();
+    let number = meant.iter().map(|one| one.count).sum();
+    let amount = Rupiah::total(meant.iter().map(|one| one.amount))?;
+    Ok((number, amount))
 }
 
 #[cfg(test)]

@@ -40,7 +40,17 @@ text_enum! {
         Completed = "COMPLETED",
         Failed = "FAILED",
         Cancelled = "CANCELLED",
+        /// Completed, and taken back or undone since, by a transaction of its own.
         Refunded = "REFUNDED",
+    }
+}
+
+impl TransactionStatus {
+    /// Returns true for those of transactions that moved money. A sum of what was received counts one that is
+    /// `REFUNDED`, too, at the moment when it was completed: the transaction that took the money back counts against
+    /// it at its own moment, so that nothing is counted twice and no earlier figure changes.
+    pub const fn took_effect(self) -> bool {
+        matches!(self, Self::Completed | Self::Refunded)
     }
 }
 
@@ -227,6 +237,7 @@ pub struct WalletInfo {
     /// Credit from coupons and gifts: spent first, never paid out.
     pub bonus_balance: Rupiah,
     pub total_balance: Rupiah,
+    /// All top-ups that were received, also those that were taken back since.
     pub total_top_up: Rupiah,
     pub total_spent: Rupiah,
     /// Spent since the first of this month, where the shop is.

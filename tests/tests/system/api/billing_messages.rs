@@ -69,7 +69,13 @@ both_engines!(
     ]
 );
 
-both_engines!(CalledTill, [a_top_up_stands_in_the_summary_of_its_payment]);
+both_engines!(
+    CalledTill,
+    [
+        a_top_up_stands_in_the_summary_of_its_payment,
+        a_top_up_that_was_taken_back_was_received
+    ]
+);
 
 both_engines!(Early, [a_later_period_is_not_warned_of_before_it_runs]);
 
@@ -142,6 +148,32 @@ async fn a_top_up_stands_in_the_summary_of_its_payment(mut till: Till) {
     let second = summed_up(&till.shop, 2).await;
     assert_eq!(money(&second), [0, 0, 1, 75_000], "{second:#}");
     assert_eq!(second["since"], first["until"]);
+}
+
+/// The first of two is taken back before the summary. The statistics have it, and what took it back, each once.
+async fn a_top_up_that_was_taken_back_was_received(mut till: Till) {
+    advance_to(&till.shop, 1, 10 * 60);
+    till.admin = till.shop.admin().await;
+    let customer = till.shop.customer("kembali@example.com").await;
+    let taken_back = till.paid(&customer, 60_000).await;
+    till.paid(&customer, 40_000).await;
+    till.act(&taken_back, Action::Chargeback);
+    till.notify(&taken_back).await.data(200);
+    assert_eq!(till.paid_balance(&customer).await, 40_000);
+    let facts = figures(&till.shop, 1).await;
+    assert_eq!(money(&facts), [0, 0, 2, 100_000], "{facts:#}");
+    let admin = till.shop.admin().await;
+    let all = admin.get("/api/admin/wallets/statistics").await.data(200);
+    let expected = [
+        ("CHARGEBACK", "COMPLETED", -60_000),
+        ("TOP_UP", "COMPLETED", 40_000),
+        ("TOP_UP", "REFUNDED", 60_000),
+    ]
+    .map(|(kind, status, amount)| {
+        json!({ "type": kind, "status": status, "count": 1, "amount": amount })
+    });
+    assert_eq!(all["thisMonth"], json!(expected));
+    assert_eq!(all["totalTopUp"], 100_000);
 }
 
 /// A run by hand tells what came before it, one right after it nothing, and the nightly one the rest, also where the

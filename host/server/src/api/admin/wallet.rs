@@ -132,7 +132,8 @@ async fn wallets(
     Ok(Success::page("All wallets.", page, views))
 }
 
-/// Transactions of one type and status.
+/// Transactions of one type and status. Those that are `REFUNDED` took effect, too: what was received or paid is the sum
+/// of `COMPLETED` and `REFUNDED`, and what was taken back has types of its own (`TOP_UP_REFUND`, `CHARGEBACK`, `REFUND`).
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TypeTotalView {
@@ -152,6 +153,7 @@ struct WalletStatistics {
     /// Paid credit, which the shop owes.
     float: Float,
     bonus_balance: Rupiah,
+    /// All top-ups that were received, also those that were taken back since.
     total_top_up: Rupiah,
     total_spent: Rupiah,
     /// Start of this month in the shop's time zone.

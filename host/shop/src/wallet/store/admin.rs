@@ -109,7 +109,7 @@ pub(in crate::wallet) async fn totals_by_type(
     let mut totals: Vec<TypeTotal> = fetch_where(conn, TYPE_TOTALS, &settled, tail).await?;
     let others = TransactionStatus::ALL.iter().copied();
     let others = Filter::default()
-        .with_any("status", others.filter(|status| !took_effect(*status)))
+        .with_any("status", others.filter(|status| !status.took_effect()))
         .and("status <> 'COMPLETED'")
         .with("created_at >= ?", since)
         .with_some("created_at < ?", until);
@@ -128,14 +128,6 @@ pub(in crate::wallet) async fn first_since(
         "SELECT created_at FROM transactions WHERE created_at >= $1 ORDER BY created_at LIMIT 1";
     let row = fetch_optional!(conn, (DateTime<Utc>,), sql, since)?;
     Ok(row.map(|(at,)| at))
-}
-
-/// Returns true for the statuses of transactions that moved money.
-const fn took_effect(status: TransactionStatus) -> bool {
-    matches!(
-        status,
-        TransactionStatus::Completed | TransactionStatus::Refunded
-    )
 }
 
 /// Returns true for every status but that of nearly all transactions.
