@@ -12,19 +12,25 @@
 
 use std::{
     fs,
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
 use dermaga_shop::{ids::UserId, wallet::ledger};
-use dermaga_tests::{Engine, Shop, bench::on_both_engines, entries};
+use dermaga_tests::{
+    Engine, Shop,
+    bench::{self, on_both_engines, verdict},
+    entries,
+};
 use serde_json::json;
 
 const WALLETS: usize = 300;
 const ENTRIES: usize = 300_000;
 const TARGET: Duration = Duration::from_secs(10);
 
-fn main() {
+fn main() -> ExitCode {
     on_both_engines(async |engine| tokio::spawn(measure(engine)).await.unwrap());
+    bench::end()
 }
 
 async fn measure(engine: Engine) {
@@ -51,10 +57,11 @@ async fn measure(engine: Engine) {
         let took = started.elapsed();
         assert!(found.holds(), "{:#?}", found.faults);
         let grown = peak_kib().saturating_sub(before) / 1024;
-        let verdict = if took <= TARGET { "met" } else { "MISSED" };
         println!(
-            "{name:9} ledger verify, {} entries, {} postings: {took:.1?}, {grown} MiB more memory (target: <= {TARGET:?} for {ENTRIES}, {verdict})",
-            found.entries, found.postings
+            "{name:9} ledger verify, {} entries, {} postings: {took:.1?}, {grown} MiB more memory (target: <= {TARGET:?} for {ENTRIES}, {})",
+            found.entries,
+            found.postings,
+            verdict(took <= TARGET)
         );
     }
     shop.close().await;

@@ -11,7 +11,10 @@
     reason = "what cannot go on must stop, and rates are numbers"
 )]
 
-use std::time::{Duration, Instant};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use dermaga_shop::{
     accounts::{Email, NewAccount, Role},
@@ -20,7 +23,7 @@ use dermaga_shop::{
 };
 use dermaga_tests::{
     Engine, MailServer, Shop,
-    bench::{durable_shop, on_both_engines, resident_kib},
+    bench::{self, durable_shop, on_both_engines, resident_kib, verdict},
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -33,8 +36,9 @@ const GROWTH: f64 = 1.2;
 /// Customers whom the mails go to.
 const READERS: usize = 100;
 
-fn main() {
+fn main() -> ExitCode {
     on_both_engines(async |engine| Box::pin(measure(engine)).await);
+    bench::end()
 }
 
 async fn measure(engine: Engine) {
@@ -76,10 +80,6 @@ async fn measure(engine: Engine) {
     );
     assert_eq!(server.taken(), MAILS, "each once");
     shop.close().await;
-}
-
-const fn verdict(is_met: bool) -> &'static str {
-    if is_met { "met" } else { "MISSED" }
 }
 
 /// Makes accounts, without the mails that confirm their addresses.

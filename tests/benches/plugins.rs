@@ -13,6 +13,7 @@
 
 use std::{
     fs,
+    process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -23,7 +24,11 @@ use dermaga_runtime::{
     contract::{self, Decision, Effect, Evaluation, Facts, Grant, Place},
     fixtures::{CouponFixture, Misdeed},
 };
-use dermaga_tests::{Engine, Shop, plugins_folder};
+use dermaga_tests::{
+    Engine, Shop,
+    bench::{self, verdict},
+    plugins_folder,
+};
 use serde_json::json;
 
 const CALLS: usize = 20_000;
@@ -39,7 +44,7 @@ const UPLOAD_TARGET: Duration = Duration::from_millis(300);
 const PLUGINS: usize = 50;
 const START_TARGET: Duration = Duration::from_secs(1);
 
-fn main() {
+fn main() -> ExitCode {
     two_threads();
     a_runaway();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -47,6 +52,7 @@ fn main() {
         uploads().await;
         Box::pin(starts()).await;
     });
+    bench::end()
 }
 
 fn coupon(id: &str, version: &str) -> CouponFixture {
@@ -110,7 +116,7 @@ fn two_threads() {
         let each = timed(&plugin, 1) / u32::try_from(CALLS).unwrap();
         let target = if has_target {
             format!(
-                " (target: >= {THREADS_TARGET}{})",
+                " (target: >= {THREADS_TARGET}, {})",
                 verdict(ratio >= THREADS_TARGET)
             )
         } else {
@@ -154,7 +160,7 @@ fn a_runaway() {
     });
     let latest = late.into_iter().max().unwrap();
     println!(
-        "a runaway guest stops {latest:.1?} after its deadline at the latest (target: <= {LATE_TARGET:?}{}); the p50 of another plugin is {alone:.1?} alone and {beside:.1?} beside it",
+        "a runaway guest stops {latest:.1?} after its deadline at the latest (target: <= {LATE_TARGET:?}, {}); the p50 of another plugin is {alone:.1?} alone and {beside:.1?} beside it",
         verdict(latest <= LATE_TARGET)
     );
 }
@@ -194,7 +200,7 @@ async fn uploads() {
     }
     let middle = median(taken, Ord::cmp);
     println!(
-        "upload of {} kB to active: p50 {middle:.1?} (target: <= {UPLOAD_TARGET:?}{})",
+        "upload of {} kB to active: p50 {middle:.1?} (target: <= {UPLOAD_TARGET:?}, {})",
         original.len() / 1000,
         verdict(middle <= UPLOAD_TARGET)
     );
@@ -224,12 +230,8 @@ async fn starts() {
     }
     let middle = median(taken, Ord::cmp);
     println!(
-        "start with {PLUGINS} plugins, warm: p50 {middle:.1?}, the stop before it included (target: <= {START_TARGET:?}{})",
+        "start with {PLUGINS} plugins, warm: p50 {middle:.1?}, the stop before it included (target: <= {START_TARGET:?}, {})",
         verdict(middle <= START_TARGET)
     );
     shop.close().await;
-}
-
-const fn verdict(met: bool) -> &'static str {
-    if met { ", met" } else { ", MISSED" }
 }

@@ -15,6 +15,7 @@
 
 use std::{
     ops::Range,
+    process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -30,7 +31,7 @@ use dermaga_shop::{
 };
 use dermaga_tests::{
     Engine, Shop,
-    bench::{durable_shop, on_both_engines, resident_kib},
+    bench::{self, durable_shop, on_both_engines, resident_kib, verdict},
     by_hand::{Model, Renewer},
     past::{self, Kind},
     postgres::Postgres,
@@ -56,13 +57,14 @@ const GROWTH: f64 = 1.2;
 /// Longest wait for the notifications of a run.
 const LONGEST_TELLING: Duration = Duration::from_secs(3_600);
 
-fn main() {
+fn main() -> ExitCode {
     // Cargo says `--bench` besides.
     let mut arguments = std::env::args().skip(1);
     let count: Option<u32> = arguments.find_map(|text| text.parse().ok());
     let count = count.unwrap_or(RENEWALS).max(1);
     let each = count.div_ceil(RUNS * AT_ONCE) * AT_ONCE;
     on_both_engines(async |engine| tokio::spawn(measure(engine, each)).await.unwrap());
+    bench::end()
 }
 
 /// Lets runs and rows by hand take turns; `each` is a multiple of those that are under way at once.
@@ -320,7 +322,7 @@ fn print_rates(name: &str, each: u32, turns: &[Turn]) {
         count as f64 / turns.iter().map(time).sum::<Duration>().as_secs_f64()
     };
     println!(
-        "{name:9} renewals, durable, {count} in runs of {each}: {:.0}/s; their rows by hand, {AT_ONCE} at once: {:.0}/s; ratio {ratio:.2} (target: >= {TARGET}{})",
+        "{name:9} renewals, durable, {count} in runs of {each}: {:.0}/s; their rows by hand, {AT_ONCE} at once: {:.0}/s; ratio {ratio:.2} (target: >= {TARGET}, {})",
         rate(|turn| turn.renewed),
         rate(|turn| turn.by_hand),
         verdict(ratio >= TARGET)
@@ -330,7 +332,7 @@ fn print_rates(name: &str, each: u32, turns: &[Turn]) {
     let (p50, p99) = quantiles(turns, |turn| &turn.reads);
     let (_, by_hand) = quantiles(turns, |turn| &turn.reads_by_hand);
     println!(
-        "{name:9} wallet reads of {READERS} others meanwhile: p50 {p50:.1?}, p99 {p99:.1?} (target: p99 <= {READ_TARGET:?}{}); beside rows by hand: p99 {by_hand:.1?}",
+        "{name:9} wallet reads of {READERS} others meanwhile: p50 {p50:.1?}, p99 {p99:.1?} (target: p99 <= {READ_TARGET:?}, {}); beside rows by hand: p99 {by_hand:.1?}",
         verdict(p99 <= READ_TARGET)
     );
 }
@@ -345,14 +347,10 @@ fn quantiles(turns: &[Turn], of: fn(&Turn) -> &Vec<Duration>) -> (Duration, Dura
 fn print_memory(name: &str, [first, last, most]: [u64; 3]) {
     let growth = most as f64 / first.max(1) as f64;
     println!(
-        "{name:9} memory: {} MiB after the first run, {} MiB after the last, {} MiB at most: {growth:.2} x (target: <= {GROWTH}{})",
+        "{name:9} memory: {} MiB after the first run, {} MiB after the last, {} MiB at most: {growth:.2} x (target: <= {GROWTH}, {})",
         first / 1024,
         last / 1024,
         most / 1024,
         verdict(growth <= GROWTH)
     );
-}
-
-const fn verdict(met: bool) -> &'static str {
-    if met { ", met" } else { ", MISSED" }
 }

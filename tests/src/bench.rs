@@ -1,5 +1,10 @@
 //! Parts that benchmarks have in common.
 
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use dermaga::{api::AppState, config::Config};
 use dermaga_shop::{
     crypto::Secret,
@@ -13,6 +18,47 @@ use crate::{
     Client, Engine, Shop,
     postgres::{self, Postgres},
 };
+
+/// Goals of the benchmark that this process is.
+static GOALS: Goals = Goals::new();
+
+/// Goals of a benchmark, each of which is met or missed.
+#[derive(Debug)]
+struct Goals {
+    is_missed: AtomicBool,
+}
+
+impl Goals {
+    const fn new() -> Self {
+        Self {
+            is_missed: AtomicBool::new(false),
+        }
+    }
+
+    fn note(&self, is_met: bool) -> &'static str {
+        if is_met {
+            return "met";
+        }
+        self.is_missed.store(true, Ordering::Relaxed);
+        "MISSED"
+    }
+
+    /// Returns 1 after a goal that was missed, else 0.
+    fn status(&self) -> u8 {
+        u8::from(self.is_missed.load(Ordering::Relaxed))
+    }
+}
+
+/// Returns the word for a goal that is met or missed. One that is missed fails the benchmark at its [`end`], after the
+/// rest was measured.
+pub fn verdict(is_met: bool) -> &'static str {
+    GOALS.note(is_met)
+}
+
+/// Ends a benchmark: with 1 when a goal was missed.
+pub fn end() -> ExitCode {
+    GOALS.status().into()
+}
 
 /// Measures on one engine after the other.
 pub fn on_both_engines(measure: impl AsyncFn(Engine)) {
@@ -86,4 +132,17 @@ pub fn resident_kib() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let words = line.unwrap_or_default().split_whitespace().next();
     words.unwrap_or_default().parse().unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missed_goal_fails_the_benchmark_whatever_comes_after_it() {
+        let goals = Goals::new();
+        assert_eq!((goals.note(true), goals.status()), ("met", 0));
+        assert_eq!((goals.note(false), goals.status()), ("MISSED", 1));
+        assert_eq!((goals.note(true), goals.status()), ("met", 1));
+    }
 }

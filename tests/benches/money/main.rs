@@ -18,6 +18,7 @@ mod over_http;
 use std::{
     collections::HashMap,
     fmt,
+    process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,7 +32,7 @@ use dermaga_shop::{
 };
 use dermaga_tests::{
     Engine, Shop,
-    bench::{durable_shop, on_both_engines},
+    bench::{self, durable_shop, on_both_engines, verdict},
     by_hand::Copyist,
     wire::{Request, Wire},
 };
@@ -56,9 +57,10 @@ const AT_ONCE: usize = 16;
 const ROUNDS: usize = 15;
 const REDEEM_TARGET: f64 = 0.5;
 
-fn main() {
+fn main() -> ExitCode {
     // On a worker, where handlers run.
     on_both_engines(async |engine| tokio::spawn(measure(engine)).await.unwrap());
+    bench::end()
 }
 
 async fn measure(engine: Engine) {
@@ -117,7 +119,7 @@ async fn reads(name: &str, shop: &Shop) {
         latencies[latencies.len() * 99 / 100],
     );
     println!(
-        "{name:9} wallet read, {CONNECTIONS} connections: p50 {median:.1?}, p99 {p99:.1?}, {rate:.0}/s (target: p99 <= {READ_TARGET:?}{})",
+        "{name:9} wallet read, {CONNECTIONS} connections: p50 {median:.1?}, p99 {p99:.1?}, {rate:.0}/s (target: p99 <= {READ_TARGET:?}, {})",
         verdict(p99 <= READ_TARGET)
     );
 }
@@ -172,7 +174,7 @@ async fn redeems(name: &str, shop: &Shop, code: &str, customers: usize) -> Vec<(
     })
     .await;
     println!(
-        "{name:9} redeem, durable, {customers} at once: {measured} (target: >= {REDEEM_TARGET}{})",
+        "{name:9} redeem, durable, {customers} at once: {measured} (target: >= {REDEEM_TARGET}, {})",
         verdict(measured.ratio >= REDEEM_TARGET)
     );
     users
@@ -295,8 +297,4 @@ async fn redeem(state: &AppState, user: UserId, code: &CouponCode) {
         .await
         .unwrap();
     redeemed.commit().await.unwrap();
-}
-
-const fn verdict(met: bool) -> &'static str {
-    if met { ", met" } else { ", MISSED" }
 }

@@ -21,13 +21,14 @@ mod rest;
 
 use std::{
     path::{Path, PathBuf},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
 use dermaga_shop::{ids::PlanId, provisioning::Choice};
 use dermaga_tests::{
     Engine, Shop,
-    bench::{buy, customers},
+    bench::{self, buy, customers, verdict},
 };
 use futures::future::join_all;
 use serde_json::json;
@@ -75,14 +76,15 @@ impl Sizes {
     }
 }
 
-fn main() {
+fn main() -> ExitCode {
     let Some(kubeconfig) = std::env::var_os("DERMAGA_TEST_KUBECONFIG").map(PathBuf::from) else {
         println!("left out: DERMAGA_TEST_KUBECONFIG names no cluster");
-        return;
+        return ExitCode::SUCCESS;
     };
     let sizes = Sizes::of(std::env::args().skip(1));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(measure(kubeconfig, sizes));
+    bench::end()
 }
 
 async fn measure(kubeconfig: PathBuf, sizes: Sizes) {
@@ -159,7 +161,7 @@ async fn rates(shop: &Shop, kubeconfig: &Path, (plan, rounds): (PlanId, usize)) 
     let instances = (rounds * CUSTOMERS * EACH) as f64;
     let ratio = median(ratios);
     println!(
-        "{instances} instances from purchase to applied: {:.1}/s; a bare loop {:.1}/s; {ratio:.2} x its rate (target: >= {RATE_TARGET}{}), {:.2} x that of eight loops side by side",
+        "{instances} instances from purchase to applied: {:.1}/s; a bare loop {:.1}/s; {ratio:.2} x its rate (target: >= {RATE_TARGET}, {}), {:.2} x that of eight loops side by side",
         instances / ours.as_secs_f64(),
         instances / theirs.as_secs_f64(),
         verdict(ratio >= RATE_TARGET),
@@ -185,7 +187,7 @@ async fn until_ready(shop: &Shop, kubeconfig: &Path, (plan, purchases): (PlanId,
     }
     let (ready, bare) = (median(times), median(alone));
     println!(
-        "purchase to RUNNING, one after another: p50 {ready:.2} s; a bare StatefulSet's pod {bare:.2} s, so {:.2} x that (target: <= {READY_TARGET:?}{})",
+        "purchase to RUNNING, one after another: p50 {ready:.2} s; a bare StatefulSet's pod {bare:.2} s, so {:.2} x that (target: <= {READY_TARGET:?}, {})",
         ready / bare,
         verdict(ready <= READY_TARGET.as_secs_f64())
     );
@@ -194,8 +196,4 @@ async fn until_ready(shop: &Shop, kubeconfig: &Path, (plan, purchases): (PlanId,
 fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
-}
-
-pub(crate) fn verdict(is_met: bool) -> &'static str {
-    if is_met { ", met" } else { ", MISSED" }
 }

@@ -8,12 +8,12 @@ use std::{
 use dermaga_shop::ids::{PlanId, UserId};
 use dermaga_tests::{
     Shop,
-    bench::{buy, customers},
+    bench::{buy, customers, verdict},
 };
 use futures::{StreamExt as _, stream};
 use tokio::time::sleep;
 
-use super::{all_applied, count, verdict};
+use super::{all_applied, count};
 
 /// Instances of one customer, and so of one namespace.
 const EACH: usize = 50;
@@ -121,14 +121,14 @@ async fn at_rest(shop: &Shop, known: usize, rest: Duration) {
     }
     let full = looks / FULL_LOOK * 100.0;
     println!(
-        "{known} instances at rest: {:.2} % of a core (target for 10,000: <= {REST_TARGET} %{}): {quiet:.2} % as measured, and {full:.2} % for a full look at each in {FULL_LOOK} s, of {:.1} ms",
+        "{known} instances at rest: {:.2} % of a core (target for 10,000: <= {REST_TARGET} %, {}): {quiet:.2} % as measured, and {full:.2} % for a full look at each in {FULL_LOOK} s, of {:.1} ms",
         quiet + full,
         verdict(quiet + full <= REST_TARGET),
         looks / known as f64 * 1e3
     );
     let ratio = resident() / before;
     println!(
-        "{known} instances known: {ratio:.3} x the memory after {LOOKS} more looks at each (target for 5,000: <= {FLAT_TARGET} x{})",
+        "{known} instances known: {ratio:.3} x the memory after {LOOKS} more looks at each (target for 5,000: <= {FLAT_TARGET} x, {})",
         verdict(ratio <= FLAT_TARGET)
     );
 }
