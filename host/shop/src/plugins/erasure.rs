@@ -1,6 +1,7 @@
 //! Erasure of what decisions about a deleted account say of its person: questions, answers and logs.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::store;
 use crate::{
@@ -14,6 +15,47 @@ use crate::{
 const PURPOSE: &str = "erased-decision";
 /// Decisions read at once: an answer may be the manifests of a whole service.
 const AT_ONCE: i64 = 50;
+
+/// A failed look at the health of an instance that was recorded without an account.
+#[derive(Debug)]
+pub struct Look {
+    pub id: DecisionId,
+    /// Name of the instance, which no other one ever has.
+    pub instance: Option<String>,
+    at: DateTime<Utc>,
+}
+
+/// Returns the next of such looks after another one, the oldest first; none after the last.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn looks_without_account(conn: &mut Conn, after: Option<&Look>) -> Result<Vec<Look>> {
+    let first = (DateTime::UNIX_EPOCH, DecisionId::MIN);
+    let place = after.map_or(first, |look| (look.at, look.id));
+    let found = store::unowned_looks(conn, place, AT_ONCE).await?;
+    let looks = found.into_iter().map(|found| Look {
+        id: found.id,
+        instance: instance_in(&found.input),
+        at: found.created_at,
+    });
+    Ok(looks.collect())
+}
+
+/// Returns the name of the instance in the input of a look.
+fn instance_in(input: &str) -> Option<String> {
+    let input: Value = serde_json::from_str(input).ok()?;
+    let name = input.pointer("/instance/name")?.as_str()?;
+    Some(name.to_owned())
+}
+
+/// Assigns such a look to the account of its instance, with which it is erased.
+///
+/// # Errors
+/// When the database refuses, as it does for another account.
+pub async fn assign_look(conn: &mut Conn, look: DecisionId, user_id: UserId) -> Result<()> {
+    store::assign_look(conn, look, user_id).await?;
+    Ok(())
+}
 
 /// Erases input, output and logs of the decisions about an account, in the transaction that deletes it or later, and
 /// keeps keyed digests of input and output; returns the number of decisions. Id, version, amounts and cost stay.
@@ -61,4 +103,24 @@ async fn erase(
 /// decisions are not seen to be equal.
 fn tag(vault: &Vault, id: DecisionId, text: &str) -> Result<String> {
     vault.tag(PURPOSE, &format!("{id}:{text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_names_its_instance() {
+        for (input, expected) in [
+            (
+                r#"{"instance":{"config":{"name":"mine"},"name":"n8n-3f9a"},"observed":[]}"#,
+                Some("n8n-3f9a"),
+            ),
+            (r#"{"instance":{},"observed":[{"name":"other"}]}"#, None),
+            ("null", None),
+            ("", None),
+        ] {
+            assert_eq!(instance_in(input).as_deref(), expected, "{input}");
+        }
+    }
 }

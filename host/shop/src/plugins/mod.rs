@@ -26,7 +26,7 @@ mod vetting;
 pub use breaker::BreakerRules;
 pub use decisions::{Asking, Decided, Decision, Subject, decide, refuse, repeats, replay};
 pub use describe::describe;
-pub use erasure::forget;
+pub use erasure::{Look, assign_look, forget, looks_without_account};
 pub use explain::{ExplainedDecision, explain, walk_explained};
 pub use findings::Findings;
 pub use lifecycle::{activate, delete, refuse_retired, reset, retire, retire_plugin, roll_back};

@@ -313,6 +313,35 @@ pub(super) async fn written(
     fetch_all!(conn, Written, sql, user_id, limit)
 }
 
+/// A failed look at the health of an instance that was recorded without an account.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct UnownedLook {
+    pub(super) id: DecisionId,
+    pub(super) input: String,
+    pub(super) created_at: DateTime<Utc>,
+}
+
+/// Failed looks without an account after a place, the oldest first.
+pub(super) async fn unowned_looks(
+    conn: &mut Conn,
+    (created_at, id): (DateTime<Utc>, DecisionId),
+    limit: i64,
+) -> sqlx::Result<Vec<UnownedLook>> {
+    let sql = "SELECT id, input, created_at FROM decisions WHERE user_id IS NULL AND function = 'health'
+                 AND erased_at IS NULL AND (created_at, id) > ($1, $2) ORDER BY created_at, id LIMIT $3";
+    fetch_all!(conn, UnownedLook, sql, created_at, id, limit)
+}
+
+/// Assigns such a look to its account. The database refuses every other one than that of the instance.
+pub(super) async fn assign_look(
+    conn: &mut Conn,
+    id: DecisionId,
+    user_id: UserId,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE decisions SET user_id = $2 WHERE id = $1 AND user_id IS NULL";
+    execute!(conn, sql, id, user_id)
+}
+
 /// Takes the texts out of a decision, with digests in their place. The database refuses it while the account is there.
 pub(super) async fn erase(
     conn: &mut Conn,

@@ -17,7 +17,7 @@ use crate::{
     db::{Clock, Conn},
     events, idempotency,
     ids::UserId,
-    notifications, outbox, plugins,
+    notifications, outbox, owners, plugins,
     provisioning::{domains, lifecycle},
     subscriptions::{self, Subscriptions},
     tickets,
@@ -88,11 +88,45 @@ async fn erase_decisions(conn: &mut Conn, vault: &Vault, clock: &Clock, id: User
     Ok(erased)
 }
 
-/// Erases the decisions about accounts that a release without erasure has deleted; returns the number of decisions.
+/// Assigns failed looks at the health of instances that were recorded without an account to those of the instances, so
+/// that they are erased with them.
+async fn find_accounts_of_looks(shop: &Subscriptions) -> Result<()> {
+    let mut last: Option<plugins::Look> = None;
+    loop {
+        let mut conn = shop.db.begin().await?;
+        let mut looks = plugins::looks_without_account(&mut conn, last.as_ref()).await?;
+        for look in &looks {
+            find_account_of(&mut conn, look).await?;
+        }
+        conn.commit().await?;
+        last = looks.pop();
+        if last.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+async fn find_account_of(conn: &mut Conn, look: &plugins::Look) -> Result<()> {
+    let Some(name) = &look.instance else {
+        return Ok(());
+    };
+    let Some(owner) = lifecycle::owner_of_name(conn, name).await? else {
+        return Ok(());
+    };
+    // A deletion under way ends before, and its account is noted again, or it begins after this and erases the look.
+    owners::keep(conn, owner).await?;
+    plugins::assign_look(conn, look.id, owner).await?;
+    store::has_more_decisions(conn, owner).await?;
+    Ok(())
+}
+
+/// Erases the decisions about accounts that a release without erasure has deleted, and failed looks at the health of
+/// their instances that were recorded without an account; returns the number of decisions.
 ///
 /// # Errors
 /// When the database refuses; accounts that were done until then stay so.
 pub async fn erase_decisions_of_deleted(shop: &Subscriptions) -> Result<u64> {
+    find_accounts_of_looks(shop).await?;
     let mut erased = 0;
     loop {
         let mut conn = shop.db.begin().await?;

@@ -83,6 +83,13 @@ pub(super) async fn next_with_decisions(conn: &mut Conn) -> sqlx::Result<Option<
     Ok(next.map(|(id,)| id))
 }
 
+/// Notes that decisions about an account that is deleted are to be erased again.
+pub(super) async fn has_more_decisions(conn: &mut Conn, id: UserId) -> sqlx::Result<u64> {
+    let sql =
+        "UPDATE users SET decisions_erased_at = NULL WHERE id = $1 AND deleted_at IS NOT NULL";
+    execute!(conn, sql, id)
+}
+
 pub(super) async fn decisions_are_erased(
     conn: &mut Conn,
     id: UserId,

@@ -69,7 +69,8 @@ both_engines!(
     [
         a_deleted_account_leaves_nothing_of_its_person,
         a_decision_is_erased_with_its_account_alone,
-        decisions_of_accounts_that_are_deleted_already_are_erased
+        decisions_of_accounts_that_are_deleted_already_are_erased,
+        looks_without_an_account_are_erased_with_that_of_their_instance
     ]
 );
 
@@ -303,6 +304,82 @@ async fn decisions_of_accounts_that_are_deleted_already_are_erased(shop: Shop) {
     let run = admin.post(job, json!({})).await.data(200);
     assert_eq!(run["status"], "SUCCEEDED", "{run:#}");
     is_erased(&shop, &path, &before).await;
+}
+
+/// Records a failed look at the one instance, or at one of another name, as a release without accounts did.
+async fn looked_at(shop: &Shop, name: &str, mail: &str) {
+    let id = if is_sqlite(shop) {
+        "randomblob(16)"
+    } else {
+        "gen_random_uuid()"
+    };
+    let sql = format!(
+        "INSERT INTO decisions (id, digest, plugin_id, plugin_version, contract, function, input, failure, logs, fuel,
+           duration_us, created_at)
+         SELECT {id}, v.digest, v.plugin_id, v.version, v.contract, 'health',
+           '{{\"instance\":{{\"config\":{{\"mail\":\"{mail}\"}},\"name\":\"' || {name} || '\"}},\"observed\":[]}}',
+           'PLUGIN_FAILED', '[]', 0, 0, i.created_at
+         FROM instances i JOIN plugin_versions v ON v.digest = i.plugin_digest"
+    );
+    shop.rewrite(&[sql]).await.unwrap();
+}
+
+/// Returns the failed looks, each with its account, and with the mail in its configuration while that is there.
+async fn looks(shop: &Shop) -> Vec<(Value, Value)> {
+    let admin = shop.admin().await;
+    let path = "/api/admin/decisions?function=health";
+    let listed = admin.get(path).await.data(200);
+    let mut looks = Vec::new();
+    for look in listed.as_array().unwrap() {
+        let path = format!("/api/admin/decisions/{}", look["id"].as_str().unwrap());
+        let look = admin.get(&path).await.data(200);
+        assert_eq!(look["erasedAt"].is_null(), look["input"].is_object());
+        assert_eq!(look["erasedAt"].is_null(), look["inputDigest"].is_null());
+        let mail = look["input"]["instance"]["config"]["mail"].clone();
+        looks.push((look["userId"].clone(), mail));
+    }
+    looks.sort_by_key(|(_, mail)| mail.to_string());
+    looks
+}
+
+/// One that was deleted is found, too, and the account of an instance that is not known is none.
+async fn looks_without_an_account_are_erased_with_that_of_their_instance(shop: Shop) {
+    let customer = shop.customer_with_credit(EMAIL, 200_000).await;
+    let id = customer.get("/api/user/profile").await.data(200)["id"].clone();
+    let bought = bought(&shop, &customer).await;
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
+    looked_at(&shop, "i.name", "penanda8").await;
+    looked_at(&shop, "'unknown'", "other").await;
+    let unknown = (json!(null), json!("other"));
+    let unowned = (json!(null), json!("penanda8"));
+    assert_eq!(looks(&shop).await, [unknown.clone(), unowned.clone()]);
+
+    let job = async || {
+        let path = "/api/admin/jobs/health-history/run";
+        let run = shop.admin().await.post(path, json!({})).await.data(200);
+        assert_eq!(run["status"], "SUCCEEDED", "{run:#}");
+    };
+    job().await;
+    let owned = (id.clone(), json!("penanda8"));
+    assert_eq!(looks(&shop).await, [unknown.clone(), owned.clone()]);
+    // The database takes no other account than the instance's.
+    let other = "UPDATE decisions SET user_id = (SELECT user_id FROM instances)
+        WHERE user_id IS NULL AND function = 'health'";
+    assert!(shop.sql(other).await.is_err());
+
+    leave(&shop, &customer, &bought).await;
+    let erased = (id, json!(null));
+    assert_eq!(looks(&shop).await, [unknown.clone(), erased.clone()]);
+    looked_at(&shop, "i.name", "penanda8").await;
+    assert_eq!(
+        looks(&shop).await,
+        [unknown.clone(), unowned, erased.clone()]
+    );
+    job().await;
+    assert_eq!(looks(&shop).await, [unknown, erased.clone(), erased]);
+    job().await;
+    assert_eq!(looks(&shop).await.len(), 3);
 }
 
 /// Every column of every table is read: none holds the person, and what was decided about is in those columns alone

@@ -321,6 +321,14 @@ fn object_in<'a>(
     value.as_object_mut()
 }
 
+/// Returns the account of an instance, also of one that is gone, by its name.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn owner_of_name(conn: &mut Conn, name: &str) -> Result<Option<UserId>> {
+    Ok(store::owner_of_name(conn, name).await?)
+}
+
 /// Removes what an account that is deleted gave to its instances, all of which are gone.
 ///
 /// # Errors

@@ -57,6 +57,12 @@ pub(super) async fn subscription_of(
     Ok(found.map(|(id,)| id))
 }
 
+pub(super) async fn owner_of_name(conn: &mut Conn, name: &str) -> sqlx::Result<Option<UserId>> {
+    let sql = "SELECT user_id FROM instances WHERE name = $1";
+    let found = fetch_optional!(conn, (UserId,), sql, name)?;
+    Ok(found.map(|(user_id,)| user_id))
+}
+
 /// Removes what a customer gave to the instances, all of which are gone, and what was told of them.
 pub(super) async fn forget(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
     let sql = "DELETE FROM instance_secrets WHERE instance_id IN (SELECT id FROM instances WHERE user_id = $1)";
