@@ -216,7 +216,7 @@ async fn a_price_that_falls_after_the_data_is_gone_renews_nothing(shop: Shop) {
     }
 }
 
-/// Gives the plan another price, and moves a subscription to it from a moment on.
+/// Sets another price of the plan, and moves a subscription to it from a moment on.
 async fn announce(shop: &Shop, id: &str, (price, from): (i64, DateTime<Utc>)) {
     let admin = shop.admin().await;
     let found = admin.get("/api/admin/services?q=n8n").await.data(200);

@@ -176,7 +176,7 @@ async fn a_stream_has_ones_own_changes(shop: Shop) {
     assert_eq!(instances.last().unwrap().1, "WRITTEN");
     let subscriptions = of("subscription");
     assert!(subscriptions.iter().all(|(id, _)| *id == subscription));
-    // Paid, and then delivered; a delivery that took long moves the period, which is told, too.
+    // Paid, and then delivered; a delivery that took long moves the period, and has an event of its own.
     let mut changes: Vec<&str> = subscriptions.iter().map(|(_, change)| *change).collect();
     changes.dedup();
     assert_eq!(changes, ["PENDING", "ACTIVE"], "{read:#?}");

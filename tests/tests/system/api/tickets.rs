@@ -427,7 +427,7 @@ async fn a_field_that_was_left_alone_is_none(desk: Desk) {
         .await
         .data(200);
     assert_eq!(audited[0]["reason"], Value::Null);
-    // What a form must have is not there when it is empty.
+    // A required part that is empty is missing.
     for (empty, texts) in [
         ("subject", [("subject", ""), description]),
         ("description", [subject, ("description", "")]),
