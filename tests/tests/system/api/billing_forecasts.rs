@@ -192,6 +192,7 @@ async fn a_price_that_falls_during_a_suspension_renews(shop: Shop) {
     renew_due(&shop.state().subscriptions).await.unwrap();
     let renewed = subscription(&shop, id).await;
     assert_eq!(renewed["status"], "ACTIVE", "{renewed:#}");
+    let customer = shop.sign_in("turun@example.com").await;
     let wallet = customer.get("/api/wallet/info").await.data(200);
     assert_eq!(wallet["paidBalance"], 5_000, "{wallet:#}");
 }
@@ -240,7 +241,7 @@ async fn renewals_of_a_customer_share_the_wallet_in_their_order(shop: Shop) {
     let mut end = shop.clock().now();
     for customer in [&three, &three, &two, &two] {
         let bought = buy(&shop, customer, ("postgresql", "basic"), None).await;
-        end = moment(&bought["subscription"]["periodEnd"]);
+        end = moment(&becomes(&shop, id_of(&bought), "ACTIVE").await["periodEnd"]);
     }
     let admin = shop.admin().await;
     let date = end.with_timezone(&chrono_tz::Asia::Jakarta).date_naive() + Days::new(32);
@@ -277,7 +278,8 @@ async fn a_page_knows_of_those_before_it(shop: Shop) {
     let rich = customer_with_cash(&shop, "lapang@example.com", 500_000).await;
     let poor = customer_with_cash(&shop, "sempit@example.com", 75_000).await;
     for customer in [&poor, &rich, &poor] {
-        buy(&shop, customer, ("postgresql", "basic"), None).await;
+        let bought = buy(&shop, customer, ("postgresql", "basic"), None).await;
+        becomes(&shop, id_of(&bought), "ACTIVE").await;
     }
     let admin = shop.admin().await;
     let date = (shop.clock().now() + TimeDelta::days(32)).date_naive();
