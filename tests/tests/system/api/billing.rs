@@ -5,7 +5,7 @@ use dermaga_tests::{Shop, both_engines};
 use serde_json::{Value, json};
 
 use crate::journeys::{
-    renewal::{buy, id_of, moment, next_period, subscription},
+    renewal::{becomes, buy, id_of, moment, next_period, subscription},
     upgrade::customer_with_cash,
 };
 
@@ -31,6 +31,9 @@ async fn billing_is_told_in_numbers(shop: Shop) {
     let kept = buy(&shop, &rich, ("n8n", "basic"), None).await;
     let unpaid = buy(&shop, &poor, ("n8n", "basic"), None).await;
     let gone = buy(&shop, &rich, ("n8n", "free"), None).await;
+    for bought in [&kept, &unpaid] {
+        becomes(&shop, id_of(bought), "ACTIVE").await;
+    }
     let path = format!("/api/subscriptions/{}", id_of(&gone));
     rich.delete(&path).await.data(200);
     let refund = json!({ "amount": 5_000, "reason": "The service was down for a day." });
@@ -122,6 +125,8 @@ async fn who_cannot_pay_later_is_listed_as_foreseen(shop: Shop) {
     let customer = customer_with_cash(&shop, "lusa@example.com", 120_000).await;
     buy(&shop, &customer, ("postgresql", "basic"), None).await;
     let later = buy(&shop, &customer, ("postgresql", "basic"), None).await;
+    // The two answers are compared with their status.
+    becomes(&shop, id_of(&later), "ACTIVE").await;
     let admin = shop.admin().await;
     let path = format!("/api/admin/subscriptions/{}/extend", id_of(&later));
     let body = json!({ "days": 42, "reason": "The cluster was away." });
