@@ -420,7 +420,7 @@ pub(super) async fn live_coupons(
     let sql = "SELECT count(*) FROM coupons WHERE plugin_id = $1
         AND ((status = 'ACTIVE' AND (ends_at IS NULL OR ends_at > $2))
           OR EXISTS (SELECT 1 FROM subscriptions WHERE coupon_id = coupons.id
-               AND status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')
+               AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
                AND (coupon_periods_left IS NULL OR coupon_periods_left > 0)))";
     let (count,) = fetch_one!(conn, (i64,), sql, plugin_id, now)?;
     Ok(count)
