@@ -117,6 +117,24 @@ impl Part<'_> {
         Ok(Some(bytes).filter(|bytes| was_chosen || !bytes.is_empty()))
     }
 
+    /// Returns true for a part that was left out, as [`optional_bytes`](Self::optional_bytes) has it. No more than
+    /// the beginning of any other is read.
+    ///
+    /// # Errors
+    /// `MALFORMED_REQUEST` for a form that ends early, `PAYLOAD_TOO_LARGE` for one that is larger than its route
+    /// accepts.
+    pub async fn was_left_out(mut self) -> Result<bool> {
+        if !self.file_name().is_empty() {
+            return Ok(false);
+        }
+        while let Some(chunk) = self.field.chunk().await.map_err(unreadable)? {
+            if !chunk.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Reads a text that may be left out, as [`optional_bytes`](Self::optional_bytes).
     ///
     /// # Errors
@@ -270,6 +288,21 @@ mod tests {
         once_if_any(&mut value, "a", None).unwrap();
         assert_eq!(value, Some(1));
         assert!(once_if_any(&mut value, "a", Some(2)).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_part_with_a_name_or_a_byte_was_not_left_out() {
+        let named = |name: &str| format!("\"a\"; filename=\"{name}\"");
+        let unnamed = part("a", "").replace("\"a\"", &named(""));
+        let chosen = part("a", "").replace("\"a\"", &named("a.png"));
+        let filled = part("a", "x").replace("\"a\"", &named(""));
+        let body = [unnamed, chosen, filled, part("a", "")].concat();
+        let mut form = form(body + "--b--\r\n").await;
+        for expected in [true, false, false, true] {
+            let part = form.next().await.unwrap().unwrap();
+            assert_eq!(part.was_left_out().await.unwrap(), expected);
+        }
+        assert!(form.next().await.unwrap().is_none());
     }
 
     #[tokio::test]

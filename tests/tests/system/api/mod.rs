@@ -82,6 +82,7 @@ pub(crate) mod shown_services;
 pub(crate) mod statements;
 pub(crate) mod ticket_administration;
 pub(crate) mod ticket_answers;
+pub(crate) mod ticket_files;
 pub(crate) mod ticket_mails;
 pub(crate) mod tickets;
 pub(crate) mod translated;
