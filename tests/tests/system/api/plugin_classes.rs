@@ -61,6 +61,15 @@ async fn memory_above_the_standard_class_is_granted_with_an_upload(shop: Shop) {
         .await;
     wrong.fails(400, "VALIDATION_FAILED");
     assert!(wrong.detail("class").is_some());
+    for (language, told) in [
+        ("en", "`STANDARD` is none of: standard, large"),
+        ("id", "`STANDARD` bukan salah satu dari: standard, large"),
+    ] {
+        let admin = admin.in_language(Some(language));
+        let parts = [("class", "STANDARD")];
+        let wrong = admin.upload_with(holding(20, "1.0.0"), &parts).await;
+        assert_eq!(wrong.detail("class"), Some(told));
+    }
     // A select without a choice, and fields that were left alone, are as none: the standard class.
     let nothing = [("class", ""), ("signature", ""), ("reason", "")];
     let refused = admin.upload_with(holding(20, "1.0.0"), &nothing).await;

@@ -274,6 +274,32 @@ async fn refusals_are_told_in_indonesian() {
     walk.end(800);
 }
 
+/// Every form, with each part wrong in every way, and with one that it does not know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_of_forms_are_told_in_indonesian() {
+    let shop = Shop::open(Engine::Sqlite).await.unwrap();
+    let admin = shop.admin().await.in_language(Some("id"));
+    let mut walk = Walk::new();
+    let upload = ["component", "class", "signature", "reason", "apaIni"];
+    let ticket = [
+        "subject",
+        "description",
+        "instanceId",
+        "attachments",
+        "apaIni",
+    ];
+    let long = "x".repeat(20_000);
+    for (path, parts) in [("/api/admin/plugins", upload), ("/api/tickets", ticket)] {
+        for part in parts {
+            for wrong in ["salah", "STANDARD", "", "a\0b", long.as_str()] {
+                let answer = admin.post_form(path, &[(part, wrong)], &[]).await;
+                walk.look_at(&format!("{path} {part}"), &answer.body);
+            }
+        }
+    }
+    walk.end(50);
+}
+
 /// Answers that customers and administrators read, of a shop in which something was bought.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_read_is_told_in_indonesian() {

@@ -47,6 +47,10 @@ fn arguments_that_are_words_of_ours_are_said_too() {
             "harus salah satu dari: A, B, bukan \"C\"",
         ),
         (
+            "`STANDARD` is none of: standard, large",
+            "`STANDARD` bukan salah satu dari: standard, large",
+        ),
+        (
             "must be a text or a number, not true or false",
             "harus berupa teks atau angka, bukan true atau false",
         ),
