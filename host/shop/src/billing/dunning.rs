@@ -17,6 +17,7 @@ use crate::{
     scheduler::{Outcome, Progress},
     subscriptions::{
         self, FreezeState, Settings, Subscription, SubscriptionStatus as Status, Subscriptions,
+        cancellation::Cancelled,
         delivery::{self, Ending},
         end_notice::{self, Cause},
         renewal::{FROZEN, is_as_seen},
@@ -97,7 +98,8 @@ async fn end_forgotten(
     }
     let seen = self::seen(shop, id).await?;
     let reason = "It was suspended and not paid for.";
-    end(shop, &seen, (reason, Cause::Unpaid), None).await
+    let ended = end(shop, &seen, (reason, Cause::Unpaid), None).await?;
+    Ok(ended.is_some())
 }
 
 /// Status after a renewal that could not be paid.
@@ -229,42 +231,47 @@ async fn tell(
     Ok(())
 }
 
-/// Ends a subscription whose time is over: resources are removed and quota is given back. `false`
+/// Ends a subscription whose time is over: resources are removed and quota is given back. `None`
 /// when it changed meanwhile. An administrator's call is audited.
 pub(super) async fn end(
     shop: &Subscriptions,
     seen: &Subscription,
     (reason, cause): (&str, Cause<'_>),
     by: Option<UserId>,
-) -> Result<bool> {
+) -> Result<Option<Cancelled>> {
     let (clock, id) = (&shop.clock, seen.id);
     let mut conn = shop.db.begin().await?;
     let mut wallet = wallet::lock(&mut conn, seen.user_id).await?;
     if !is_as_seen(&mut conn, seen).await? {
         conn.rollback().await?;
-        return Ok(false);
+        return Ok(None);
     }
+    let held = wallet.balance().total()?;
     let row = subscriptions::row(&mut conn, id).await?;
-    if delivery::is_undelivered(&mut conn, &row).await? {
+    let cancelled = if delivery::is_undelivered(&mut conn, &row).await? {
         let why = "Ended before it was set up.";
         let reason = Some(reason);
         let ending = Ending { why, reason, cause };
         delivery::take_back(shop, &mut conn, &mut wallet, &row, ending).await?;
+        Cancelled::Undone
     } else if expire_in_books(shop, &mut conn, &mut wallet, seen, reason).await? {
         end_notice::tell(&mut conn, clock, id, (cause, false)).await?;
+        Cancelled::Paid
     } else {
-        return Ok(false);
-    }
+        return Ok(None);
+    };
     if let Some(actor_id) = by {
+        let returned = wallet.balance().total()?.minus(held)?;
+        let details = json!({ "returned": returned, "undone": cancelled == Cancelled::Undone });
         let subject = Subject::Subscription(id);
         let event =
-            Event::new(audit::AuditAct::SubscriptionExpired, subject, json!({})).because(reason);
+            Event::new(audit::AuditAct::SubscriptionExpired, subject, details).because(reason);
         audit::record(&mut conn, clock, actor_id, event).await?;
     }
     conn.commit().await?;
     shop.instances.handle.wake();
     tracing::info!(subscription.id = %id, reason, "subscription.expired");
-    Ok(true)
+    Ok(Some(cancelled))
 }
 
 /// Ends a subscription whose payments stay; returns false when it changes at the moment.
@@ -289,7 +296,7 @@ async fn expire_in_books(
 }
 
 /// Ends a subscription by an administrator's word, as if its time were over. A first purchase that
-/// was not delivered yet is undone.
+/// was not delivered yet is undone, as the result says.
 ///
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when it has ended already, `CONFLICT` when it changes at the
@@ -299,11 +306,12 @@ pub async fn expire(
     actor_id: UserId,
     id: SubscriptionId,
     reason: &str,
-) -> Result<()> {
+) -> Result<Cancelled> {
     let seen = seen(shop, id).await?;
     seen.status.check_move(Status::Expired)?;
-    if end(shop, &seen, (reason, Cause::Shop(reason)), Some(actor_id)).await? {
-        return Ok(());
+    let why = (reason, Cause::Shop(reason));
+    if let Some(cancelled) = end(shop, &seen, why, Some(actor_id)).await? {
+        return Ok(cancelled);
     }
     // Another request may have ended it meanwhile.
     let seen = self::seen(shop, id).await?;

@@ -213,7 +213,7 @@ async fn step(shop: &Subscriptions, id: SubscriptionId) -> Result<Step> {
             Course::Ends => {
                 let why = ("It was not to be renewed.", Cause::NotRenewed);
                 let ended = dunning::end(shop, seen, why, None).await?;
-                return Ok(if ended { Step::Ended } else { Step::Nothing });
+                return Ok(ended.map_or(Step::Nothing, |_| Step::Ended));
             }
             Course::Waits => return Ok(Step::Nothing),
             Course::Charged => {}

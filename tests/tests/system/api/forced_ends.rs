@@ -97,14 +97,17 @@ async fn both_names_of_an_end_are_one_act(shop: Shop) {
     let admin = shop.admin().await;
     let path = format!("/api/admin/subscriptions/{id}/expire");
     let ended = admin
+        .in_language(Some("en"))
         .put(&path, json!({ "reason": REASON }))
-        .await
-        .data(200);
+        .await;
+    assert_eq!(ended.body["message"], "The subscription has ended.");
+    let ended = ended.data(200);
     assert_eq!(
         (&ended["status"], &ended["cancelReason"]),
         (&json!("EXPIRED"), &json!(REASON))
     );
-    recorded(&admin, "subscription.expired", id).await;
+    let details = recorded(&admin, "subscription.expired", id).await;
+    assert_eq!(details, json!({ "returned": 0, "undone": false }));
     let again = admin.put(&path, json!({ "reason": REASON })).await;
     again.fails(409, "INVALID_STATE");
     let other = format!("/api/admin/billing/expire/{id}");

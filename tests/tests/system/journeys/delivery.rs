@@ -324,19 +324,26 @@ async fn a_purchase_cancelled_before_its_delivery_is_undone(shop: Shop) {
 
     // An administrator who ends an undelivered purchase keeps nothing either.
     let in_the_way = block(&shop, &customer).await;
-    let bought = customer
-        .post("/api/subscriptions", json!({ "planId": plan }))
-        .await
-        .data(201);
-    let path = format!(
-        "/api/admin/billing/expire/{}",
-        text(&bought, "/subscription/id")
-    );
-    admin
-        .post(&path, json!({ "reason": "Tidak bisa dipasang." }))
-        .await
-        .data(200);
-    assert_eq!(balance(&customer).await, (json!(65_000), json!(0)));
+    let admin = admin.in_language(Some("en"));
+    for (method, start, end) in [
+        (reqwest::Method::POST, "/api/admin/billing/expire/", ""),
+        (reqwest::Method::PUT, "/api/admin/subscriptions/", "/expire"),
+    ] {
+        let order = json!({ "planId": plan });
+        let bought = customer.post("/api/subscriptions", order).await.data(201);
+        let id = text(&bought, "/subscription/id");
+        let request = admin.request(method, &format!("{start}{id}{end}"));
+        let reason = json!({ "reason": "Tidak bisa dipasang." });
+        let ended = admin.send(request.json(&reason)).await;
+        let message = "The subscription has ended before it was set up; everything paid for it is back in the wallet.";
+        assert_eq!(ended.body["message"], message);
+        assert_eq!(ended.data(200)["status"], "CANCELLED");
+        assert_eq!(balance(&customer).await, (json!(65_000), json!(0)));
+        let path = format!("/api/admin/audit?act=subscription.expired&subject=subscription:{id}");
+        let audited = admin.get(&path).await.data(200);
+        let details = json!({ "returned": bought["paidCash"], "undone": true });
+        assert_eq!(audited[0]["details"], details);
+    }
     std::fs::remove_file(&in_the_way).unwrap();
     shop.books_balance().await;
 }

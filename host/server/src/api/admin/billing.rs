@@ -18,6 +18,7 @@ use crate::{
     api::{
         Admin, AppState,
         admin::{
+            forced_ends::ended,
             jobs::{self, Started},
             reasons::{OptionalReason, Reason},
         },
@@ -231,7 +232,7 @@ struct ExpireRequest {
 }
 
 /// Ends a subscription now: its resources are removed with their data, and its quota is given back.
-/// A purchase that was not set up yet is undone, with all its money.
+/// A purchase that was not set up yet is undone, with all its money: it becomes `CANCELLED`.
 #[utoipa::path(post, path = "/admin/billing/expire/{id}", tag = "admin: billing", params(("id" = Uuid, Path)),
     request_body = ExpireRequest, security(("bearer" = [])),
     responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Changing))]
@@ -241,7 +242,8 @@ async fn expire(
     Id(id): Id<SubscriptionId>,
     Body(request): Body<ExpireRequest>,
 ) -> Reply<SubscriptionDetail> {
-    billing::expire(&state.subscriptions, admin.user_id, id, &request.reason).await?;
+    let (shop, by) = (&state.subscriptions, admin.user_id);
+    let cancelled = billing::expire(shop, by, id, &request.reason).await?;
     let detail = dermaga_shop::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
-    Ok(Success::ok("The subscription has ended.", detail))
+    Ok(Success::ok(ended(cancelled), detail))
 }

@@ -38,7 +38,18 @@ struct EndRequest {
     reason: String,
 }
 
-/// Ends a subscription now, as if its time were over; the same as `POST /admin/billing/expire/{id}`.
+/// Says what became of a subscription that an administrator has ended, and of its money.
+pub(super) const fn ended(cancelled: Cancelled) -> &'static str {
+    match cancelled {
+        Cancelled::Paid => "The subscription has ended.",
+        Cancelled::Undone => {
+            "The subscription has ended before it was set up; everything paid for it is back in the wallet."
+        }
+    }
+}
+
+/// Ends a subscription now, as if its time were over; the same as `POST /admin/billing/expire/{id}`. A
+/// purchase that was not set up yet is undone instead, with all its money: it becomes `CANCELLED`.
 #[utoipa::path(put, path = "/admin/subscriptions/{id}/expire", tag = "admin: subscriptions", params(("id" = Uuid, Path)),
     request_body = EndRequest, security(("bearer" = [])),
     responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Ending))]
@@ -48,9 +59,10 @@ async fn expire(
     Id(id): Id<SubscriptionId>,
     Body(request): Body<EndRequest>,
 ) -> Reply<SubscriptionDetail> {
-    billing::expire(&state.subscriptions, admin.user_id, id, &request.reason).await?;
+    let (shop, by) = (&state.subscriptions, admin.user_id);
+    let cancelled = billing::expire(shop, by, id, &request.reason).await?;
     let detail = subscriptions::any_detail(&mut state.db.read().await?, id).await?;
-    Ok(Success::ok("The subscription has ended.", detail))
+    Ok(Success::ok(ended(cancelled), detail))
 }
 
 /// End of a subscription by force.
@@ -95,11 +107,9 @@ async fn force_cancel(
     let done = cancellation::force_cancel(shop, by, id, how).await?;
     let subscription = subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     let message = match (done.cancelled, done.returned) {
-        (Cancelled::Undone, _) => {
-            "The subscription has ended before it was set up; everything paid for it is back in the wallet."
-                .to_owned()
+        (Cancelled::Undone, _) | (Cancelled::Paid, Rupiah::ZERO) => {
+            ended(done.cancelled).to_owned()
         }
-        (Cancelled::Paid, Rupiah::ZERO) => "The subscription has ended.".to_owned(),
         (Cancelled::Paid, back) => {
             format!("The subscription has ended. {back} are back in the wallet.")
         }

@@ -263,7 +263,8 @@ pub(super) const GROUP: Group = Group {
         Act::new(
             "expire",
             (Verb::Put, "/api/admin/subscriptions/{id}/expire"),
-            "End a subscription now, as if its time were over",
+            "End a subscription now, as if its time were over; a purchase that was not set up yet is undone, \
+             with all its money",
             &[WHICH, REASON],
             ONE,
         ),
