@@ -17,7 +17,7 @@ use dermaga_shop::{
 };
 use garde::Validate;
 use serde::Deserialize;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, PartialSchema, ToSchema, openapi::schema::AnyOfBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
         Success,
         announced::Raw,
         failure_responses,
-        form::{Part, once, once_if_any},
+        form::{Part, once, once_if_any, or_empty},
         routes,
     },
 };
@@ -64,6 +64,12 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .merge(mails)
 }
 
+fn instance_or_none() -> AnyOfBuilder {
+    or_empty(InstanceId::schema()).description(Some(
+        "Instance of yours that it is about; an empty part is as none.",
+    ))
+}
+
 /// A ticket to open.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
@@ -74,7 +80,7 @@ struct TicketForm {
     subject: String,
     #[schema(min_length = 10, max_length = 2000)]
     description: String,
-    /// Instance of yours that it is about; an empty part is as none.
+    #[schema(schema_with = instance_or_none)]
     instance_id: Option<InstanceId>,
     /// Pictures (PNG, JPEG, GIF, WebP) of 5 MB each.
     #[schema(value_type = Vec<String>, format = Binary, max_items = 5, required = false)]

@@ -9,6 +9,10 @@ use axum::{
     http::StatusCode,
 };
 use dermaga_shop::{Code, Error, Result, input};
+use utoipa::openapi::{
+    RefOr,
+    schema::{AnyOfBuilder, ObjectBuilder, Schema, Type},
+};
 
 use super::announced::within_limit;
 use crate::http::Refusal;
@@ -17,6 +21,14 @@ use crate::http::Refusal;
 const MOST_PARTS: usize = 32;
 /// Bytes of a form beside the contents of its files: texts, heads and boundaries.
 pub const FORM_OVERHEAD: usize = 64 * 1024;
+
+/// Returns the schema of a part that may be left out, and is as none when it is empty.
+pub(crate) fn or_empty(schema: impl Into<RefOr<Schema>>) -> AnyOfBuilder {
+    let empty = ObjectBuilder::new().schema_type(Type::String);
+    AnyOfBuilder::new()
+        .item(schema)
+        .item(empty.max_length(Some(0)))
+}
 
 /// A form whose parts are still to be read.
 #[derive(Debug)]

@@ -16,14 +16,17 @@ use dermaga_shop::{
         uploads::{self, PluginUpload, UploadState},
     },
 };
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{Ref, schema::AnyOfBuilder},
+};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState, admin::reasons},
     http::{
         Envelope, FORM_OVERHEAD, Form, Id, Refusal, Reply, Success, failure_responses,
-        form::{once, once_if_any},
+        form::{once, once_if_any, or_empty},
         routes,
     },
 };
@@ -45,6 +48,13 @@ pub(super) fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
         .routes(routes!(upload_progress))
 }
 
+fn class_or_none() -> AnyOfBuilder {
+    or_empty(Ref::from_schema_name("PluginClass")).description(Some(
+        "Grants the plugin this class with the upload. Without it, the class it was granted before holds, else \
+         `standard`.",
+    ))
+}
+
 /// A component, as the part `component` of a form, and what goes with it. An empty part is as none, but for the
 /// component, and for a signature that is a file with a name.
 #[derive(Debug, ToSchema)]
@@ -52,13 +62,12 @@ pub(super) fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
 struct UploadForm {
     #[schema(value_type = String, format = Binary)]
     component: Vec<u8>,
-    /// Grants the plugin this class with the upload. Without it, the class it was granted before
-    /// holds, else `standard`.
+    #[schema(schema_with = class_or_none)]
     class: Option<PluginClass>,
     /// Signature of its publisher, as `dermaga plugin sign` writes it.
     #[schema(max_length = 200)]
     signature: Option<String>,
-    /// Reason of the act, for the audit trail.
+    #[schema(schema_with = reasons::part_schema)]
     reason: Option<GivenReason>,
 }
 

@@ -7,11 +7,17 @@ use dermaga_shop::{
 };
 use garde::Validate;
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{Ref, schema::AnyOfBuilder},
+};
 
 use crate::{
     api::Admin,
-    http::{Body, Refusal, form::Part},
+    http::{
+        Body, Refusal,
+        form::{Part, or_empty},
+    },
 };
 
 /// Bytes of a reason in a form, which has 500 characters of four bytes at most.
@@ -45,6 +51,13 @@ impl<S: Send + Sync> FromRequest<S> for Reason {
             <Body<OptionalReason> as OptionalFromRequest<S>>::from_request(request, state).await?;
         Ok(Self(body.and_then(|Body(body)| body.reason)))
     }
+}
+
+/// Returns the schema of the part `reason` of a form.
+pub(super) fn part_schema() -> AnyOfBuilder {
+    or_empty(Ref::from_schema_name("GivenReason")).description(Some(
+        "Reason of the act, for the audit trail; an empty part is as none.",
+    ))
 }
 
 /// Reads a reason that is the part `reason` of a form; `None` for an empty one.

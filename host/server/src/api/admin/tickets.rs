@@ -162,7 +162,7 @@ struct AnswerForm {
     /// Pictures (PNG, JPEG, GIF, WebP) of 5 MB each.
     #[schema(value_type = Vec<String>, format = Binary, max_items = 5, required = false)]
     attachments: Vec<Vec<u8>>,
-    /// Reason of the act, for the audit trail; an empty part is as none.
+    #[schema(schema_with = reasons::part_schema)]
     reason: Option<GivenReason>,
 }
 
