@@ -35,8 +35,8 @@ pub mod replies;
 pub mod scheduler;
 pub mod schema;
 pub mod subscriptions;
-#[cfg(test)]
-mod test_cluster;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod test_cluster;
 #[cfg(test)]
 mod test_database;
 pub mod text;

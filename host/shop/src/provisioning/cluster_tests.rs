@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Desired, Instance, Status, store,
-    test_shop::{ControlPlane, GOOD_IMAGE, Shop, in_cluster},
+    test_shop::{GOOD_IMAGE, Shop, in_cluster},
 };
 use crate::{
     cluster::{Capacity, Load, NodeRule},
-    test_cluster::named_by,
+    test_cluster::{ControlPlane, named_by},
 };
 
 /// Returns true when the namespace of an instance is gone, with all that was in it.

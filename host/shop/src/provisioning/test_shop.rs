@@ -15,7 +15,6 @@ use kube::{
 use serde_json::{Value, json};
 use sqlx::types::Json;
 use tokio::{
-    sync::MutexGuard,
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -33,7 +32,6 @@ use crate::{
     execute, fetch_all, fetch_one,
     identity::Identity,
     ids::{PlanId, UserId},
-    test_cluster::named_by,
     test_database::TestDatabase,
 };
 
@@ -310,49 +308,6 @@ pub(super) async fn in_cluster(kubeconfig: &Path) -> (Provisioner, Client) {
         .await
         .unwrap();
     (provisioner, Client::try_from(config).unwrap())
-}
-
-/// A control plane whose API server a test may stop and start again: a folder with `apiserver.sh`,
-/// `pids/2-apiserver.pid` and `admin.kubeconfig`. Its nodes survive that. One test has it at a time.
-pub(super) struct ControlPlane(
-    PathBuf,
-    #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>,
-);
-
-impl ControlPlane {
-    /// Waits for its turn; returns nothing when no control plane is named.
-    pub(super) async fn take() -> Option<Self> {
-        static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-        let folder = named_by("DERMAGA_TEST_CONTROL_PLANE")?;
-        Some(Self(folder, TURN.lock().await))
-    }
-
-    pub(super) fn kubeconfig(&self) -> PathBuf {
-        self.0.join("admin.kubeconfig")
-    }
-
-    fn pid_file(&self) -> PathBuf {
-        self.0.join("pids/2-apiserver.pid")
-    }
-
-    pub(super) fn kill(&self) {
-        let pid = std::fs::read_to_string(self.pid_file()).unwrap();
-        let killed = std::process::Command::new("kill")
-            .args(["-9", pid.trim()])
-            .status()
-            .unwrap();
-        assert!(killed.success());
-    }
-
-    pub(super) fn start(&self) {
-        let log = std::fs::File::create(self.0.join("logs/2-apiserver.log")).unwrap();
-        let started = std::process::Command::new("setsid")
-            .arg(self.0.join("apiserver.sh"))
-            .stdout(std::process::Stdio::null())
-            .stderr(log)
-            .spawn();
-        std::fs::write(self.pid_file(), started.unwrap().id().to_string()).unwrap();
-    }
 }
 
 pub(super) const GOOD_IMAGE: &str = "docker.io/library/app:1.0";
