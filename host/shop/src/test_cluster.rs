@@ -137,11 +137,9 @@ impl ControlPlane {
 
     /// Lets every node report that it is ready, as a kubelet does from time to time. The nodes of a
     /// test only renew their lease, and an outage counts as theirs when the controller sees no report.
-    ///
-    /// # Panics
-    /// When the API server does not answer.
+    /// The next report makes good one that fails.
     pub async fn nodes_report(&self) {
-        report(&self.client().await).await.unwrap();
+        let _ = report(&self.client().await).await;
     }
 
     /// Returns the moment at which the last pod of a namespace got its node, if one did. A pod that

@@ -1,5 +1,7 @@
 //! Servers that die, and clients that do not mind.
 
+mod clusters;
+
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Read as _, Seek as _},
@@ -78,22 +80,6 @@ impl Site {
     pub(super) fn with(mut self, name: &'static str, value: String) -> Self {
         self.environment.push((name, value));
         self
-    }
-
-    /// A site whose servers work on the test cluster; `None` when there is none.
-    pub(super) async fn in_cluster(on_postgres: bool) -> Option<Self> {
-        let named = |name: &str| std::env::var(name).ok();
-        let Some(admin) = named("DERMAGA_TEST_KUBECONFIG") else {
-            skip("Kubernetes", "DERMAGA_TEST_KUBECONFIG names no cluster");
-            return None;
-        };
-        let mut site = Self::new(on_postgres).await?;
-        let of_server = named("DERMAGA_TEST_SERVER_KUBECONFIG").unwrap_or(admin);
-        site.environment.push(("KUBECONFIG", of_server));
-        // Tests that run at the same time share its nodes.
-        site.set("DERMAGA_CAPACITY_CHECK", "false");
-        site.provisioner = "kubernetes";
-        Some(site)
     }
 
     /// Adds a setting.
