@@ -2,10 +2,12 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use dermaga_runtime::gate::INSTANCE_LABEL;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node, Pod, Secret};
 use kube::{
-    Api, Client, ResourceExt as _,
-    api::{DeleteParams, ListParams, PostParams},
+    Api, Client, Discovery, ResourceExt as _,
+    api::{DeleteParams, DynamicObject, ListParams, PostParams},
+    discovery::{Scope, verbs},
 };
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -110,6 +112,29 @@ async fn an_image_that_cannot_be_fetched_is_said_in_plain_words() {
     server.stop().await;
 }
 
+/// Lists what carries the label of an instance in its namespace, of every kind that the cluster has.
+async fn labelled(client: &Client, instance: &Instance) -> Vec<String> {
+    let discovery = Discovery::new(client.clone()).exclude(&["metrics.k8s.io"]);
+    let discovery = discovery.run().await.unwrap();
+    let label = format!("{INSTANCE_LABEL}={}", instance.name);
+    let params = ListParams::default().labels(&label);
+    let mut found = Vec::new();
+    for group in discovery.groups() {
+        for (resource, can) in group.recommended_resources() {
+            if can.scope != Scope::Namespaced || !can.supports_operation(verbs::LIST) {
+                continue;
+            }
+            let namespace = &instance.namespace;
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(client.clone(), namespace, &resource);
+            for one in api.list(&params).await.unwrap() {
+                found.push(format!("{}/{}", resource.kind, one.name_any()));
+            }
+        }
+    }
+    found
+}
+
 #[tokio::test]
 async fn the_last_instance_takes_the_namespace_with_it_and_another_keeps_it() {
     let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {
@@ -121,9 +146,12 @@ async fn the_last_instance_takes_the_namespace_with_it_and_another_keeps_it() {
     let (first, second) = (shop.buy().await, shop.buy().await);
     shop.is(&first, Status::Running).await;
     shop.is(&second, Status::Running).await;
+    assert!(!labelled(&client, &first).await.is_empty());
     shop.cancel(&first).await;
     server.handle.wake();
     shop.is(&first, Status::Terminated).await;
+    assert_eq!(labelled(&client, &first).await, Vec::<String>::new());
+    assert!(!labelled(&client, &second).await.is_empty());
     let namespaces: Api<Namespace> = Api::all(client.clone());
     assert!(
         namespaces

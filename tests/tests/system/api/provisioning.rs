@@ -1,13 +1,17 @@
 //! Tests of provisioning on a real Kubernetes API server.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use dermaga_shop::provisioning::Choice;
 use dermaga_tests::{Engine, Shop, skip};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret};
 use kube::{
     Api, Client,
-    api::ListParams,
+    api::{DeleteParams, ListParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::json;
@@ -63,8 +67,43 @@ pub(crate) async fn shop_on(path: &Path) -> Option<Shop> {
     .await
 }
 
-/// Every service of the templates is bought, becomes ready, and is removed after the cancellation:
-/// objects, volumes and namespace.
+/// Longest time until deleted pods are replaced, or a namespace is gone.
+const SOON: Duration = Duration::from_secs(90);
+
+fn is_ready(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|one| one.type_ == "Ready" && one.status == "True")
+}
+
+/// Deletes every pod, and waits until as many others are ready.
+async fn delete_all_and_wait(pods: &Api<Pod>) {
+    let every = ListParams::default();
+    let ready = async || -> BTreeSet<String> {
+        let found = pods.list(&every).await.unwrap().items;
+        let found = found.into_iter().filter(is_ready);
+        found.filter_map(|pod| pod.metadata.uid).collect()
+    };
+    let before = ready().await;
+    assert!(!before.is_empty());
+    for pod in pods.list(&every).await.unwrap().items {
+        let name = pod.metadata.name.unwrap();
+        pods.delete(&name, &DeleteParams::default()).await.unwrap();
+    }
+    let deadline = Instant::now() + SOON;
+    loop {
+        let now = ready().await;
+        if now.len() == before.len() && now.is_disjoint(&before) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{before:?}, and now {now:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Every service of the templates is bought, becomes ready, survives the deletion of its pods, and is
+/// removed after the cancellation: objects, volumes and namespace.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_service_becomes_ready_and_goes_away() {
     let Some(path) = kubeconfig() else { return };
@@ -131,6 +170,12 @@ async fn every_service_becomes_ready_and_goes_away() {
             "{credentials:#}"
         );
     }
+    delete_all_and_wait(&Api::namespaced(cluster.clone(), &namespace)).await;
+    for (service, data) in &bought {
+        let id = data["instanceId"].as_str().unwrap();
+        let instance = shop.instance_becomes(&customer, id, "RUNNING").await;
+        assert_eq!(instance["desired"], "RUNNING", "{service}: {instance:#}");
+    }
     for (_, data) in &bought {
         let path = format!(
             "/api/subscriptions/{}",
@@ -156,11 +201,11 @@ async fn every_service_becomes_ready_and_goes_away() {
             .is_empty()
     );
     let namespaces: Api<Namespace> = Api::all(cluster);
-    let left = namespaces.get_opt(&namespace).await.unwrap();
-    assert!(
-        left.is_none_or(|left| left.metadata.deletion_timestamp.is_some()),
-        "{namespace} stays"
-    );
+    let deadline = Instant::now() + SOON;
+    while namespaces.get_opt(&namespace).await.unwrap().is_some() {
+        assert!(Instant::now() < deadline, "{namespace} stays");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     shop.books_balance().await;
 }
 
@@ -192,7 +237,7 @@ async fn without_a_cluster_the_shop_still_sells() {
         if message.contains("cluster") {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(message.contains("cluster"), "{message}");
     let path = format!(
