@@ -118,12 +118,22 @@ impl TestDatabase {
         status: &str,
         end: DateTime<Utc>,
     ) -> SubscriptionId {
+        let user_id = self.user_id;
+        self.subscribe_as(user_id, (plan_id, status, end)).await
+    }
+
+    /// Adds the same for another customer.
+    pub(crate) async fn subscribe_as(
+        &self,
+        user_id: UserId,
+        (plan_id, status, end): (PlanId, &str, DateTime<Utc>),
+    ) -> SubscriptionId {
         let (id, now) = (new_id(&self.clock), self.clock.now());
         let mut conn = self.db.begin().await.unwrap();
         let sql = "INSERT INTO subscriptions (id, user_id, plan_id, status, monthly_price, config, auto_renew,
                anchor_at, period_number, period_start, period_end, created_at, updated_at)
              VALUES ($1, $2, $3, $4, 50000, '{}', TRUE, $5, 1, $5, $6, $5, $5)";
-        execute!(conn, sql, id, self.user_id, plan_id, status, now, end).unwrap();
+        execute!(conn, sql, id, user_id, plan_id, status, now, end).unwrap();
         conn.commit().await.unwrap();
         id
     }

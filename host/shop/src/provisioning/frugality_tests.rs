@@ -10,20 +10,35 @@ use std::{
 
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::{Instant, sleep},
+};
 use uuid::Uuid;
 
 use super::{
     model::{Instance, Status},
-    test_shop::{GOOD_IMAGE, Shop, in_cluster},
+    test_shop::{GOOD_IMAGE, Server, Shop, in_cluster},
 };
 use crate::{
     db::{Clock, new_id},
     execute,
+    ids::UserId,
     test_cluster::named_by,
 };
 
 const PURCHASES: usize = 100;
+/// Most requests that a purchase may cost, and most writes among them.
+const REQUESTS: usize = 25;
+const WRITES: usize = 12;
+/// Customers, where there are many, and purchases of each.
+const CUSTOMERS: usize = 20;
+const EACH: usize = 5;
+/// Objects around the instances of a customer: namespace, quota, limits and five network policies.
+const AROUND: usize = 8;
+/// Those among them that each purchase changes: the namespace names its instances, and the quota has
+/// room for them.
+const CHANGED: usize = 2;
 /// Instances at rest whose looks are counted.
 const RESTING: usize = 8;
 
@@ -34,6 +49,9 @@ struct Audit {
     kubeconfig: PathBuf,
     #[expect(dead_code, reason = "held")]
     folder: tempfile::TempDir,
+    /// Two measures at once would not find room on the node.
+    #[expect(dead_code, reason = "held")]
+    turn: MutexGuard<'static, ()>,
 }
 
 #[derive(Debug, Default)]
@@ -50,11 +68,42 @@ impl Requests {
     fn reads_of_objects(&self) -> usize {
         self.reads - self.kinds.get("get other").copied().unwrap_or_default()
     }
+
+    /// Counts all but those questions.
+    fn all(&self) -> usize {
+        self.reads_of_objects() + self.writes
+    }
+
+    /// Counts the writes of what is around the instances of customers.
+    fn writes_around(&self) -> usize {
+        let kinds = [
+            "patch namespaces",
+            "patch resourcequotas",
+            "patch limitranges",
+            "patch networkpolicies",
+        ];
+        kinds.iter().filter_map(|kind| self.kinds.get(*kind)).sum()
+    }
+
+    /// Returns those that came after others had been counted.
+    fn since(&self, before: &Self) -> Self {
+        let earlier = |kind: &str| before.kinds.get(kind).copied().unwrap_or_default();
+        let kinds = self.kinds.iter();
+        Self {
+            reads: self.reads - before.reads,
+            writes: self.writes - before.writes,
+            kinds: kinds
+                .map(|(kind, count)| (kind.clone(), count - earlier(kind)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+        }
+    }
 }
 
 impl Audit {
-    /// Returns nothing when no cluster is named, or it keeps no audit log.
-    fn open() -> Option<Self> {
+    /// Waits for its turn; returns nothing when no cluster is named, or it keeps no audit log.
+    async fn open() -> Option<Self> {
+        static TURN: Mutex<()> = Mutex::const_new(());
         let admin = named_by("DERMAGA_TEST_KUBECONFIG")?;
         let log = admin.parent()?.join("logs/audit.log");
         if !log.exists() {
@@ -77,6 +126,7 @@ impl Audit {
             user,
             kubeconfig,
             folder,
+            turn: TURN.lock().await,
         })
     }
 
@@ -148,7 +198,9 @@ async fn quiet(audit: &Audit) {
 /// A purchase costs a few requests, and an instance that is as it was applied costs none.
 #[tokio::test]
 async fn purchases_cost_few_requests_and_a_resync_none() {
-    let Some(audit) = Audit::open() else { return };
+    let Some(audit) = Audit::open().await else {
+        return;
+    };
     let (provisioner, _) = in_cluster(&audit.kubeconfig).await;
     let shop = Shop::open(GOOD_IMAGE).await;
     let server = shop.server(provisioner);
@@ -182,8 +234,74 @@ async fn purchases_cost_few_requests_and_a_resync_none() {
         shop.is(instance, Status::Terminated).await;
     }
     server.stop().await;
-    assert!(bought.writes <= 12 * PURCHASES, "{bought:?}");
-    assert!(bought.reads + bought.writes <= 25 * PURCHASES, "{bought:?}");
+    assert!(bought.writes <= WRITES * PURCHASES, "{bought:?}");
+    let all = bought.reads + bought.writes;
+    assert!(all <= REQUESTS * PURCHASES, "{bought:?}");
+}
+
+/// Buys once for each of these customers, and counts the requests until all is at rest.
+async fn bought_by(
+    customers: &[UserId],
+    shop: &Shop,
+    (server, audit): (&Server, &Audit),
+) -> (Vec<Instance>, Requests) {
+    quiet(audit).await;
+    let before = audit.requests();
+    let mut instances = Vec::new();
+    for customer in customers {
+        instances.push(shop.buy_as(*customer).await);
+        server.handle.wake();
+    }
+    for instance in &instances {
+        shop.is(instance, Status::Running).await;
+    }
+    quiet(audit).await;
+    (instances, audit.requests().since(&before))
+}
+
+/// The first purchase of a customer costs the objects around the instances, each written once; those
+/// that follow write two of them again.
+#[tokio::test]
+async fn what_is_around_a_customers_instances_is_written_once() {
+    let Some(audit) = Audit::open().await else {
+        return;
+    };
+    let (provisioner, _) = in_cluster(&audit.kubeconfig).await;
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let server = shop.server(provisioner);
+    sleep(Duration::from_secs(1)).await;
+    let mut customers = Vec::new();
+    for number in 0..CUSTOMERS {
+        let email = format!("customer-{number}@example.org");
+        customers.push(shop.customer(&email).await);
+    }
+    let parts = (&server, &audit);
+    let (mut instances, first) = bought_by(&customers, &shop, parts).await;
+    let again = customers.repeat(EACH - 1);
+    let (others, further) = bought_by(&again, &shop, parts).await;
+    println!("{CUSTOMERS} first purchases: {first:?}");
+    println!("{} further ones: {further:?}", again.len());
+    instances.extend(others);
+    for instance in &instances {
+        shop.cancel(instance).await;
+    }
+    server.handle.wake();
+    for instance in &instances {
+        shop.is(instance, Status::Terminated).await;
+    }
+    server.stop().await;
+
+    assert!(first.writes_around() <= AROUND * CUSTOMERS, "{first:?}");
+    assert!(
+        further.writes_around() <= CHANGED * again.len(),
+        "{further:?}"
+    );
+    // Around the first instance of each, the namespace is looked for once.
+    let (writes, requests) = (AROUND + WRITES, AROUND + 1 + REQUESTS);
+    assert!(first.writes <= writes * CUSTOMERS, "{first:?}");
+    assert!(first.all() <= requests * CUSTOMERS, "{first:?}");
+    assert!(further.writes <= WRITES * again.len(), "{further:?}");
+    assert!(further.all() <= REQUESTS * again.len(), "{further:?}");
 }
 
 /// Waits until this many instances are at rest.
@@ -200,7 +318,9 @@ async fn at_rest(shop: &Shop, wanted: usize) {
 /// namespace at most, and stay at rest.
 #[tokio::test]
 async fn quiet_looks_cost_one_request_for_a_namespace() {
-    let Some(audit) = Audit::open() else { return };
+    let Some(audit) = Audit::open().await else {
+        return;
+    };
     let (provisioner, _) = in_cluster(&audit.kubeconfig).await;
     let shop = Shop::open(GOOD_IMAGE).await;
     let server = shop.server(provisioner);

@@ -70,10 +70,20 @@ impl Shop {
         }
     }
 
+    /// Adds a customer.
+    pub(super) async fn customer(&self, email: &str) -> UserId {
+        self.database.account(email, "USER").await
+    }
+
     /// Buys one instance.
     pub(super) async fn buy(&self) -> Instance {
-        let end = self.clock.now();
-        let subscription_id = self.database.subscribe(self.plan_id, "ACTIVE", end).await;
+        self.buy_as(self.user_id).await
+    }
+
+    /// Buys one instance for a customer.
+    pub(super) async fn buy_as(&self, user_id: UserId) -> Instance {
+        let bought = (self.plan_id, "ACTIVE", self.clock.now());
+        let subscription_id = self.database.subscribe_as(user_id, bought).await;
         let mut conn = self.db.begin().await.unwrap();
         let sql = "SELECT images FROM services";
         let (images,) = fetch_one!(&mut conn, (Json<BTreeMap<String, String>>,), sql).unwrap();
@@ -82,7 +92,7 @@ impl Shop {
         let sizes = fetch_one!(&mut conn, Sizes, sizes, self.plan_id).unwrap();
         let new = NewInstance {
             subscription_id,
-            user_id: self.user_id,
+            user_id,
             plan_id: self.plan_id,
             service: "test".to_owned(),
             plugin_digest: DIGEST.to_owned(),
