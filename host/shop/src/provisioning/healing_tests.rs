@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use dermaga_runtime::contract;
+use dermaga_runtime::{contract, gate::INSTANCE_LABEL};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{LimitRange, Namespace, Pod, ResourceQuota, Secret},
@@ -25,7 +25,9 @@ use super::{
 };
 use crate::{
     alerts::{self, AlertKind},
+    cluster::owner_labels,
     execute,
+    ids::UserId,
     test_cluster::named_by,
 };
 
@@ -254,6 +256,14 @@ async fn what_separates_customers_comes_back_and_a_foreign_policy_is_reported() 
         policies.get("dermaga-default-deny").await.ok()
     })
     .await;
+    let name = "dermaga-default-deny";
+    let opened = Patch::Merge(json!({"spec": {"ingress": [{}]}}));
+    policies.patch(name, &merge, &opened).await.unwrap();
+    soon("the closed policy", async || {
+        let rules = policies.get(name).await.ok()?.spec?.ingress;
+        rules.is_none_or(|rules| rules.is_empty()).then_some(())
+    })
+    .await;
     let level = "pod-security.kubernetes.io/enforce";
     let open = json!({"metadata": {"labels": {level: "privileged"}}});
     namespaces
@@ -266,28 +276,53 @@ async fn what_separates_customers_comes_back_and_a_foreign_policy_is_reported() 
     })
     .await;
 
+    for (name, labels) in disguises(instance.user_id) {
+        foreign_policy_is_reported(&shop, &policies, name, &labels).await;
+    }
+    leave(shop, server, &[&instance]).await;
+}
+
+/// Names and labels of policies of others: without a disguise, and with each that looks like ours.
+fn disguises(user_id: UserId) -> [(&'static str, Value); 4] {
+    let labels = owner_labels(user_id);
+    let mut of_unknown = labels.clone();
+    of_unknown.insert(INSTANCE_LABEL.to_owned(), "unknown".to_owned());
+    [
+        ("open", json!({})),
+        ("dermaga-open", json!({})),
+        ("labelled", json!(labels)),
+        ("of-an-instance", json!(of_unknown)),
+    ]
+}
+
+/// Adds a policy that opens everything, waits for its alert, and for the end of that without it.
+async fn foreign_policy_is_reported(
+    shop: &Shop,
+    policies: &Api<NetworkPolicy>,
+    name: &str,
+    labels: &Value,
+) {
     let foreign = json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "open"},
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": name, "labels": labels},
         "spec": {"podSelector": {}, "ingress": [{}], "egress": [{}]},
     });
     let foreign = serde_json::from_value(foreign).unwrap();
-    policies
-        .create(&PostParams::default(), &foreign)
-        .await
-        .unwrap();
-    let kind = AlertKind::ForeignNetworkPolicy;
+    let created = policies.create(&PostParams::default(), &foreign).await;
+    let namespace = created.unwrap().metadata.namespace.unwrap();
+    let subject = format!("{namespace}/{name}");
     let told = async || {
         let mut conn = shop.db.read().await.unwrap();
+        let kind = AlertKind::ForeignNetworkPolicy;
         alerts::open_subjects(&mut conn, kind).await.unwrap()
     };
-    let subject = format!("{namespace}/open");
     soon("the alert", async || {
         told().await.contains(&subject).then_some(())
     })
     .await;
-    policies.delete("open", &params).await.unwrap();
+    let params = DeleteParams::default();
+    policies.delete(name, &params).await.unwrap();
     soon("its end", async || told().await.is_empty().then_some(())).await;
-    leave(shop, server, &[&instance]).await;
 }
 
 /// The server needs to read Secrets in its customers' namespaces only, and takes its rights there
