@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// A shop whose server works on the test cluster.
-async fn shop() -> Option<(Shop, Server, Client)> {
+pub(super) async fn shop() -> Option<(Shop, Server, Client)> {
     let kubeconfig = named_by("DERMAGA_TEST_KUBECONFIG")?;
     let (provisioner, client) = in_cluster(&kubeconfig).await;
     let shop = Shop::open(GOOD_IMAGE).await;
@@ -40,7 +40,7 @@ async fn shop() -> Option<(Shop, Server, Client)> {
     Some((shop, server, client))
 }
 
-async fn leave(shop: Shop, server: Server, instances: &[&Instance]) {
+pub(super) async fn leave(shop: Shop, server: Server, instances: &[&Instance]) {
     for instance in instances {
         shop.cancel(instance).await;
     }
@@ -150,36 +150,6 @@ async fn an_object_edited_by_hand_comes_back_at_once() {
     leave(shop, server, &[&instance]).await;
 }
 
-/// Removes a container that was added to a workload by hand.
-#[tokio::test]
-async fn a_container_added_by_hand_is_removed() {
-    let Some((shop, server, client)) = shop().await else {
-        return;
-    };
-    let instance = shop.buy().await;
-    server.handle.wake();
-    shop.is(&instance, Status::Running).await;
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &instance.namespace);
-    let added = json!({"spec": {"template": {"spec": {"containers": [{
-        "name": "added", "image": "docker.io/library/added:1.0",
-    }]}}}});
-    let params = PatchParams::default();
-    let patch = Patch::Strategic(added);
-    let changed = deployments.patch(&instance.name, &params, &patch).await;
-    assert_eq!(containers(&changed.unwrap()), 2);
-    soon("its own containers", async || {
-        let live = deployments.get(&instance.name).await.ok()?;
-        (containers(&live) == 1).then_some(())
-    })
-    .await;
-    leave(shop, server, &[&instance]).await;
-}
-
-fn containers(deployment: &Deployment) -> usize {
-    let spec = deployment.spec.as_ref().unwrap();
-    spec.template.spec.as_ref().unwrap().containers.len()
-}
-
 /// Purchases of one customer at the same moment raise the quota one after the other, and none of
 /// them is ever shown as failed.
 #[tokio::test]
@@ -204,7 +174,7 @@ async fn purchases_at_once_never_look_failed() {
 const WALLS_BACK: Duration = Duration::from_secs(5);
 
 /// Waits until an object is as wanted, for [`WALLS_BACK`] at most.
-async fn soon<T>(what: &str, found: impl AsyncFn() -> Option<T>) -> T {
+pub(super) async fn soon<T>(what: &str, found: impl AsyncFn() -> Option<T>) -> T {
     let deadline = Instant::now() + WALLS_BACK;
     loop {
         if let Some(found) = found().await {
