@@ -248,6 +248,9 @@ mod tests {
             pull.message,
             "The image example.org/web:1 cannot be pulled."
         );
+        let misconfigured = waiting("CreateContainerConfigError");
+        assert_eq!(misconfigured.state, HealthState::Failed);
+        assert_eq!(misconfigured.message, "The app cannot be started.");
         assert_eq!(
             waiting("ContainerCreating").message,
             "Waiting for the app to answer."

@@ -1,30 +1,48 @@
-//! Additions of others to the pods of a workload, inside lists that are ours: a server-side apply
-//! leaves them, since each item of such a list has an owner of its own.
+//! Additions of others to the pods of a workload and to the ports of a Service, inside lists that are
+//! ours: a server-side apply leaves them, since each item of such a list has an owner of its own.
 
 use kube::api::{DynamicObject, ObjectMeta};
 use serde_json::{Map, Value, json};
 
 use super::FIELD_MANAGER;
 
-/// Lists of a pod, and the field that names an item.
-const OF_POD: [(&str, &str); 3] = [
-    ("containers", "name"),
-    ("initContainers", "name"),
-    ("volumes", "name"),
+/// A list, and the fields that name an item together.
+type List = (&'static str, &'static [&'static str]);
+
+/// Lists of a pod.
+const OF_POD: &[List] = &[
+    ("containers", &["name"]),
+    ("initContainers", &["name"]),
+    ("volumes", &["name"]),
+    ("imagePullSecrets", &["name"]),
 ];
 /// Lists of a container.
-const OF_CONTAINER: [(&str, &str); 2] = [("env", "name"), ("volumeMounts", "mountPath")];
+const OF_CONTAINER: &[List] = &[
+    ("env", &["name"]),
+    ("volumeMounts", &["mountPath"]),
+    ("ports", &["containerPort", PROTOCOL]),
+];
+/// Lists of a Service.
+const OF_SERVICE: &[List] = &[("ports", &["port", PROTOCOL])];
+const PROTOCOL: &str = "protocol";
+/// Protocol of a port that names none.
+const USUAL_PROTOCOL: &str = "TCP";
 
-/// JSON pointer to the pods of a workload; nothing for other kinds.
-fn pods(kind: &str) -> Option<&'static str> {
+/// JSON pointer to the place of our lists, and the lists there; nothing for kinds without any.
+fn lists(kind: &str) -> Option<(&'static str, &'static [List])> {
     match kind {
-        "Deployment" | "StatefulSet" => Some("/spec/template/spec"),
-        "CronJob" => Some("/spec/jobTemplate/spec/template/spec"),
+        "Deployment" | "StatefulSet" => Some(("/spec/template/spec", OF_POD)),
+        "CronJob" => Some(("/spec/jobTemplate/spec/template/spec", OF_POD)),
+        "Service" => Some(("/spec", OF_SERVICE)),
         _ => None,
     }
 }
 
-/// Tells who else has fields in the desired state of a workload, with these fields.
+fn has_containers(list: &str) -> bool {
+    list == "containers" || list == "initContainers"
+}
+
+/// Tells who else has fields in the desired state of a workload or a Service, with these fields.
 pub(super) fn others<'a>(
     kind: &str,
     metadata: &'a ObjectMeta,
@@ -33,7 +51,7 @@ pub(super) fn others<'a>(
         .managed_fields
         .iter()
         .flatten()
-        .filter(move |_| pods(kind).is_some());
+        .filter(move |_| lists(kind).is_some());
     entries.filter_map(|entry| {
         let fields = &entry.fields_v1.as_ref()?.0;
         let manager = entry.manager.as_deref().unwrap_or("a client without name");
@@ -49,13 +67,13 @@ pub(super) fn without(
     manifest: &Value,
     live: &DynamicObject,
 ) -> Option<(Value, Vec<&'static str>)> {
-    let pointer = pods(kind)?;
+    let (pointer, names) = lists(kind)?;
     let (ours, theirs) = (manifest.pointer(pointer)?, live.data.pointer(pointer)?);
     let mut touched = Vec::new();
     let mut lists = Map::new();
-    for (list, key) in OF_POD {
-        let mut items = kept(ours, theirs, (list, key), &mut touched);
-        if list != "volumes" {
+    for &(list, keys) in names {
+        let mut items = kept(ours, theirs, (list, keys), &mut touched);
+        if has_containers(list) {
             let theirs = items
                 .take()
                 .or_else(|| theirs.get(list)?.as_array().cloned());
@@ -85,21 +103,21 @@ pub(super) fn without(
 
 /// Returns true when a touched list is this one, or is one of a container of it.
 fn belongs(list: &str, touched: &str) -> bool {
-    list == touched || (list != "volumes" && OF_CONTAINER.iter().any(|(one, _)| *one == touched))
+    list == touched || (has_containers(list) && OF_CONTAINER.iter().any(|(one, _)| *one == touched))
 }
 
 /// Returns the items of a list that the manifest has too, when there are others.
 fn kept(
     ours: &Value,
     theirs: &Value,
-    (list, key): (&'static str, &str),
+    (list, keys): List,
     touched: &mut Vec<&'static str>,
 ) -> Option<Vec<Value>> {
     let all = theirs.get(list)?.as_array()?;
     let ours = ours.get(list).and_then(Value::as_array);
     let is_ours = |item: &Value| {
         let mut names = ours.into_iter().flatten();
-        names.any(|one| one.get(key) == item.get(key))
+        names.any(|one| is_same(one, item, keys))
     };
     let kept: Vec<_> = all.iter().filter(|item| is_ours(item)).cloned().collect();
     if kept.len() == all.len() {
@@ -107,6 +125,22 @@ fn kept(
     }
     touched.push(list);
     Some(kept)
+}
+
+/// Compares two items of a list by the fields that name them.
+fn is_same(one: &Value, other: &Value, keys: &[&str]) -> bool {
+    keys.iter().all(|key| {
+        if *key == PROTOCOL {
+            protocol(one) == protocol(other)
+        } else {
+            one.get(key) == other.get(key)
+        }
+    })
+}
+
+fn protocol(port: &Value) -> &str {
+    let named = port.get(PROTOCOL).and_then(Value::as_str);
+    named.unwrap_or(USUAL_PROTOCOL)
 }
 
 /// Takes additions out of containers.
@@ -118,7 +152,7 @@ fn containers(
     for container in &mut theirs {
         let mut names = ours.as_array()?.iter();
         let same = names.find(|one| one.get("name") == container.get("name"));
-        for list in OF_CONTAINER {
+        for &list in OF_CONTAINER {
             if let Some(kept) = same.and_then(|same| kept(same, container, list, touched)) {
                 container
                     .as_object_mut()?
@@ -160,6 +194,57 @@ mod tests {
         });
         assert_eq!(patch.pointer("/spec/template/spec"), Some(&left));
         assert_eq!(touched, ["containers", "env", "initContainers"]);
-        assert_eq!(without("Service", &ours, &theirs), None);
+        assert_eq!(without("ConfigMap", &ours, &theirs), None);
+    }
+
+    #[test]
+    fn ports_and_secrets_of_registries_that_others_add_are_taken_away() {
+        let container = |ports: Value| json!({"containers": [{"name": "app", "ports": ports}]});
+        // One that names no protocol is the same as the live one, which has it.
+        let ours = object(&container(json!([{"containerPort": 80}])));
+        let kept = json!({"containerPort": 80, "protocol": "TCP"});
+        let live = |ports: Value, secrets: Value| -> DynamicObject {
+            let mut spec = container(ports);
+            spec["imagePullSecrets"] = secrets;
+            serde_json::from_value(object(&spec)).unwrap()
+        };
+        let untouched = live(json!([kept]), json!([]));
+        assert_eq!(without("StatefulSet", &ours, &untouched), None);
+        let theirs = live(
+            json!([
+                kept,
+                {"containerPort": 80, "protocol": "UDP"},
+                {"containerPort": 81, "protocol": "TCP"},
+            ]),
+            json!([{"name": "theirs"}]),
+        );
+        let (patch, touched) = without("StatefulSet", &ours, &theirs).unwrap();
+        let left = json!({
+            "containers": [{"name": "app", "ports": [kept]}],
+            "imagePullSecrets": [],
+        });
+        assert_eq!(patch.pointer("/spec/template/spec"), Some(&left));
+        assert_eq!(touched, ["ports", "imagePullSecrets"]);
+    }
+
+    #[test]
+    fn ports_that_others_add_to_a_service_are_taken_away() {
+        let service = |ports: Value| json!({"metadata": {"name": "a"}, "spec": {"ports": ports}});
+        let ours = service(
+            json!([{"name": "app", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]),
+        );
+        let kept = json!([
+            {"name": "app", "port": 80, "protocol": "TCP", "targetPort": 80},
+            {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+        ]);
+        let live: DynamicObject = serde_json::from_value(service(kept.clone())).unwrap();
+        assert_eq!(without("Service", &ours, &live), None);
+        let mut more = kept.clone();
+        let added = json!({"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53});
+        more.as_array_mut().unwrap().push(added);
+        let live: DynamicObject = serde_json::from_value(service(more)).unwrap();
+        let (patch, touched) = without("Service", &ours, &live).unwrap();
+        assert_eq!(patch, json!({"spec": {"ports": kept}}));
+        assert_eq!(touched, ["ports"]);
     }
 }

@@ -85,39 +85,47 @@ fn diagnose_container(container: &Value) -> Option<Obstacle> {
             ),
         }),
         "CrashLoopBackOff" => {
-            let end = last_end(container);
-            let message = format!("Container `{name}` stops again and again after {end}.");
+            let end = container.pointer("/lastState/terminated");
+            let message = if end.is_some_and(is_for_memory) {
+                format!(
+                    "Container `{name}` uses more memory than its plan has, and stops again and again."
+                )
+            } else {
+                format!("Container `{name}` stops again and again right after it starts.")
+            };
+            let detail = match end.and_then(last_end) {
+                Some(end) => format!("{message} {end}"),
+                None => message.clone(),
+            };
             Some(Obstacle {
                 kind: ObstacleKind::CrashLoop,
-                detail: message.clone(),
                 message,
+                detail,
             })
         }
         reason @ ("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
             Some(Obstacle::with(
                 ObstacleKind::NotStarted,
-                &format!("Container `{name}` cannot be started ({reason})."),
-                text("/state/waiting/message"),
+                &format!("Container `{name}` cannot be started."),
+                &format!("{reason}: {}", text("/state/waiting/message")),
             ))
         }
         _ => None,
     }
 }
 
-fn last_end(container: &Value) -> String {
-    let end = container.pointer("/lastState/terminated");
-    let reason = end
-        .and_then(|end| end.get("reason"))
-        .and_then(Value::as_str)
-        .unwrap_or("an error");
-    let code = end
-        .and_then(|end| end.get("exitCode"))
-        .and_then(Value::as_i64);
-    match (reason, code) {
-        ("OOMKilled", _) => "using more memory than its plan has (OOMKilled)".to_owned(),
-        (reason, Some(code)) => format!("ending with {reason}, exit code {code}"),
-        (reason, None) => reason.to_owned(),
-    }
+fn is_for_memory(end: &Value) -> bool {
+    end.get("reason").and_then(Value::as_str) == Some("OOMKilled")
+}
+
+/// Says for administrators how a container ended last.
+fn last_end(end: &Value) -> Option<String> {
+    let reason = end.get("reason")?.as_str()?;
+    let code = end.get("exitCode").and_then(Value::as_i64);
+    Some(match code {
+        Some(code) => format!("It ended with {reason}, exit code {code}."),
+        None => format!("It ended with {reason}."),
+    })
 }
 
 fn unschedulable(pod: &Value) -> Option<Obstacle> {
@@ -178,6 +186,85 @@ mod tests {
             said.message.contains("more memory than its plan has"),
             "{said:?}"
         );
+    }
+
+    /// Reasons of the kubelet and of runtimes for a container that waits.
+    const WAITING: [&str; 20] = [
+        "ConfigPodSandboxError",
+        "ContainerCreating",
+        "CrashLoopBackOff",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "CreatePodSandboxError",
+        "ErrImageNeverPull",
+        "ErrImagePull",
+        "ImageInspectError",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "KillContainerError",
+        "KillPodSandboxError",
+        "PodInitializing",
+        "PostStartHookError",
+        "PreCreateHookError",
+        "PreStartHookError",
+        "RegistryUnavailable",
+        "RunContainerError",
+        "SignatureValidationFailed",
+    ];
+    /// Reasons for a container that ended.
+    const ENDED: [&str; 8] = [
+        "Completed",
+        "ContainerCannotRun",
+        "ContainerStatusUnknown",
+        "DeadlineExceeded",
+        "Error",
+        "Evicted",
+        "OOMKilled",
+        "StartError",
+    ];
+
+    /// Returns true for words of several, as Kubernetes writes its reasons.
+    fn has_camel_case(text: &str) -> bool {
+        let mut words = text.split(|letter: char| !letter.is_alphanumeric());
+        words.any(|word| word.chars().skip(1).any(char::is_uppercase))
+    }
+
+    #[test]
+    fn reasons_of_kubernetes_are_for_administrators_alone() {
+        assert!(has_camel_case("it ended with OOMKilled."));
+        for (waiting, ended) in WAITING
+            .iter()
+            .flat_map(|waiting| ENDED.map(|ended| (*waiting, ended)))
+        {
+            let stuck = pod(&json!({"containerStatuses": [{
+                "name": "app", "image": "a:1",
+                "state": {"waiting": {"reason": waiting, "message": format!("words about {waiting}")}},
+                "lastState": {"terminated": {"reason": ended, "exitCode": 7}},
+            }]}));
+            let Some(said) = diagnose(&[stuck]) else {
+                continue;
+            };
+            let Obstacle {
+                kind,
+                message,
+                detail,
+            } = &said;
+            let is_plain = !has_camel_case(message)
+                && !message.contains(ended)
+                && !message.contains("exit code");
+            assert!(is_plain, "{message}");
+            assert!(detail.starts_with(message.as_str()), "{detail}");
+            let told = match kind {
+                ObstacleKind::CrashLoop => format!("It ended with {ended}, exit code 7."),
+                _ => format!("words about {waiting}"),
+            };
+            assert!(detail.ends_with(&told), "{detail}");
+        }
+        let unknown = pod(&json!({"containerStatuses": [{
+            "name": "app", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+        }]}));
+        let said = diagnose(&[unknown]).unwrap();
+        assert_eq!(said.message, said.detail);
     }
 
     #[test]

@@ -62,7 +62,7 @@ struct Container {
 /// Lines to follow.
 #[derive(Debug, Clone, Copy)]
 pub struct Following {
-    /// Older lines to begin with.
+    /// Older lines to begin with, where none was seen before.
     pub lines: u32,
     /// Time of the last line that was seen before.
     pub since: Option<DateTime<Utc>>,
@@ -171,7 +171,12 @@ fn params(lines: u32, since: Option<DateTime<Utc>>) -> LogParams {
     let since = since.map(|at| at.to_rfc3339_opts(SecondsFormat::Nanos, true));
     LogParams {
         timestamps: true,
-        tail_lines: Some(lines.into()),
+        // Of the lines since that moment, a number of the newest would leave the others out.
+        tail_lines: if since.is_some() {
+            None
+        } else {
+            Some(lines.into())
+        },
         since_time: since.and_then(|at| at.parse().ok()),
         ..LogParams::default()
     }
@@ -239,6 +244,14 @@ mod tests {
             pod: "a-0".to_owned(),
             name: "app".to_owned(),
         }
+    }
+
+    #[test]
+    fn a_client_that_comes_back_asks_for_all_that_it_missed() {
+        let since = "2026-01-01T00:00:00.5Z".parse().ok();
+        assert_eq!(params(2, None).tail_lines, Some(2));
+        assert_eq!(params(2, since).tail_lines, None);
+        assert!(params(2, since).since_time.is_some());
     }
 
     #[tokio::test]

@@ -57,7 +57,7 @@ pub use examination::{ClassKind, FoundClass};
 pub use gateway::FoundGateway;
 pub use inventory::{Loads, NamespaceView, NodeView, PodView, WorkloadView};
 pub use logs::{Following, LogLine};
-pub use namespace::{NamespaceState, NamespaceVersion, PodSecurity, Tenant};
+pub use namespace::{NamespaceState, NamespaceVersion, PodSecurity, Tenant, is_wall};
 pub use network::{
     ClusterServiceView, IngressPathView, IngressTlsView, IngressView, ServicePortView,
 };

@@ -26,6 +26,14 @@ use crate::ids::UserId;
 
 /// Name of the quota, limit range and network policies in a customer's namespace.
 pub(super) const NAME: &str = "dermaga";
+/// Network policies of every customer's namespace; each name begins with [`NAME`] and a hyphen.
+pub(super) const POLICIES: [&str; 5] = [
+    "default-deny",
+    "allow-own-namespace",
+    "allow-dns",
+    "allow-internet",
+    "allow-ingress",
+];
 /// Longest wait for a new quota: pods made before the controller has seen it slip past it.
 const QUOTA_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for new rights to be known to the API server.
@@ -84,6 +92,20 @@ pub enum NamespaceState {
 #[derive(Debug, Clone)]
 pub struct NamespaceVersion(Preconditions);
 
+/// Returns true for the kind and name of an object that every customer's namespace has. Labels say nothing: whoever
+/// adds a policy may give it any.
+pub fn is_wall(kind: &str, name: &str) -> bool {
+    match kind {
+        "NetworkPolicy" => {
+            let policy = name.strip_prefix(NAME);
+            let policy = policy.and_then(|rest| rest.strip_prefix('-'));
+            policy.is_some_and(|policy| POLICIES.contains(&policy))
+        }
+        "ResourceQuota" | "LimitRange" | "RoleBinding" => name == NAME,
+        _ => false,
+    }
+}
+
 impl Tenant {
     /// Namespace, quota, limits and network policies, in the order to apply them.
     pub fn manifests(&self) -> Vec<Value> {
@@ -93,7 +115,10 @@ impl Tenant {
             self.object("v1", "LimitRange", NAME, &limits()),
             self.policy(
                 "default-deny",
-                &json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}),
+                // Lists that are named, if empty, are ours, so that a rule added by another goes again.
+                &json!({
+                    "podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": [],
+                }),
             ),
             self.policy("allow-own-namespace", &own_namespace()),
             self.policy("allow-dns", &dns()),

@@ -1,7 +1,7 @@
 //! Watch for changes of what separates customers: namespaces, quotas, limits, network policies.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -22,7 +22,7 @@ use super::{
     Cluster, ClusterError, FIELD_MANAGER, ObjectRef, USER_LABEL,
     access::ROLE_BINDING,
     known::{hash, version},
-    namespace::NAME,
+    namespace::{NAME, is_wall},
     object::{MANAGED_BY_LABEL, label},
     watch::{Failures, WatchEvent, tell_failing},
 };
@@ -51,11 +51,15 @@ pub enum WallChange {
     Ours {
         namespace: String,
     },
-    /// A network policy that Dermaga did not make appeared or changed. Policies add up, so that it
-    /// may open what ours close.
-    Foreign(PolicyRef),
+    /// A network policy that is none of every customer's namespace appeared or changed. Policies add
+    /// up, so that it may open what ours close, unless an instance's manifests have it.
+    Foreign {
+        policy: PolicyRef,
+        /// Name of the instance whose labels it carries.
+        instance: Option<String>,
+    },
     ForeignGone(PolicyRef),
-    /// All network policies that Dermaga did not make, at the start of the watch.
+    /// All network policies that are none of every customer's namespace, at the start of the watch.
     AllForeign(Vec<PolicyRef>),
 }
 
@@ -270,23 +274,26 @@ impl WallWatch {
             return Vec::new();
         }
         vec![if self.is_foreign(object) {
-            WallChange::Foreign(policy(object))
+            WallChange::Foreign {
+                policy: policy(object),
+                instance: instance(object),
+            }
         } else {
             ours(object)
         }]
     }
 
     fn is_foreign(&self, object: &DynamicObject) -> bool {
-        self.kind == POLICY && !is_ours(object.labels(), &object.name_any())
+        self.kind == POLICY && !is_wall(POLICY, &object.name_any())
     }
 }
 
-/// Returns true for our policies, also without their labels.
-fn is_ours(labels: &BTreeMap<String, String>, name: &str) -> bool {
-    let has_prefix = name
-        .strip_prefix(NAME)
-        .is_some_and(|rest| rest.starts_with('-'));
-    has_prefix || label(Some(labels), MANAGED_BY_LABEL) == Some(FIELD_MANAGER)
+/// Returns the name of the instance whose labels an object carries, as we apply them.
+fn instance(object: &DynamicObject) -> Option<String> {
+    let labels = Some(object.labels());
+    let is_managed = label(labels, MANAGED_BY_LABEL) == Some(FIELD_MANAGER);
+    let name = label(labels, INSTANCE_LABEL).filter(|_| is_managed);
+    name.map(str::to_owned)
 }
 
 fn policy(object: &DynamicObject) -> PolicyRef {
@@ -324,13 +331,13 @@ impl Cluster {
         self.walls.begin(kinds.iter().map(|(kind, _)| **kind));
         let watches = kinds.into_iter().map(|(kind, resource)| {
             let api: Api<DynamicObject> = Api::all_with(self.client.clone(), resource);
-            // Policies of instances are watched with their instances.
-            let selector = if *kind == POLICY {
-                format!("!{INSTANCE_LABEL}")
+            let config = watcher::Config::default();
+            // A policy opens what ours close whatever its labels say.
+            let config = if *kind == POLICY {
+                config
             } else {
-                format!("{MANAGED_BY_LABEL}={FIELD_MANAGER},{USER_LABEL}")
+                config.labels(&format!("{MANAGED_BY_LABEL}={FIELD_MANAGER},{USER_LABEL}"))
             };
-            let config = watcher::Config::default().labels(&selector);
             let mut watch = WallWatch {
                 kind,
                 walls: self.walls.clone(),
@@ -397,9 +404,13 @@ mod tests {
         };
         let mut policies = watch(POLICY);
         assert_eq!(policies.changes(Ok(Event::Init)), []);
+        let foreign = |policy: &PolicyRef, instance: Option<&str>| WallChange::Foreign {
+            policy: policy.clone(),
+            instance: instance.map(str::to_owned),
+        };
         assert_eq!(
             policies.changes(Ok(Event::InitApply(named("open")))),
-            [WallChange::Foreign(open.clone())]
+            [foreign(&open, None)]
         );
         let ours = policies.changes(Ok(Event::InitApply(named("dermaga-default-deny"))));
         assert!(matches!(ours[..], [WallChange::Ours { .. }]), "{ours:?}");
@@ -411,6 +422,27 @@ mod tests {
             policies.changes(Ok(Event::Delete(named("open")))),
             [WallChange::ForeignGone(open)]
         );
+        for (name, labels, instance) in [
+            ("dermaga-open", json!({}), None),
+            (
+                "a",
+                json!({MANAGED_BY_LABEL: FIELD_MANAGER, USER_LABEL: "1"}),
+                None,
+            ),
+            ("b", json!({INSTANCE_LABEL: "app"}), None),
+            (
+                "c",
+                json!({MANAGED_BY_LABEL: FIELD_MANAGER, INSTANCE_LABEL: "app"}),
+                Some("app"),
+            ),
+        ] {
+            let disguised = object(json!({
+                "metadata": {"name": name, "namespace": "user-1", "labels": labels}, "spec": {},
+            }));
+            let policy = policy(&disguised);
+            let changes = policies.changes(Ok(Event::Apply(disguised)));
+            assert_eq!(changes, [foreign(&policy, instance)], "{name}");
+        }
     }
 
     #[test]

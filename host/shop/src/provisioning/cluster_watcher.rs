@@ -13,10 +13,10 @@ use super::{
     plugin_calls::Services,
     reconciler::Reconciler,
     store,
-    walls::{self, Corrections},
+    walls::{self, Memory},
     worker::ProvisionerStatus,
 };
-use crate::cluster::{Cluster, WallChange};
+use crate::cluster::{Cluster, PolicyRef, WallChange};
 
 /// Delay after an event, so that events of one moment lead to one pass.
 pub(super) const SETTLE: TimeDelta = TimeDelta::milliseconds(300);
@@ -39,23 +39,24 @@ pub(super) struct ClusterWatcher<S> {
 impl<S: Services> ClusterWatcher<S> {
     /// Makes an instance due soon after something of it changed.
     pub(super) async fn listen(&self) {
+        let mut memory = Memory::default();
         loop {
             // Changes that watches noted and did not tell are not seen again: full looks find them.
             self.reconciler.looks.forget_all(Instant::now());
             tokio::select! {
                 () = self.is_back.notified() => {}
-                () = self.follow_changes() => {}
+                () = self.follow_changes(&mut memory) => {}
             }
         }
     }
 
-    async fn follow_changes(&self) {
-        let mut corrections = Corrections::default();
+    async fn follow_changes(&self, memory: &mut Memory) {
         match try_join(self.cluster.changes(), self.cluster.wall_changes()).await {
             Ok((mut changes, mut walls)) => loop {
                 tokio::select! {
                     Some(name) = changes.next() => self.touch(&name).await,
-                    Some(change) = walls.next() => self.attend(&mut corrections, change).await,
+                    Some(change) = walls.next() => self.attend(memory, change).await,
+                    Some(policy) = memory.next_doubt() => self.judge(memory, &policy).await,
                     else => break,
                 }
             },
@@ -75,9 +76,15 @@ impl<S: Services> ClusterWatcher<S> {
         self.note(touched.await);
     }
 
-    async fn attend(&self, corrections: &mut Corrections, change: WallChange) {
+    async fn attend(&self, memory: &mut Memory, change: WallChange) {
         let Reconciler { db, clock, .. } = &*self.reconciler;
-        self.note(walls::attend(db, clock, corrections, change).await);
+        self.note(walls::attend(db, clock, memory, change).await);
+    }
+
+    async fn judge(&self, memory: &mut Memory, policy: &PolicyRef) {
+        let Reconciler { db, clock, .. } = &*self.reconciler;
+        let judged = walls::judge(db, clock, memory, policy, None).await;
+        self.note(judged.map(|()| false));
     }
 
     /// Notes if a change made an instance due.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use dermaga_runtime::contract;
+use dermaga_runtime::{contract, gate::INSTANCE_LABEL};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{LimitRange, Namespace, Pod, ResourceQuota, Secret},
@@ -25,13 +25,15 @@ use super::{
 };
 use crate::{
     alerts::{self, AlertKind},
+    cluster::owner_labels,
     db::Clock,
     execute,
+    ids::UserId,
     test_cluster::{ControlPlane, RECOVERY, named_by},
 };
 
 /// A shop whose server works on the test cluster.
-async fn shop() -> Option<(Shop, Server, Client)> {
+pub(super) async fn shop() -> Option<(Shop, Server, Client)> {
     let kubeconfig = named_by("DERMAGA_TEST_KUBECONFIG")?;
     let (provisioner, client) = in_cluster(&kubeconfig).await;
     let shop = Shop::open(GOOD_IMAGE).await;
@@ -39,7 +41,7 @@ async fn shop() -> Option<(Shop, Server, Client)> {
     Some((shop, server, client))
 }
 
-async fn leave(shop: Shop, server: Server, instances: &[&Instance]) {
+pub(super) async fn leave(shop: Shop, server: Server, instances: &[&Instance]) {
     for instance in instances {
         shop.cancel(instance).await;
     }
@@ -149,36 +151,6 @@ async fn an_object_edited_by_hand_comes_back_at_once() {
     leave(shop, server, &[&instance]).await;
 }
 
-/// Removes a container that was added to a workload by hand.
-#[tokio::test]
-async fn a_container_added_by_hand_is_removed() {
-    let Some((shop, server, client)) = shop().await else {
-        return;
-    };
-    let instance = shop.buy().await;
-    server.handle.wake();
-    shop.is(&instance, Status::Running).await;
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &instance.namespace);
-    let added = json!({"spec": {"template": {"spec": {"containers": [{
-        "name": "added", "image": "docker.io/library/added:1.0",
-    }]}}}});
-    let params = PatchParams::default();
-    let patch = Patch::Strategic(added);
-    let changed = deployments.patch(&instance.name, &params, &patch).await;
-    assert_eq!(containers(&changed.unwrap()), 2);
-    soon("its own containers", async || {
-        let live = deployments.get(&instance.name).await.ok()?;
-        (containers(&live) == 1).then_some(())
-    })
-    .await;
-    leave(shop, server, &[&instance]).await;
-}
-
-fn containers(deployment: &Deployment) -> usize {
-    let spec = deployment.spec.as_ref().unwrap();
-    spec.template.spec.as_ref().unwrap().containers.len()
-}
-
 /// Purchases of one customer at the same moment raise the quota one after the other, and none of
 /// them is ever shown as failed.
 #[tokio::test]
@@ -203,7 +175,7 @@ async fn purchases_at_once_never_look_failed() {
 const WALLS_BACK: Duration = Duration::from_secs(5);
 
 /// Waits until an object is as wanted, for [`WALLS_BACK`] at most.
-async fn soon<T>(what: &str, found: impl AsyncFn() -> Option<T>) -> T {
+pub(super) async fn soon<T>(what: &str, found: impl AsyncFn() -> Option<T>) -> T {
     let deadline = Instant::now() + WALLS_BACK;
     loop {
         if let Some(found) = found().await {
@@ -255,6 +227,14 @@ async fn what_separates_customers_comes_back_and_a_foreign_policy_is_reported() 
         policies.get("dermaga-default-deny").await.ok()
     })
     .await;
+    let name = "dermaga-default-deny";
+    let opened = Patch::Merge(json!({"spec": {"ingress": [{}]}}));
+    policies.patch(name, &merge, &opened).await.unwrap();
+    soon("the closed policy", async || {
+        let rules = policies.get(name).await.ok()?.spec?.ingress;
+        rules.is_none_or(|rules| rules.is_empty()).then_some(())
+    })
+    .await;
     let level = "pod-security.kubernetes.io/enforce";
     let open = json!({"metadata": {"labels": {level: "privileged"}}});
     namespaces
@@ -267,28 +247,53 @@ async fn what_separates_customers_comes_back_and_a_foreign_policy_is_reported() 
     })
     .await;
 
+    for (name, labels) in disguises(instance.user_id) {
+        foreign_policy_is_reported(&shop, &policies, name, &labels).await;
+    }
+    leave(shop, server, &[&instance]).await;
+}
+
+/// Names and labels of policies of others: without a disguise, and with each that looks like ours.
+fn disguises(user_id: UserId) -> [(&'static str, Value); 4] {
+    let labels = owner_labels(user_id);
+    let mut of_unknown = labels.clone();
+    of_unknown.insert(INSTANCE_LABEL.to_owned(), "unknown".to_owned());
+    [
+        ("open", json!({})),
+        ("dermaga-open", json!({})),
+        ("labelled", json!(labels)),
+        ("of-an-instance", json!(of_unknown)),
+    ]
+}
+
+/// Adds a policy that opens everything, waits for its alert, and for the end of that without it.
+async fn foreign_policy_is_reported(
+    shop: &Shop,
+    policies: &Api<NetworkPolicy>,
+    name: &str,
+    labels: &Value,
+) {
     let foreign = json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "open"},
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": name, "labels": labels},
         "spec": {"podSelector": {}, "ingress": [{}], "egress": [{}]},
     });
     let foreign = serde_json::from_value(foreign).unwrap();
-    policies
-        .create(&PostParams::default(), &foreign)
-        .await
-        .unwrap();
-    let kind = AlertKind::ForeignNetworkPolicy;
+    let created = policies.create(&PostParams::default(), &foreign).await;
+    let namespace = created.unwrap().metadata.namespace.unwrap();
+    let subject = format!("{namespace}/{name}");
     let told = async || {
         let mut conn = shop.db.read().await.unwrap();
+        let kind = AlertKind::ForeignNetworkPolicy;
         alerts::open_subjects(&mut conn, kind).await.unwrap()
     };
-    let subject = format!("{namespace}/open");
     soon("the alert", async || {
         told().await.contains(&subject).then_some(())
     })
     .await;
-    policies.delete("open", &params).await.unwrap();
+    let params = DeleteParams::default();
+    policies.delete(name, &params).await.unwrap();
     soon("its end", async || told().await.is_empty().then_some(())).await;
-    leave(shop, server, &[&instance]).await;
 }
 
 /// The server needs to read Secrets in its customers' namespaces only, and takes its rights there

@@ -50,6 +50,8 @@ pub mod watching;
 mod worker;
 
 #[cfg(test)]
+mod addition_tests;
+#[cfg(test)]
 mod cluster_events_tests;
 #[cfg(test)]
 mod cluster_tests;

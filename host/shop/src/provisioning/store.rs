@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     catalog::Sizes,
+    cluster::ObjectRef,
     db::{Conn, Filter, Lease, LeasedQueue, List, Span, Walked, fetch_span},
     defer, execute, fetch_all, fetch_one, fetch_optional,
     ids::{DecisionId, InstanceId, PlanId, SubscriptionId, UserId},
@@ -444,10 +445,17 @@ pub(super) async fn touch_namespace(
     execute!(conn, sql, soon, namespace)
 }
 
-/// Returns true when a namespace has instances.
-pub(super) async fn is_in_use(conn: &mut Conn, namespace: &str) -> sqlx::Result<bool> {
-    let sql = "SELECT id FROM instances WHERE namespace = $1 AND status <> 'TERMINATED' LIMIT 1";
-    Ok(fetch_optional!(conn, (Uuid,), sql, namespace)?.is_some())
+/// An instance that is not proven to be gone, with the objects that were applied for it.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Living {
+    pub(super) name: String,
+    pub(super) applied: Json<Vec<ObjectRef>>,
+}
+
+/// Returns the instances of a namespace that are not proven to be gone, with their objects.
+pub(super) async fn living(conn: &mut Conn, namespace: &str) -> sqlx::Result<Vec<Living>> {
+    let sql = "SELECT name, applied FROM instances WHERE namespace = $1 AND status <> 'TERMINATED'";
+    fetch_all!(conn, Living, sql, namespace)
 }
 
 /// Forgets the claims of an instance whose data is lost, so that it starts on empty volumes.

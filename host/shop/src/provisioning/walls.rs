@@ -1,15 +1,19 @@
 //! Isolation between customers in the cluster: mended when it changes, reported when it is opened.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::TimeDelta;
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, sleep_until};
 
-use super::{cluster_watcher::SETTLE, store};
+use super::{
+    cluster_watcher::SETTLE,
+    reconciler::PASS_TIMEOUT,
+    store::{self, Living},
+};
 use crate::{
     Result,
     alerts::{self, AlertKind},
-    cluster::{PolicyRef, WallChange},
+    cluster::{ObjectRef, PolicyRef, WallChange},
     db::{Clock, Db},
 };
 
@@ -19,6 +23,9 @@ const QUIET: TimeDelta = TimeDelta::seconds(60);
 /// Changes within [`RECENT`] of one another that are mended at once.
 const AT_ONCE: u32 = 10;
 const RECENT: Duration = Duration::from_secs(60);
+const POLICY: &str = "NetworkPolicy";
+/// Time within which a policy that a pass has applied is recorded, or is gone again.
+const RECORDED: Duration = PASS_TIMEOUT.saturating_add(Duration::from_secs(15));
 
 /// Recent changes of each namespace. Another controller that insists on its own walls would
 /// otherwise keep this server busy.
@@ -37,6 +44,46 @@ impl Corrections {
     }
 }
 
+/// Policies that were not judged for good, each with the moment at which it is judged again.
+///
+/// A pass applies its objects before it records them: a policy with the labels of a living instance is
+/// not foreign before that time is over.
+#[derive(Debug, Default)]
+pub(super) struct Doubts(BTreeMap<PolicyRef, Instant>);
+
+impl Doubts {
+    fn note(&mut self, policy: PolicyRef, now: Instant) {
+        self.0.entry(policy).or_insert(now + RECORDED);
+    }
+
+    fn forget(&mut self, policy: &PolicyRef) {
+        self.0.remove(policy);
+    }
+
+    /// Waits for the moment of the next one; returns nothing when there is none.
+    async fn next(&mut self) -> Option<PolicyRef> {
+        let (policy, at) = self.0.iter().min_by_key(|(_, at)| **at)?;
+        let (policy, at) = (policy.clone(), *at);
+        sleep_until(at).await;
+        self.forget(&policy);
+        Some(policy)
+    }
+}
+
+/// Memory of the watch over what separates customers.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    corrections: Corrections,
+    doubts: Doubts,
+}
+
+impl Memory {
+    /// Waits for a policy that is to be judged again; returns nothing when there is none.
+    pub(super) async fn next_doubt(&mut self) -> Option<PolicyRef> {
+        self.doubts.next().await
+    }
+}
+
 /// Makes an instance due that brings its namespace back, or notes a foreign network policy in a
 /// customer's namespace. Returns true when an instance is due.
 ///
@@ -45,33 +92,84 @@ impl Corrections {
 pub(super) async fn attend(
     db: &Db,
     clock: &Clock,
-    corrections: &mut Corrections,
+    memory: &mut Memory,
     change: WallChange,
 ) -> Result<bool> {
     let is_touched = match change {
         WallChange::Ours { namespace } => {
             let mut conn = db.begin().await?;
-            let soon = clock.now() + corrections.delay(&namespace, Instant::now());
+            let soon = clock.now() + memory.corrections.delay(&namespace, Instant::now());
             let touched = store::touch_namespace(&mut conn, &namespace, soon).await?;
             conn.commit().await?;
             touched > 0
         }
-        WallChange::Foreign(policy) => {
-            report(db, clock, &policy).await?;
+        WallChange::Foreign { policy, instance } => {
+            judge(db, clock, memory, &policy, instance.as_deref()).await?;
             false
         }
         WallChange::ForeignGone(policy) => {
+            memory.doubts.forget(&policy);
             let mut conn = db.begin().await?;
             alerts::resolve(&mut conn, clock, KIND, &subject(&policy)).await?;
             conn.commit().await?;
             false
         }
         WallChange::AllForeign(policies) => {
+            memory.doubts.0.retain(|one, _| policies.contains(one));
             resolve_others(db, clock, &policies).await?;
             false
         }
     };
     Ok(is_touched)
+}
+
+/// Reports a policy that is foreign by what the database knows. One that may be an instance's by its
+/// labels, and one that could not be judged, is judged again later.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn judge(
+    db: &Db,
+    clock: &Clock,
+    memory: &mut Memory,
+    policy: &PolicyRef,
+    instance: Option<&str>,
+) -> Result<()> {
+    memory.doubts.note(policy.clone(), Instant::now());
+    match standing(db, policy, instance).await? {
+        Standing::Doubtful => return Ok(()),
+        Standing::Foreign => report(db, clock, policy).await?,
+        Standing::Elsewhere | Standing::Recorded => {}
+    }
+    memory.doubts.forget(policy);
+    Ok(())
+}
+
+/// Standing of a network policy by what the database knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// No instance lives in its namespace.
+    Elsewhere,
+    /// It was applied for an instance.
+    Recorded,
+    /// It carries the labels of a living instance, which is not recorded to have it.
+    Doubtful,
+    Foreign,
+}
+
+async fn standing(db: &Db, policy: &PolicyRef, instance: Option<&str>) -> Result<Standing> {
+    let living = store::living(&mut db.read().await?, &policy.namespace).await?;
+    let is_it = |object: &ObjectRef| object.kind == POLICY && object.name == policy.name;
+    let has_it = |one: &Living| one.applied.iter().any(is_it);
+    Ok(if living.is_empty() {
+        Standing::Elsewhere
+    } else if living.iter().any(has_it) {
+        Standing::Recorded
+    } else if living.iter().any(|one| instance == Some(one.name.as_str())) {
+        Standing::Doubtful
+    } else {
+        Standing::Foreign
+    })
 }
 
 /// Subject of the alert about a policy.
@@ -81,9 +179,6 @@ fn subject(policy: &PolicyRef) -> String {
 
 async fn report(db: &Db, clock: &Clock, policy: &PolicyRef) -> Result<()> {
     let PolicyRef { namespace, name } = policy;
-    if !store::is_in_use(&mut db.read().await?, namespace).await? {
-        return Ok(());
-    }
     let message = format!(
         "The network policy {name} in the customer's namespace {namespace} was not made by Dermaga, and may open \
          what Dermaga's policies close. Delete it unless you mean it."
@@ -93,21 +188,143 @@ async fn report(db: &Db, clock: &Clock, policy: &PolicyRef) -> Result<()> {
     Ok(conn.commit().await?)
 }
 
-/// Ends the alerts about policies that went away while this server did not look.
+/// Ends the alerts about policies that went away while this server did not look, and about those that
+/// an instance is recorded to have meanwhile.
 async fn resolve_others(db: &Db, clock: &Clock, present: &[PolicyRef]) -> Result<()> {
     let open = alerts::open_subjects(&mut db.read().await?, KIND).await?;
-    let present: Vec<String> = present.iter().map(subject).collect();
-    for gone in open.iter().filter(|one| !present.contains(one)) {
-        let mut conn = db.begin().await?;
-        alerts::resolve(&mut conn, clock, KIND, gone).await?;
-        conn.commit().await?;
+    for told in open {
+        let policy = present.iter().find(|one| subject(one) == told);
+        let is_over = match policy {
+            Some(policy) => standing(db, policy, None).await? == Standing::Recorded,
+            None => true,
+        };
+        if is_over {
+            let mut conn = db.begin().await?;
+            alerts::resolve(&mut conn, clock, KIND, &told).await?;
+            conn.commit().await?;
+        }
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use sqlx::types::Json;
+
     use super::*;
+    use crate::{
+        execute,
+        provisioning::test_shop::{GOOD_IMAGE, Shop},
+    };
+
+    /// A shop with one instance, for which the policy `of-instance` was applied.
+    async fn scene() -> (Shop, String, String) {
+        let shop = Shop::open(GOOD_IMAGE).await;
+        let instance = shop.buy().await;
+        let applied = vec![ObjectRef::new(
+            "networking.k8s.io/v1",
+            POLICY,
+            "of-instance",
+        )];
+        let mut conn = shop.db.begin().await.unwrap();
+        execute!(conn, "UPDATE instances SET applied = $1", Json(applied)).unwrap();
+        conn.commit().await.unwrap();
+        (shop, instance.namespace, instance.name)
+    }
+
+    fn policy(namespace: &str, name: &str) -> PolicyRef {
+        PolicyRef {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    async fn told(shop: &Shop) -> Vec<String> {
+        let mut conn = shop.db.read().await.unwrap();
+        alerts::open_subjects(&mut conn, KIND).await.unwrap()
+    }
+
+    async fn see(shop: &Shop, memory: &mut Memory, change: WallChange) {
+        let attended = attend(&shop.db, &shop.clock, memory, change).await;
+        assert!(!attended.unwrap(), "no instance is due");
+    }
+
+    #[tokio::test]
+    async fn a_policy_is_ours_by_its_name_among_what_was_applied_and_not_by_its_labels() {
+        let (shop, namespace, _) = scene().await;
+        let mut memory = Memory::default();
+        for (policy, instance, is_told) in [
+            (policy("elsewhere", "open"), None, false),
+            (policy(&namespace, "of-instance"), None, false),
+            (policy(&namespace, "of-instance"), Some("unknown"), false),
+            (policy(&namespace, "open"), Some("unknown"), true),
+            (policy(&namespace, "dermaga-open"), None, true),
+        ] {
+            let about = subject(&policy);
+            let instance = instance.map(str::to_owned);
+            see(&shop, &mut memory, WallChange::Foreign { policy, instance }).await;
+            assert_eq!(told(&shop).await.contains(&about), is_told, "{about}");
+        }
+        assert!(memory.doubts.0.is_empty());
+        let present = vec![policy(&namespace, "open")];
+        see(&shop, &mut memory, WallChange::AllForeign(present)).await;
+        assert_eq!(told(&shop).await, [format!("{namespace}/open")]);
+        let gone = WallChange::ForeignGone(policy(&namespace, "open"));
+        see(&shop, &mut memory, gone).await;
+        assert!(told(&shop).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_policy_with_the_labels_of_a_living_instance_is_told_when_no_pass_records_it() {
+        let (shop, namespace, name) = scene().await;
+        let mut memory = Memory::default();
+        let smuggled = policy(&namespace, "smuggled");
+        let change = || WallChange::Foreign {
+            policy: smuggled.clone(),
+            instance: Some(name.clone()),
+        };
+        see(&shop, &mut memory, change()).await;
+        assert!(told(&shop).await.is_empty());
+        let at = memory.doubts.0[&smuggled];
+        // Edits do not put it off.
+        see(&shop, &mut memory, change()).await;
+        assert_eq!(memory.doubts.0[&smuggled], at);
+        memory.doubts.0.insert(smuggled.clone(), Instant::now());
+        let due = memory.next_doubt().await.unwrap();
+        judge(&shop.db, &shop.clock, &mut memory, &due, None)
+            .await
+            .unwrap();
+        assert_eq!(told(&shop).await, [subject(&smuggled)]);
+        assert!(memory.next_doubt().await.is_none());
+
+        // One that the reconciler has removed by then is nothing to tell.
+        let pruned = policy(&namespace, "pruned");
+        let change = WallChange::Foreign {
+            policy: pruned.clone(),
+            instance: Some(name),
+        };
+        see(&shop, &mut memory, change).await;
+        see(&shop, &mut memory, WallChange::ForeignGone(pruned)).await;
+        assert!(memory.next_doubt().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_could_not_be_judged_is_judged_again() {
+        let (shop, namespace, _) = scene().await;
+        let mut memory = Memory::default();
+        let mut conn = shop.db.begin().await.unwrap();
+        let broken = "CREATE TRIGGER broken BEFORE INSERT ON alerts BEGIN SELECT RAISE(ABORT, 'broken'); END";
+        execute!(conn, broken).unwrap();
+        conn.commit().await.unwrap();
+        let open = policy(&namespace, "open");
+        let change = WallChange::Foreign {
+            policy: open.clone(),
+            instance: None,
+        };
+        let attended = attend(&shop.db, &shop.clock, &mut memory, change).await;
+        assert!(attended.is_err());
+        assert!(memory.doubts.0.contains_key(&open));
+    }
 
     #[test]
     fn a_namespace_that_changes_again_and_again_waits() {

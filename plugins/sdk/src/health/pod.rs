@@ -54,8 +54,7 @@ fn waiting(pod: &Value, container: &Value) -> Option<HealthReport> {
             )
         }
         Some(reason) if CONFIG_FAILURES.contains(&reason) => {
-            let detail = text(container, "/state/waiting/message").unwrap_or(reason);
-            format!("The {component} cannot be started: {detail}.")
+            format!("The {component} cannot be started.")
         }
         _ => return None,
     };

@@ -1,12 +1,21 @@
 //! Tests of the administrators' view of the cluster.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use axum::{Json, Router, routing::get};
+use dermaga_shop::provisioning::{Choice, Issuer};
 use dermaga_tests::{Client, Engine, Shop};
+use k8s_openapi::api::networking::v1::Ingress;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::{Value, json};
 
-use super::provisioning::{kubeconfig, kubeconfig_of, shop_on};
+use super::provisioning::{access_of_server, client, kubeconfig, kubeconfig_of, shop_on};
 use crate::settings;
 
 const LISTS: [&str; 6] = [
@@ -26,10 +35,74 @@ async fn list(admin: &Client, query: &str) -> Vec<Value> {
     found.as_array().unwrap().clone()
 }
 
+const CLASS: &str = "dermaga-test";
+
+/// Opens a shop on a cluster, with a class and an issuer for its Ingresses.
+async fn shop_with_ways_in(path: &Path) -> Shop {
+    let path = access_of_server(path);
+    let shop = Shop::open_with(Engine::Sqlite, |config| {
+        let settings = &mut config.provisioning;
+        settings.provisioner = Choice::Kubernetes;
+        settings.kubeconfig = Some(path);
+        settings.classes.ingress = Some(CLASS.to_owned());
+        settings.classes.entry.issuer = Some(Issuer::Cluster("dermaga-test".to_owned()));
+    });
+    shop.await.unwrap()
+}
+
+/// Writes addresses into an Ingress, as its controller does.
+async fn give_addresses(path: &Path, namespace: &str, name: &str) {
+    let ingresses: Api<Ingress> = Api::namespaced(client(path).await, namespace);
+    let addresses = json!([{ "ip": "192.0.2.1" }, { "hostname": "lb.example" }]);
+    let status = json!({ "status": { "loadBalancer": { "ingress": addresses } } });
+    let params = PatchParams::default();
+    let given = ingresses.patch_status(name, &params, &Patch::Merge(&status));
+    given.await.unwrap();
+}
+
+fn assert_young(object: &Value) {
+    let age = object["ageSeconds"].as_i64().unwrap();
+    assert!((0..600).contains(&age), "{object:#}");
+    assert!(object["createdAt"].is_string(), "{object:#}");
+}
+
+fn assert_services(services: &[Value]) {
+    let mut ports = Vec::new();
+    for service in services {
+        assert_young(service);
+        assert_eq!(service["type"], "ClusterIP", "{service:#}");
+        let own = service["ports"].as_array().unwrap();
+        assert!(!own.is_empty(), "{service:#}");
+        for port in own {
+            assert_eq!(port["protocol"], "TCP", "{service:#}");
+            assert!(port["targetPort"].is_string(), "{service:#}");
+            assert_eq!(port["nodePort"], Value::Null, "{service:#}");
+            ports.push(port["port"].as_i64().unwrap());
+        }
+    }
+    assert!(ports.contains(&5432), "{ports:?}");
+}
+
+/// Compares the only Ingress with what was bought.
+fn assert_ingress(ingresses: &[Value], hostname: &Value) {
+    assert_eq!(ingresses.len(), 1, "{ingresses:#?}");
+    let ingress = &ingresses[0];
+    assert_young(ingress);
+    assert_eq!(ingress["class"], CLASS, "{ingress:#}");
+    assert_eq!(ingress["hosts"], json!([hostname]));
+    assert_eq!(&ingress["paths"][0]["host"], hostname);
+    assert!(ingress["paths"][0]["service"].is_string(), "{ingress:#}");
+    assert!(ingress["paths"][0]["port"].is_string(), "{ingress:#}");
+    let secret = format!("{}-tls", ingress["name"].as_str().unwrap());
+    let tls = json!([{ "hosts": [hostname], "secret": secret }]);
+    assert_eq!(ingress["tls"], tls, "{ingress:#}");
+    assert_eq!(ingress["addresses"], json!(["192.0.2.1", "lb.example"]));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_administrator_sees_what_is_in_the_cluster() {
     let Some(path) = kubeconfig() else { return };
-    let shop = shop_on(&path).await.unwrap();
+    let shop = shop_with_ways_in(&path).await;
     let admin = shop.admin().await;
     let customer = shop
         .customer_with_credit("terlihat@example.com", 200_000)
@@ -50,6 +123,11 @@ async fn an_administrator_sees_what_is_in_the_cluster() {
         format!("namespace={namespace}"),
         format!("owner={}", owner.as_str().unwrap()),
     );
+
+    let ingresses = list(&admin, &format!("ingresses?{mine}")).await;
+    let ingress = ingresses[0]["name"].as_str().unwrap();
+    assert_eq!(ingresses[0]["addresses"], json!([]), "no controller yet");
+    give_addresses(&path, &namespace, ingress).await;
 
     let nodes = list(&admin, "nodes").await;
     let node = &nodes[0];
@@ -93,6 +171,7 @@ async fn an_administrator_sees_what_is_in_the_cluster() {
                 (&json!(1), &json!(1))
             );
             assert!(workload["usage"].is_object(), "{workload:#}");
+            assert_young(workload);
         }
         let services = list(&admin, &format!("services?{query}")).await;
         assert!(services.iter().any(|one| {
@@ -104,9 +183,9 @@ async fn an_administrator_sees_what_is_in_the_cluster() {
             .iter()
             .filter(|one| one["readyEndpoints"] != json!([]));
         assert!(served.count() >= 2, "{services:#?}");
+        assert_services(&services);
         let ingresses = list(&admin, &format!("ingresses?{query}")).await;
-        assert_eq!(ingresses[0]["hosts"][0], instances[0].0["hostname"]);
-        assert!(ingresses[0]["paths"][0]["service"].is_string());
+        assert_ingress(&ingresses, &instances[0].0["hostname"]);
     }
     let page = admin
         .get(&format!("/api/admin/k8s/pods?{mine}&limit=1&page=2"))

@@ -1,13 +1,20 @@
 //! Tests of logs, events and usage of a customer's instance.
 
-use std::time::Duration;
+use std::{collections::HashMap, convert::Infallible, path::PathBuf, sync::Arc, time::Duration};
 
-use axum::{Json, Router, routing::get};
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::Query,
+    routing::{MethodRouter, get},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use dermaga_shop::provisioning::Choice;
 use dermaga_tests::{Client, Engine, Shop, both_engines};
+use futures::stream;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::{
     provisioning::{kubeconfig, kubeconfig_of, shop_on},
@@ -16,7 +23,10 @@ use super::{
 
 both_engines!(
     Shop,
-    [what_an_application_tells_of_its_secrets_is_masked_in_evidence]
+    [
+        what_an_application_tells_of_its_secrets_is_masked_in_evidence,
+        a_followed_log_goes_on_where_it_was_left,
+    ]
 );
 
 async fn buy(shop: &Shop, customer: &Client) -> (String, Value) {
@@ -28,26 +38,65 @@ async fn buy(shop: &Shop, customer: &Client) -> (String, Value) {
     (subscription.to_owned(), instance)
 }
 
-/// Follows a log until it holds something, and leaves.
-async fn follow(customer: &Client, path: &str, seen: Option<&str>) -> String {
-    let mut request = customer.request(Method::GET, path);
-    if let Some(seen) = seen {
-        request = request.header("last-event-id", seen);
-    }
-    let mut response = request.send().await.unwrap();
-    assert_eq!(response.status(), 200);
-    assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let mut text = String::new();
-    let reading = async {
-        while let Ok(Some(bytes)) = response.chunk().await {
-            text += &String::from_utf8_lossy(&bytes);
-            if text.contains("\n\n") {
-                break;
-            }
+/// A log that is followed.
+struct Followed {
+    response: reqwest::Response,
+    /// Part of the answer that was not looked at yet.
+    text: String,
+}
+
+/// Line of a followed log, with the id of its event.
+struct Line {
+    id: String,
+    text: String,
+}
+
+impl Followed {
+    /// Begins to follow, after the last event that was seen.
+    async fn open(customer: &Client, path: &str, seen: Option<&str>) -> Self {
+        let mut request = customer.request(Method::GET, path);
+        if let Some(seen) = seen {
+            request = request.header("last-event-id", seen);
         }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self {
+            response,
+            text: String::new(),
+        }
+    }
+
+    /// Waits for the next line.
+    async fn next(&mut self) -> Line {
+        loop {
+            while let Some((event, rest)) = self.text.split_once("\n\n") {
+                let line = line_of(event);
+                self.text = rest.to_owned();
+                if let Some(line) = line {
+                    return line;
+                }
+            }
+            let read = tokio::time::timeout(Duration::from_secs(5), self.response.chunk()).await;
+            let bytes = read.expect("no line for long").unwrap();
+            self.text += &String::from_utf8_lossy(&bytes.expect("the stream ended"));
+        }
+    }
+}
+
+/// Reads an event; nothing when it is a comment.
+fn line_of(event: &str) -> Option<Line> {
+    let field = |name: &str| {
+        let mut lines = event.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     };
-    let _ = tokio::time::timeout(Duration::from_secs(5), reading).await;
-    text
+    let data: Value = serde_json::from_str(field("data")?).unwrap();
+    assert_eq!(field("event"), Some("line"), "{event}");
+    Some(Line {
+        // A line without a time has none.
+        id: field("id").unwrap_or_default().to_owned(),
+        text: data["text"].as_str().unwrap().to_owned(),
+    })
 }
 
 /// Opens a ticket about an instance; returns the evidence that administrators see in it.
@@ -86,8 +135,9 @@ async fn a_customer_watches_the_instance_in_its_cluster() {
         lines[0]["pod"].as_str().unwrap().starts_with(name),
         "{lines:#?}"
     );
-    let told = follow(&customer, &format!("{base}/logs?follow=true&lines=3"), None).await;
-    assert!(told.contains("event: line"), "{told}");
+    let path = format!("{base}/logs?follow=true&lines=3");
+    let told = Followed::open(&customer, &path, None).await.next().await;
+    assert!(!told.text.is_empty());
 
     let events = customer
         .get(&format!("{base}/events?limit=100"))
@@ -207,8 +257,52 @@ async fn without_a_cluster_the_own_events_remain_and_the_rest_is_refused() {
     other.get(&metrics).await.fails(404, "NOT_FOUND");
 }
 
+/// Log of a pretended pod, which grows while it is read.
+#[derive(Clone)]
+struct GrowingLog(Arc<watch::Sender<Vec<String>>>);
+
+impl GrowingLog {
+    fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(Vec::new())))
+    }
+
+    /// Writes a line; all lines are of one second, which is as exact as a cluster reads `sinceTime`.
+    fn write(&self, number: u32) {
+        let line = format!("2026-01-01T00:00:00.{number:03}Z line {number}\n");
+        self.0.send_modify(|lines| lines.push(line));
+    }
+
+    /// Answers as a cluster does: with the newest lines, as many as are asked for, and then with each that is
+    /// written.
+    fn read(&self, asked: &HashMap<String, String>) -> Body {
+        let tail = asked.get("tailLines");
+        let tail = tail.map_or(usize::MAX, |tail| tail.parse().unwrap());
+        let first = self.0.borrow().len().saturating_sub(tail);
+        let start = (first, self.0.subscribe());
+        let lines = stream::unfold(start, |(at, mut written)| async move {
+            let line = written.wait_for(|lines| lines.len() > at).await.ok()?[at].clone();
+            Some((Ok::<_, Infallible>(line), (at + 1, written)))
+        });
+        Body::from_stream(lines)
+    }
+
+    fn route(&self) -> MethodRouter {
+        let log = self.clone();
+        get(move |Query(asked): Query<HashMap<String, String>>| async move { log.read(&asked) })
+    }
+}
+
+/// Restarts a shop on a pretended cluster, whose access is in the folder.
+async fn restarted_on(shop: Shop, kubeconfig: PathBuf) -> Shop {
+    let shop = shop.restart_with(|config| {
+        config.provisioning.provisioner = Choice::Kubernetes;
+        config.provisioning.kubeconfig = Some(kubeconfig);
+    });
+    shop.await.unwrap()
+}
+
 /// Serves an instance's pod, its log, and an event about it, and nothing else; returns the address.
-async fn serve_pod(instance: &Value, log: String, told: String) -> String {
+async fn serve_pod(instance: &Value, log: MethodRouter, told: String) -> String {
     let text = |field: &str| instance[field].as_str().unwrap();
     let pod = format!("{}-0", text("name"));
     let pods = json!({ "items": [{
@@ -224,10 +318,7 @@ async fn serve_pod(instance: &Value, log: String, told: String) -> String {
             &format!("{namespace}/pods"),
             get(|| async move { Json(pods) }),
         )
-        .route(
-            &format!("{namespace}/pods/{pod}/log"),
-            get(|| async move { log }),
-        )
+        .route(&format!("{namespace}/pods/{pod}/log"), log)
         .route(
             &format!("{namespace}/events"),
             get(|| async move { Json(events) }),
@@ -259,12 +350,9 @@ async fn what_an_application_tells_of_its_secrets_is_masked_in_evidence(shop: Sh
     );
     let told = format!("Probe failed: no {secret}.");
     let folder = tempfile::tempdir().unwrap();
+    let log = get(|| async move { log });
     let kubeconfig = kubeconfig_of(folder.path(), &serve_pod(&instance, log, told).await);
-    let shop = shop.restart_with(|config| {
-        config.provisioning.provisioner = Choice::Kubernetes;
-        config.provisioning.kubeconfig = Some(kubeconfig);
-    });
-    let shop = shop.await.unwrap();
+    let shop = restarted_on(shop, kubeconfig).await;
     let customer = customer.moved_to(shop.client());
     let kept = evidence(&customer, &shop.admin().await, id).await;
     assert_eq!(
@@ -291,4 +379,37 @@ async fn what_an_application_tells_of_its_secrets_is_masked_in_evidence(shop: Sh
             "{shown}"
         );
     }
+}
+
+/// Lines come as they are written, and a client that comes back is sent each of those that it missed, also of more
+/// than it began with.
+async fn a_followed_log_goes_on_where_it_was_left(shop: Shop) {
+    let customer = shop
+        .customer_with_credit("pembaca@example.com", 200_000)
+        .await;
+    let (_, instance) = buy(&shop, &customer).await;
+    let log = GrowingLog::new();
+    let folder = tempfile::tempdir().unwrap();
+    let address = serve_pod(&instance, log.route(), String::new()).await;
+    let shop = restarted_on(shop, kubeconfig_of(folder.path(), &address)).await;
+    let customer = customer.moved_to(shop.client());
+    let id = instance["id"].as_str().unwrap();
+    let path = format!("/api/instances/{id}/logs?follow=true&lines=2");
+
+    (1..=3).for_each(|number| log.write(number));
+    let mut followed = Followed::open(&customer, &path, None).await;
+    assert_eq!(followed.next().await.text, "line 2");
+    assert_eq!(followed.next().await.text, "line 3");
+    log.write(4);
+    let seen = followed.next().await;
+    assert_eq!(seen.text, "line 4");
+    drop(followed);
+
+    (5..=8).for_each(|number| log.write(number));
+    let mut followed = Followed::open(&customer, &path, Some(&seen.id)).await;
+    for number in 5..=8 {
+        assert_eq!(followed.next().await.text, format!("line {number}"));
+    }
+    log.write(9);
+    assert_eq!(followed.next().await.text, "line 9");
 }

@@ -8,7 +8,7 @@ use super::{
     view::{DriftKind, RepairAction},
 };
 use crate::{
-    cluster::{FIELD_MANAGER, NAMESPACE, ObjectRef, Sighting, Survey, VOLUME_CLAIM},
+    cluster::{NAMESPACE, ObjectRef, Sighting, Survey, VOLUME_CLAIM, is_wall},
     ids::UserId,
     provisioning::model::Desired,
 };
@@ -142,15 +142,18 @@ impl Comparison<'_> {
             let has_label = seen.instance.as_ref() == Some(&entry.name);
             return (!has_label).then(|| unlabelled(seen, Some(entry)));
         }
+        let is_tenants = self.tenants.contains(seen.namespace.as_str());
+        if is_tenants && is_own_wall(seen) {
+            return None;
+        }
         if let Some(instance) = &seen.instance {
             return match self.book.of(&seen.namespace, instance) {
                 Some(entry) => stray(seen, entry),
                 None => self.orphan(seen),
             };
         }
-        let is_tenants = self.tenants.contains(seen.namespace.as_str());
-        if seen.is_managed && seen.owner.is_some() {
-            return if is_tenants { None } else { self.orphan(seen) };
+        if !is_tenants && seen.is_managed && seen.owner.is_some() {
+            return self.orphan(seen);
         }
         if !is_tenants || self.is_at_home(seen) {
             return None;
@@ -260,14 +263,9 @@ impl Comparison<'_> {
         controller.is_some_and(|(_, uid)| self.uids.contains(uid.as_str()))
     }
 
-    /// Returns true for what Kubernetes makes by itself, and for our own walls without labels, which
-    /// come back by themselves.
+    /// Returns true for what Kubernetes makes by itself.
     fn is_at_home(&self, seen: &Sighting) -> bool {
-        let name = seen.object.name.as_str();
-        let is_wall = || name == FIELD_MANAGER || name.starts_with("dermaga-");
-        self.has_controller(seen)
-            || is_of_kubernetes(&seen.object)
-            || (seen.was_applied && is_wall())
+        self.has_controller(seen) || is_of_kubernetes(&seen.object)
     }
 
     /// Returns objects that were applied and are not there.
@@ -311,6 +309,13 @@ impl Comparison<'_> {
         }
         found
     }
+}
+
+/// Returns true for one of our walls, also without labels: it comes back by itself. Labels alone make
+/// none, since another party may put them on anything.
+fn is_own_wall(seen: &Sighting) -> bool {
+    let has_labels = seen.is_managed && seen.owner.is_some();
+    (seen.was_applied || has_labels) && is_wall(&seen.object.kind, &seen.object.name)
 }
 
 /// Returns true for what Kubernetes makes in every namespace.

@@ -214,6 +214,42 @@ fn objects_of_others_are_deleted_by_name_only() {
 }
 
 #[test]
+fn a_policy_in_disguise_is_foreign_by_its_name() {
+    let policy = |name: &str| Sighting {
+        instance: None,
+        was_applied: false,
+        other_manager: Some("kubectl".to_owned()),
+        ..applied("NetworkPolicy", name)
+    };
+    let named = Sighting {
+        is_managed: false,
+        owner: None,
+        was_applied: true,
+        ..policy("dermaga-open")
+    };
+    let borrowed = Sighting {
+        is_managed: false,
+        instance: Some("a".to_owned()),
+        was_applied: true,
+        ..policy("borrowed")
+    };
+    let mut all = whole();
+    all.extend([named, policy("labelled"), borrowed]);
+    // Labels of an instance do not make a wall its object.
+    all.push(Sighting {
+        instance: Some("unknown".to_owned()),
+        was_applied: true,
+        ..policy("dermaga-allow-dns")
+    });
+    let expected = ["dermaga-open", "labelled", "borrowed"].map(|name| {
+        let action = Some(RepairAction::Delete);
+        let object = format!("NetworkPolicy/{name}");
+        (DriftKind::Foreign, object, action, true)
+    });
+    assert_eq!(found(all), expected);
+}
+
+#[test]
 fn orphans_of_unknown_instances_are_deleted_by_name_and_none_outside_of_tenants_namespaces() {
     let named = |namespace: &str, name: &str| Sighting {
         namespace: namespace.to_owned(),

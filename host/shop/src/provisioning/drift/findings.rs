@@ -15,6 +15,7 @@ use crate::{
 const CONTROLLERS: &str = "kube-controller-manager";
 /// Manager of fields that the API server writes for clients without a name of their own.
 const NAMELESS: &str = "unknown";
+const POLICY: &str = "NetworkPolicy";
 
 /// Repair of a difference, or the reason that there is none.
 #[derive(Debug, Clone)]
@@ -99,7 +100,9 @@ pub(super) fn stray(seen: &Sighting, entry: &Entry) -> Option<Finding> {
             .other_manager
             .as_deref()
             .is_none_or(|one| one == CONTROLLERS);
-    if seen.was_applied || seen.controller.is_some() || is_of_set {
+    // What we apply carries our label, and goes with the next pass; a field manager's name may be borrowed.
+    let was_applied = seen.was_applied && (seen.is_managed || seen.object.kind != POLICY);
+    if was_applied || seen.controller.is_some() || is_of_set {
         return None;
     }
     let reason = format!(

@@ -213,9 +213,13 @@ async fn a_crash_loop_is_shown_with_its_reason_and_heals_when_its_cause_is_gone(
     let span = becomes(&shop, &instance, InstanceHealth::Failed).await;
     assert!(span.reason.contains("stops again and again"), "{span:?}");
     assert_eq!(span.source, super::CheckSource::Event);
+    assert!(
+        span.detail.ends_with("It ended with Error, exit code 1."),
+        "{span:?}"
+    );
     let failing = shop.now(&instance).await;
     assert!(
-        failing.message.contains("exit code 1"),
+        failing.message.contains("stops again and again") && !failing.message.contains("Error"),
         "{}",
         failing.message
     );
