@@ -27,7 +27,7 @@ use crate::{
         Success,
         announced::Raw,
         failure_responses,
-        form::{Part, once, once_if_any, or_empty},
+        form::{Optional, Part, once, once_if_any, or_empty},
         routes,
     },
 };
@@ -145,7 +145,7 @@ impl<'a> Files<'a> {
             }
             return Err(too_many());
         }
-        let Some(bytes) = part.optional_bytes(MOST_FILE_BYTES).await? else {
+        let Optional::Filled(bytes) = part.optional_bytes(MOST_FILE_BYTES).await? else {
             return Ok(());
         };
         let kept = self.tickets.take_in(self.user_id, &name, bytes).await;
@@ -198,7 +198,7 @@ async fn open(
 ) -> Reply<TicketDetail> {
     let user_id = customer.user_id;
     state.tickets.admit(user_id)?;
-    let (mut subject, mut description, mut instance_id) = (None, None, None);
+    let (mut subject, mut description, mut instance_id) = (None, None, Optional::Absent);
     let mut files = Files::new(&state.tickets, user_id);
     while let Some(part) = form.next().await? {
         match part.name() {
@@ -210,7 +210,7 @@ async fn open(
             )?,
             "instanceId" => {
                 let id = part.optional_text(TEXT_BYTES).await?;
-                let id = id.as_deref().map(read_id).transpose()?;
+                let id = id.read(|id| read_id(&id))?;
                 once_if_any(&mut instance_id, "instanceId", id)?;
             }
             "attachments" => files.read(part).await?,
@@ -232,7 +232,7 @@ async fn open(
     let new = NewTicket {
         subject: &subject.unwrap_or_default(),
         description: &description.unwrap_or_default(),
-        instance_id,
+        instance_id: instance_id.filled(),
         files: files.into_kept(),
     };
     let detail = state.tickets.open(user_id, new).await?;

@@ -30,6 +30,38 @@ pub(crate) fn or_empty(schema: impl Into<RefOr<Schema>>) -> AnyOfBuilder {
         .item(empty.max_length(Some(0)))
 }
 
+/// Content of a part that a form may have once, or leave out.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Optional<T> {
+    /// No part, or the input of a browser for a file that was not chosen.
+    Absent,
+    /// A part without a byte, which is as none and was given all the same.
+    Empty,
+    Filled(T),
+}
+
+impl<T> Optional<T> {
+    /// Reads what a filled part holds.
+    ///
+    /// # Errors
+    /// Those of the reading.
+    pub fn read<U>(self, read: impl FnOnce(T) -> Result<U>) -> Result<Optional<U>> {
+        Ok(match self {
+            Self::Absent => Optional::Absent,
+            Self::Empty => Optional::Empty,
+            Self::Filled(content) => Optional::Filled(read(content)?),
+        })
+    }
+
+    /// Returns what a filled part holds; `None` for every other one.
+    pub fn filled(self) -> Option<T> {
+        match self {
+            Self::Filled(content) => Some(content),
+            Self::Absent | Self::Empty => None,
+        }
+    }
+}
+
 /// A form whose parts are still to be read.
 #[derive(Debug)]
 pub struct Form {
@@ -116,21 +148,25 @@ impl Part<'_> {
         text_of(name, self.bytes(most).await?)
     }
 
-    /// Reads a part that may be left out, of at most so many bytes; `None` for an empty one.
+    /// Reads a part that may be left out, of at most so many bytes.
     ///
     /// Browsers send an empty part for a field that was left alone, and for a file that was not chosen. A file
     /// with a name was chosen, and is read although it is empty.
     ///
     /// # Errors
     /// As [`bytes`](Self::bytes).
-    pub async fn optional_bytes(self, most: usize) -> Result<Option<Vec<u8>>> {
-        let was_chosen = !self.file_name().is_empty();
+    pub async fn optional_bytes(self, most: usize) -> Result<Optional<Vec<u8>>> {
+        let file_name = self.field.file_name().map(str::to_owned);
         let bytes = self.bytes(most).await?;
-        Ok(Some(bytes).filter(|bytes| was_chosen || !bytes.is_empty()))
+        Ok(match file_name.as_deref() {
+            Some("") if bytes.is_empty() => Optional::Absent,
+            None if bytes.is_empty() => Optional::Empty,
+            _ => Optional::Filled(bytes),
+        })
     }
 
-    /// Returns true for a part that was left out, as [`optional_bytes`](Self::optional_bytes) has it. No more than
-    /// the beginning of any other is read.
+    /// Returns true for a part that [`optional_bytes`](Self::optional_bytes) has as absent or empty. No more than the
+    /// beginning of any other is read.
     ///
     /// # Errors
     /// `MALFORMED_REQUEST` for a form that ends early, `PAYLOAD_TOO_LARGE` for one that is larger than its route
@@ -151,10 +187,10 @@ impl Part<'_> {
     ///
     /// # Errors
     /// As [`text`](Self::text).
-    pub async fn optional_text(self, most: usize) -> Result<Option<String>> {
+    pub async fn optional_text(self, most: usize) -> Result<Optional<String>> {
         let name = self.name.clone();
         let bytes = self.optional_bytes(most).await?;
-        bytes.map(|bytes| text_of(name, bytes)).transpose()
+        bytes.read(|bytes| text_of(name, bytes))
     }
 
     /// Returns the refusal of a part that its form does not have.
@@ -190,20 +226,33 @@ fn text_of(name: String, bytes: Vec<u8>) -> Result<String> {
 /// `VALIDATION_FAILED` for the second one.
 pub(crate) fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<()> {
     if place.replace(value).is_some() {
-        return Err(Error::invalid(name, "is given twice"));
+        return Err(given_twice(name));
     }
     Ok(())
 }
 
-/// Keeps the value of a part that a form may have once, or leave empty.
+/// Keeps the value of a part that a form may have once, or leave out. An empty part counts as a filled one does; the
+/// input for a file that was not chosen may stand beside either.
 ///
 /// # Errors
 /// As [`once`].
-pub(crate) fn once_if_any<T>(place: &mut Option<T>, name: &str, value: Option<T>) -> Result<()> {
-    match value {
-        Some(value) => once(place, name, value),
-        None => Ok(()),
+pub(crate) fn once_if_any<T>(
+    place: &mut Optional<T>,
+    name: &str,
+    value: Optional<T>,
+) -> Result<()> {
+    if matches!(value, Optional::Absent) {
+        return Ok(());
     }
+    if !matches!(*place, Optional::Absent) {
+        return Err(given_twice(name));
+    }
+    *place = value;
+    Ok(())
+}
+
+fn given_twice(name: &str) -> Error {
+    Error::invalid(name, input::TWICE)
 }
 
 fn in_words(bytes: usize) -> String {
@@ -285,21 +334,41 @@ mod tests {
         .concat();
         let mut form = form(body + "--b--\r\n").await;
         let read = form.next().await.unwrap().unwrap();
-        assert_eq!(read.optional_text(9).await.unwrap(), None);
+        assert_eq!(read.optional_text(9).await.unwrap(), Optional::Empty);
         let read = form.next().await.unwrap().unwrap();
-        assert_eq!(read.optional_text(9).await.unwrap().as_deref(), Some(" "));
+        let blank = Optional::Filled(" ".to_owned());
+        assert_eq!(read.optional_text(9).await.unwrap(), blank);
         let required = form.next().await.unwrap().unwrap();
         assert_eq!(required.text(9).await.unwrap(), "");
         let read = form.next().await.unwrap().unwrap();
-        assert_eq!(read.optional_bytes(9).await.unwrap(), Some(Vec::new()));
+        let chosen = Optional::Filled(Vec::new());
+        assert_eq!(read.optional_bytes(9).await.unwrap(), chosen);
         let read = form.next().await.unwrap().unwrap();
-        assert_eq!(read.optional_bytes(9).await.unwrap(), None);
-        let mut value = None;
-        once_if_any(&mut value, "a", None).unwrap();
-        once_if_any(&mut value, "a", Some(1)).unwrap();
-        once_if_any(&mut value, "a", None).unwrap();
-        assert_eq!(value, Some(1));
-        assert!(once_if_any(&mut value, "a", Some(2)).is_err());
+        assert_eq!(read.optional_bytes(9).await.unwrap(), Optional::Absent);
+    }
+
+    /// A part is refused the second time, filled or empty; the input for a file that was not chosen never is.
+    #[test]
+    fn an_optional_part_is_given_once_also_when_it_is_empty() {
+        use Optional::{Absent, Empty, Filled};
+        for (first, second) in [
+            (Empty, Empty),
+            (Empty, Filled(2)),
+            (Filled(1), Empty),
+            (Filled(1), Filled(2)),
+        ] {
+            let mut place = Absent;
+            once_if_any(&mut place, "a", first).unwrap();
+            let refused = once_if_any(&mut place, "a", second).unwrap_err();
+            assert_eq!(refused.details[0].message, "is given twice");
+        }
+        for (given, expected) in [(Absent, None), (Empty, None), (Filled(1), Some(1))] {
+            let mut place = Absent;
+            for value in [Absent, given, Absent] {
+                once_if_any(&mut place, "a", value).unwrap();
+            }
+            assert_eq!(place.filled(), expected);
+        }
     }
 
     #[tokio::test]

@@ -355,7 +355,7 @@ pub(super) async fn take_quota(
                    AND ((w.user_id = $4 AND w.held_until > $3)
                      OR (w.held_until IS NULL AND service_plans.max_instances_per_user >
                        (SELECT count(*) FROM subscriptions o WHERE o.plan_id = $1 AND o.user_id = w.user_id
-                         AND o.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')))))";
+                         AND o.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')))))";
     let (id, price, terms) = (seen.id, seen.monthly_price, &seen.terms);
     Ok(execute!(conn, sql, id, price, now, user_id, terms)? == 1)
 }

@@ -417,11 +417,12 @@ pub(super) async fn live_coupons(
     plugin_id: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
+    // For an EXISTS, PostgreSQL would gather the coupons of all that live.
     let sql = "SELECT count(*) FROM coupons WHERE plugin_id = $1
         AND ((status = 'ACTIVE' AND (ends_at IS NULL OR ends_at > $2))
-          OR EXISTS (SELECT 1 FROM subscriptions WHERE coupon_id = coupons.id
-               AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
-               AND (coupon_periods_left IS NULL OR coupon_periods_left > 0)))";
+          OR (SELECT 1 FROM subscriptions WHERE coupon_id = coupons.id
+               AND status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')
+               AND (coupon_periods_left IS NULL OR coupon_periods_left > 0) LIMIT 1) IS NOT NULL)";
     let (count,) = fetch_one!(conn, (i64,), sql, plugin_id, now)?;
     Ok(count)
 }
@@ -433,6 +434,6 @@ pub(super) async fn sold(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<(i64,
            AND EXISTS (SELECT 1 FROM service_plans p WHERE p.service_id = s.id AND p.active)),
         (SELECT count(*) FROM subscriptions b JOIN service_plans p ON p.id = b.plan_id
            JOIN services s ON s.id = p.service_id
-           WHERE s.plugin_id = $1 AND b.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED'))";
+           WHERE s.plugin_id = $1 AND b.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED'))";
     fetch_one!(conn, (i64, i64), sql, plugin_id)
 }

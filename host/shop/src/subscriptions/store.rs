@@ -283,10 +283,9 @@ pub(super) async fn live_of_plan(
     user_id: UserId,
     plan_id: PlanId,
 ) -> sqlx::Result<i64> {
-    // PENDING is never stored. The condition of the index `subscriptions_live` names it, and SQLite uses the index only
-    // for the same condition.
+    // SQLite uses the index `subscriptions_live` only for the condition that it has.
     let sql = "SELECT count(*) FROM subscriptions WHERE user_id = $1 AND plan_id = $2
-               AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
+               AND status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id, plan_id)?;
     Ok(count)
 }

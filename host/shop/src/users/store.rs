@@ -14,7 +14,7 @@ const USERS: List = List {
            CASE WHEN u.deleted_at IS NULL THEN u.status ELSE 'DELETED' END AS state, u.email_verified_at, u.created_at, \
            coalesce(w.paid_balance, 0) AS paid_balance, coalesce(w.bonus_balance, 0) AS bonus_balance, \
            (SELECT count(*) FROM subscriptions s WHERE s.user_id = u.id \
-            AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')) AS live_subscriptions, \
+            AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')) AS live_subscriptions, \
            (SELECT s.last_used_at FROM sessions s WHERE s.user_id = u.id AND s.acting_id IS NULL \
             ORDER BY s.last_used_at DESC LIMIT 1) AS last_seen_at \
            FROM users u LEFT JOIN wallets w ON w.user_id = u.id",
@@ -61,7 +61,7 @@ pub(super) struct Obstacles {
 pub(super) async fn obstacles(conn: &mut Conn, id: UserId) -> sqlx::Result<Obstacles> {
     let sql = "SELECT \
         (SELECT count(*) FROM subscriptions WHERE user_id = $1 \
-         AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')) AS subscriptions, \
+         AND status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')) AS subscriptions, \
         (SELECT count(*) FROM instances WHERE user_id = $1 AND status <> 'TERMINATED') AS instances, \
         (SELECT count(*) FROM payments WHERE user_id = $1 \
          AND (state IN ('STARTING', 'PENDING', 'CAPTURED') OR problem IS NOT NULL)) AS top_ups, \

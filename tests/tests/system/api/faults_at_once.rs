@@ -88,10 +88,27 @@ async fn an_upload_is_a_whole_form() {
             .await
             .fails(415, "UNSUPPORTED_MEDIA_TYPE");
     }
-    let part = "--x\r\nContent-Disposition: form-data; name=\"class\"\r\n\r\nlarge\r\n";
-    let form = format!("{part}{part}--x--\r\n");
-    let refused = upload("multipart/form-data; boundary=x", form.leak()).await;
-    assert_eq!(told(&refused), [("class", "is given twice")]);
+    let part = |head: &str, content: &str| {
+        format!("--x\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
+    };
+    let twice = async |head: &str, contents: [&str; 2]| {
+        let parts = contents.map(|content| part(head, content)).concat();
+        let form = parts + "--x--\r\n";
+        upload("multipart/form-data; boundary=x", form.leak()).await
+    };
+    // An empty part was given, too.
+    for contents in [["large", "large"], ["", "large"], ["large", ""], ["", ""]] {
+        let refused = twice("name=\"class\"", contents).await;
+        assert_eq!(
+            told(&refused),
+            [("class", "is given twice")],
+            "{contents:?}"
+        );
+    }
+    // A browser's input for a file that was not chosen is no part, so that only the component is missing.
+    let refused = twice("name=\"signature\"; filename=\"\"", ["", ""]).await;
+    let fields = told(&refused).into_iter().map(|(field, _)| field);
+    assert_eq!(fields.collect::<Vec<_>>(), ["component"]);
     let half = "--x\r\nContent-Disposition: form-data; name=\"component\"\r\n\r\nabc";
     for body in [half, "abc", ""] {
         let refused = upload("multipart/form-data; boundary=x", body).await;

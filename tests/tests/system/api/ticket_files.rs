@@ -1,4 +1,4 @@
-//! Tests of the files of a form: which parts of it are files, and how many there may be.
+//! Tests of the parts of a form: which of them are files, and how many there may be of one name.
 
 use std::time::Duration;
 
@@ -8,7 +8,13 @@ use serde_json::Value;
 use super::tickets::{Desk, OF_SHOP, TICKETS, ask};
 use crate::pictures;
 
-both_engines!(Desk, [a_file_that_was_not_chosen_does_not_count]);
+both_engines!(
+    Desk,
+    [
+        a_file_that_was_not_chosen_does_not_count,
+        an_optional_part_is_given_once_also_when_it_is_empty,
+    ]
+);
 
 /// Browsers send a part without a name and bytes for a file input that was left alone, first or last in the form.
 async fn a_file_that_was_not_chosen_does_not_count(desk: Desk) {
@@ -47,4 +53,46 @@ async fn a_file_that_was_not_chosen_does_not_count(desk: Desk) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{:?}", desk.files());
+}
+
+async fn an_optional_part_is_given_once_also_when_it_is_empty(desk: Desk) {
+    let Desk {
+        customer, admin, ..
+    } = &desk;
+    let ticket = ask(customer, &[]).await.data(201);
+    let answers = format!("{OF_SHOP}/{}/messages", ticket["id"].as_str().unwrap());
+    let subject = ("subject", "My domain does not work");
+    let description = ("description", "It shows another page since yesterday.");
+    let message = ("message", "Try again, please.");
+    let instance = "01890a5d-ac96-774b-bcce-b302099a8057";
+    for (client, path, part, filled, others) in [
+        (
+            customer,
+            TICKETS,
+            "instanceId",
+            instance,
+            &[subject, description][..],
+        ),
+        (
+            admin,
+            &answers,
+            "reason",
+            "Asked for on the phone",
+            &[message][..],
+        ),
+    ] {
+        for both in [["", ""], ["", filled], [filled, ""], [filled, filled]] {
+            let texts = [others, &both.map(|text| (part, text))].concat();
+            let refused = client.post_form(path, &texts, &[]).await;
+            refused.fails(400, "VALIDATION_FAILED");
+            assert_eq!(refused.detail(part), Some("is given twice"), "{both:?}");
+        }
+    }
+    let counts = [
+        "SELECT count(*) FROM tickets",
+        "SELECT count(*) FROM ticket_messages",
+    ];
+    for sql in counts {
+        assert_eq!(desk.count(sql).await, 1, "{sql}");
+    }
 }

@@ -19,7 +19,7 @@ const RARE: &[(&str, &str)] = &[
     ),
     (
         "SELECT count(*) FROM subscriptions s WHERE s.plan_id = $1 AND s.user_id = $2
-           AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')",
+           AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')",
         "subscriptions_live",
     ),
     (

@@ -26,7 +26,7 @@ use crate::{
     api::{Admin, AppState, admin::reasons},
     http::{
         Envelope, FORM_OVERHEAD, Form, Id, Refusal, Reply, Success, failure_responses,
-        form::{once, once_if_any, or_empty},
+        form::{Optional, once, once_if_any, or_empty},
         routes,
     },
 };
@@ -160,7 +160,9 @@ struct UploadParts {
 
 impl UploadParts {
     async fn read(mut form: Form, component_bytes: usize) -> Result<Self> {
-        let (mut component, mut class, mut signature, mut reason) = (None, None, None, None);
+        let mut component = None;
+        let (mut class, mut signature) = (Optional::Absent, Optional::Absent);
+        let mut reason = Optional::Absent;
         while let Some(part) = form.next().await? {
             match part.name() {
                 "component" => {
@@ -169,13 +171,15 @@ impl UploadParts {
                 }
                 "class" => {
                     let named = part.optional_text(SHORT_PART).await?;
-                    let named = named.as_deref().map(str::parse::<PluginClass>).transpose();
-                    let named = named.map_err(|why| Error::invalid("class", why))?;
+                    let named = named.read(|named| {
+                        let class = named.parse::<PluginClass>();
+                        class.map_err(|why| Error::invalid("class", why))
+                    })?;
                     once_if_any(&mut class, "class", named)?;
                 }
                 "signature" => {
                     let bytes = part.optional_bytes(SHORT_PART).await?;
-                    let read = bytes.as_deref().map(read_signature).transpose()?;
+                    let read = bytes.read(|bytes| read_signature(&bytes))?;
                     once_if_any(&mut signature, "signature", read)?;
                 }
                 "reason" => once_if_any(&mut reason, "reason", reasons::of_part(part).await?)?,
@@ -190,9 +194,9 @@ impl UploadParts {
         })?;
         Ok(Self {
             component,
-            class,
-            signature,
-            reason,
+            class: class.filled(),
+            signature: signature.filled(),
+            reason: reason.filled(),
         })
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     api::Admin,
     http::{
         Body, Refusal,
-        form::{Part, or_empty},
+        form::{Optional, Part, or_empty},
     },
 };
 
@@ -60,12 +60,14 @@ pub(super) fn part_schema() -> AnyOfBuilder {
     ))
 }
 
-/// Reads a reason that is the part `reason` of a form; `None` for an empty one.
+/// Reads a reason that is the part `reason` of a form.
 ///
 /// # Errors
 /// `VALIDATION_FAILED` for one that no body may have; as [`Part::text`].
-pub(super) async fn of_part(part: Part<'_>) -> Result<Option<GivenReason>, Error> {
+pub(super) async fn of_part(part: Part<'_>) -> Result<Optional<GivenReason>, Error> {
     let typed = part.optional_text(PART_BYTES).await?;
-    let reason = typed.as_deref().map(str::parse::<GivenReason>).transpose();
-    reason.map_err(|fault| Error::invalid("reason", fault))
+    typed.read(|typed| {
+        let reason = typed.parse::<GivenReason>();
+        reason.map_err(|fault| Error::invalid("reason", fault))
+    })
 }

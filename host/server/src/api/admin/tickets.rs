@@ -28,7 +28,7 @@ use crate::{
     http::{
         Body, Envelope, Form, Id, NoFilter, Nothing, PageQuery, Paged, Refusal, Reply, Success,
         When, failure_responses,
-        form::{once, once_if_any},
+        form::{Optional, once, once_if_any},
         range, routes,
     },
 };
@@ -175,7 +175,7 @@ struct AnswerParts {
 
 impl AnswerParts {
     async fn read(mut form: Form, tickets: &Tickets, user_id: UserId) -> Result<Self> {
-        let (mut message, mut reason) = (None, None);
+        let (mut message, mut reason) = (None, Optional::Absent);
         let mut files = Files::new(tickets, user_id);
         while let Some(part) = form.next().await? {
             match part.name() {
@@ -188,7 +188,7 @@ impl AnswerParts {
         Ok(Self {
             message: message.ok_or_else(|| Error::invalid("message", "is missing"))?,
             files: files.into_kept(),
-            reason,
+            reason: reason.filled(),
         })
     }
 }

@@ -80,7 +80,7 @@ pub(super) async fn sales(conn: &mut Conn) -> sqlx::Result<Vec<ServiceSales>> {
                    AS monthly_revenue
                FROM services v CROSS JOIN service_plans p CROSS JOIN subscriptions s
                WHERE p.service_id = v.id AND s.plan_id = p.id
-                 AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
+                 AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')
                GROUP BY v.slug ORDER BY v.slug";
     fetch_all!(conn, ServiceSales, sql)
 }

@@ -97,7 +97,7 @@ pub(super) async fn is_at_limit(
 ) -> sqlx::Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM service_plans p WHERE p.id = $1 AND p.max_instances_per_user <=
                  (SELECT count(*) FROM subscriptions s WHERE s.plan_id = $1 AND s.user_id = $2
-                   AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')))";
+                   AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')))";
     let (found,) = fetch_one!(conn, (bool,), sql, plan_id, user_id)?;
     Ok(found)
 }
@@ -107,7 +107,7 @@ pub(super) async fn has_waiting(conn: &mut Conn, plan_id: PlanId) -> sqlx::Resul
     let sql = "SELECT EXISTS (SELECT 1 FROM waitlist w JOIN service_plans p ON p.id = w.plan_id
                  WHERE w.plan_id = $1 AND w.held_until IS NULL AND p.max_instances_per_user >
                    (SELECT count(*) FROM subscriptions s WHERE s.plan_id = w.plan_id AND s.user_id = w.user_id
-                     AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')))";
+                     AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')))";
     let (found,) = fetch_one!(conn, (bool,), sql, plan_id)?;
     Ok(found)
 }
@@ -199,7 +199,7 @@ pub(super) async fn next(conn: &mut Conn, plan_id: PlanId) -> sqlx::Result<Optio
                FROM waitlist w JOIN service_plans p ON p.id = w.plan_id
                WHERE w.plan_id = $1 AND w.held_until IS NULL AND p.max_instances_per_user >
                  (SELECT count(*) FROM subscriptions s WHERE s.plan_id = w.plan_id AND s.user_id = w.user_id
-                   AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED'))
+                   AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED'))
                ORDER BY w.number LIMIT 1";
     fetch_optional!(conn, Entry, sql, plan_id)
 }
@@ -244,7 +244,7 @@ pub(super) async fn due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec
                    AND (SELECT min(w.number) FROM waitlist w WHERE w.plan_id = p.id AND w.held_until IS NULL
                      AND p.max_instances_per_user > (SELECT count(*) FROM subscriptions o
                        WHERE o.plan_id = p.id AND o.user_id = w.user_id
-                         AND o.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED'))) IS NOT NULL)
+                         AND o.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED'))) IS NOT NULL)
                  OR (NOT (p.active AND s.active AND s.refused IS NULL)
                    AND (SELECT min(w.number) FROM waitlist w WHERE w.plan_id = p.id AND w.held_until IS NOT NULL) IS NOT NULL)
                  OR ((p.retired_at IS NOT NULL OR s.retired_at IS NOT NULL)

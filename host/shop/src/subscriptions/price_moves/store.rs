@@ -63,7 +63,7 @@ pub(super) async fn paid_prices(conn: &mut Conn, plan_id: PlanId) -> sqlx::Resul
                  count(m.subscription_id) AS moving
                FROM subscriptions s LEFT JOIN price_moves m
                  ON m.subscription_id = s.id AND m.plan_id = s.plan_id AND m.applied_period IS NULL
-               WHERE s.plan_id = $1 AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
+               WHERE s.plan_id = $1 AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')
                GROUP BY s.monthly_price, s.term_months, s.term_price
                ORDER BY s.monthly_price, s.term_months, coalesce(s.term_price, s.monthly_price * s.term_months)";
     fetch_all!(conn, PaidPrice, sql, plan_id)
