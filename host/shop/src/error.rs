@@ -104,6 +104,8 @@ codes! {
     QuoteUsed = "QUOTE_USED" => 409,
     /// What the request is about is not in a state that allows it.
     InvalidState = "INVALID_STATE" => 409,
+    /// Instances failed with the target of a move, and the others are not moved to it; details name them.
+    RollHalted = "ROLL_HALTED" => 409,
     /// The new configuration costs more than the present one.
     PriceWouldRise = "PRICE_WOULD_RISE" => 409,
     /// The storage class of the instance's volume does not let it grow; nothing was charged.

@@ -28,7 +28,8 @@ pub(crate) struct Workload {
     pub(crate) name: String,
     /// Name in the template's `[images]`; the workload's own name when left out.
     pub(crate) image: Option<String>,
-    /// Numeric user and group that it runs as and that own its volumes. Never 0.
+    /// Numeric user and group that it runs as and that own its volumes. The gate refuses 0 of a service
+    /// without the exception `run-as-root`.
     pub(crate) user: u32,
     /// Runs never two pods at a time, even when a node is lost: for databases.
     #[serde(default)]

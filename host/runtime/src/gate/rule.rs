@@ -195,7 +195,7 @@ rules! {
         "remove the capability";
     RunAsRoot = "GATE_RUN_AS_ROOT":
         "containers must not run as root",
-        "set securityContext.runAsNonRoot to true and runAsUser, if set, to another user than 0";
+        "set securityContext.runAsNonRoot to true and runAsUser, if set, to another user than 0; a service whose image needs root has the exception `run-as-root`";
     SeccompProfile = "GATE_SECCOMP_PROFILE":
         "the seccomp profile must be RuntimeDefault",
         "set securityContext.seccompProfile.type to RuntimeDefault on the pod";

@@ -324,6 +324,7 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         rollout_since: None,
         rollout_held_since: None,
         undone: None,
+        failed_recipe: None,
         restarted_at: None,
         due_by: None,
         reapply_asked_at: None,

@@ -186,6 +186,8 @@ pub struct Instance {
     pub rollout_held_since: Option<DateTime<Utc>>,
     /// The last change, when it did not work.
     pub undone: Option<Json<Undone>>,
+    /// Fingerprint of the last recipe that it was moved to and that did not work, until the same works.
+    pub failed_recipe: Option<String>,
     /// Time of the last restart that was asked for.
     pub restarted_at: Option<DateTime<Utc>>,
     /// Cause of the next check where it is not the time.

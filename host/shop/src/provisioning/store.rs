@@ -8,6 +8,7 @@ use super::{
     Undone,
     contest::Contest,
     model::{Event, Instance, Neighbour, NewStatus, Owned, Pinned, Recorded, Status, Terms},
+    recipe::Recipe,
 };
 use crate::{
     catalog::Sizes,
@@ -332,6 +333,8 @@ pub(super) async fn finish(
     let decision_id = new_status.decision.as_ref().map(|decision| decision.id);
     let failure = new_status.failure;
     let rollout = new_status.rollout_time(seen, now);
+    let failed_before = seen.failed_recipe.is_some() && new_status.is_proven();
+    let proven_recipe = failed_before.then(|| Recipe::of(seen).fingerprint());
     fetch_optional!(
         conn,
         Finished,
@@ -364,6 +367,7 @@ pub(super) async fn finish(
          rollout_since = CASE WHEN generation = $4 THEN $25 ELSE rollout_since END, \
          rollout_held_since = CASE WHEN generation = $4 THEN $26 ELSE rollout_held_since END, \
          reapply_asked_at = CASE WHEN reapply_asked_at = $28 THEN NULL ELSE reapply_asked_at END, \
+         failed_recipe = CASE WHEN generation = $4 AND failed_recipe = $31 THEN NULL ELSE failed_recipe END, \
          lease_holder = NULL, lease_until = NULL \
          WHERE id = $1 AND lease_holder = $2 RETURNING generation, ready_at",
         lease.id,
@@ -396,6 +400,7 @@ pub(super) async fn finish(
         seen.reapply_asked_at.filter(|_| new_status.is_applied),
         ready_at,
         new_status.rests,
+        proven_recipe.as_deref(),
     )
 }
 

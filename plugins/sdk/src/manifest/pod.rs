@@ -15,7 +15,8 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// Builds a pod that runs as this user and group, which also owns its volumes. Never 0.
+    /// Builds a pod that runs as this user and group, which also owns its volumes. With 0 it does not
+    /// set `runAsNonRoot`: the gate admits that for services with the exception `run-as-root`.
     pub fn as_user(user: u32, container: Container) -> Self {
         Self {
             user,
@@ -55,7 +56,6 @@ impl Pod {
             "enableServiceLinks": false,
             "terminationGracePeriodSeconds": self.grace_seconds,
             "securityContext": {
-                "runAsNonRoot": true,
                 "runAsUser": self.user,
                 "runAsGroup": self.user,
                 "fsGroup": self.user,
@@ -65,9 +65,12 @@ impl Pod {
             },
             "containers": render(&self.containers),
         });
-        if self.low_ports {
-            let sysctl = json!({"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"});
-            if let Some(Value::Object(context)) = spec.get_mut("securityContext") {
+        if let Some(Value::Object(context)) = spec.get_mut("securityContext") {
+            if self.user > 0 {
+                context.insert("runAsNonRoot".to_owned(), json!(true));
+            }
+            if self.low_ports {
+                let sysctl = json!({"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"});
                 context.insert("sysctls".to_owned(), json!([sysctl]));
             }
         }

@@ -73,6 +73,7 @@ pub(crate) mod recorded_decisions;
 pub(crate) mod recovery;
 pub(crate) mod refunds;
 pub(crate) mod refusals;
+pub(crate) mod roll_halts;
 pub(crate) mod rollouts;
 pub(crate) mod service_resets;
 pub(crate) mod services;

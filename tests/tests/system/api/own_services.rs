@@ -15,6 +15,7 @@ both_engines!(
     [
         a_service_of_an_administrator_gets_a_newer_image,
         what_a_service_runs_is_checked_as_at_its_creation,
+        a_service_runs_as_root_with_the_exception_alone,
         a_template_file_is_the_place_of_what_it_says,
         edits_of_what_a_service_runs_follow_one_another,
         a_reset_beside_an_edit_leaves_the_newer_image,
@@ -123,6 +124,46 @@ async fn what_a_service_runs_is_checked_as_at_its_creation(shop: Shop) {
     assert_eq!(
         noted[0]["details"]["fields"],
         json!([{ "field": "podSecurityExceptions", "before": [], "after": ["run-as-root"] }])
+    );
+}
+
+/// The plugin renders user 0, and the gate refuses it of a service without the exception.
+async fn a_service_runs_as_root_with_the_exception_alone(shop: Shop) {
+    let admin = shop.admin().await;
+    let workload = json!({
+        "name": "app", "user": 0, "probe": { "http": "/" }, "ports": [{ "name": "http", "number": 8080 }],
+        "volumes": [{ "name": "data", "path": "/data" }],
+    });
+    let mut new = because(json!({
+        "slug": "as-root", "category": "databases", "plugin": "service-container", "name": "As root",
+        "summary": "Runs as root.", "description": "Runs as root, which its image needs.",
+        "images": { "app": "docker.io/library/nginx:1.29.3" }, "settings": { "workloads": [workload] },
+        "plans": [new_plan("one", "BASIC", 10_000)],
+    }));
+    let is_refused = |answer: &Answer| {
+        let text = &answer.fails(400, "PLUGIN_REFUSED_INPUT").text;
+        assert!(
+            text.contains("GATE_RUN_AS_ROOT") && text.contains("the exception `run-as-root`"),
+            "{text}"
+        );
+    };
+    let create = "/api/admin/services";
+    is_refused(&admin.post(create, new.clone()).await);
+    new["podSecurityExceptions"] = json!(["run-as-root"]);
+    let made = admin.post(create, new).await.data(201);
+    let without = because(json!({ "podSecurityExceptions": [] }));
+    is_refused(&admin.put(&path_of(&made), without).await);
+
+    let buyer = shop.customer_with_credit("akar@example.com", 10_000).await;
+    let order = json!({ "planId": shop.plan("as-root", "one").await });
+    let bought = buyer.post("/api/subscriptions", order).await.data(201);
+    let id = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&buyer, id, "RUNNING").await;
+    let path = format!("/api/instances/{id}/manifests");
+    let objects = buyer.get(&path).await.data(200)["objects"].to_string();
+    assert!(
+        objects.contains("\"runAsUser\":0") && !objects.contains("runAsNonRoot"),
+        "{objects}"
     );
 }
 

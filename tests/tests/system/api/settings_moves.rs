@@ -16,16 +16,16 @@ both_engines!(
     ]
 );
 
-const PATH: &str = "/api/admin/catalog/services/valkey/moves";
+pub(super) const PATH: &str = "/api/admin/catalog/services/valkey/moves";
 
 /// A shop that sells Valkey by a template that can be edited.
-struct Edited {
-    shop: Shop,
+pub(super) struct Edited {
+    pub(super) shop: Shop,
     folder: TempDir,
 }
 
 impl Edited {
-    async fn open(engine: Engine) -> Option<Self> {
+    pub(super) async fn open(engine: Engine) -> Option<Self> {
         let folder = TempDir::new().unwrap();
         let template = checkout().join("service-templates/valkey.toml");
         fs::copy(template, folder.path().join("valkey.toml")).unwrap();
@@ -35,7 +35,7 @@ impl Edited {
     }
 
     /// Edits the template and lets the shop read it again.
-    async fn edit(&self, admin: &Client, old: &str, new: &str) {
+    pub(super) async fn edit(&self, admin: &Client, old: &str, new: &str) {
         let file = self.folder.path().join("valkey.toml");
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.contains(old), "{text}");
@@ -48,7 +48,7 @@ impl Edited {
     }
 
     /// Buys a free Valkey and waits until it runs.
-    async fn bought(&self, email: &str) -> (Client, String) {
+    pub(super) async fn bought(&self, email: &str) -> (Client, String) {
         let customer = self.shop.customer(email).await;
         let plan = self.shop.plan("valkey", "free").await;
         let order = json!({ "planId": plan });
@@ -60,7 +60,7 @@ impl Edited {
 }
 
 /// Returns the manifests of an instance once nothing is under way.
-async fn applied(customer: &Client, id: &str) -> String {
+pub(super) async fn applied(customer: &Client, id: &str) -> String {
     for _ in 0..400 {
         let detail = customer
             .get(&format!("/api/instances/{id}"))
@@ -75,7 +75,7 @@ async fn applied(customer: &Client, id: &str) -> String {
     panic!("it never settles");
 }
 
-fn outcomes(moves: &Value) -> Vec<(&str, &str)> {
+pub(super) fn outcomes(moves: &Value) -> Vec<(&str, &str)> {
     let text = |value: &Value, key: &str| value[key].as_str().unwrap().to_owned();
     let moved = moves["instances"].as_array().unwrap().iter();
     moved

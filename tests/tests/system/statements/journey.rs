@@ -291,6 +291,17 @@ async fn plugins(till: &Till) {
         let path = "/api/admin/catalog/services/valkey/moves";
         admin.post(path, order).await.data(200);
     }
+    // A move to plans of another size has failures to look for.
+    let larger = "UPDATE service_plans SET cpu_millis = cpu_millis + 1";
+    till.shop.sql(larger).await.unwrap();
+    let order = json!({ "dryRun": true });
+    let moves = admin
+        .post("/api/admin/catalog/services/n8n/moves", order)
+        .await
+        .data(200);
+    assert_ne!(moves["instances"], json!([]));
+    let smaller = "UPDATE service_plans SET cpu_millis = cpu_millis - 1";
+    till.shop.sql(smaller).await.unwrap();
     admin
         .post("/api/admin/catalog/reload", json!({}))
         .await

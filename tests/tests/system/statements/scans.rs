@@ -178,6 +178,16 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ),
     ("provisioning/health/store.rs unwell", "health_spans", FEW),
     ("provisioning/health/store.rs unwell", "instances", JOINED),
+    (
+        "provisioning/version_moves/store.rs failing",
+        "instances",
+        FEW,
+    ),
+    (
+        "provisioning/version_moves/store.rs failing",
+        "health_spans",
+        FEW,
+    ),
     ("provisioning/store.rs applied", "instances", START),
     (
         "provisioning/store.rs secrets_in_use",

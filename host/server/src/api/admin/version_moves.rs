@@ -17,8 +17,8 @@ use crate::{
     http::{Body, Envelope, Reply, Segment, Success, failure_responses, routes},
 };
 
-failure_responses!(Missing: NotFound);
-failure_responses!(Moving: NotFound, InvalidState, PluginUnavailable);
+failure_responses!(MovingToSettings: NotFound, RollHalted);
+failure_responses!(Moving: NotFound, InvalidState, RollHalted, PluginUnavailable);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -57,6 +57,10 @@ struct MoveRequest {
     #[serde(default)]
     #[garde(skip)]
     dry_run: bool,
+    /// True to move instances although others failed with the same target.
+    #[serde(default)]
+    #[garde(skip)]
+    despite_failures: bool,
     /// Reason of the act, for the audit trail.
     #[garde(dive)]
     reason: Option<GivenReason>,
@@ -66,7 +70,9 @@ struct MoveRequest {
 ///
 /// Each instance moves by itself, or stays with a reason and runs on. With `dryRun` the answer is a
 /// preview: what changes in its objects, which secrets it needs, whether its pods are replaced. A
-/// hundred are moved at once; `remaining` says how many are left, and `next` where to go on.
+/// hundred are moved at once; `remaining` says how many are left, and `next` where to go on. Once one of
+/// them failed with the same target, and was undone or fails still, the others are refused
+/// (`ROLL_HALTED`); the preview names it in `haltedBy`.
 #[utoipa::path(post, path = "/admin/plugins/{id}/moves", tag = "admin: plugins", request_body = MoveRequest, security(("bearer" = [])),
     params(("id" = String, Path, description = "Plugin id, for example `service-n8n`")),
     responses((status = 200, description = "What changed, or would", body = Envelope<Moves>), Moving))]
@@ -87,6 +93,7 @@ async fn move_instances(
         limit: request.limit.unwrap_or(MOST_AT_ONCE),
         share: request.share,
         dry_run: request.dry_run,
+        despite_failures: request.despite_failures,
     };
     let by = admin.by(request.reason.as_ref());
     let moves = carry_out(&state.instances, by, &order).await?;
@@ -116,6 +123,10 @@ struct SettingsMoveRequest {
     #[serde(default)]
     #[garde(skip)]
     dry_run: bool,
+    /// True to move instances although others failed with the same target.
+    #[serde(default)]
+    #[garde(skip)]
+    despite_failures: bool,
     /// Reason of the act, for the audit trail.
     #[garde(dive)]
     reason: Option<GivenReason>,
@@ -124,10 +135,11 @@ struct SettingsMoveRequest {
 /// Moves instances of a service to the present settings, images and sizes of its template.
 ///
 /// An edited table `[settings]` changes no instance by itself: each keeps the settings it was made
-/// with. This moves them, with the same preview and in the same steps as a move to another version.
+/// with. This moves them, with the same preview, in the same steps and with the same halt as a move to
+/// another version.
 #[utoipa::path(post, path = "/admin/catalog/services/{slug}/moves", tag = "admin: catalogue", request_body = SettingsMoveRequest,
     security(("bearer" = [])), params(("slug" = String, Path, description = "Slug of the service, for example `valkey`")),
-    responses((status = 200, description = "What changed, or would", body = Envelope<Moves>), Missing))]
+    responses((status = 200, description = "What changed, or would", body = Envelope<Moves>), MovingToSettings))]
 async fn move_settings(
     State(state): State<AppState>,
     admin: Admin,
@@ -141,6 +153,7 @@ async fn move_settings(
         limit: request.limit.unwrap_or(MOST_AT_ONCE),
         share: request.share,
         dry_run: request.dry_run,
+        despite_failures: request.despite_failures,
     };
     let by = admin.by(request.reason.as_ref());
     let moves = carry_out(&state.instances, by, &order).await?;
@@ -159,10 +172,23 @@ fn message(moves: &Moves) -> String {
         (many, true) => format!("{many} instances are being moved, {refused} refused."),
         (many, false) => format!("{many} instances can be moved, {refused} refused."),
     };
-    let skipped = match moves.skipped.len() {
-        0 => return moved,
-        1 => "1 that was named is not among those to move.".to_owned(),
-        some => format!("{some} that were named are not among those to move."),
-    };
-    format!("{moved} {skipped}")
+    let mut sentences = vec![moved];
+    match moves.skipped.len() {
+        0 => {}
+        1 => sentences.push("1 that was named is not among those to move.".to_owned()),
+        some => sentences.push(format!(
+            "{some} that were named are not among those to move."
+        )),
+    }
+    match moves.halted_by.len() {
+        0 => {}
+        1 => sentences.push(
+            "1 instance failed with this target: no other is moved without despiteFailures."
+                .to_owned(),
+        ),
+        some => sentences.push(format!(
+            "{some} instances failed with this target: no other is moved without despiteFailures."
+        )),
+    }
+    sentences.join(" ")
 }

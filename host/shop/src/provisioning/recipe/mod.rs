@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use dermaga_runtime::{
-    Plugin,
+    Digest, Plugin, canonical_json,
     contract::{Answer, ConfigCheck, SecretSpec, Settings, service},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
@@ -71,6 +71,14 @@ impl ChangeKind {
             Self::Plan => "The change of plan",
         }
     }
+
+    /// Returns true for a change of what an instance shares with others: administrators move them to it.
+    pub(super) const fn is_by_move(self) -> bool {
+        matches!(
+            self,
+            Self::Version | Self::TemplateSettings | Self::Images | Self::Sizes
+        )
+    }
 }
 
 /// A change that did not work and was undone.
@@ -128,6 +136,24 @@ impl Recipe {
         }
     }
 
+    /// Returns the fingerprint of what this recipe shares with those of other instances.
+    pub(super) fn fingerprint(&self) -> String {
+        fingerprint(
+            &self.plugin_digest,
+            &self.settings,
+            &self.images,
+            self.sizes,
+        )
+    }
+
+    /// Returns the fingerprint of the recipe that an instance was moved to, while that is not proven to work.
+    pub(super) fn moved_to(instance: &Instance) -> Option<String> {
+        instance.unproven_generation?;
+        let present = Self::of(instance);
+        let change = present.differs_from(&Self::good(instance)?)?;
+        change.is_by_move().then(|| present.fingerprint())
+    }
+
     /// Returns the largest part in which this recipe is another one.
     fn differs_from(&self, other: &Self) -> Option<ChangeKind> {
         if self.plugin_digest != other.plugin_digest {
@@ -144,6 +170,19 @@ impl Recipe {
             None
         }
     }
+}
+
+/// Returns the fingerprint of a recipe without its configuration, which is the owner's own.
+pub(super) fn fingerprint(
+    plugin_digest: &str,
+    settings: &Settings,
+    images: &BTreeMap<String, String>,
+    sizes: Sizes,
+) -> String {
+    let shared = json!({
+        "pluginDigest": plugin_digest, "settings": settings, "images": images, "sizes": sizes,
+    });
+    Digest::of(canonical_json(&shared).as_bytes()).to_string()
 }
 
 /// Rendering of an instance by another recipe, which passed plugin and gate.
@@ -289,7 +328,8 @@ pub(super) async fn forget_change(conn: &mut Conn, seen: &Instance) -> Result<bo
 }
 
 /// Restores the recipe of an instance that worked last, when the present one is another and is not
-/// proven to work; in the caller's transaction. Returns the undone change.
+/// proven to work; in the caller's transaction. Remembers what the instance was moved to, so that others
+/// are not moved to the same. Returns the undone change.
 ///
 /// # Errors
 /// When the database refuses.
@@ -299,16 +339,20 @@ pub(super) async fn go_back(
     seen: &Instance,
     reason: &str,
 ) -> Result<Option<Undone>> {
-    let Some(change) = Recipe::good(seen).and_then(|good| Recipe::of(seen).differs_from(&good))
-    else {
+    let present = Recipe::of(seen);
+    let Some(change) = Recipe::good(seen).and_then(|good| present.differs_from(&good)) else {
         return Ok(None);
     };
+    // A configuration is the owner's own, and tells nothing about other instances.
+    let failed = change.is_by_move().then(|| present.fingerprint());
     let undone = Undone {
         at: clock.now(),
         change,
         reason: reason.to_owned(),
     };
-    let Some(back) = store::go_back(conn, seen, &undone, &undone.message()).await? else {
+    let message = undone.message();
+    let told = (message.as_str(), failed.as_deref());
+    let Some(back) = store::go_back(conn, seen, &undone, told).await? else {
         return Ok(None);
     };
     if back.config.0 != seen.config.0 {

@@ -80,19 +80,21 @@ pub(super) async fn forget_change(conn: &mut Conn, seen: &Instance) -> sqlx::Res
     Ok(execute!(conn, sql, seen.id, seen.generation)? == 1)
 }
 
-/// Restores the recipe of an instance that worked last, if it is still as it was seen. A change of plan under
-/// way is not undone here: its size goes back with the plan and the money.
+/// Restores the recipe of an instance that worked last, if it is still as it was seen, and keeps the fingerprint
+/// of the one that failed. A change of plan under way is not undone here: its size goes back with the plan and the
+/// money.
 pub(super) async fn go_back(
     conn: &mut Conn,
     seen: &Instance,
     undone: &Undone,
-    message: &str,
+    (message, failed): (&str, Option<&str>),
 ) -> sqlx::Result<Option<Instance>> {
     let sql = "UPDATE instances SET plugin_digest = good_digest, settings = good_settings, images = good_images, config = good_config, \
                cpu_millis = $7, memory_mib = $8, storage_gib = $9, replicas = $10, \
                kept_storage_gib = CASE WHEN storage_gib > kept_storage_gib THEN storage_gib ELSE kept_storage_gib END, \
                manifests_decision_id = coalesce(good_decision_id, manifests_decision_id), \
                unproven_generation = NULL, rollout_since = NULL, rollout_held_since = NULL, undone = $1, \
+               failed_recipe = coalesce($11, failed_recipe), \
                restarted_at = CASE WHEN $6 THEN $3 ELSE restarted_at END, message = $2, failures = 0, \
                generation = generation + 1, next_attempt_at = $3, updated_at = $3 \
                WHERE id = $4 AND generation = $5 AND unproven_generation IS NOT NULL AND good_digest IS NOT NULL \
@@ -118,5 +120,6 @@ pub(super) async fn go_back(
         sizes.memory_mib,
         sizes.storage_gib,
         sizes.replicas,
+        failed,
     )
 }

@@ -1,15 +1,20 @@
 //! Instances stay on the plugin version, the template settings and the images they were made with until
 //! an administrator moves them: with a preview of what that changes, one by one in a transaction each,
-//! some of them first, and back in the same way.
+//! some of them first, and back in the same way. Those that fail halt the move of the others.
 
+mod halt;
 mod share;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use dermaga_runtime::Plugin;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+pub use self::halt::HaltedBy;
+use self::halt::Roll;
 use super::{
     Instances,
     model::Instance,
@@ -60,6 +65,15 @@ pub struct Order {
     pub share: Option<u8>,
     /// Only reports the changes.
     pub dry_run: bool,
+    /// Moves instances although others failed with the same target.
+    pub despite_failures: bool,
+}
+
+impl Order {
+    /// Returns true when failures of others halt it.
+    const fn can_be_halted(&self) -> bool {
+        !self.dry_run && !self.despite_failures
+    }
 }
 
 text_enum! {
@@ -113,21 +127,38 @@ pub struct Moves {
     pub remaining: i64,
     /// Value of `after` for the next request; null when no instance is left.
     pub next: Option<InstanceId>,
+    /// Instances that failed with this target, so that no other is moved without `despiteFailures`; empty when
+    /// that was sent.
+    pub halted_by: Vec<HaltedBy>,
 }
 
 /// Moves instances to another version of their plugin or to the present settings of their template,
 /// each in a transaction of its own; the reconciler does the rest. Instances that cannot be moved keep
 /// running as they are.
 ///
+/// The reconciler proves or undoes each move by itself, long after the request. So failures of earlier
+/// requests refuse this one, and those that are found while it is at work end it; what it has moved by
+/// then is not taken back.
+///
 /// # Errors
 /// `NOT_FOUND` for an unknown version, one of another plugin and an unknown service, `INVALID_STATE`
-/// for a retired version, `PLUGIN_UNAVAILABLE` when it does not load. A fault of one instance is in its
-/// answer.
+/// for a retired version, `PLUGIN_UNAVAILABLE` when it does not load, `ROLL_HALTED` when instances
+/// failed with the same target. A fault of one instance is in its answer.
 pub async fn carry_out(instances: &Instances, by: By<'_>, order: &Order) -> Result<Moves> {
     let version = check_target(instances, &order.target).await?;
     let mut conn = instances.db.read().await?;
+    let roll = Roll::of(&mut conn, order).await?;
+    let failures = roll.failures(&mut conn).await?;
     let found = store::candidates(&mut conn, order).await?;
     drop(conn);
+    if order.can_be_halted() && !failures.is_empty() {
+        return Err(halt::refusal(&failures));
+    }
+    let (despite, mut halted_by) = if order.despite_failures {
+        (failures.len(), Vec::new())
+    } else {
+        (0, failures)
+    };
     let chosen = share::chosen(found, order);
     let named = order.instances.iter().flatten().copied();
     let skipped =
@@ -136,7 +167,14 @@ pub async fn carry_out(instances: &Instances, by: By<'_>, order: &Order) -> Resu
     let total = chosen.len();
     let mut moved = Vec::new();
     for id in chosen.into_iter().take(order.limit.into()) {
-        moved.push(one(instances, by, (order, version.as_ref()), id).await?);
+        // The reconciler may know by now that an earlier one of this request fails.
+        if order.can_be_halted() && !moved.is_empty() {
+            halted_by = roll.failures(&mut instances.db.read().await?).await?;
+            if !halted_by.is_empty() {
+                break;
+            }
+        }
+        moved.push(one(instances, by, (order, version.as_ref(), despite), id).await?);
     }
     if !order.dry_run {
         instances.handle.wake();
@@ -156,6 +194,7 @@ pub async fn carry_out(instances: &Instances, by: By<'_>, order: &Order) -> Resu
         skipped,
         remaining: i64::try_from(remaining).unwrap_or(i64::MAX),
         next: last.filter(|_| remaining > 0),
+        halted_by,
     })
 }
 
@@ -184,7 +223,7 @@ async fn check_target(instances: &Instances, target: &Target) -> Result<Option<P
 async fn one(
     instances: &Instances,
     by: By<'_>,
-    (order, version): (&Order, Option<&Plugin>),
+    (order, version, despite): (&Order, Option<&Plugin>, usize),
     id: InstanceId,
 ) -> Result<Moved> {
     let seen = instances_store::instance(&mut instances.db.read().await?, id).await?;
@@ -221,7 +260,8 @@ async fn one(
     };
     let mut outcome = MoveOutcome::Ready;
     if !order.dry_run {
-        if !apply(instances, by, (order, &target), &instance, &preview).await? {
+        let how = (order, &target, despite);
+        if !apply(instances, by, how, &instance, &preview).await? {
             return Ok(changed());
         }
         outcome = MoveOutcome::Moved;
@@ -278,12 +318,12 @@ async fn prepare(
 async fn apply(
     instances: &Instances,
     by: By<'_>,
-    (order, target): (&Order, &Plugin),
+    (order, target, despite): (&Order, &Plugin, usize),
     seen: &Instance,
     preview: &Preview,
 ) -> Result<bool> {
     let about = target.about();
-    let (message, act, details) = match &order.target {
+    let (message, act, mut details) = match &order.target {
         Target::Version { to, .. } => (
             format!("Being moved to {} {}.", about.id, about.version),
             AuditAct::InstanceMoved,
@@ -295,6 +335,10 @@ async fn apply(
             json!({ "service": service }),
         ),
     };
+    // Their number alone: customers read the acts upon what is theirs.
+    if let (true, Some(details)) = (despite > 0, details.as_object_mut()) {
+        details.insert("despiteFailures".to_owned(), json!(despite));
+    }
     let mut conn = instances.db.begin().await?;
     if !recipe::change(
         &mut conn,

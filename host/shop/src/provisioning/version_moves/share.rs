@@ -43,6 +43,7 @@ mod tests {
             limit: 100,
             share,
             dry_run: true,
+            despite_failures: false,
         }
     }
 

@@ -12,47 +12,120 @@ use crate::{
     catalog::Sizes,
     db::{Conn, Filter, fetch_where},
     fetch_all, fetch_one, fetch_optional,
-    ids::{InstanceId, PlanId, SubscriptionId},
+    ids::{InstanceId, PlanId, ServiceId, SubscriptionId},
+    provisioning::{model::Instance, recipe},
 };
 
 /// Returns live instances that are not yet as the order wants them, whatever their share.
 pub(super) async fn candidates(conn: &mut Conn, order: &Order) -> sqlx::Result<Vec<InstanceId>> {
-    let plans = match &order.target {
-        Target::Settings { service } => plans_of(conn, service).await?,
-        Target::Version { .. } => Vec::new(),
+    let select = match &order.target {
+        Target::Version { .. } => {
+            "SELECT i.id FROM instances i JOIN plugin_versions v ON v.digest = i.plugin_digest"
+        }
+        Target::Settings { .. } => {
+            "SELECT i.id FROM instances i JOIN service_plans p ON p.id = i.plan_id JOIN services s ON s.id = p.service_id"
+        }
     };
-    let (select, filter) = match &order.target {
-        Target::Version {
-            plugin_id,
-            to,
-            from,
-        } => (
-            "SELECT i.id FROM instances i JOIN plugin_versions v ON v.digest = i.plugin_digest",
-            Filter::of("v.plugin_id = ?", plugin_id.as_str())
-                .with("i.plugin_digest <> ?", to.as_str())
-                .with_some("i.plugin_digest = ?", from.as_deref()),
-        ),
-        Target::Settings { .. } => (
-            "SELECT i.id FROM instances i JOIN service_plans p ON p.id = i.plan_id JOIN services s ON s.id = p.service_id",
-            Filter::default()
-                .with_any("i.plan_id", plans)
-                .and(
-                    "(i.settings <> s.settings OR i.images <> s.images OR i.cpu_millis <> p.cpu_millis \
-                     OR i.memory_mib <> p.memory_mib OR i.storage_gib <> p.storage_gib OR i.replicas <> p.replicas)",
-                ),
-        ),
-    };
-    let filter = filter
-        .and("i.desired <> 'TERMINATED'")
-        .with_some("i.id > ?", order.after);
-    let filter = match &order.instances {
-        Some(instances) => filter.with_any("i.id", instances.iter().copied()),
-        None => filter,
-    };
+    let filter = not_as_wanted(conn, order).await?;
     let found: Vec<(InstanceId,)> = fetch_where(conn, select, &filter, "").await?;
     let mut found: Vec<_> = found.into_iter().map(|(id,)| id).collect();
     found.sort();
     Ok(found)
+}
+
+async fn not_as_wanted<'o>(conn: &mut Conn, order: &'o Order) -> sqlx::Result<Filter<'o>> {
+    let filter = match &order.target {
+        Target::Version {
+            plugin_id,
+            to,
+            from,
+        } => Filter::of("v.plugin_id = ?", plugin_id.as_str())
+            .with("i.plugin_digest <> ?", to.as_str())
+            .with_some("i.plugin_digest = ?", from.as_deref()),
+        Target::Settings { service } => Filter::default()
+            .with_any("i.plan_id", plans_of(conn, service).await?)
+            .and(
+                "(i.settings <> s.settings OR i.images <> s.images OR i.cpu_millis <> p.cpu_millis \
+                 OR i.memory_mib <> p.memory_mib OR i.storage_gib <> p.storage_gib OR i.replicas <> p.replicas)",
+            ),
+    };
+    let filter = filter
+        .and("i.desired <> 'TERMINATED'")
+        .with_some("i.id > ?", order.after);
+    Ok(match &order.instances {
+        Some(instances) => filter.with_any("i.id", instances.iter().copied()),
+        None => filter,
+    })
+}
+
+/// Plugin version and plan of instances.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Kind {
+    pub(super) plugin_digest: String,
+    pub(super) plan_id: PlanId,
+}
+
+/// Returns the kinds of the instances that [`candidates`] returns.
+pub(super) async fn kinds(conn: &mut Conn, order: &Order) -> sqlx::Result<Vec<Kind>> {
+    let select = match &order.target {
+        Target::Version { .. } => {
+            "SELECT DISTINCT i.plugin_digest, i.plan_id FROM instances i \
+             JOIN plugin_versions v ON v.digest = i.plugin_digest"
+        }
+        Target::Settings { .. } => {
+            "SELECT DISTINCT i.plugin_digest, i.plan_id FROM instances i \
+             JOIN service_plans p ON p.id = i.plan_id JOIN services s ON s.id = p.service_id"
+        }
+    };
+    let filter = not_as_wanted(conn, order).await?;
+    fetch_where(conn, select, &filter, "").await
+}
+
+/// A plan with what instances get that are moved to its present size and its service's present template.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct PlanNow {
+    pub(super) id: PlanId,
+    pub(super) service_id: ServiceId,
+    #[sqlx(flatten)]
+    pub(super) present: Present,
+}
+
+/// Returns all plans.
+pub(super) async fn plans_now(conn: &mut Conn) -> sqlx::Result<Vec<PlanNow>> {
+    let sql = "SELECT p.id, p.service_id, s.settings, s.images, p.cpu_millis, p.memory_mib, p.storage_gib, p.replicas \
+               FROM service_plans p JOIN services s ON s.id = p.service_id";
+    fetch_all!(conn, PlanNow, sql)
+}
+
+/// Returns live instances of these plans that went back from what they were moved to.
+pub(super) async fn went_back(conn: &mut Conn, plans: &[PlanId]) -> sqlx::Result<Vec<Instance>> {
+    let filter = live(plans).and("i.failed_recipe IS NOT NULL");
+    fetch_where(conn, "SELECT i.* FROM instances i", &filter, "").await
+}
+
+/// Returns live instances of these plans that fail while a change of them is not proven.
+pub(super) async fn failing(conn: &mut Conn, plans: &[PlanId]) -> sqlx::Result<Vec<Instance>> {
+    let filter = live(plans).and("i.unproven_generation IS NOT NULL").and(
+        "(i.status = 'FAILED' OR EXISTS (SELECT 1 FROM health_spans h \
+         WHERE h.instance_id = i.id AND h.until IS NULL AND h.state = 'FAILED'))",
+    );
+    fetch_where(conn, "SELECT i.* FROM instances i", &filter, "").await
+}
+
+/// Returns true while a change of plan is under way, which is judged by itself.
+pub(super) async fn changes_plan(
+    conn: &mut Conn,
+    subscription_id: SubscriptionId,
+) -> sqlx::Result<bool> {
+    let sql = "SELECT id FROM plan_changes WHERE subscription_id = $1 AND state = 'PENDING'";
+    let row = fetch_optional!(conn, (Uuid,), sql, subscription_id)?;
+    Ok(row.is_some())
+}
+
+fn live(plans: &[PlanId]) -> Filter<'static> {
+    Filter::default()
+        .with_any("i.plan_id", plans.iter().copied())
+        .and("i.desired <> 'TERMINATED'")
 }
 
 async fn plans_of(conn: &mut Conn, slug: &str) -> sqlx::Result<Vec<PlanId>> {
@@ -75,6 +148,13 @@ pub(super) struct Present {
     pub(super) images: Json<BTreeMap<String, String>>,
     #[sqlx(flatten)]
     pub(super) sizes: Sizes,
+}
+
+impl Present {
+    /// Returns the fingerprint of the recipe that it makes with a plugin version.
+    pub(super) fn fingerprint(&self, plugin_digest: &str) -> String {
+        recipe::fingerprint(plugin_digest, &self.settings.0, &self.images.0, self.sizes)
+    }
 }
 
 pub(super) async fn present(conn: &mut Conn, instance_id: InstanceId) -> sqlx::Result<Present> {

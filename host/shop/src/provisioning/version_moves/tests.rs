@@ -1,0 +1,195 @@
+//! Tests of the halt of a roll: the failures that keep others from its target, and those that do not.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::{
+    Order, Target,
+    halt::{HaltedBy, Roll},
+};
+use crate::{
+    execute,
+    provisioning::{
+        model::{Instance, Status},
+        recipe::Recipe,
+        test_shop::{DIGEST, GOOD_IMAGE, Server, Shop},
+    },
+};
+
+/// A shop with two versions of its plugin, whose server writes into a folder, and two instances of the first.
+struct Scene {
+    shop: Shop,
+    server: Server,
+    first: Instance,
+    second: Instance,
+}
+
+fn other() -> String {
+    "1".repeat(64)
+}
+
+impl Scene {
+    async fn open() -> Self {
+        let shop = Shop::open(GOOD_IMAGE).await;
+        let server = shop.server(shop.in_folder());
+        let (first, second) = (shop.buy().await, shop.buy().await);
+        let mut conn = shop.db.begin().await.unwrap();
+        let sql = "INSERT INTO plugin_versions (digest, plugin_id, kind, version, contract, title, component, \
+            size_bytes, state, report, created_at) SELECT $1, plugin_id, kind, '2.0.0', contract, title, component, \
+            size_bytes, 'STAGED', report, created_at FROM plugin_versions";
+        execute!(conn, sql, other()).unwrap();
+        let sql = "UPDATE subscriptions SET period_end = $1";
+        execute!(conn, sql, shop.clock.now() + TimeDelta::days(30)).unwrap();
+        conn.commit().await.unwrap();
+        server.handle.wake();
+        let first = shop.is(&first, Status::Written).await;
+        let second = shop.is(&second, Status::Written).await;
+        Self {
+            shop,
+            server,
+            first,
+            second,
+        }
+    }
+
+    /// Puts another recipe into the first instance.
+    async fn change(&self, recipe: impl FnOnce(Recipe) -> Recipe) {
+        let seen = self.shop.now(&self.first).await;
+        let mut conn = self.shop.db.begin().await.unwrap();
+        let recipe = recipe(Recipe::of(&seen));
+        self.shop.change(&mut conn, &seen, recipe).await;
+        conn.commit().await.unwrap();
+        self.server.handle.wake();
+    }
+
+    /// Puts another recipe into the first instance, which the plugin refuses until it is undone.
+    async fn change_in_vain(&self, recipe: impl FnOnce(Recipe) -> Recipe) {
+        self.shop.services.script().problem = Some("No more.".to_owned());
+        self.change(recipe).await;
+        self.shop.is(&self.first, Status::Failed).await;
+    }
+
+    /// Lets the server ask the plugin once more, and undo the change.
+    async fn until_undone(&self) {
+        // The answer is recorded, and asked for no second time.
+        self.shop.services.script().problem = None;
+        self.shop.clock.advance(TimeDelta::minutes(1));
+        self.server.handle.wake();
+        let is_back =
+            |now: &Instance| now.unproven_generation.is_none() && now.status == Status::Written;
+        let back = self.shop.until(&self.first, is_back).await;
+        assert!(back.undone.is_some());
+    }
+
+    async fn until_proven(&self) {
+        let is_proven = |now: &Instance| {
+            now.unproven_generation.is_none() && now.generation == now.observed_generation
+        };
+        let proven = self.shop.until(&self.first, is_proven).await;
+        assert!(proven.undone.is_none());
+    }
+
+    /// Returns the failures that halt a move of all instances to this version.
+    async fn halted_by(&self, to: &str) -> Vec<HaltedBy> {
+        let order = Order {
+            target: Target::Version {
+                plugin_id: "service-test".to_owned(),
+                to: to.to_owned(),
+                from: None,
+            },
+            instances: None,
+            after: None,
+            limit: 100,
+            share: None,
+            dry_run: false,
+            despite_failures: false,
+        };
+        let mut conn = self.shop.db.read().await.unwrap();
+        let roll = Roll::of(&mut conn, &order).await.unwrap();
+        roll.failures(&mut conn).await.unwrap()
+    }
+
+    /// Asserts that the first instance halts the move to the other version.
+    async fn is_halted(&self) {
+        let halted_by = self.halted_by(&other()).await;
+        let names: Vec<_> = halted_by.iter().map(|one| &one.name).collect();
+        assert_eq!(names, [&self.first.name], "{halted_by:?}");
+    }
+
+    async fn template_has(&self, settings: &'static str) {
+        let mut conn = self.shop.db.begin().await.unwrap();
+        execute!(conn, "UPDATE services SET settings = $1", settings).unwrap();
+        conn.commit().await.unwrap();
+    }
+}
+
+fn to_other(recipe: Recipe) -> Recipe {
+    Recipe {
+        plugin_digest: other(),
+        ..recipe
+    }
+}
+
+fn greeting(recipe: Recipe) -> Recipe {
+    Recipe {
+        config: json!({ "greeting": "hai" }),
+        ..recipe
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_failed_halts_its_roll_until_it_works() {
+    let scene = Scene::open().await;
+    assert_eq!(scene.halted_by(&other()).await, []);
+    scene.change_in_vain(to_other).await;
+    scene.is_halted().await;
+    scene.until_undone().await;
+    scene.is_halted().await;
+    let halted_by = scene.halted_by(&other()).await;
+    assert!(halted_by[0].reason.contains("No more."), "{halted_by:?}");
+
+    // Other targets: another version, and the same one with other settings.
+    assert_eq!(scene.halted_by(&"2".repeat(64)).await, []);
+    scene.template_has(r#"{"a": 1}"#).await;
+    assert_eq!(scene.halted_by(&other()).await, []);
+    scene.template_has("{}").await;
+    scene.is_halted().await;
+
+    // A change by its owner proves nothing.
+    scene.change(greeting).await;
+    scene.until_proven().await;
+    scene.is_halted().await;
+
+    scene.change(to_other).await;
+    scene.until_proven().await;
+    assert_eq!(scene.halted_by(&other()).await, []);
+    let second = scene.shop.now(&scene.second).await;
+    assert_eq!(
+        (second.plugin_digest.as_str(), second.generation),
+        (DIGEST, 1)
+    );
+    scene.server.stop().await;
+}
+
+#[tokio::test]
+async fn the_configuration_of_an_owner_halts_nothing() {
+    let scene = Scene::open().await;
+    scene.change(to_other).await;
+    scene.until_proven().await;
+    scene.change_in_vain(greeting).await;
+    assert_eq!(scene.halted_by(&other()).await, []);
+    scene.until_undone().await;
+    assert_eq!(scene.halted_by(&other()).await, []);
+    scene.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_instance_that_is_gone_halts_nothing() {
+    let scene = Scene::open().await;
+    scene.change_in_vain(to_other).await;
+    scene.until_undone().await;
+    scene.is_halted().await;
+    scene.shop.cancel(&scene.first).await;
+    assert_eq!(scene.halted_by(&other()).await, []);
+    scene.server.stop().await;
+}
