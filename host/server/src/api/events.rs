@@ -27,7 +27,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(follow))
 }
 
-/// Sends one's own changes as server-sent events: `instance`, `notification`, `subscription` and `wallet`.
+/// Sends one's own changes as server-sent events: `instance`, `notification`, `subscription`, `ticket` and `wallet`.
 ///
 /// The first event is `ready`: from its id on, nothing is missed. A client that comes back sends the id of the
 /// last event that it saw as `Last-Event-ID`, and continues from there, on any server of the shop. `reset` says

@@ -54,6 +54,17 @@ async fn nest_a_category(site: &Site) {
     db.close().await;
 }
 
+/// Counts the events of customers by their kinds.
+async fn events(database: &str) -> Vec<(String, i64)> {
+    let db = Db::connect(database).await.unwrap();
+    let mut conn = db.read().await.unwrap();
+    let sql = "SELECT kind, count(*) FROM customer_events GROUP BY kind ORDER BY kind";
+    let counts = dermaga_shop::fetch_all!(conn, (String, i64), sql).unwrap();
+    drop(conn);
+    db.close().await;
+    counts
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shop_moves_to_postgresql_by_a_command_that_is_killed() {
     let postgres = match postgres::shared() {
@@ -68,6 +79,9 @@ async fn a_shop_moves_to_postgresql_by_a_command_that_is_killed() {
     refused(&transfer(&site, &to), "a server uses");
     drop(server);
     let before = site.books();
+    let events_before = events(&site.database_url()).await;
+    let has_ticket = events_before.iter().any(|(kind, _)| kind == "ticket");
+    assert!(has_ticket, "{events_before:?}");
 
     for lines in DEATHS {
         killed_after(&site, &to, lines);
@@ -93,6 +107,9 @@ async fn a_shop_moves_to_postgresql_by_a_command_that_is_killed() {
         before["heads"],
         "the source is as it was"
     );
+
+    let events_after = events(&to).await;
+    assert_eq!(events_after, events_before, "triggers add none");
 
     site.set("DATABASE_URL", &to);
     site.set("DERMAGA_CLOCK", "+32d");

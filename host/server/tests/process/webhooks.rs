@@ -17,10 +17,15 @@ use uuid::Uuid;
 
 use super::site::{Patient, Server, Site, end_leases, seeded};
 
-const EVENTS: usize = 150;
+const EVENTS: usize = 200;
 const DEATHS: usize = 8;
+/// Deaths that must fall within the deliveries, so that they show something.
+const WITHIN: usize = 3;
 /// Longest life of a server after it was ready, in milliseconds.
 const LONGEST_LIFE: u64 = 700;
+/// Time that the receiver takes for each request: [`IN_FLIGHT`] at a time, so many of the longest lives as [`WITHIN`]
+/// says deliver half of [`EVENTS`].
+const PAUSE: Duration = Duration::from_millis(80);
 /// Deliveries to one endpoint that a server may be in the middle of.
 const IN_FLIGHT: usize = 4;
 
@@ -29,7 +34,7 @@ type Ids = Arc<Mutex<Vec<String>>>;
 async fn take(State(ids): State<Ids>, headers: HeaderMap) {
     let id = headers["webhook-id"].to_str().unwrap();
     ids.lock().unwrap().push(id.to_owned());
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    tokio::time::sleep(PAUSE).await;
 }
 
 /// Starts a receiver, which outlives the servers; returns its address.
@@ -41,16 +46,17 @@ async fn receiver(ids: Ids) -> String {
     format!("http://{address}/")
 }
 
+/// Writes all events at once, so that no server delivers some before the last one is there.
 async fn put(db: &Db, reader: Uuid) {
     let clock = Clock::system();
+    let mut conn = db.begin().await.unwrap();
     for number in 0..EVENTS {
-        let mut conn = db.begin().await.unwrap();
         let (topic, payload) = (Topic::QuotaFree, json!({ "number": number }));
         outbox::put(&mut conn, &clock, topic, reader, payload)
             .await
             .unwrap();
-        conn.commit().await.unwrap();
     }
+    conn.commit().await.unwrap();
 }
 
 async fn delivered(db: &Db) -> i64 {
@@ -79,10 +85,12 @@ async fn killed_while_it_delivers(on_postgres: bool) {
     patient.post("/api/webhooks", "hook", &hook).await;
     let db = site.database().await;
     put(&db, reader).await;
+    let mut at_deaths = Vec::new();
     for _ in 0..DEATHS {
         let life = random.random_range(0..LONGEST_LIFE);
         tokio::time::sleep(Duration::from_millis(life)).await;
         drop(server);
+        at_deaths.push(delivered(&db).await);
         end_leases(&db, "webhook_deliveries").await;
         server = Server::start(&site);
     }
@@ -95,6 +103,11 @@ async fn killed_while_it_delivers(on_postgres: bool) {
     }
     assert_eq!(delivered(&db).await, all);
     drop(server);
+    println!("delivered at each death: {at_deaths:?}");
+    let within = at_deaths.iter().filter(|number| **number < all).count();
+    assert!(within >= WITHIN, "it died too late: {at_deaths:?}");
+    let is_begun = at_deaths.iter().any(|number| (1..all).contains(number));
+    assert!(is_begun, "it died too early: {at_deaths:?}");
     let ids = ids.lock().unwrap();
     let different: BTreeSet<&String> = ids.iter().collect();
     println!("{} requests for {EVENTS} events", ids.len());

@@ -16,8 +16,10 @@ text_enum! {
         Instance = "instance",
         /// Something new in the inbox.
         Notification = "notification",
-        /// Status, plan, period or renewal of a subscription.
+        /// Status, plan, period, renewal or freeze of a subscription.
         Subscription = "subscription",
+        /// Status of a ticket, and each of its messages.
+        Ticket = "ticket",
         /// Balance of the wallet.
         Wallet = "wallet",
     }
@@ -32,9 +34,10 @@ pub struct CustomerEvent {
     #[serde(skip)]
     pub(super) seq: i64,
     pub kind: EventKind,
-    /// Instance, notification, subscription, or transaction of the wallet.
+    /// Instance, notification, subscription, ticket, or transaction of the wallet.
     pub subject_id: Uuid,
-    /// Status that an instance or a subscription is shown with now, kind of a notification, type of a transaction.
+    /// Status that an instance, a subscription or a ticket is shown with now, kind of a notification, type of a
+    /// transaction.
     pub change: String,
     #[serde(serialize_with = "crate::calendar::in_json")]
     pub at: DateTime<Utc>,

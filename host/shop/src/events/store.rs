@@ -17,7 +17,7 @@ pub(super) async fn after(
     place: Place,
     limit: i64,
 ) -> sqlx::Result<Vec<CustomerEvent>> {
-    let sql = "SELECT tx, seq, kind, subject_id, change, at FROM settled_events \
+    let sql = "SELECT tx, seq, kind, subject_id, change, at FROM settled_changes \
                WHERE user_id = $1 AND (tx, seq) > ($2, $3) ORDER BY tx, seq LIMIT $4";
     fetch_all!(
         conn,
@@ -36,7 +36,7 @@ pub(super) async fn of_all_after(
     place: Place,
     limit: i64,
 ) -> sqlx::Result<Vec<(i64, i64, UserId)>> {
-    let sql = "SELECT tx, seq, user_id FROM settled_events WHERE (tx, seq) > ($1, $2) ORDER BY tx, seq LIMIT $3";
+    let sql = "SELECT tx, seq, user_id FROM settled_changes WHERE (tx, seq) > ($1, $2) ORDER BY tx, seq LIMIT $3";
     fetch_all!(conn, (i64, i64, UserId), sql, place.tx, place.seq, limit)
 }
 

@@ -175,6 +175,45 @@ async fn a_body_that_is_left_out_has_no_fields() {
     assert!(without_reason.len() > 20, "{without_reason:#?}");
 }
 
+/// A field that an operation does not know is refused, alone and beside all those of its example.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_body_has_a_field_that_is_not_known() {
+    let till = Till::open(Engine::Sqlite).await.unwrap();
+    let admin = till.shop.admin().await;
+    let customer = till.shop.customer("asing@example.com").await;
+    let document = admin.get("/api/openapi.json").await.body;
+    let mut asked = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let content = &operation["requestBody"]["content"]["application/json"];
+            // Midtrans adds fields to its notices as it likes.
+            if content.is_null() || path == WEBHOOK {
+                continue;
+            }
+            let caller = match path.starts_with("/api/admin") {
+                true => &admin,
+                false => &customer,
+            };
+            let kind: Method = method.to_uppercase().parse().unwrap();
+            let url = with_ids(path);
+            let example = content["example"].clone();
+            assert!(example.is_object(), "{method} {path}: {content:#}");
+            for mut body in [json!({}), example] {
+                body["unheardOf"] = json!(true);
+                let request = caller.request(kind.clone(), &url);
+                let refused = caller.send(request.json(&body)).await;
+                let what = format!("{method} {path}: {}", refused.text);
+                assert_eq!(refused.status, 400, "{what}");
+                assert_eq!(refused.body["error"]["code"], "VALIDATION_FAILED", "{what}");
+                let said = refused.detail("unheardOf").unwrap_or_default();
+                assert!(said.starts_with("is not known here"), "{what}");
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 100, "{asked}");
+}
+
 /// A field that an operation without a body does not read is refused, never ignored: its sender meant a condition.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_operation_without_a_body_ignores_one() {

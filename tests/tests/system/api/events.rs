@@ -1,19 +1,24 @@
 //! Tests of `/events`: one's own changes, none lost and none twice, however often the stream ends.
 
+mod servers;
+
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use dermaga_shop::{
-    db::{Clock, new_id},
-    events, execute,
+    events,
     outbox::{self, Topic},
 };
-use dermaga_tests::{Client, Engine, Shop, both_engines};
+use dermaga_tests::{Client, Shop, both_engines};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::webhooks::user_id;
+use super::{
+    ticket_administration::NOTE,
+    tickets::{OF_SHOP, REASON, TICKETS, answer, opened, write},
+    webhooks::user_id,
+};
 use crate::journeys::renewal::{becomes, buy, id_of};
 
 const EVENTS: &str = "/api/events";
@@ -119,17 +124,12 @@ async fn put(shop: &Shop, reader: Uuid, key: &str) {
     conn.commit().await.unwrap();
 }
 
-/// Writes an event as the triggers do.
-async fn write(conn: &mut dermaga_shop::db::Conn, clock: &Clock, reader: Uuid, change: &str) {
-    let sql = "INSERT INTO customer_events (user_id, kind, subject_id, change, at) VALUES ($1, 'wallet', $2, $3, $4)";
-    let id: Uuid = new_id(clock);
-    execute!(conn, sql, reader, id, change, clock.now()).unwrap();
-}
-
 both_engines!(
     Shop,
     [
         a_stream_has_ones_own_changes,
+        a_ticket_is_told_of_and_its_notes_are_not,
+        a_freeze_is_told_of,
         a_stream_goes_on_where_it_was_left,
         a_place_that_cannot_be_found_is_told,
         a_stream_ends_with_its_token,
@@ -204,6 +204,105 @@ async fn a_stream_has_ones_own_changes(shop: Shop) {
         ("subscription", &json!("ACTIVE"))
     );
     assert!(own.is_silent().await, "nothing of others, nothing twice");
+}
+
+/// Opened, answered, written to, closed, opened again, and closed by its customer: one event each.
+async fn a_ticket_is_told_of_and_its_notes_are_not(shop: Shop) {
+    let customer = shop.customer("tanya@example.com").await;
+    let other = shop.customer("lain@example.com").await;
+    let admin = shop.admin().await;
+    let mut own = Stream::open(&customer, None).await;
+    let mut others = Stream::open(&other, None).await;
+    for stream in [&mut own, &mut others] {
+        assert_eq!(stream.next().await.unwrap().name, "ready");
+    }
+    let note = async |id: &str| {
+        let path = format!("{OF_SHOP}/{id}/notes");
+        admin
+            .post(&path, json!({ "message": NOTE }))
+            .await
+            .data(201);
+    };
+    let act = async |id: &str, act: &str, mut body: Value| {
+        body["reason"] = json!(REASON);
+        let path = format!("{OF_SHOP}/{id}/{act}");
+        admin.put(&path, body).await.data(200);
+    };
+    let id = opened(&customer).await;
+    note(&id).await;
+    act(&id, "priority", json!({ "priority": "HIGH" })).await;
+    answer(&admin, &id, "One moment.").await.data(201);
+    note(&id).await;
+    write(&customer, &id, "I wait.").await.data(201);
+    answer(&admin, &id, "It is done.").await.data(201);
+    act(&id, "close", json!({})).await;
+    note(&id).await;
+    act(&id, "assign", json!({ "assigneeId": null })).await;
+    act(&id, "reopen", json!({})).await;
+    note(&id).await;
+    let close = format!("{TICKETS}/{id}/close");
+    customer.put(&close, json!({})).await.data(200);
+
+    let expected = [
+        "OPEN",
+        "IN_PROGRESS",
+        "IN_PROGRESS",
+        "IN_PROGRESS",
+        "CLOSED",
+        "OPEN",
+        "CLOSED",
+    ];
+    let mut read = Vec::new();
+    let (mut changes, mut told) = (Vec::new(), 0);
+    while changes.len() < expected.len() || told < 2 {
+        let event = own.next().await.unwrap();
+        match event.name.as_str() {
+            "ticket" => {
+                assert_eq!(event.data["subjectId"], id.as_str());
+                assert_eq!(event.data["kind"], "ticket");
+                changes.push(event.data["change"].as_str().unwrap().to_owned());
+            }
+            "notification" => {
+                assert_eq!(event.data["change"], "TICKET_ANSWERED");
+                told += 1;
+            }
+            name => panic!("an event {name} after {read:#?}"),
+        }
+        read.push(event);
+    }
+    assert_eq!(changes, expected, "{read:#?}");
+    assert!(own.is_silent().await, "no note, and nothing twice");
+
+    // Those of another customer hear of their own alone.
+    let theirs = opened(&other).await;
+    let event = others.next().await.unwrap();
+    assert_eq!(
+        (event.name.as_str(), &event.data["subjectId"]),
+        ("ticket", &json!(theirs))
+    );
+    assert!(own.is_silent().await, "of another customer");
+}
+
+/// A freeze that is asked for changes nothing else until the next period; neither does its recall.
+async fn a_freeze_is_told_of(shop: Shop) {
+    let customer = shop.customer_with_credit("beku@example.com", 300_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let id = id_of(&bought);
+    becomes(&shop, id, "ACTIVE").await;
+    let mut stream = Stream::open(&customer, None).await;
+    for act in ["freeze", "thaw"] {
+        let path = format!("/api/subscriptions/{id}/{act}");
+        customer.post(&path, json!({})).await.data(200);
+        let of_subscription = |event: &Event| event.name == "subscription";
+        let read = stream.until(of_subscription).await;
+        let told = &read.last().unwrap().data;
+        assert_eq!(
+            (&told["subjectId"], &told["change"]),
+            (&json!(id), &json!("ACTIVE")),
+            "{act}"
+        );
+    }
+    assert!(stream.is_silent().await, "each once");
 }
 
 async fn a_stream_goes_on_where_it_was_left(shop: Shop) {
@@ -337,107 +436,4 @@ async fn streams_are_few_and_their_owners(shop: Shop) {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     panic!("the place of a stream that was closed is not free");
-}
-
-/// A stream continues at another server where the first one ended it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_goes_on_at_another_server() {
-    let Some(one) = Shop::open(Engine::Postgres).await else {
-        return;
-    };
-    let two = one.second_server().await;
-    let customer = one.customer("pindah@example.com").await;
-    let reader = user_id(&customer).await;
-    let there = customer.moved_to(two.client());
-    let mut at_two = Stream::open(&there, None).await;
-    at_two.next().await.unwrap();
-    put(&one, reader, "1").await;
-    let first = at_two.next().await.unwrap();
-    assert_eq!(first.data["change"], "QUOTA_FREE");
-    drop(at_two);
-    put(&two, reader, "2").await;
-    let mut at_one = Stream::open(&customer, Some(&first.id)).await;
-    let second = at_one.next().await.unwrap();
-    assert_eq!(second.data["change"], "QUOTA_FREE");
-    assert_ne!(second.data["subjectId"], first.data["subjectId"]);
-    assert!(at_one.is_silent().await);
-}
-
-/// A number that is taken first may become visible last: the stream waits for it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_committed_late_is_not_skipped() {
-    let Some(shop) = Shop::open(Engine::Postgres).await else {
-        return;
-    };
-    let customer = shop.customer("telat@example.com").await;
-    let reader = user_id(&customer).await;
-    let (db, clock) = (&shop.state().db, shop.clock());
-    let mut stream = Stream::open(&customer, None).await;
-    stream.next().await.unwrap();
-    let mut slow = db.begin().await.unwrap();
-    write(&mut slow, clock, reader, "FIRST").await;
-    let mut quick = db.begin().await.unwrap();
-    write(&mut quick, clock, reader, "SECOND").await;
-    quick.commit().await.unwrap();
-    assert!(stream.is_silent().await, "one before it may come");
-    slow.commit().await.unwrap();
-    let changes = [stream.next().await.unwrap(), stream.next().await.unwrap()];
-    let changes = changes.map(|event| event.data["change"].as_str().unwrap().to_owned());
-    assert_eq!(changes, ["FIRST", "SECOND"]);
-    // An undone change is waited for no longer.
-    let mut undone = db.begin().await.unwrap();
-    write(&mut undone, clock, reader, "NEVER").await;
-    let mut quick = db.begin().await.unwrap();
-    write(&mut quick, clock, reader, "THIRD").await;
-    quick.commit().await.unwrap();
-    undone.rollback().await.unwrap();
-    assert_eq!(stream.next().await.unwrap().data["change"], "THIRD");
-}
-
-/// Many write at the same time, while streams of two servers begin and end: each event once, in one order.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_writers_and_no_event_is_lost() {
-    let Some(one) = Shop::open(Engine::Postgres).await else {
-        return;
-    };
-    let two = one.second_server().await;
-    let customer = one.customer("ramai@example.com").await;
-    let reader = user_id(&customer).await;
-    let there = customer.moved_to(two.client());
-    let mut stream = Stream::open(&customer, None).await;
-    let mut last = stream.next().await.unwrap().id;
-    let writers = async {
-        let each = (0..10).map(|writer| {
-            let (db, clock) = (one.state().db.clone(), one.clock().clone());
-            tokio::spawn(async move {
-                for number in 0..20 {
-                    let mut conn = db.begin().await.unwrap();
-                    write(&mut conn, &clock, reader, &format!("{writer}-{number}")).await;
-                    let pause = u64::try_from((writer * 7 + number * 3) % 23).unwrap();
-                    tokio::time::sleep(Duration::from_millis(pause)).await;
-                    conn.commit().await.unwrap();
-                }
-            })
-        });
-        futures::future::join_all(each).await;
-    };
-    let mut changes = Vec::new();
-    let readers = async {
-        let mut is_here = true;
-        while changes.len() < 200 {
-            for _ in 0..17.min(200 - changes.len()) {
-                let event = stream.next().await.unwrap();
-                changes.push(event.data["change"].as_str().unwrap().to_owned());
-                last = event.id;
-            }
-            is_here = !is_here;
-            let client = if is_here { &customer } else { &there };
-            stream = Stream::open(client, Some(&last)).await;
-        }
-    };
-    tokio::join!(writers, readers);
-    assert!(stream.is_silent().await);
-    changes.sort_unstable();
-    changes.dedup();
-    assert_eq!(changes.len(), 200);
 }

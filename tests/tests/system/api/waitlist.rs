@@ -178,7 +178,6 @@ async fn a_hold_that_lapses_goes_to_the_next(shop: Shop) {
     assert_eq!(told(&second, "QUOTA_FREE").await.len(), 1);
 }
 
-/// Not for a plan that can be bought, is not sold or unknown, and not twice.
 /// A plan that is taken off sale holds no places; the customer keeps the place in the queue, and reads of it again.
 async fn a_hold_does_not_run_while_nothing_is_sold(shop: Shop) {
     let sold_out = SoldOut::open(&shop).await;
@@ -211,6 +210,7 @@ async fn a_hold_does_not_run_while_nothing_is_sold(shop: Shop) {
     buy(&first, &sold_out.plan).await.data(201);
 }
 
+/// Not for a plan that can be bought, is not sold or unknown, and not twice.
 async fn a_wait_is_refused_where_it_makes_no_sense(shop: Shop) {
     let sold_out = SoldOut::open(&shop).await;
     let customer = shop.customer("tunggu@example.com").await;

@@ -88,6 +88,22 @@ pub(super) async fn frozen(shop: &Shop, email: &str, cash: i64, months: u32) -> 
     (customer, bought)
 }
 
+/// Replicas of what is applied for an instance, and the volumes that it claims.
+async fn compute_and_data(customer: &Client, instance: &str) -> (Vec<Value>, Vec<Value>) {
+    let path = format!("/api/instances/{instance}/manifests");
+    let applied = customer.get(&path).await.data(200);
+    let (mut replicas, mut claims) = (Vec::new(), Vec::new());
+    for object in applied["objects"].as_array().unwrap() {
+        let (name, spec) = (&object["metadata"]["name"], &object["spec"]);
+        match object["kind"].as_str() {
+            Some("Deployment" | "StatefulSet") => replicas.push(spec["replicas"].clone()),
+            Some("PersistentVolumeClaim") => claims.push(json!({ "name": name, "spec": spec })),
+            _ => {}
+        }
+    }
+    (replicas, claims)
+}
+
 async fn a_freeze_begins_with_the_next_period_and_charges_the_storage(shop: Shop) {
     let customer = customer_with_cash(&shop, "beku@example.com", 70_000).await;
     let bought = buy(&shop, &customer, 1, None).await;
@@ -99,6 +115,8 @@ async fn a_freeze_begins_with_the_next_period_and_charges_the_storage(shop: Shop
     assert_eq!(asked["storagePrice"], 10_000);
     let instance = bought["instanceId"].as_str().unwrap();
     shop.instance_becomes(&customer, instance, "RUNNING").await;
+    let (replicas, data) = compute_and_data(&customer, instance).await;
+    assert_eq!((replicas, data.len()), (vec![json!(1)], 1), "{data:#?}");
     // The price of the storage is the customer's from now on.
     shop.sql("UPDATE service_plans SET storage_price = 20000 WHERE storage_price IS NOT NULL")
         .await
@@ -139,6 +157,8 @@ async fn a_freeze_begins_with_the_next_period_and_charges_the_storage(shop: Shop
     let customer = shop.sign_in("beku@example.com").await;
     let stopped = shop.instance_becomes(&customer, instance, "STOPPED").await;
     assert_eq!(stopped["halt"], "FROZEN");
+    let frozen = compute_and_data(&customer, instance).await;
+    assert_eq!(frozen, (vec![json!(0)], data.clone()), "compute off");
     assert_eq!(
         renew_due(&shop.state().subscriptions).await.unwrap().items,
         0,
@@ -181,6 +201,12 @@ async fn a_freeze_begins_with_the_next_period_and_charges_the_storage(shop: Shop
         .await
         .data(200);
     assert_eq!(acts[0]["details"]["storagePrice"], 10_000);
+    let user = customer.get("/api/auth/profile").await.data(200)["id"].clone();
+    give(&shop, user.as_str().unwrap(), 50_000).await;
+    thaw(&customer, id).await.data(200);
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
+    let thawed = compute_and_data(&customer, instance).await;
+    assert_eq!(thawed, (vec![json!(1)], data), "the data was kept");
     shop.books_balance().await;
 }
 

@@ -6,7 +6,10 @@ mod comparison;
 mod person;
 mod plain;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
@@ -296,12 +299,15 @@ async fn year(engine: Engine, zone: Tz) {
     let Some(mut world) = World::open(engine, zone).await else {
         return;
     };
+    let started = Instant::now();
     for day in 0..DAYS {
         world.day = day;
         world.pass_noon().await;
         world.pass_night().await;
     }
     world.compare().await;
+    let (customers, seconds) = (world.people.len(), started.elapsed().as_secs());
+    println!("{DAYS} days of {customers} customers in {zone} on {engine:?}: {seconds} seconds");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
