@@ -187,7 +187,7 @@ impl Files {
         if read? == content {
             return Ok(());
         }
-        let message = "What was read is not what was written.";
+        let message = "The content read back is not the content written.";
         Err(Error::new(Code::Unavailable, message))
     }
 

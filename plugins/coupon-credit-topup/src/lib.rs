@@ -21,7 +21,7 @@ impl CouponPlugin for CreditTopup {
     fn about() -> About {
         about!(
             "Credit top-up",
-            "Gives a fixed amount of credit on the wallet page."
+            "Adds a fixed amount of credit on the wallet page."
         )
     }
 

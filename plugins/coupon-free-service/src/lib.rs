@@ -34,7 +34,7 @@ impl CouponPlugin for FreeService {
                     "minimum": 1,
                     "maximum": MOST,
                     "title": "Free periods",
-                    "description": "How many periods cost nothing, from the first on.",
+                    "description": "Number of free periods, from the first on.",
                 },
             },
             "required": ["periods"],

@@ -52,7 +52,7 @@ impl CouponPlugin for SubscriptionDiscount {
                 },
                 "amount": rupiah("Amount", "Rupiah off the price of a month, at most that price itself."),
                 "maxDiscount": rupiah("Largest discount", "The most that a percentage takes off a month, in rupiah."),
-                "minPrice": rupiah("Smallest price", "What a purchase must cost at least, in rupiah."),
+                "minPrice": rupiah("Smallest price", "Lowest price of a purchase that the coupon takes, in rupiah."),
             },
             "examples": [{"percent": 20, "maxDiscount": 50_000}, {"amount": 25_000}],
             "oneOf": [{"required": ["percent"]}, {"required": ["amount"]}],

@@ -31,7 +31,7 @@ impl CouponPlugin for WelcomeBonus {
     fn about() -> About {
         about!(
             "Welcome bonus",
-            "Gives bonus credit to a new account, once, at sign-up."
+            "Adds bonus credit to a new account, once, at sign-up."
         )
     }
 

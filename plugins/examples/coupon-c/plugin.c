@@ -13,7 +13,7 @@
 static const char SCHEMA[] =
     "{\"type\":\"object\",\"properties\":{"
     "\"percent\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":100,\"title\":\"Percent\","
-    "\"description\":\"How much of the price is taken off.\"},"
+    "\"description\":\"Share of the price that is taken off.\"},"
     "\"maxDiscount\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":100000000,\"title\":\"Largest discount\","
     "\"description\":\"The most that is taken off, in rupiah.\"}},"
     "\"required\":[\"percent\"],\"additionalProperties\":false}";

@@ -16,7 +16,7 @@ const parametersSchema = {
       minimum: 1,
       maximum: 100,
       title: "Percent",
-      description: "How much of the price is taken off.",
+      description: "Share of the price that is taken off.",
     },
     maxDiscount: {
       type: "integer",

@@ -22,7 +22,7 @@
 //!     const PLACES: &'static [Place] = &[Place::Wallet];
 //!
 //!     fn about() -> About {
-//!         about!("Gift", "Gives a fixed amount of credit.")
+//!         about!("Gift", "Adds a fixed amount of credit.")
 //!     }
 //!
 //!     fn parameters_schema() -> Value {

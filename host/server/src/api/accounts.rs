@@ -232,7 +232,7 @@ async fn refresh(
         .accounts
         .refresh(&request.refresh_token, &origin)
         .await?;
-    Ok(Success::ok("The session goes on.", tokens))
+    Ok(Success::ok("The session was renewed.", tokens))
 }
 
 /// Ends this session: its refresh token at once, its access token within seconds.

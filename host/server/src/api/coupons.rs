@@ -60,7 +60,7 @@ impl RedeemedView {
 
 /// Previews a coupon on the wallet page. Redeems nothing.
 #[utoipa::path(post, path = "/wallet/validate-coupon", tag = "wallet", request_body = CouponRequest, security(("bearer" = [])),
-    responses((status = 200, description = "What it would give", body = Envelope<CouponPreview>), Redeeming))]
+    responses((status = 200, description = "The preview", body = Envelope<CouponPreview>), Redeeming))]
 async fn validate_coupon(
     State(state): State<AppState>,
     customer: Customer,

@@ -30,5 +30,5 @@ async fn decisions_of_transaction(
     let mut conn = state.db.read().await?;
     let transaction = wallet::transaction_of(&mut conn, customer.user_id, name).await?;
     let views = plugins::explain(&mut conn, transaction.id).await?;
-    Ok(Success::ok("What was decided, and why.", views))
+    Ok(Success::ok("The decisions and their reasons.", views))
 }

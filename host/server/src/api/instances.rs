@@ -101,7 +101,7 @@ async fn get(
 /// has 60 in an hour at each server.
 #[utoipa::path(get, path = "/instances/{id}/credentials", tag = "instances", params(("id" = Uuid, Path)),
     security(("bearer" = [])),
-    responses((status = 200, description = "What to know", body = Envelope<CredentialsView>), NoCredentials))]
+    responses((status = 200, description = "Addresses and credentials", body = Envelope<CredentialsView>), NoCredentials))]
 async fn credentials(
     State(state): State<AppState>,
     customer: Customer,
@@ -266,7 +266,7 @@ pub(super) fn happened(page: PageQuery, found: InstanceEvents) -> Success<Vec<In
         None => "Earlier events.".to_owned(),
     };
     if !has_cluster {
-        message += " What its cluster tells is not among them.";
+        message += " Events of its cluster are not among them.";
     }
     Success::walk::<lists::InstanceEvents>(message, page, walked, InstanceEventView::place)
 }

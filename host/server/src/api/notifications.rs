@@ -109,7 +109,7 @@ struct ReadCount {
 
 /// Marks all of one's own notifications as read.
 #[utoipa::path(post, path = "/notifications/read-all", tag = "notifications", security(("bearer" = [])),
-    responses((status = 200, description = "How many were not read before", body = Envelope<ReadCount>)))]
+    responses((status = 200, description = "Number of those that were not read before", body = Envelope<ReadCount>)))]
 async fn read_all(State(state): State<AppState>, customer: Customer) -> Reply<ReadCount> {
     let read = state.notifications.read_all(customer.user_id).await?;
     Ok(Success::ok(

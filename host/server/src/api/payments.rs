@@ -104,7 +104,7 @@ struct PaymentMethodView {
 
 /// The ways to pay.
 #[utoipa::path(get, path = "/wallet/payment-methods", tag = "wallet", security(("bearer" = [])),
-    responses((status = 200, description = "What POST /wallet/topup takes", body = Envelope<Vec<PaymentMethodView>>)))]
+    responses((status = 200, description = "Methods that POST /wallet/topup takes", body = Envelope<Vec<PaymentMethodView>>)))]
 async fn payment_methods(
     State(state): State<AppState>,
     _customer: Customer,

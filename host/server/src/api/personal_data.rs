@@ -66,7 +66,7 @@ async fn security_events(
         .inbox(customer.user_id, filter, page.span(query.cursor)?)
         .await?;
     Ok(Success::walk::<lists::SecurityEvents>(
-        "What happened to your account.",
+        "Security events of your account.",
         page,
         found,
         NotificationView::place,

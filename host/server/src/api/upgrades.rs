@@ -42,7 +42,7 @@ struct UpgradeQuoteRequest {
 /// payment of the period. For a period that is over: the whole next month.
 #[utoipa::path(post, path = "/subscriptions/{id}/upgrade-quote", tag = "subscriptions", request_body = UpgradeQuoteRequest,
     params(("id" = Uuid, Path)), security(("bearer" = [])),
-    responses((status = 200, description = "What it costs now", body = Envelope<UpgradeQuote>), PricingUpgrade))]
+    responses((status = 200, description = "The price at this moment", body = Envelope<UpgradeQuote>), PricingUpgrade))]
 async fn quote_upgrade(
     State(state): State<AppState>,
     customer: Customer,

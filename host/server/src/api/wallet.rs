@@ -223,7 +223,7 @@ async fn period_statistics(
     let (zone, now) = (state.clock.zone(), state.clock.now());
     let mut conn = state.db.snapshot().await?;
     let found = statistics::of_period(&mut conn, customer.user_id, query.period, zone, now).await?;
-    Ok(Success::ok("What went in and out.", found))
+    Ok(Success::ok("Money in and out.", found))
 }
 
 /// An amount to compare with the balance.
@@ -248,7 +248,7 @@ struct CreditCheckView {
 
 /// Checks that the wallet holds an amount.
 #[utoipa::path(post, path = "/wallet/check-credit", tag = "wallet", request_body = CreditCheck, security(("bearer" = [])),
-    responses((status = 200, description = "Whether it does, and what is missing", body = Envelope<CreditCheckView>)))]
+    responses((status = 200, description = "The answer, and the amount that is missing", body = Envelope<CreditCheckView>)))]
 async fn check_credit(
     State(state): State<AppState>,
     customer: Customer,

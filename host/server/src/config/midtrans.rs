@@ -21,7 +21,7 @@ pub(super) fn check(config: &Config, problem: &mut impl FnMut(&str, &str)) {
     if config.is_production() && config.payments.sandbox {
         problem(
             "DERMAGA_PAYMENTS_SANDBOX",
-            "must be false in production: it credits what nobody paid",
+            "must be false in production: it credits money that was never paid",
         );
     }
     check_kinds(config, problem);

@@ -48,13 +48,13 @@ const OF_THE_SERVER: &[Setting] = settings! {
         "Connections to PostgreSQL that this server keeps open at most, from 2 to 500; requests beyond wait for one. SQLite does not need it."
         => |c, text| c.database.connections = parse::number(text, &(2..=500))?;
     "DERMAGA_DATABASE_ACQUIRE_TIMEOUT" "database_acquire_timeout" (Some("10s")):
-        "How long a request waits for one of the connections to PostgreSQL, from 1s to 1m, before it is answered with 503."
+        "Time that a request waits for one of the connections to PostgreSQL, from 1s to 1m, before it is answered with 503."
         => |c, text| c.database.acquire = parse::duration(text, &(seconds(1)..=seconds(60)))?;
     "DERMAGA_DATABASE_IDLE_TIMEOUT" "database_idle_timeout" (Some("10m")):
-        "How long a connection to PostgreSQL is kept open without use, from 1s to 1d."
+        "Time that a connection to PostgreSQL is kept open without use, from 1s to 1d."
         => |c, text| c.database.idle = parse::duration(text, &(seconds(1)..=seconds(DAY)))?;
     "DERMAGA_DATABASE_STATEMENT_TIMEOUT" "database_statement_timeout" (Some("5m")):
-        "How long a statement may take in PostgreSQL before it is ended, from 1s to 1d. Migrations may take longer. A wait for what a frozen server has locked lasts a minute."
+        "Time that a statement may take in PostgreSQL before it is ended, from 1s to 1d. Migrations may take longer. A wait for what a frozen server has locked lasts a minute."
         => |c, text| c.database.statement = parse::duration(text, &(seconds(1)..=seconds(DAY)))?;
     "DERMAGA_DATABASE_TLS" "database_tls" (None):
         "Protection of connections to PostgreSQL: `disable`, `prefer`, `require`, `verify-ca` or `verify-full`; not another one than `sslmode` of DATABASE_URL. Without both, `verify-full` with DERMAGA_DATABASE_CA_FILE and `prefer` without."
@@ -66,23 +66,23 @@ const OF_THE_SERVER: &[Setting] = settings! {
         "Pooler between the servers and PostgreSQL: `none`, also for one that keeps a connection for each session; `transaction` for one that lends a connection for a transaction, such as PgBouncer in that mode; `auto` finds out at start, and takes each pooler for one that lends."
         => |c, text| c.database.pooler = parse::pooler(text)?;
     "DERMAGA_MIGRATE" "migrate" (Some("true")):
-        "Whether the server brings the database's schema up to date when it starts. If not, run `dermaga migrate`."
+        "Bring the database's schema up to date when the server starts. If `false`, run `dermaga migrate`."
         => |c, text| c.migrate = parse::boolean(text)?;
 
     "JWT_SECRET" "jwt_secret" (None, secret):
         "Signs access tokens; at least 32 bytes. Several, separated by commas, allow rotation: the first signs, all are read. Made in the data folder in development."
         => |c, text| c.jwt_secrets = lists::jwt_secrets(text)?;
     "JWT_EXPIRES_IN" "jwt_expires_in" (Some("24h")):
-        "How long an access token is good, from 1m to 30d, and no longer than JWT_REFRESH_EXPIRES_IN."
+        "Lifetime of an access token, from 1m to 30d, and no longer than JWT_REFRESH_EXPIRES_IN."
         => |c, text| c.accounts.access_token_lifetime = parse::duration(text, &(seconds(60)..=seconds(30 * DAY)))?;
     "JWT_REFRESH_EXPIRES_IN" "jwt_refresh_expires_in" (Some("7d")):
-        "How long a refresh token is good, from 1m to 365d."
+        "Lifetime of a refresh token, from 1m to 365d."
         => |c, text| c.accounts.refresh_token_lifetime = parse::duration(text, &(seconds(60)..=seconds(365 * DAY)))?;
     "DERMAGA_PASSWORD_RESET_EXPIRES_IN" "password_reset_expires_in" (Some("1h")):
-        "How long the token of a mail is good with which a forgotten password is replaced, from 1m to 7d."
+        "Lifetime of a mailed token that replaces a forgotten password, from 1m to 7d."
         => |c, text| c.accounts.password_reset_lifetime = parse::duration(text, &(seconds(60)..=seconds(7 * DAY)))?;
     "DERMAGA_ADMIN_TWO_FACTOR" "admin_two_factor" (Some("false")):
-        "Whether administrators need two-factor sign-in: without it, they reach nothing that is for administrators until they turn it on."
+        "Require two-factor sign-in of administrators: one without it reaches no administrators' route until it is turned on."
         => |c, text| c.accounts.admin_two_factor = parse::boolean(text)?;
     "DERMAGA_MASTER_KEY" "master_key" (None, secret):
         "Encrypts instances' secrets in the database: 64 hexadecimal digits. Several, separated by commas, allow rotation: the first encrypts, all decrypt. Made in the data folder in development."
@@ -104,22 +104,22 @@ const OF_THE_SERVER: &[Setting] = settings! {
         "Public keys of publishers whose signatures of components are believed, as `NAME:BASE64`, separated by commas."
         => |c, text| c.plugins.trust.keys = lists::public_keys(text)?;
     "DERMAGA_PLUGIN_REQUIRE_SIGNATURE" "plugins.require_signature" (Some("false")):
-        "Whether a component is taken and run only with a signature by a trusted key; in the plugins folder that is `NAME.wasm.sig` beside `NAME.wasm`."
+        "Take and run a component only with a signature by a trusted key; in the plugins folder that is `NAME.wasm.sig` beside `NAME.wasm`."
         => |c, text| c.plugins.trust.required = parse::boolean(text)?;
     "DERMAGA_PLUGIN_BREAKER_FAILURES" "plugins.breaker_failures" (Some("5")):
         "Failures in a row of one function, by its own fault, that suspend that function of a plugin version on a server, up to 1000; 0 never does."
         => |c, text| c.plugins.breaker.failures = parse::number(text, &(0..=1000))?;
     "DERMAGA_PLUGIN_BREAKER_PAUSE" "plugins.breaker_pause" (Some("1m")):
-        "How long a version is suspended before one call tries it again, from 1s to 1d."
+        "Time that a version is suspended before one call tries it again, from 1s to 1d."
         => |c, text| c.plugins.breaker.pause = TimeDelta::from_std(parse::duration(text, &(seconds(1)..=seconds(DAY)))?).unwrap_or(TimeDelta::MAX);
     "DERMAGA_PLUGIN_POLL" "plugins.poll" (Some("2s")):
-        "How soon a server notices what another one activated when the database does not tell it at once, from 1s to 1h."
+        "Longest time until a server notices an activation by another one, when the database does not tell it at once, from 1s to 1h."
         => |c, text| c.plugin_poll = parse::duration(text, &(seconds(1)..=seconds(3_600)))?;
     "DERMAGA_PLUGIN_CONCURRENCY" "plugins.concurrency" (Some("32")):
         "Plugin calls that may run at the same time, from 1 to 256."
         => |c, text| c.runtime.concurrency = parse::number(text, &(1..=256))?;
     "DERMAGA_PLUGIN_QUEUE_WAIT" "plugins.queue_wait" (Some("2s")):
-        "How long a plugin call waits for a free place before the request answers 503, up to 1m."
+        "Time that a plugin call waits for a free place before the request answers 503, up to 1m."
         => |c, text| c.runtime.queue_wait = parse::duration(text, &(seconds(0)..=seconds(60)))?;
     "DERMAGA_PLUGIN_QUICK_FUEL" "plugins.quick_fuel" (Some("10_000_000")):
         "Work a pricing or coupon call may do, in fuel (about one WebAssembly instruction each)."
@@ -174,28 +174,28 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "Midtrans' client key. It is public and given with every top-up, for the payment page's JavaScript. A server key is refused here."
         => |c, text| c.payments.midtrans.client_key = Some(midtrans::key(text)?);
     "MIDTRANS_IS_PRODUCTION" "midtrans.is_production" (Some("false")):
-        "Whether payments move real money: `true` for Midtrans' production, `false` for its sandbox. A production start with a server key requires `true`, and keys that do not begin with `SB-`."
+        "Move real money: `true` for Midtrans' production, `false` for its sandbox. A production start with a server key requires `true`, and keys that do not begin with `SB-`."
         => |c, text| c.payments.midtrans.is_production = parse::boolean(text)?;
     "MIDTRANS_BASE_URL" "midtrans.base_url" (None, address):
         "Another server that speaks Midtrans' HTTP, instead of Midtrans' own; for tests. In production it begins with https://."
         => |c, text| c.payments.midtrans.base_url = Some(addresses::server(text)?);
     "MIDTRANS_NOTIFICATION_URL" "midtrans.notification_url" (None, address):
-        "Where Midtrans sends its notices: this shop's `/api/wallet/webhook/midtrans`, as seen from outside. Without it, what Midtrans' dashboard says."
+        "Address to which Midtrans sends its notices: this shop's `/api/wallet/webhook/midtrans`, as seen from outside. Without it, the one of Midtrans' dashboard."
         => |c, text| c.payments.midtrans.notification_url = Some(addresses::server(text)?);
     "MIDTRANS_FINISH_URL" "midtrans.finish_url" (None, address):
-        "Where a customer goes after paying. Without it, what Midtrans' dashboard says; so the next two."
+        "Page that a customer sees after paying. Without it, the one of Midtrans' dashboard; the same holds for the next two."
         => |c, text| c.payments.midtrans.finish_url = Some(addresses::url(text)?);
     "MIDTRANS_UNFINISH_URL" "midtrans.unfinish_url" (None, address):
-        "Where a customer goes who leaves the payment page without paying."
+        "Page for a customer who leaves the payment page without paying."
         => |c, text| c.payments.midtrans.unfinish_url = Some(addresses::url(text)?);
     "MIDTRANS_ERROR_URL" "midtrans.error_url" (None, address):
-        "Where a customer goes whose payment failed."
+        "Page for a customer whose payment failed."
         => |c, text| c.payments.midtrans.error_url = Some(addresses::url(text)?);
     "MIDTRANS_TIMEOUT" "midtrans.timeout" (Some("8s")):
-        "How long one question to Midtrans may take, from 1s to 1m. A question without an answer is asked up to three times."
+        "Time that one question to Midtrans may take, from 1s to 1m. A question without an answer is asked up to three times."
         => |c, text| c.payments.midtrans.timeout = parse::duration(text, &(seconds(1)..=seconds(60)))?;
     "DERMAGA_PAYMENTS_SANDBOX" "payments.sandbox" (Some("false")):
-        "Whether a server without MIDTRANS_SERVER_KEY plays the gateway itself, with a page where a person presses Pay. `serve --dev` and `demo` turn it on; a production start refuses it."
+        "Let a server without MIDTRANS_SERVER_KEY play the gateway itself, with a page where a person presses Pay. `serve --dev` and `demo` turn it on; a production start refuses it."
         => |c, text| c.payments.sandbox = parse::boolean(text)?;
     "DERMAGA_CLOCK" "clock" (None):
         "For rehearsals: how far the shop's clock is from the system's (`+31d`, `-2h`), or the moment from which it runs when the server starts (`2027-01-31T10:00:00+07:00`). With `--dev` it can be moved later by PUT /api/admin/clock. A production start refuses it."
@@ -204,37 +204,37 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "Most paid credit that one customer may hold, in rupiah; a top-up that would lead to more is refused. Without it there is no limit."
         => |c, text| c.wallet.balance_cap = Some(Rupiah::new(parse::number(text, &(10_000..=1_000_000_000_000))?));
     "SHOP_NAME" "shop_name" (Some("Dermaga")):
-        "What the shop is called, on receipts. Up to 60 characters."
+        "Name of the shop on receipts. Up to 60 characters."
         => |c, text| c.wallet.shop_name = parse::name(text)?;
     "RECEIPT_FONT" "receipt_font" (None):
         "A TrueType or OpenType font file for letters on receipts that the included one (DejaVu Sans Mono: Latin, Greek, Cyrillic, Arabic and more) lacks, such as Chinese."
         => |c, text| c.wallet.receipt_font = Some(parse::font(addresses::path(text)?)?);
     "BILLING_TIMEZONE" "billing.timezone" (Some("Asia/Jakarta")):
-        "Whose days and months the shop counts by, and when its jobs run: a name of the IANA time zone database. Where clocks are moved, a wall time that is repeated is the first of the two, and one that is skipped is the end of the gap; jobs of every hour follow the time that passes."
+        "Time zone of the shop's days and months and of its jobs: a name of the IANA time zone database. When clocks are moved, a wall time that is repeated is the first of the two, and one that is skipped is the end of the gap; jobs of every hour follow the time that passes."
         => |c, text| c.billing_timezone = parse::time_zone(text)?;
     "AUTO_RENEWAL_ENABLED" "billing.auto_renewal" (Some("true")):
-        "Whether subscriptions are charged for their next period when one is over. If not, they go on as they are; those that shall not renew end all the same."
+        "Charge subscriptions for their next period when one is over. If `false`, they continue uncharged; those whose renewal is turned off end all the same."
         => |c, text| c.subscriptions.auto_renewal = parse::boolean(text)?;
     "GRACE_PERIOD_ENABLED" "billing.grace_period" (Some("true")):
-        "Whether a subscription that the wallet cannot pay for goes on running for a while. If not, it is suspended at once."
+        "Keep a subscription running for a while when the wallet cannot pay for it. If `false`, it is suspended at once."
         => |c, text| c.subscriptions.grace_period = parse::boolean(text)?;
     "GRACE_PERIOD_DAYS" "billing.grace_period_days" (Some("7")):
-        "For how many days after the end of its period, within the bounds of the next two. Changes nothing for a grace that has begun."
+        "Days of that grace after the end of the period, within the bounds of the next two. A grace that has begun keeps its own."
         => |c, text| c.subscriptions.grace_days = parse::number(text, &(1..=MOST_GRACE_DAYS))?;
     "GRACE_PERIOD_MIN_DAYS" "billing.grace_period_min_days" (Some("1")):
-        "Fewest days of a grace, 1 to 90: for GRACE_PERIOD_DAYS, and for the `graceDays` that an administrator gives."
+        "Fewest days of a grace, 1 to 90: for GRACE_PERIOD_DAYS, and for the `graceDays` that an administrator sets."
         => |c, text| c.subscriptions.grace_min_days = parse::number(text, &(1..=MOST_GRACE_DAYS))?;
     "GRACE_PERIOD_MAX_DAYS" "billing.grace_period_max_days" (Some("30")):
         "Most days of a grace, 1 to 90; for both as well."
         => |c, text| c.subscriptions.grace_max_days = parse::number(text, &(1..=MOST_GRACE_DAYS))?;
     "SUSPENSION_RETENTION_DAYS" "billing.suspension_retention_days" (Some("14")):
-        "For how many days a suspended subscription keeps its data, 1 to 365. Then it ends."
+        "Days that a suspended subscription keeps its data, 1 to 365. Then it ends."
         => |c, text| c.subscriptions.retention = Days::new(parse::number(text, &(1..=365))?);
     "BILLING_RETRY_ATTEMPTS" "billing.retry_attempts" (Some("3")):
-        "How often a renewal that failed through no fault of the customer (a plugin that fails) is tried again on its day, 0 to 20."
+        "Attempts to repeat, on its day, a renewal that failed through no fault of the customer (a plugin that fails), 0 to 20."
         => |c, text| c.subscriptions.retries = parse::number(text, &(0..=20))?;
     "BILLING_RETRY_DELAY_MINUTES" "billing.retry_delay_minutes" (Some("30")):
-        "How long is waited before that, in minutes, 1 to 1440."
+        "Minutes between those attempts, 1 to 1440."
         => |c, text| c.subscriptions.retry_delay = TimeDelta::minutes(parse::number(text, &(1..=1440))?);
     "CRON_DAILY_RENEWALS" "cron.daily_renewals" (Some("0 2 * * *")):
         "When subscriptions whose period is over are charged for the next one, or end."
@@ -243,10 +243,10 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "When subscriptions whose grace is over are suspended, and those end that were suspended for SUSPENSION_RETENTION_DAYS."
         => |c, text| c.schedules.grace_period = text.parse()?;
     "LOW_CREDIT_WARNING_ENABLED" "billing.low_credit_warning" (Some("true")):
-        "Whether customers are warned whose next period is due soon and whose balance is too small for it."
+        "Warn customers whose next period is due soon and whose balance is too small for it."
         => |c, text| c.subscriptions.low_credit_warning = parse::boolean(text)?;
     "LOW_CREDIT_WARNING_DAYS" "billing.low_credit_warning_days" (Some("3")):
-        "How many days before that, 1 to 30. Without such warnings, for the summary and the list of administrators alone."
+        "Days before the period at which they are warned, 1 to 30. Without such warnings, for the summary and the list of administrators alone."
         => |c, text| c.subscriptions.low_credit_days = parse::number(text, &(1..=30))?;
     "CRON_LOW_CREDIT_NOTIFICATIONS" "cron.low_credit_notifications" (Some("0 9 * * *")):
         "When customers are warned of a balance that is too small."
@@ -264,7 +264,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "When the paid credit of all customers is compared with WALLET_FLOAT_WARNING."
         => |c, text| c.schedules.wallet_float = text.parse()?;
     "CRON_LEDGER_SEAL" "cron.ledger_seal" (Some("10 0 * * *")):
-        "When the ledger is sealed: how far each wallet's chain has come is remembered, so that a lost end is noticed. What each thousand entries of a wallet add up to is remembered, too, for statements."
+        "When the ledger is sealed: the end of each wallet's chain is recorded, so that a lost end is noticed, and the sum of each thousand entries of a wallet, for statements."
         => |c, text| c.schedules.ledger_seal = text.parse()?;
     "CRON_LEDGER_VERIFY" "cron.ledger_verify" (Some("40 3 * * *")):
         "When the books are proven, for the alert BOOKS_BROKEN, as `dermaga ledger verify` does."
@@ -291,7 +291,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "When pictures are removed whose uploads were cut off an hour ago or earlier."
         => |c, text| c.schedules.attachment_orphans = text.parse()?;
     "WALLET_FLOAT_WARNING" "wallet.float_warning" (None):
-        "Paid credit of all customers together, in rupiah, from which administrators are warned by an alert. Without it nobody is."
+        "Paid credit of all customers together, in rupiah, from which administrators are warned by an alert. Without it there is no warning."
         => |c, text| c.wallet.float_warning = Some(parse::number(text, &(1..=1_000_000_000_000_000_i64))?.into());
 
     "DERMAGA_NOTIFICATION_TEMPLATES_DIR" "notifications.templates_dir" (None):
@@ -307,7 +307,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "File of certificates (PEM) of authorities that may have signed the mail server's certificate, beside those of the system."
         => |c, text| c.notifications.authorities = Some(Authorities::read(addresses::path(text)?)?);
     "SMTP_RETRY_HOURS" "mail.smtp_retry_hours" (Some("72")):
-        "For how many hours a mail is tried again that the mail server does not take for now, or while it is away, from 1 to 720."
+        "Hours for which a mail is tried again that the mail server does not take for now, or while it is away, from 1 to 720."
         => |c, text| c.notifications.retry = TimeDelta::hours(parse::number(text, &(1..=720))?);
     "MAIL_FROM" "mail.from" (None):
         "Sender of the shop's mails, such as `Toko <toko@example.com>`. Required together with SMTP_URL."
@@ -320,19 +320,19 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "Webhooks that one customer may have, from 1 to 100."
         => |c, text| c.webhooks.per_customer = parse::number(text, &(1..=100))?;
     "DERMAGA_WEBHOOK_TIMEOUT" "webhooks.timeout" (Some("15s")):
-        "How long a webhook may take to answer an event, from 1s to 30s. Then the event is sent again later."
+        "Time that a webhook may take to answer an event, from 1s to 30s. Then the event is sent again later."
         => |c, text| c.webhooks.timeout = parse::duration(text, &(seconds(1)..=seconds(30)))?;
     "DERMAGA_WEBHOOK_DISABLE_DAYS" "webhooks.disable_days" (Some("5")):
-        "For how many days a webhook may fail without a success between, from 1 to 30. Then it is disabled, and its owner gets a notification."
+        "Days that a webhook may fail without a success between, from 1 to 30. Then it is disabled, and its owner gets a notification."
         => |c, text| c.webhooks.disable_after = TimeDelta::days(parse::number(text, &(1..=30))?);
     "DERMAGA_WEBHOOK_CA_FILE" "webhooks.ca_file" (None):
         "File of certificates (PEM) of authorities that may have signed certificates of webhooks' servers, beside those of the system."
         => |c, text| c.webhooks.authorities = Some(Authorities::read(addresses::path(text)?)?);
     "DERMAGA_WEBHOOK_ALLOW_HTTP" "webhooks.allow_http" (Some("false")):
-        "Whether webhooks may have addresses that begin with http://, for development. A production start refuses it."
+        "Allow webhooks addresses that begin with http://, for development. A production start refuses it."
         => |c, text| c.webhooks.allow_http = parse::boolean(text)?;
     "DERMAGA_WEBHOOK_PERMIT_LOOPBACK" "webhooks.permit_loopback" (Some("false")):
-        "Whether webhooks may be on the shop's own machine, for development; other private addresses never. A production start refuses it."
+        "Allow webhooks on the shop's own machine, for development; other private addresses never. A production start refuses it."
         => |c, text| c.webhooks.permit_loopback = parse::boolean(text)?;
     "TICKETS_SILENCE_DAYS" "tickets.silence_days" (Some("14")):
         "Days without a word of the customer after which an answered ticket is closed, up to 365; 0 never."
@@ -347,7 +347,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "Last part of the path /api/tickets/mail/... for received mails without a signature: 32 to 200 letters and digits; `openssl rand -hex 32` makes one."
         => |c, text| c.tickets.mail_path = Some(parse::path_secret(text)?);
     "DERMAGA_ATTACHMENTS" "attachments.place" (None):
-        "Where pictures of tickets are kept: a folder, or `s3://bucket/prefix`, which several servers need. Without it, `attachments` in the data folder."
+        "Place of the pictures of tickets: a folder, or `s3://bucket/prefix`, which several servers need. Without it, `attachments` in the data folder."
         => |c, text| c.files.place = Some(Place::parse(text)?);
     "DERMAGA_S3_ENDPOINT" "attachments.s3_endpoint" (None, address):
         "Address of the service that has the bucket, such as `https://s3.example.com`, without user and query. Without it, Amazon's."
@@ -366,16 +366,16 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "Accounts that may be made from one address (a /64 of IPv6) within an hour, from 1 to 1000000. Each server counts by itself."
         => |c, text| c.accounts.registrations_per_hour = parse::number(text, &(1..=1_000_000))?;
     "BONUS_REQUIRES_VERIFIED_EMAIL" "bonus_requires_verified_email" (Some("auto")):
-        "Whether welcome bonuses wait until the new customer's e-mail address is confirmed: `true`, `false`, or `auto` for true in production alone. They need SMTP_URL then. Each address has them once, whatever is between `+` and `@`; dots are not looked at, so that one more or less makes another address."
+        "Hold welcome bonuses back until the new customer's e-mail address is confirmed: `true`, `false`, or `auto` for true in production alone. They need SMTP_URL then. Each address has them once, whatever is between `+` and `@`; dots are not looked at, so that one more or less makes another address."
         => |c, text| c.coupons.bonus_requires_verified_email = parse::word(text, &[("true", true), ("false", false), ("auto", c.is_production())])?;
     "WALLET_OPEN_TOP_UPS" "wallet.open_top_ups" (Some("10")):
         "Top-ups of one customer that may wait to be paid at the same time, from 1 to 1000."
         => |c, text| c.payments.open_top_ups = parse::number(text, &(1..=1000))?;
     "DERMAGA_HEADER_TIMEOUT" "header_timeout" (Some("10s")):
-        "How long a client may take to send the head of a request before the connection is closed, from 1s to 10m."
+        "Time that a client may take to send the head of a request before the connection is closed, from 1s to 10m."
         => |c, text| c.http.connections.header_timeout = parse::duration(text, &(seconds(1)..=seconds(600)))?;
     "DERMAGA_IDLE_TIMEOUT" "idle_timeout" (Some("75s")):
-        "How long a connection is kept open between two requests, or while its client reads nothing of an answer, from 1s to 1h."
+        "Time that a connection is kept open between two requests, or while its client reads nothing of an answer, from 1s to 1h."
         => |c, text| c.http.connections.idle_timeout = parse::duration(text, &(seconds(1)..=seconds(3_600)))?;
     "DERMAGA_MAX_CONNECTIONS" "max_connections" (Some("10_000")):
         "Connections at the same time, from 16 to 1000000; never more than the process may open files for. Further ones are answered 503."
@@ -384,10 +384,10 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "Connections at the same time from one address (a /64 of IPv6), from 1 to 1000000; further ones are answered 429. No more than DERMAGA_MAX_CONNECTIONS. Refused beside DERMAGA_TRUSTED_PROXIES: the connections of all are theirs."
         => |c, text| c.http.connections.most_per_address = parse::number(text, &(1..=1_000_000))?;
     "DERMAGA_REQUEST_TIMEOUT" "request_timeout" (Some("30s")):
-        "How long a request may take before it answers 408, from 1s to 10m."
+        "Time that a request may take before it answers 408, from 1s to 10m."
         => |c, text| c.http.request_timeout = parse::duration(text, &(seconds(1)..=seconds(600)))?;
     "DERMAGA_DRAIN_TIME" "drain_time" (Some("0s")):
-        "How long a server that is stopped still takes requests after `/readyz` has begun to answer 503, from 0s to 1m. Behind a balancer it must be longer than the balancer takes to notice."
+        "Time that a server that is stopped still takes requests after `/readyz` has begun to answer 503, from 0s to 1m. Behind a balancer it must be longer than the balancer takes to notice."
         => |c, text| c.http.drain_time = parse::duration(text, &(seconds(0)..=seconds(60)))?;
     "DERMAGA_CATALOGUE_REQUESTS_PER_MINUTE" "rates.catalogue" (Some("100")):
         "Requests without an account that one address (a /64 of IPv6) may send in a minute: the catalogue, the documents, signing in; from 1 to 1000000. All servers on one PostgreSQL count together, here and below."
@@ -408,7 +408,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "Sites whose pages may call the API from a browser, as `https://toko.example.com`, separated by commas. Without it, pages of the server's own address alone. Cookies are never used, and `*` is refused."
         => |c, text| c.http.origins = text.parse()?;
     "DERMAGA_LOG" "log" (Some("info")):
-        "What is logged, to stderr: a level (`off`, `error`, `warn`, `info`, `debug`, `trace`), or a filter such as `info,dermaga=debug`."
+        "Filter of the log on stderr: a level (`off`, `error`, `warn`, `info`, `debug`, `trace`), or a filter such as `info,dermaga=debug`."
         => |c, text| c.telemetry.log = log_filter::parse(text)?;
     "DERMAGA_LOG_FORMAT" "log_format" (Some("text")):
         "`text` or `json`, one event a line."

@@ -201,7 +201,7 @@ async fn top_up(customer: &Api) -> Result<(), ApiError> {
     let page = text_at(&open, "/redirectUrl");
     line(&format!("{} opens {page}", text_at(&open, "/number")));
     customer.press(&page, "pay").await?;
-    line("somebody presses Pay");
+    line("Pay is pressed on that page");
     let mut waited = Duration::ZERO;
     while waited < LONGEST_SETUP {
         let wallet = customer.get("/api/wallet/info").await?;

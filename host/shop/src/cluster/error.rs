@@ -76,7 +76,7 @@ impl ClusterError {
             )),
             403 => Self::Denied(status.message.clone()),
             409 => Self::NotYet(format!(
-                "{object} was changed by somebody else at the same time"
+                "{object} was changed by another client at the same time"
             )),
             // Before 1.25 an unknown field in a server-side apply is a 500 with an empty reason.
             500 if status.reason.is_empty() => refused(),

@@ -45,7 +45,7 @@ impl PartialSchema for Lasts {
             .enum_values(Some(["forever"]))
             .description(Some("Every month."));
         let either = OneOfBuilder::new().item(periods).item(forever);
-        let text = "How long a discount lasts: a number of months, or for ever. Of a longer term it reduces as many months.";
+        let text = "Duration of a discount: a number of months, or for ever. Of a longer term it reduces as many months.";
         either.description(Some(text)).into()
     }
 }

@@ -149,7 +149,7 @@ const NO_SENTENCES: &[&str] = &[
     "the plugin engine cannot start: {0}",
     "the plugin engine cannot start its timer thread: {0}",
     "the folder {} for compiled plugins cannot be used: {error}",
-    "How long a discount lasts: a number of months, or for ever. Of a longer term it reduces as many months.",
+    "Duration of a discount: a number of months, or for ever. Of a longer term it reduces as many months.",
     "Names this intention, for example a UUID. The same request with the same key is answered as the first one was, for 24 hours, and acts once; another request with the same key is refused. A refusal that can pass (too little credit, sold out, another price) leaves the key free: send the same request with it again.",
 ];
 

@@ -38,7 +38,7 @@ pub async fn collect(
         let reason = "A top-up that had been spent was taken back.";
         wallet::collect_debt(conn, clock, wallet, part, reason, &key).await?;
         if !store::pay_debt(conn, debt.id, part, clock.now()).await? {
-            return Err(Error::internal("a debt was paid by somebody else"));
+            return Err(Error::internal("a debt was paid by another transaction"));
         }
         has_paid = true;
     }

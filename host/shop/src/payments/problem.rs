@@ -37,7 +37,7 @@ pub(super) async fn note(
         return Ok(false);
     }
     let message = format!(
-        "What the gateway says of order {} over {} cannot be used: {problem} Look it up at the gateway, settle it with the customer by hand, and close it with POST /admin/payments/{}/review.",
+        "The gateway's answer about order {} over {} cannot be used: {problem} Look it up at the gateway, settle it with the customer by hand, and close it with POST /admin/payments/{}/review.",
         seen.order_id, seen.amount, seen.id
     );
     let (kind, subject) = (AlertKind::PaymentUnclear, subject(seen));

@@ -95,7 +95,7 @@ fn config_schema() -> Value {
                 "maxLength": 100,
                 "default": default_greeting(),
                 "title": "Greeting",
-                "description": "What visitors read first.",
+                "description": "First line that visitors read.",
             },
         },
         "additionalProperties": false,

@@ -290,8 +290,8 @@ async fn a_sign_in_is_answered_in_the_language_of_the_account(shop: Shop) {
     let wrong = log_in("kata sandi yang salah").await;
     assert_eq!(message(&wrong), "The e-mail or the password is wrong.");
     for (language, logged_in, refreshed) in [
-        ("id", "Anda sudah masuk.", "Sesi dilanjutkan."),
-        ("en", "You are logged in.", "The session goes on."),
+        ("id", "Anda sudah masuk.", "Sesi diperbarui."),
+        ("en", "You are logged in.", "The session was renewed."),
     ] {
         let change = json!({ "language": language });
         owner.patch(PREFERENCES, change).await.data(200);

@@ -54,7 +54,7 @@ struct BacktestRequest {
 /// After fifteen seconds it stops and returns the decision to continue with.
 #[utoipa::path(post, path = "/admin/coupon-types/{id}/backtest", tag = "admin: plugins", request_body = BacktestRequest, security(("bearer" = [])),
     params(("id" = String, Path, description = "Plugin id, for example `coupon-credit-topup`")),
-    responses((status = 200, description = "What would have been decided", body = Envelope<Backtest>), Testing))]
+    responses((status = 200, description = "The decision of each case", body = Envelope<Backtest>), Testing))]
 async fn run(
     State(state): State<AppState>,
     _admin: Admin,

@@ -42,7 +42,7 @@ struct ReloadRequest {
 /// whether something is sold, and edited fields (`kept`) stay as administrators left them; what customers bought stays at its
 /// price.
 #[utoipa::path(post, path = "/admin/catalog/reload", tag = "admin: catalogue", request_body = Option<ReloadRequest>, security(("bearer" = [])),
-    responses((status = 200, description = "What changed, or would", body = Envelope<CatalogReload>)))]
+    responses((status = 200, description = "The changes, made or only shown", body = Envelope<CatalogReload>)))]
 async fn reload(
     State(state): State<AppState>,
     admin: Admin,

@@ -220,7 +220,7 @@ async fn coupon_statistics(
     let zone = state.clock.zone();
     let window = range(("from", query.from), ("to", query.to), zone)?;
     let statistics = administration::statistics(&mut conn, window, state.clock.now()).await?;
-    Ok(Success::ok("What coupons cost and brought.", statistics))
+    Ok(Success::ok("Costs and proceeds of coupons.", statistics))
 }
 
 /// Lists the uses of a coupon, newest first.

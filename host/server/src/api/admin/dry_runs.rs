@@ -55,7 +55,7 @@ struct DryRunView {
 /// Calls one function of a plugin and changes nothing.
 #[utoipa::path(post, path = "/admin/plugins/{id}/dry-run", tag = "admin: plugins", request_body = DryRunRequest, security(("bearer" = [])),
     params(("id" = String, Path, description = "Plugin id")),
-    responses((status = 200, description = "What it answered", body = Envelope<DryRunView>), Calling))]
+    responses((status = 200, description = "The answer", body = Envelope<DryRunView>), Calling))]
 async fn dry_run(
     State(state): State<AppState>,
     _admin: Admin,

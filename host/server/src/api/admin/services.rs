@@ -90,7 +90,7 @@ async fn list(
     responses((status = 200, description = "Numbers and sums", body = Envelope<ServiceStatistics>)))]
 async fn statistics(State(state): State<AppState>, _admin: Admin) -> Reply<ServiceStatistics> {
     let statistics = catalog::service_statistics(&state.catalog).await?;
-    Ok(Success::ok("What is sold.", statistics))
+    Ok(Success::ok("The catalogue in figures.", statistics))
 }
 
 /// Creates a service, put to the same rules and to the same check of its plugin as a template.

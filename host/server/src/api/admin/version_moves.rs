@@ -75,7 +75,7 @@ struct MoveRequest {
 /// (`ROLL_HALTED`); the preview names it in `haltedBy`.
 #[utoipa::path(post, path = "/admin/plugins/{id}/moves", tag = "admin: plugins", request_body = MoveRequest, security(("bearer" = [])),
     params(("id" = String, Path, description = "Plugin id, for example `service-n8n`")),
-    responses((status = 200, description = "What changed, or would", body = Envelope<Moves>), Moving))]
+    responses((status = 200, description = "The changes, made or only shown", body = Envelope<Moves>), Moving))]
 async fn move_instances(
     State(state): State<AppState>,
     admin: Admin,
@@ -139,7 +139,7 @@ struct SettingsMoveRequest {
 /// another version.
 #[utoipa::path(post, path = "/admin/catalog/services/{slug}/moves", tag = "admin: catalogue", request_body = SettingsMoveRequest,
     security(("bearer" = [])), params(("slug" = String, Path, description = "Slug of the service, for example `valkey`")),
-    responses((status = 200, description = "What changed, or would", body = Envelope<Moves>), MovingToSettings))]
+    responses((status = 200, description = "The changes, made or only shown", body = Envelope<Moves>), MovingToSettings))]
 async fn move_settings(
     State(state): State<AppState>,
     admin: Admin,

@@ -11,7 +11,7 @@ use super::super::{
 /// Instances, in the order they are documented.
 pub(super) const OF_INSTANCES: &[Setting] = settings! {
     "DERMAGA_PROVISIONER" "provisioner" (Some("auto")):
-        "Where instances go: `kubernetes`, `directory` (manifests as YAML), or `auto`: Kubernetes when a cluster answers at start, else the folder."
+        "Provisioner of instances: `kubernetes`, `directory` (manifests as YAML), or `auto`: Kubernetes when a cluster answers at start, else the folder."
         => |c, text| c.provisioning.provisioner = text.parse().map_err(|_| "must be one of: auto, kubernetes, directory".to_owned())?;
     "KUBECONFIG" "kubeconfig" (None):
         "The file that says how to reach the cluster. Without it, `~/.kube/config` or the pod's own account. Several in the environment, separated by colons, are merged."
@@ -20,19 +20,19 @@ pub(super) const OF_INSTANCES: &[Setting] = settings! {
         "Domain below which instances with a public endpoint get a host name; no IP address."
         => |c, text| c.subscriptions.base_domain = parse::domain(text)?;
     "DERMAGA_MANIFESTS_DIR" "manifests_dir" (None):
-        "Where the `directory` provisioner writes. Without it, `manifests` in the data folder."
+        "Folder that the `directory` provisioner writes to. Without it, `manifests` in the data folder."
         => |c, text| c.manifests_dir = Some(addresses::path(text)?.into());
     "DERMAGA_SECRET_STORE" "secret_store" (None):
         "Name of the ClusterSecretStore (External Secrets Operator) from which the cluster that applies that folder makes instances' Secrets. Without it, they are made by hand."
         => |c, text| c.provisioning.secret_store = Some(parse::object_name(text)?);
     "DERMAGA_RESYNC_SECONDS" "resync_seconds" (Some("300")):
-        "How often an instance that is as it shall be is compared with the cluster, from 5 to 86400."
+        "Seconds between two comparisons of a settled instance with the cluster, from 5 to 86400."
         => |c, text| c.provisioning.resync = seconds(parse::number(text, &(5..=DAY))?);
     "DERMAGA_HEALING_PATIENCE" "healing_patience" (Some("3m")):
-        "How long an instance that ran must be at fault before it is restarted, from 1s to 1d; so long is waited after each attempt, too. At most three restarts and one recreation an hour are tried."
+        "Time that an instance that ran must be at fault before it is restarted, from 1s to 1d, and the pause after each attempt. At most three restarts and one recreation an hour are tried."
         => |c, text| c.provisioning.patience = parse::duration(text, &(seconds(1)..=seconds(DAY)))?;
     "DERMAGA_HEALTH_HISTORY_DAYS" "health_history_days" (Some("30")):
-        "For how many days the history of instances' health is kept, from 8 to 3650."
+        "Days that the history of instances' health is kept, from 8 to 3650."
         => |c, text| c.provisioning.health_kept = TimeDelta::days(parse::number(text, &(8..=3650))?);
     "DERMAGA_ROLLOUT_MINUTES" "rollout_minutes" (Some("10")):
         "Minutes that a change of an instance may take until its pods are ready, from 1 to 240; then it is undone."
@@ -59,7 +59,7 @@ pub(super) const OF_INSTANCES: &[Setting] = settings! {
         "Annotations of every Ingress or HTTPRoute, as `KEY=VALUE`, separated by semicolons; they replace the server's own and those of plugins."
         => |c, text| c.provisioning.classes.entry.annotations = cluster::annotations(text)?;
     "DERMAGA_ENTRY_TIMEOUT" "entry_timeout" (None):
-        "How long an instance may take to answer, from 1s to 1d: for nginx between two pieces of an answer, for a Gateway in all. Without it, as its plugin asks."
+        "Time that an instance may take to answer, from 1s to 1d: for nginx between two pieces of an answer, for a Gateway in all. Without it, as its plugin asks."
         => |c, text| c.provisioning.classes.entry.timeout = Some(parse::duration(text, &(seconds(1)..=seconds(DAY)))?);
     "DERMAGA_ENTRY_BODY_MIB" "entry_body_mib" (None):
         "Largest body of a request to an instance, in MiB, from 1 to 100000. For nginx alone; without it, as its plugin asks."
@@ -101,7 +101,7 @@ pub(super) const OF_INSTANCES: &[Setting] = settings! {
         "Processor time and memory that containers request, in hundredths of their limits, from 1 to 100: less than 100 sells nodes more than once. Without it, as their plugins ask."
         => |c, text| c.provisioning.classes.pods.request_percent = Some(parse::number(text, &(1..=100))?);
     "DERMAGA_CAPACITY_CHECK" "capacity.check" (Some("true")):
-        "Whether plans are sold only while a node of the cluster has room for their pods, by requests. Turn it off where nodes are added as pods wait for them."
+        "Sell plans only while a node of the cluster has room for their pods, by requests. Turn it off where nodes are added as pods wait for them."
         => |c, text| c.provisioning.capacity.check = parse::boolean(text)?;
     "DERMAGA_CAPACITY_HEADROOM" "capacity.headroom" (Some("10")):
         "Percent of each node's allocatable processor and memory that is not sold, from 0 to 90: for updates, and for instances that their owners stopped. Needs DERMAGA_CAPACITY_CHECK."

@@ -386,7 +386,7 @@ impl Lower {
                 "unused-time",
                 format!("Unused time of the {} plan", from.tier),
                 unused.negated(),
-                format!("What was paid for the rest of the period, {time}, and not given back."),
+                format!("Paid for the rest of the period, {time}, and not given back."),
             ),
             line(
                 "remaining-time",

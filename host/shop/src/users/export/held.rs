@@ -19,7 +19,7 @@ use Held::{In, LeftOut};
 
 const OF_ADMINISTRATORS: &str = "Settings, coupons, plugins and runs of jobs that you made or started as an administrator are the shop's: acts-by-you has that you did.";
 const LEDGER: &str = "Entries of the ledger are the shop's books: transactions has each of yours, and GET /api/wallet/statement the whole.";
-const SECRETS: &str = "Passwords, keys and tokens are kept as hashes or sealed, so that nobody reads them here; the credentials of an instance are shown by its own route.";
+const SECRETS: &str = "Passwords, keys and tokens are kept as hashes or sealed, and cannot be read here; the credentials of an instance are shown by its own route.";
 const TRANSIENT: &str = "Marks of requests, messages within the shop and answers that are kept for repeated requests are gone within minutes or days, and say nothing that is not here.";
 const MEASURED: &str = "Measurements of the health of your instances are the shop's; instance-events says what came of them.";
 const ATTEMPTS: &str = "The payload of a webhook and each attempt to deliver it are shown by the route of the delivery.";
@@ -29,7 +29,7 @@ const INTERNAL: &str =
 const COUNTS: &str =
     "Counts of the coupons that you used follow from coupons, which has each of them.";
 
-const WELCOMED: &str = "A keyed hash of an address that had a welcome bonus is kept, also when its account is deleted, so that each address has the bonus once; nobody can read the address from it.";
+const WELCOMED: &str = "A keyed hash of an address that had a welcome bonus is kept, also when its account is deleted, so that each address has the bonus once; the address cannot be read from it.";
 
 /// Tables that are about persons, in the order of their names.
 pub const TABLES: &[(&str, Held)] = &[

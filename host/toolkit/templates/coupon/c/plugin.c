@@ -13,7 +13,7 @@
 static const char SCHEMA[] =
     "{\"type\":\"object\",\"properties\":{"
     "\"percent\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":100,\"title\":\"Percent\","
-    "\"description\":\"How much of the price is taken off.\"}},"
+    "\"description\":\"Share of the price that is taken off.\"}},"
     "\"required\":[\"percent\"],\"additionalProperties\":false}";
 
 /* Places to present it: EXPORTS_COUPON_PLACE_WALLET, _CHECKOUT, _REGISTRATION. */

@@ -43,7 +43,7 @@ impl CouponPlugin for Plugin {
                     "minimum": 1,
                     "maximum": 100,
                     "title": "Percent",
-                    "description": "How much of the price is taken off.",
+                    "description": "Share of the price that is taken off.",
                 },
             },
             "required": ["percent"],

@@ -89,7 +89,7 @@ pub(super) const GROUP: Group = Group {
         Act::new(
             "disable",
             (Verb::Patch, "/api/admin/users/{id}/status"),
-            "Close an account to every sign-in; what runs goes on",
+            "Close an account to every sign-in; its services keep running",
             &[WHO, REASON],
             ONE,
         )
