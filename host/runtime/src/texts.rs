@@ -16,7 +16,7 @@ const FIELD: &str = "texts.id";
 /// Gap of an English sentence.
 const GAP: &str = "{}";
 /// Most sentences of a plugin.
-const MOST: usize = 500;
+const MOST_SENTENCES: usize = 500;
 /// Most characters of a sentence.
 const LONGEST: usize = 2_000;
 /// Letters in a row without which a sentence with gaps would be recognised anywhere.
@@ -44,9 +44,9 @@ impl Texts {
     /// # Errors
     /// A sentence about the first that is wrong.
     pub fn check(&self) -> Result<(), String> {
-        if self.0.len() > MOST {
+        if self.0.len() > MOST_SENTENCES {
             return Err(format!(
-                "there are {} sentences, and at most {MOST} are allowed",
+                "there are {} sentences, and at most {MOST_SENTENCES} are allowed",
                 self.0.len()
             ));
         }
@@ -258,7 +258,7 @@ mod tests {
             let told = texts(&[(english, indonesian)]).check().unwrap_err();
             assert!(told.contains(why), "{english:?}: {told}");
         }
-        let many: Vec<String> = (0..=MOST)
+        let many: Vec<String> = (0..=MOST_SENTENCES)
             .map(|number| format!("Number {number}."))
             .collect();
         let many: Vec<(&str, &str)> = many.iter().map(|one| (one.as_str(), "x")).collect();

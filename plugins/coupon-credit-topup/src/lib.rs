@@ -3,7 +3,7 @@
 use dermaga_plugin_sdk::coupon::*;
 use serde::Deserialize;
 
-const MOST: Rupiah = 100_000_000;
+const MOST_CREDIT: Rupiah = 100_000_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +32,7 @@ impl CouponPlugin for CreditTopup {
                 "amount": {
                     "type": "integer",
                     "minimum": 1,
-                    "maximum": MOST,
+                    "maximum": MOST_CREDIT,
                     "title": "Amount",
                     "description": "Bonus credit in rupiah.",
                 },
@@ -46,7 +46,7 @@ impl CouponPlugin for CreditTopup {
         Problem::none_of(Problem::unless_within(
             "/amount",
             parameters.amount,
-            &(1..=MOST),
+            &(1..=MOST_CREDIT),
         ))
     }
 

@@ -3,7 +3,7 @@
 use dermaga_plugin_sdk::coupon::*;
 use serde::Deserialize;
 
-const MOST: u32 = 24;
+const MOST_PERIODS: u32 = 24;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,7 +32,7 @@ impl CouponPlugin for FreeService {
                 "periods": {
                     "type": "integer",
                     "minimum": 1,
-                    "maximum": MOST,
+                    "maximum": MOST_PERIODS,
                     "title": "Free periods",
                     "description": "Number of free periods, from the first on.",
                 },
@@ -43,10 +43,14 @@ impl CouponPlugin for FreeService {
     }
 
     fn check(parameters: &Parameters) -> Result<(), Vec<Problem>> {
-        if (1..=MOST).contains(&parameters.periods) {
+        if (1..=MOST_PERIODS).contains(&parameters.periods) {
             return Ok(());
         }
-        Err(Problem::new("/periods", format!("Choose from 1 to {MOST} periods.")).into())
+        Err(Problem::new(
+            "/periods",
+            format!("Choose from 1 to {MOST_PERIODS} periods."),
+        )
+        .into())
     }
 
     fn evaluate(parameters: &Parameters, request: &Evaluation) -> Decision {

@@ -3,7 +3,7 @@
 use dermaga_plugin_sdk::coupon::*;
 use serde::Deserialize;
 
-const MOST: Rupiah = 100_000_000;
+const MOST_OFF: Rupiah = 100_000_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -39,7 +39,7 @@ impl CouponPlugin for SubscriptionDiscount {
     }
 
     fn parameters_schema() -> Value {
-        let rupiah = |title: &str, description: &str| json!({"type": "integer", "minimum": 1, "maximum": MOST, "title": title, "description": description});
+        let rupiah = |title: &str, description: &str| json!({"type": "integer", "minimum": 1, "maximum": MOST_OFF, "title": title, "description": description});
         json!({
             "type": "object",
             "properties": {
@@ -68,7 +68,7 @@ impl CouponPlugin for SubscriptionDiscount {
         ];
         let out_of_range = amounts
             .into_iter()
-            .filter_map(|(field, amount)| Problem::unless_within(field, amount?, &(1..=MOST)));
+            .filter_map(|(field, amount)| Problem::unless_within(field, amount?, &(1..=MOST_OFF)));
         Problem::none_of(out_of_range.chain(discount(parameters).err()))
     }
 

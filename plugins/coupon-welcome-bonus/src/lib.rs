@@ -3,7 +3,7 @@
 use dermaga_plugin_sdk::coupon::*;
 use serde::Deserialize;
 
-const MOST: Rupiah = 10_000_000;
+const MOST_BONUS: Rupiah = 10_000_000;
 const MOST_DAYS: u32 = 365;
 const DEFAULT_DAYS: u32 = 7;
 
@@ -42,7 +42,7 @@ impl CouponPlugin for WelcomeBonus {
                 "amount": {
                     "type": "integer",
                     "minimum": 1,
-                    "maximum": MOST,
+                    "maximum": MOST_BONUS,
                     "title": "Amount",
                     "description": "Bonus credit in rupiah.",
                 },
@@ -67,7 +67,7 @@ impl CouponPlugin for WelcomeBonus {
                 format!("Choose from 0 to {MOST_DAYS} days."),
             )
         });
-        let amount = Problem::unless_within("/amount", parameters.amount, &(1..=MOST));
+        let amount = Problem::unless_within("/amount", parameters.amount, &(1..=MOST_BONUS));
         Problem::none_of(amount.into_iter().chain(too_old))
     }
 

@@ -35,7 +35,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 /// Name of the service, unless `OTEL_SERVICE_NAME` has another.
 const SERVICE: &str = "dermaga";
 /// Longest time in which the collector takes spans.
-const PATIENCE: Duration = Duration::from_secs(5);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Provider of this process, which has spans that are not sent yet.
 static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
@@ -66,7 +66,7 @@ pub(super) fn tracer(endpoint: &str) -> Result<SdkTracer, TracesError> {
         .with_http_client(client)
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(address(endpoint))
-        .with_timeout(PATIENCE)
+        .with_timeout(EXPORT_TIMEOUT)
         .build()?;
     let mut resource = Resource::builder();
     if env::var_os("OTEL_SERVICE_NAME").is_none() {
@@ -142,7 +142,7 @@ fn client() -> reqwest::Result<reqwest::Client> {
     // One TLS provider for the process; a second installation changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
-        .timeout(PATIENCE)
+        .timeout(EXPORT_TIMEOUT)
         .redirect(Policy::none())
         .build()
 }
@@ -152,7 +152,7 @@ pub async fn end() {
     let Some(provider) = PROVIDER.get().cloned() else {
         return;
     };
-    let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(PATIENCE));
+    let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(EXPORT_TIMEOUT));
     if let Ok(Err(error)) = ended.await {
         tracing::warn!(%error, "traces.not_sent");
     }

@@ -1,7 +1,7 @@
 //! Batches deferred INSERTs so that several share one round trip.
 //!
 //! Every statement costs a round trip, and a payment writes to half a dozen tables. An insert with
-//! no result to read ([`crate::later`]) waits in its connection and is sent with the next statement
+//! no result to read ([`crate::defer`]) waits in its connection and is sent with the next statement
 //! or the commit. That call then also reports the insert's error.
 
 use sqlx::{

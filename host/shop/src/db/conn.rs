@@ -69,7 +69,7 @@ impl Conn {
         }
     }
 
-    /// Returns the engine for a statement of this place; sends [waiting](crate::later) ones first.
+    /// Returns the engine for a statement of this place; sends [waiting](crate::defer) ones first.
     ///
     /// # Errors
     /// When the engine refuses a waiting statement.

@@ -8,7 +8,7 @@ use std::{
 use lru::LruCache;
 
 /// Most texts that are kept.
-const MOST: usize = 4_096;
+const MOST_TEXTS: usize = 4_096;
 /// Longest text that is kept, in bytes.
 const LONGEST: usize = 300;
 
@@ -43,7 +43,7 @@ impl Kept {
         };
         let mut texts = self.texts();
         texts.put(text.to_owned(), own);
-        if texts.len() > MOST {
+        if texts.len() > MOST_TEXTS {
             texts.pop_lru();
         }
         said
@@ -81,13 +81,13 @@ mod tests {
     #[test]
     fn few_and_short_texts_are_kept() {
         let kept = Kept::default();
-        for number in 0..MOST + 100 {
+        for number in 0..MOST_TEXTS + 100 {
             let text = format!("Text {number}.");
             kept.or_else(&text, || Cow::Owned("Teks.".to_owned()));
         }
         let long = "x".repeat(LONGEST + 1);
         kept.or_else(&long, || Cow::Owned("Panjang.".to_owned()));
-        assert_eq!(kept.texts().len(), MOST);
+        assert_eq!(kept.texts().len(), MOST_TEXTS);
         assert!(kept.texts().peek(long.as_str()).is_none());
     }
 }

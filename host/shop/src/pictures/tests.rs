@@ -1,3 +1,5 @@
+//! Pictures of each type, rewritten: the same to see, without what hides in the file, and within bounds.
+
 use std::time::{Duration, Instant};
 
 use image::{Delay, Frame, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage, codecs::webp::WebPEncoder};

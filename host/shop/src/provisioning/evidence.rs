@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Longest time that the cluster has for its events, and for its logs.
-const PATIENCE: Duration = Duration::from_secs(3);
+const CLUSTER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Newest lines of the logs.
 const LINES: u32 = 100;
 /// Newest events.
@@ -96,7 +96,7 @@ async fn in_time<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
         let message = "The cluster did not answer in time.";
         Error::new(Code::ClusterUnavailable, message)
     };
-    timeout(PATIENCE, work).await.map_err(late)?
+    timeout(CLUSTER_TIMEOUT, work).await.map_err(late)?
 }
 
 async fn decision(instances: &Instances, id: DecisionId) -> Result<Option<LastDecision>> {

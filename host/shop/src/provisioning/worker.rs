@@ -136,7 +136,7 @@ impl<S: Services> Worker<S> {
             .cluster()
             .cloned()
             .map(|cluster| {
-                let ear = ClusterWatcher {
+                let watcher = ClusterWatcher {
                     reconciler: Arc::clone(&self.reconciler),
                     wake: Arc::clone(&self.wake),
                     cluster,
@@ -144,7 +144,7 @@ impl<S: Services> Worker<S> {
                 };
                 let quiet = QuietLooks {
                     reconciler: Arc::clone(&self.reconciler),
-                    cluster: ear.cluster.clone(),
+                    cluster: watcher.cluster.clone(),
                     status: self.status.subscribe(),
                 };
                 let status = self.status.clone();
@@ -152,8 +152,8 @@ impl<S: Services> Worker<S> {
                 tokio::spawn(async move {
                     let step = || async {
                         tokio::select! {
-                            () = ear.listen() => {}
-                            () = ear.probe(status.clone()) => {}
+                            () = watcher.listen() => {}
+                            () = watcher.probe(status.clone()) => {}
                             () = quiet.run() => {}
                         }
                         Ok::<_, Error>(Next::AfterRest)

@@ -43,7 +43,7 @@ const BATCH: usize = 64;
 const BATCH_TIME: Duration = Duration::from_secs(1);
 /// Longest that a request waits for a portion: for a batch under way, and its own. A busy machine must not make every
 /// server count alone, and requests need the same database after this.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PORTION_WAIT: Duration = Duration::from_secs(2);
 /// Time for which the database is left alone after it did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -256,7 +256,7 @@ impl Rates {
     /// is not counted.
     pub async fn admit(&self, class: Class, party: Party) -> Quota {
         let counter = self.counter(class);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PORTION_WAIT;
         loop {
             let news = self.news.notified();
             let (step, quota) = self.step(counter, party, Instant::now());

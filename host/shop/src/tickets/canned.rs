@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Canned answers that the shop may have.
-const MOST: i64 = 500;
+const MOST_ANSWERS: i64 = 500;
 
 /// Content of a canned answer.
 #[derive(Debug)]
@@ -49,8 +49,9 @@ impl Tickets {
             updated_at: now,
         };
         let mut conn = self.db.begin().await?;
-        if store::count_canned(&mut conn).await? >= MOST {
-            let message = format!("There are {MOST} canned answers already. Delete one first.");
+        if store::count_canned(&mut conn).await? >= MOST_ANSWERS {
+            let message =
+                format!("There are {MOST_ANSWERS} canned answers already. Delete one first.");
             return Err(Error::new(Code::Conflict, message));
         }
         store::insert_canned(&mut conn, &made)

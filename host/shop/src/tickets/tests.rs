@@ -1,3 +1,5 @@
+//! The table of statuses against the one that the database keeps.
+
 use crate::{
     db::new_id, execute, ids::TicketId, test_database::TestDatabase, tickets::TicketStatus,
 };

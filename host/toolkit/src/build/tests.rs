@@ -1,3 +1,5 @@
+//! Crates that are found to be plugins, and refusals before a compiler runs.
+
 use std::fs;
 
 use super::*;

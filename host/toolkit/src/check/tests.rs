@@ -1,3 +1,5 @@
+//! Reports about components made by hand: those that keep the contract, and each way to break it.
+
 use dermaga_runtime::{
     LoadError, Runtime, RuntimeConfig,
     contract::{Decision, Effect, Grant, Place},

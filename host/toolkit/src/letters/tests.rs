@@ -1,3 +1,5 @@
+//! Invisible characters: those at work, and those that change nothing.
+
 use super::*;
 
 /// Malayalam, with the joiner of a chillu at the end.

@@ -1,3 +1,5 @@
+//! New plugins: their names and files, and that each kind builds and conforms.
+
 use std::io::Write as _;
 
 use dermaga_runtime::{Runtime, RuntimeConfig};

@@ -1,3 +1,5 @@
+//! Templates that are read, and every problem with its place.
+
 use std::fs;
 
 use super::*;

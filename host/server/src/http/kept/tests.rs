@@ -1,3 +1,5 @@
+//! Kept answers: one that is made for all, their age and outdating, and the bounds of their memory.
+
 use std::{io::Read as _, sync::atomic::AtomicUsize};
 
 use axum::{

@@ -30,7 +30,7 @@ use self::{
 use super::{Load, reading::text, usage::has_ended};
 
 /// Time for which a watch may be broken before nothing is known any more.
-const PATIENCE: Duration = Duration::from_secs(10);
+const BROKEN_WATCH: Duration = Duration::from_secs(10);
 
 /// Room of a cluster, as far as its watches know. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -149,7 +149,7 @@ impl Capacity {
         let since = watch.broken.take().map(|(since, _)| since);
         let since = since.unwrap_or_else(Instant::now);
         watch.broken = Some((since, reason));
-        if since.elapsed() >= PATIENCE {
+        if since.elapsed() >= BROKEN_WATCH {
             watch.is_listed = false;
         }
         watch.is_listed
@@ -169,7 +169,7 @@ impl Watch {
     fn check(&self, now: Instant) -> Result<(), String> {
         match &self.broken {
             Some((since, reason))
-                if !self.is_listed || now.saturating_duration_since(*since) >= PATIENCE =>
+                if !self.is_listed || now.saturating_duration_since(*since) >= BROKEN_WATCH =>
             {
                 Err(reason.clone())
             }

@@ -1,3 +1,5 @@
+//! The writer on a database in a file: shared commits, failures of one and of all, and the order of the line.
+
 use std::str::FromStr as _;
 
 use futures::FutureExt as _;

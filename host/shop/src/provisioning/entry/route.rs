@@ -8,7 +8,7 @@ const GROUP: &str = "gateway.networking.k8s.io";
 /// Longest time that a plugin may ask for, in seconds.
 const LONGEST: u64 = 86_400;
 /// Most hosts, and most rules, that one route may have.
-const MOST: usize = 16;
+const MOST_OF_A_ROUTE: usize = 16;
 
 /// Returns the routes that lead where a gated Ingress does: one for all hosts that lead to the same
 /// places, as far as one can hold them. The instance's objects tell the numbers of the ports that it
@@ -29,8 +29,8 @@ pub(super) fn of_ingress(ingress: &Value, objects: &[Value], entry: &Entry) -> V
     for (hosts, paths) in groups {
         let paths = paths.as_array().into_iter().flatten();
         let rules: Vec<Value> = paths.map(|path| rule(path, objects, timeout)).collect();
-        for hosts in hosts.chunks(MOST) {
-            for rules in rules.chunks(MOST) {
+        for hosts in hosts.chunks(MOST_OF_A_ROUTE) {
+            for rules in rules.chunks(MOST_OF_A_ROUTE) {
                 routes.push(json!({
                     "apiVersion": format!("{GROUP}/v1"),
                     "kind": "HTTPRoute",

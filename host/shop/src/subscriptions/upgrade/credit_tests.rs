@@ -1,3 +1,5 @@
+//! Credits for unused time, over chains of upgrades, terms and refunds.
+
 use dermaga_runtime::contract::{Period, PriceAnswer, PriceLine};
 use proptest::prelude::*;
 
