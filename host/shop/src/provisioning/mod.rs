@@ -26,6 +26,7 @@ pub mod lifecycle;
 mod lost_lease;
 mod marks;
 pub mod model;
+mod names;
 mod passes;
 mod plugin_calls;
 mod pods;
@@ -84,7 +85,6 @@ use std::{
 
 use chrono::TimeDelta;
 use sqlx::types::Json;
-use uuid::Uuid;
 
 pub use capacity::check_room;
 pub use data_loss::accept_data_loss;
@@ -107,12 +107,13 @@ pub use updates::{Update, make_update, prepare_update};
 pub use version_moves::{Moved, Moves, carry_out};
 pub use worker::{Handle, ProvisionerStatus, Worker};
 
+use self::names::{instance_name, name_taken, namespace_of};
 use crate::{
     Code, Error, Result,
     catalog::PlanRoom,
     cluster::ClusterError,
-    crypto::{self, Vault},
-    db::{Clock, Conn, Db, broken_unique, new_id},
+    crypto::Vault,
+    db::{Clock, Conn, Db, new_id},
     identity::Identity,
     ids::{PlanId, SubscriptionId, UserId},
     plugins::Registry,
@@ -437,65 +438,4 @@ async fn record_event(conn: &mut Conn, clock: &Clock, instance: &Instance) -> Re
     )
     .await?;
     Ok(())
-}
-
-/// Longest part of a name from the service's slug, so that plugins may add a suffix of their own.
-const NAME_STEM: usize = 24;
-/// The 32 letters and digits that are not easily mixed up: five bits each.
-const NAME_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-
-/// Returns a DNS label such as `n8n-k3v9x2ab`; 40 random bits, and the database keeps it unique.
-fn instance_name(service: &str) -> String {
-    let stem: String = service.chars().take(NAME_STEM).collect();
-    let tail = crypto::random_bytes::<8>().into_iter();
-    let tail = tail.filter_map(|byte| NAME_ALPHABET.get(usize::from(byte % 32)));
-    let tail: String = tail.map(|letter| char::from(*letter)).collect();
-    format!("{}-{tail}", stem.trim_end_matches('-'))
-}
-
-/// Returns `user-` and the last 48 bits of the customer's id, which are random. If two customers
-/// ever share them, the owner label makes the second one's instances fail instead of mixing.
-fn namespace_of(user_id: UserId) -> String {
-    let id = Uuid::from(user_id).simple().to_string();
-    format!("user-{}", id.get(20..).unwrap_or(&id))
-}
-
-fn name_taken(error: sqlx::Error, name: &str) -> Error {
-    match broken_unique(&error).as_deref() {
-        Some("instances_name_key") => Error::new(
-            Code::Conflict,
-            format!("The name {name} is already taken. Try again."),
-        )
-        // Another try draws another name.
-        .retry_after(1),
-        _ => error.into(),
-    }
-}
-
-#[cfg(test)]
-mod name_tests {
-    use super::*;
-
-    #[test]
-    fn names_are_dns_labels_with_room_for_a_suffix() {
-        for service in ["n8n", "postgresql", "a-very-long-name-of-a-service-type"] {
-            let name = instance_name(service);
-            assert!(name.len() <= 40, "{name}");
-            assert!(
-                name.bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-            );
-            assert!(
-                !name.contains("--") && name.starts_with(&service[..3]),
-                "{name}"
-            );
-        }
-        assert_ne!(instance_name("n8n"), instance_name("n8n"));
-    }
-
-    #[test]
-    fn a_namespace_comes_from_the_random_end_of_the_id() {
-        let id = UserId::from_u128(0x0199_aaaa_bbbb_7ccc_8ddd_1234_5678_9abc);
-        assert_eq!(namespace_of(id), "user-123456789abc");
-    }
 }
