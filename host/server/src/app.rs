@@ -131,6 +131,25 @@ fn assistants(state: &AppState, door: &CancellationToken) -> JoinSet<()> {
     workers
 }
 
+/// Starts the workers of the domains, which end when the server stops.
+fn watch(workers: &mut JoinSet<()>, state: &AppState, cancel: &CancellationToken) {
+    let stop = || cancel.clone();
+    workers.spawn(measuring::measure(state.clone(), stop()));
+    workers.spawn(payments::watch(Arc::clone(&state.payments), stop()));
+    workers.spawn(billing::watch(state.subscriptions.clone(), stop()));
+    workers.spawn(provisioning::capacity::watch(
+        state.instances.clone(),
+        stop(),
+    ));
+    workers.spawn(provisioning::domains::watch(state.domains.clone(), stop()));
+    workers.spawn(catalog::waitlist::watch(state.catalog.clone(), stop()));
+    workers.spawn(notifications::watch(state.notifications.clone(), stop()));
+    workers.spawn(webhooks::watch(state.webhooks.clone(), stop()));
+    workers.spawn(bonuses::watch(state.clone(), stop()));
+    let (db, clock) = (state.db.clone(), state.clock.clone());
+    workers.spawn(idempotency::purge_hourly(db, clock, stop()));
+}
+
 /// A server at work.
 #[derive(Debug)]
 pub struct Running {
@@ -181,36 +200,8 @@ impl App {
         let server = tokio::spawn(server);
         let door = departure.door();
         let mut workers = assistants(&self.state, door);
-        workers.spawn(measuring::measure(self.state.clone(), cancel.clone()));
         workers.spawn(self.worker.run(cancel.clone()));
-        let (db, clock) = (self.state.db.clone(), self.state.clock.clone());
-        workers.spawn(payments::watch(
-            Arc::clone(&self.state.payments),
-            cancel.clone(),
-        ));
-        workers.spawn(billing::watch(
-            self.state.subscriptions.clone(),
-            cancel.clone(),
-        ));
-        workers.spawn(provisioning::capacity::watch(
-            self.state.instances.clone(),
-            cancel.clone(),
-        ));
-        workers.spawn(provisioning::domains::watch(
-            self.state.domains.clone(),
-            cancel.clone(),
-        ));
-        workers.spawn(catalog::waitlist::watch(
-            self.state.catalog.clone(),
-            cancel.clone(),
-        ));
-        workers.spawn(notifications::watch(
-            self.state.notifications.clone(),
-            cancel.clone(),
-        ));
-        workers.spawn(webhooks::watch(self.state.webhooks.clone(), cancel.clone()));
-        workers.spawn(bonuses::watch(self.state.clone(), cancel.clone()));
-        workers.spawn(idempotency::purge_hourly(db, clock, cancel.clone()));
+        watch(&mut workers, &self.state, &cancel);
         let (scheduler, stop) = (Arc::clone(&self.state.scheduler), cancel.clone());
         let (identity, door) = (self.identity, door.clone());
         workers.spawn(async move {

@@ -1,6 +1,7 @@
 //! Everything that happens once, before the first request; each failure says what to do.
 
 mod database;
+mod parts;
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,39 +10,20 @@ use dermaga_runtime::{Runtime, RuntimeConfig};
 use dermaga_shop::{
     Code, Error,
     accounts::{Accounts, Email, TokenKeys},
-    catalog::Catalog,
-    coupons::Coupons,
     crypto::Vault,
     db::{Clock, Db},
-    events::Events,
-    files::Files,
     idempotency,
     identity::Identity,
-    notifications::{self, Notifications},
-    payments::{self, Payments},
-    plugins,
-    provisioning::{
-        self, Instances,
-        domains::{Domains, OwnNames},
-    },
-    rates::Rates,
-    replies::Replies,
-    scheduler,
-    subscriptions::Subscriptions,
-    tickets::Tickets,
-    users::Exports,
-    wallet::Wallets,
-    webhooks::Webhooks,
+    payments, plugins, provisioning, scheduler,
 };
 
 pub use database::{connect, open_database, open_database_as_is};
 
-use super::{App, StartError, bootstrap, in_use, jobs};
+use self::parts::Base;
+use super::{App, StartError, bootstrap, in_use};
 use crate::{
-    api::{AppState, Shared},
+    api::AppState,
     config::{Config, Keys},
-    http::{Departure, Streams},
-    sandbox::Sandbox,
 };
 
 /// Time for requests under way to end when the server stops.
@@ -62,17 +44,7 @@ impl App {
 
     async fn prepare(config: Config, clock: Clock) -> Result<Self, StartError> {
         let clock = clock.in_zone(config.billing_timezone);
-        if let Some(setting) = config.clock {
-            let system = clock.now() - clock.offset().unwrap_or_default();
-            if !setting.is_usable(system) {
-                let message =
-                    "DERMAGA_CLOCK must lead to a time between 2000-01-01 and 2199-12-31 (UTC).";
-                let error = Error::new(Code::ValidationFailed, message);
-                return Err(StartError::failed("setting the clock")(error));
-            }
-            clock.set_offset(setting.offset(system));
-            tracing::warn!(clock.now = %clock.now(), "clock.set");
-        }
+        set_clock(&config, &clock)?;
         let keys = prepare_data_dir(&config)?;
         let in_use = in_use::hold(&config.database_url())?;
         let db = open_database(&config).await?;
@@ -85,12 +57,7 @@ impl App {
         let vault = Arc::new(Vault::new(&keys.master_keys));
         let accounts = accounts(&config, &keys, &vault, (db.clone(), clock.clone()))?;
         let templates = Arc::new(bootstrap::find_templates(&config)?);
-        let plugins = Arc::new(plugins::Registry::new(
-            runtime(&config)?,
-            db.clone(),
-            clock.clone(),
-            config.plugins.clone(),
-        ));
+        let plugins = Arc::new(registry(&config, db.clone(), &clock)?);
         bootstrap::install(&config, &db, &clock, &plugins, &templates).await?;
         first_administrator(&config, &accounts).await?;
         check_master_key(&db, &vault).await?;
@@ -103,84 +70,37 @@ impl App {
             Arc::clone(&identity),
         )
         .await?;
-        let catalog = Catalog::new(
-            db.clone(),
-            clock.clone(),
-            Arc::clone(&plugins),
-            templates,
-            config.catalog,
-            instances.plan_room(),
-        );
-        let wallets = Wallets::new(db.clone(), clock.clone(), config.wallet.clone());
-        let sandbox = Sandbox::asked_for(&config.payments, &clock);
-        let key = sandbox.as_ref().map(Sandbox::server_key);
-        let settings = config.payments.clone();
-        let payments = Payments::new(wallets.clone(), settings, key, identity.id)
-            .map_err(StartError::failed("payments cannot be prepared"))?;
-        let registry = Arc::clone(&plugins);
-        let coupons = Coupons::new(db.clone(), clock.clone(), registry, config.coupons);
-        let settings = config.subscriptions.clone();
-        let subscriptions = Subscriptions::new(coupons.clone(), instances.clone(), settings);
-        let replies = config.tickets.reply_address.clone();
-        let replies = replies.map(|address| Replies::new(address, Arc::clone(&vault)));
-        let notifications = notifications(&config, &db, &clock, replies.clone())?;
-        if config.coupons.bonus_requires_verified_email && !notifications.sends_mails() {
-            tracing::warn!(
-                "bonus.waits_for_mails: SMTP_URL is not set, so that no address can be confirmed"
-            );
-        }
-        let files = Files::open(&config.files, config.data_dir.join("attachments"))
-            .map_err(StartError::failed("attachments cannot be kept"))?;
-        let settings = config.tickets.clone();
-        let tickets = Tickets::new(instances.clone(), files, replies, settings);
-        let settings = config.webhooks.clone();
-        let webhooks = Webhooks::new(db.clone(), clock.clone(), vault, settings)
-            .map_err(StartError::failed("webhooks cannot be prepared"))?;
-        let domains = domains(&config, &instances)?;
-        let parts = jobs::Parts {
-            subscriptions: &subscriptions,
-            coupons: &coupons,
-            wallets: &wallets,
-            catalog: &catalog,
-            tickets: &tickets,
-            server: identity.id,
-        };
-        let scheduler = jobs::scheduler(&config, parts);
-        let events = Events::new(db.clone(), clock.clone());
-        let rates = Rates::new(db.clone(), config.rates);
-        let state = AppState::new(Shared {
+        let base = Base {
+            config,
             db,
             clock,
-            config: Arc::new(config),
+            vault,
             plugins,
-            accounts: Arc::new(accounts),
-            catalog,
-            wallets,
-            payments: Arc::new(payments),
-            sandbox,
-            coupons,
-            instances,
-            domains,
-            subscriptions,
-            scheduler: Arc::new(scheduler),
-            notifications,
-            tickets,
-            webhooks,
-            events,
-            exports: Exports::default(),
-            streams: Streams::default(),
-            departure: Departure::default(),
-            rates: Arc::new(rates),
-            kept_refusals: Arc::new(idempotency::refusals()),
-            kept_answers: Arc::default(),
-        });
+            server: identity.id,
+        };
         Ok(Self {
-            state,
+            state: AppState::new(base.parts(accounts, templates, instances)?),
             worker,
             identity,
             in_use,
         })
     }
+}
+
+/// Sets the shop's clock ahead or back, as the configuration says.
+fn set_clock(config: &Config, clock: &Clock) -> Result<(), StartError> {
+    let Some(setting) = config.clock else {
+        return Ok(());
+    };
+    let system = clock.now() - clock.offset().unwrap_or_default();
+    if !setting.is_usable(system) {
+        let message = "DERMAGA_CLOCK must lead to a time between 2000-01-01 and 2199-12-31 (UTC).";
+        let error = Error::new(Code::ValidationFailed, message);
+        return Err(StartError::failed("setting the clock")(error));
+    }
+    clock.set_offset(setting.offset(system));
+    tracing::warn!(clock.now = %clock.now(), "clock.set");
+    Ok(())
 }
 
 /// Frees what an earlier run of this server left: keys of requests, runs of jobs, questions to the gateway.
@@ -299,34 +219,6 @@ fn accounts(
 
 fn lifetime(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
-}
-
-fn notifications(
-    config: &Config,
-    db: &Db,
-    clock: &Clock,
-    replies: Option<Replies>,
-) -> Result<Notifications, StartError> {
-    let settings = notifications::Settings {
-        shop_name: config.wallet.shop_name.clone(),
-        password_reset: lifetime(config.accounts.password_reset_lifetime),
-        // A sandbox is never in production.
-        log_mails: config.payments.sandbox,
-        replies,
-        ..config.notifications.clone()
-    };
-    Notifications::new(db.clone(), clock.clone(), settings).map_err(StartError::failed(
-        "templates of notifications cannot be used",
-    ))
-}
-
-fn domains(config: &Config, instances: &Instances) -> Result<Domains, StartError> {
-    let shop_url = config.notifications.shop_url.as_deref();
-    let own = OwnNames::new(&config.subscriptions.base_domain, shop_url);
-    let settings = config.provisioning.domains.clone();
-    Domains::new(instances.clone(), settings, own, &config.webhooks).map_err(StartError::failed(
-        "proofs of customers' domains cannot be prepared",
-    ))
 }
 
 fn runtime(config: &Config) -> Result<Runtime, StartError> {

@@ -36,6 +36,51 @@ pub(super) struct Outcome {
 pub(super) async fn play(api: &Api, cast: &Cast, now: DateTime<Utc>) -> Result<Outcome, ApiError> {
     let admin = sign_in(api, &cast.administrator).await?;
     chapter("The administrator looks at the plugins");
+    plugins(&admin).await?;
+
+    chapter("and creates two coupons, each decided by a plugin");
+    let (credit, half) = create_coupons(&admin).await?;
+
+    chapter("Ten sample coupons to try");
+    create_samples(&admin, now).await?;
+
+    chapter("A customer registers");
+    let customer = register(api, &cast.customer).await?;
+
+    if is_sandbox(&admin).await? {
+        chapter("tops up on the sandbox's payment page");
+        top_up(&customer).await?;
+    }
+
+    chapter("redeems credit");
+    redeem(&customer, &credit).await?;
+
+    chapter("asks what N8N Basic costs with the other coupon");
+    let plan = plan(api, "n8n", "basic").await?;
+    let order = json!({ "planId": plan, "couponCode": half });
+    let quote = customer.post("/api/subscriptions/quote", &order).await?;
+    price(&quote);
+
+    chapter("and buys it");
+    let order = json!({ "planId": plan, "couponCode": half, "quoteId": text_at(&quote, "/id") });
+    let bought = buy(&customer, &order).await?;
+
+    chapter("The service plugin renders it, the gate admits it, the reconciler applies it");
+    instance(&customer, &text_at(&bought, "/instanceId")).await?;
+
+    chapter("The customer's wallet says");
+    wallet(&customer).await?;
+
+    chapter("The administrator asks why, and replays the very decision");
+    let decision = text_at(&bought, "/couponDecisionId");
+    replay(&admin, &decision).await?;
+    Ok(Outcome {
+        coupon_decision: decision,
+        customer_token: customer_token(api, &cast.customer).await?,
+    })
+}
+
+async fn plugins(admin: &Api) -> Result<(), ApiError> {
     for plugin in list(&admin.get("/api/admin/plugins").await?) {
         let version = plugin.pointer("/versions/0").cloned().unwrap_or_default();
         line(&format!(
@@ -45,11 +90,11 @@ pub(super) async fn play(api: &Api, cast: &Cast, now: DateTime<Utc>) -> Result<O
             text_at(&plugin, "/active")
         ));
     }
-    chapter("and creates two coupons, each decided by a plugin");
-    let (credit, half) = create_coupons(&admin).await?;
+    Ok(())
+}
 
-    chapter("Ten sample coupons to try");
-    for sample in samples::create(&admin, now).await? {
+async fn create_samples(admin: &Api, now: DateTime<Utc>) -> Result<(), ApiError> {
+    for sample in samples::create(admin, now).await? {
         let state = if sample.is_new {
             ""
         } else {
@@ -60,29 +105,20 @@ pub(super) async fn play(api: &Api, cast: &Cast, now: DateTime<Utc>) -> Result<O
             sample.code, sample.description
         ));
     }
+    Ok(())
+}
 
-    chapter("A customer registers");
-    let customer = register(api, &cast.customer).await?;
+/// Returns true when the shop plays the gateway itself.
+async fn is_sandbox(admin: &Api) -> Result<bool, ApiError> {
+    let gateway = admin.get("/api/admin/payments/gateway").await?;
+    Ok(gateway.get("isSandbox") == Some(&Value::Bool(true)))
+}
 
-    if admin
-        .get("/api/admin/payments/gateway")
-        .await?
-        .get("isSandbox")
-        == Some(&Value::Bool(true))
-    {
-        chapter("tops up on the sandbox's payment page");
-        top_up(&customer).await?;
-    }
-
-    chapter("redeems credit");
-    let redeemed = customer
-        .post(
-            "/api/wallet/redeem-coupon",
-            &json!({ "couponCode": credit }),
-        )
-        .await?;
+async fn redeem(customer: &Api, code: &str) -> Result<(), ApiError> {
+    let body = json!({ "couponCode": code });
+    let redeemed = customer.post("/api/wallet/redeem-coupon", &body).await?;
     line(&format!(
-        "{} for {credit}: {}",
+        "{} for {code}: {}",
         rupiah_at(&redeemed, "/coupon/amount"),
         text_at(&redeemed, "/coupon/reason")
     ));
@@ -91,62 +127,34 @@ pub(super) async fn play(api: &Api, cast: &Cast, now: DateTime<Utc>) -> Result<O
         text_at(&redeemed, "/transaction/number"),
         text_at(&redeemed, "/decisionId")
     ));
+    Ok(())
+}
 
-    chapter("asks what N8N Basic costs with the other coupon");
-    let plan = plan(api, "n8n", "basic").await?;
-    let order = json!({ "planId": plan, "couponCode": half });
-    let quote = customer.post("/api/subscriptions/quote", &order).await?;
-    price(&quote);
-
-    chapter("and buys it");
-    let order = json!({ "planId": plan, "couponCode": half, "quoteId": text_at(&quote, "/id") });
-    let bought = customer.post("/api/subscriptions", &order).await?;
+async fn buy(customer: &Api, order: &Value) -> Result<Value, ApiError> {
+    let bought = customer.post("/api/subscriptions", order).await?;
     line(&format!("charged {}", rupiah_at(&bought, "/charged")));
-    line(&format!(
-        "transaction    {}",
-        text_at(&bought, "/transaction")
-    ));
-    line(&format!(
-        "subscription   {}",
-        text_at(&bought, "/subscription/id")
-    ));
-    line(&format!(
-        "instance       {}",
-        text_at(&bought, "/instanceId")
-    ));
-    line(&format!(
-        "price decision {}",
-        text_at(&bought, "/priceDecisionId")
-    ));
-    line(&format!(
-        "coupon decision {}",
-        text_at(&bought, "/couponDecisionId")
-    ));
+    for (name, place) in [
+        ("transaction   ", "/transaction"),
+        ("subscription  ", "/subscription/id"),
+        ("instance      ", "/instanceId"),
+        ("price decision", "/priceDecisionId"),
+        ("coupon decision", "/couponDecisionId"),
+    ] {
+        line(&format!("{name} {}", text_at(&bought, place)));
+    }
+    Ok(bought)
+}
 
-    chapter("The service plugin renders it, the gate admits it, the reconciler applies it");
-    instance(&customer, &text_at(&bought, "/instanceId")).await?;
-
-    chapter("The customer's wallet says");
-    wallet(&customer).await?;
-
-    chapter("The administrator asks why, and replays the very decision");
-    let decision = text_at(&bought, "/couponDecisionId");
-    let replay = admin
-        .post(
-            &format!("/api/admin/decisions/{decision}/replay"),
-            &Value::Null,
-        )
-        .await?;
+async fn replay(admin: &Api, decision: &str) -> Result<(), ApiError> {
+    let path = format!("/api/admin/decisions/{decision}/replay");
+    let replay = admin.post(&path, &Value::Null).await?;
     line(&format!("recorded {}", text_at(&replay, "/recorded")));
     line(if replay.get("identical") == Some(&Value::Bool(true)) {
         "replayed: identical, byte for byte"
     } else {
         "replayed: DIFFERENT"
     });
-    Ok(Outcome {
-        coupon_decision: decision,
-        customer_token: customer_token(api, &cast.customer).await?,
-    })
+    Ok(())
 }
 
 async fn sign_in(api: &Api, login: &Login) -> Result<Api, ApiError> {

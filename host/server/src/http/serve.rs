@@ -135,13 +135,7 @@ impl Connection {
             } else {
                 phase.answering();
             }
-            request.extensions_mut().insert(ConnectInfo(peer));
-            if is_unaddressed(&request) {
-                request.extensions_mut().insert(Unaddressed);
-            }
-            if is_oversized(&request) {
-                request.extensions_mut().insert(Oversized);
-            }
+            mark(&mut request, peer);
             let (request, rest) = BodyRest::split(request.map(Body::new));
             let (answer, phase) = (router.clone().call(request), phase.clone());
             let departure = Arc::clone(&departure);
@@ -173,6 +167,17 @@ impl Connection {
         if let Err(error) = ended {
             tracing::debug!(%error, "http.connection_ended");
         }
+    }
+}
+
+/// Marks a request with its peer, and with faults that are answered behind the layers.
+fn mark(request: &mut Request<Incoming>, peer: SocketAddr) {
+    request.extensions_mut().insert(ConnectInfo(peer));
+    if is_unaddressed(request) {
+        request.extensions_mut().insert(Unaddressed);
+    }
+    if is_oversized(request) {
+        request.extensions_mut().insert(Oversized);
     }
 }
 

@@ -286,33 +286,50 @@ async fn due_when_suspended(
     }
 }
 
-/// Forecasts the end of one period of a subscription, and what comes of it by a move of its price during a suspension.
+/// Next period of a subscription, as far as its price is known.
+struct Priced {
+    /// Price of the period; nothing where none follows.
+    due: Result<Option<Rupiah>>,
+    plan: String,
+    /// Coupon of the period, and the discount that it takes from its budget.
+    taken: Option<(CouponId, Rupiah)>,
+    /// The subscription within the period.
+    renewed: Option<SubscriptionRow>,
+}
+
+/// Prices the next period of a subscription, if it is paid at a moment.
+async fn priced(
+    shop: &Subscriptions,
+    row: &SubscriptionRow,
+    before: &Before,
+    at: DateTime<Utc>,
+) -> Result<Priced> {
+    let next = next_after(shop, row, before, at).await;
+    let known = next.as_ref().ok().and_then(Option::as_ref);
+    let plan = known.map_or(&*row.plan_slug, |next| next.plan_slug(row));
+    Ok(Priced {
+        plan: plan.to_owned(),
+        taken: known.and_then(Next::taken_from),
+        renewed: known.map(|next| next.advanced(row)).transpose()?,
+        due: next.and_then(|next| next.map(|next| next.due()).transpose()),
+    })
+}
+
+/// Forecasts the end of one period of a subscription, and the move of its price during a suspension that follows.
 async fn step(
     shop: &Subscriptions,
     (walker, stand): (&mut Walker, Stand),
     before: &mut Before,
     extent: Extent,
 ) -> Result<Stepped> {
-    let Stand {
-        row,
-        present,
-        is_held,
-        balance,
-        tried_at,
-    } = stand;
-    let seen = &row.subscription;
-    let balance = *before.balances.get(&seen.user_id).unwrap_or(&balance);
+    let seen = &stand.row.subscription;
+    let balance = *before.balances.get(&seen.user_id).unwrap_or(&stand.balance);
     let now = shop.clock.now();
-    let next = next_after(shop, &row, before, tried_at.unwrap_or(now)).await;
-    let priced = next.as_ref().ok().and_then(Option::as_ref);
-    let plan = priced.map_or(&*row.plan_slug, |next| next.plan_slug(&row));
-    let plan = plan.to_owned();
-    let taken = priced.and_then(Next::taken_from);
-    let after = priced.map(|next| next.advanced(&row)).transpose()?;
-    let price = next.and_then(|next| next.map(|next| next.due()).transpose());
+    let at = stand.tried_at.unwrap_or(now);
+    let priced = Box::pin(priced(shop, &stand.row, before, at)).await?;
     let facts = Facts {
-        is_held,
-        price: &price,
+        is_held: stand.is_held,
+        price: &priced.due,
         balance,
     };
     // Rules are asked about the last moment, which is the finest that both engines keep.
@@ -320,48 +337,70 @@ async fn step(
     let moments = (shop.clock.zone(), now, at);
     let forecast = foreseen(&shop.settings, seen, &facts, moments)?;
     let renews = forecast == Forecast::Renews;
-    if tried_at.is_some() && !renews {
+    if stand.tried_at.is_some() && !renews {
         return Ok(Stepped::default());
     }
-    let due = price.as_ref().ok().copied().flatten();
+    let due = priced.due.as_ref().ok().copied().flatten();
     let mut due = due.filter(|_| forecast != Forecast::Held);
-    before.note((seen.user_id, balance), due.filter(|_| renews), taken)?;
+    let charged = due.filter(|_| renews);
+    before.note((seen.user_id, balance), charged, priced.taken)?;
     if due.is_some() && !renews && !extent.warns {
-        due = due_when_suspended(shop, &row, before, moments)
+        due = due_when_suspended(shop, &stand.row, before, moments)
             .await?
             .or(due);
     }
-    let ahead = match after {
+    let ahead = match priced.renewed {
         Some(renewed) if renews => Some(Ahead {
             at: renewed.subscription.period_end,
             row: renewed,
-            present,
+            present: stand.present,
             is_tried_again: false,
         }),
-        _ if due.is_some() => until_price_moves(shop, (&row, present), moments),
+        _ if due.is_some() => until_price_moves(shop, (&stand.row, stand.present), moments),
         _ => None,
     };
-    let missing = due.map(|due| due.minus(balance)).transpose()?;
-    let problem = price.err().map(|error| error.message);
     walker.renewals += i64::from(renews);
-    let line = ForecastLine {
+    let found = Found {
+        plan: priced.plan,
+        forecast,
+        due,
+        missing: due.map(|due| due.minus(balance)).transpose()?,
+        problem: priced.due.err().map(|error| error.message),
+    };
+    Ok(Stepped {
+        line: Some(line(walker, stand, found)),
+        ahead,
+    })
+}
+
+/// Outcome of the end of a period.
+struct Found {
+    plan: String,
+    forecast: Forecast,
+    due: Option<Rupiah>,
+    missing: Option<Rupiah>,
+    problem: Option<String>,
+}
+
+fn line(walker: &Walker, stand: Stand, found: Found) -> ForecastLine {
+    let Stand { row, present, .. } = stand;
+    let seen = &row.subscription;
+    ForecastLine {
         subscription_id: walker.id,
         user_id: seen.user_id,
         email: walker.email.clone(),
         service: row.service_slug,
-        plan,
+        plan: found.plan,
         status: present.status,
         term_months: seen.next_months(),
         period_end: present.period_end,
-        forecast,
+        forecast: found.forecast,
         expected_at: seen.period_end,
         renewals: walker.renewals,
-        due,
-        missing: missing.map(|missing| missing.max(Rupiah::ZERO)),
-        problem: problem.filter(|_| forecast == Forecast::Unknown),
-    };
-    Ok(Stepped {
-        line: Some(line),
-        ahead,
-    })
+        due: found.due,
+        missing: found.missing.map(|missing| missing.max(Rupiah::ZERO)),
+        problem: found
+            .problem
+            .filter(|_| found.forecast == Forecast::Unknown),
+    }
 }

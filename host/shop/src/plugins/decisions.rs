@@ -120,22 +120,7 @@ pub async fn decide<F: Function>(
         plugin.function = F::NAME,
     );
     let called = call::<F>(plugin, input).instrument(span).await?;
-    let mut decision = Decision {
-        id: new_id(registry.clock()),
-        digest: plugin.digest().to_string(),
-        plugin_id: plugin.about().id.clone(),
-        plugin_version: plugin.about().version.clone(),
-        contract: plugin.contract(),
-        function: F::NAME,
-        subject,
-        input: canonical,
-        output: None,
-        failure: None,
-        logs: "[]".to_owned(),
-        fuel: 0,
-        duration_us: 0,
-        at: registry.clock().now(),
-    };
+    let mut decision = asked::<F>(registry, plugin, subject, canonical);
     match called {
         Ok(called) => {
             // The alert is about the version: it ends with the last function that was suspended.
@@ -171,6 +156,31 @@ pub async fn decide<F: Function>(
             record_alone(registry, &decision, suspension).await;
             Err(refused(&error, decision.id))
         }
+    }
+}
+
+/// Returns the record of a call without its answer.
+fn asked<F: Function>(
+    registry: &Registry,
+    plugin: &Plugin,
+    subject: Subject,
+    input: String,
+) -> Decision {
+    Decision {
+        id: new_id(registry.clock()),
+        digest: plugin.digest().to_string(),
+        plugin_id: plugin.about().id.clone(),
+        plugin_version: plugin.about().version.clone(),
+        contract: plugin.contract(),
+        function: F::NAME,
+        subject,
+        input,
+        output: None,
+        failure: None,
+        logs: "[]".to_owned(),
+        fuel: 0,
+        duration_us: 0,
+        at: registry.clock().now(),
     }
 }
 

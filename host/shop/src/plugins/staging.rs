@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use dermaga_runtime::{Digest, Plugin};
 use dermaga_toolkit::template::{Template, TemplateError};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Registry, activate,
@@ -44,36 +44,26 @@ pub async fn stage(
     upload: Upload,
     templates: &[Template],
 ) -> Result<VersionView> {
-    let Upload {
-        component,
-        class,
-        signature,
-        uploaded_by,
-        reason,
-    } = upload;
-    let component: Arc<[u8]> = component.into();
+    let uploaded_by = upload.uploaded_by;
+    let component: Arc<[u8]> = upload.component.into();
     let digest = Digest::of(&component).to_string();
     let known = store::version(&mut registry.db().read().await?, &digest).await?;
-    check_signature(registry, &component, signature.as_ref(), known.as_ref())?;
-    let signature = signature.map(|signature| signature.to_string());
-    let plugin = size_class::load(registry, Arc::clone(&component), class).await?;
+    check_signature(
+        registry,
+        &component,
+        upload.signature.as_ref(),
+        known.as_ref(),
+    )?;
+    let signature = upload.signature.map(|signature| signature.to_string());
+    let plugin = size_class::load(registry, Arc::clone(&component), upload.class).await?;
     if let Some(known) = known {
         return again(registry, &plugin, known, signature, uploaded_by).await;
     }
-    let report = match uploaded_by {
-        Some(_) => Box::pin(vetting::conformance(registry, &plugin, templates)).await?,
-        // One wrong template in the folder keeps a plugin from no other service.
-        None => {
-            let passing = vetting::passing(registry, &plugin, templates).await?;
-            Box::pin(vetting::conformance(registry, &plugin, &passing)).await?
-        }
-    };
+    let is_upload = uploaded_by.is_some();
+    let report = report(registry, &plugin, templates, is_upload).await?;
     let about = plugin.about();
     let mut conn = registry.db().begin().await?;
-    refuse_other_kind(&mut conn, &plugin).await?;
-    if uploaded_by.is_some() {
-        refuse_same_version(&mut conn, &plugin).await?;
-    }
+    refuse_taken(&mut conn, &plugin, is_upload).await?;
     let new = store::NewVersion {
         digest: &digest,
         plugin_id: &about.id,
@@ -90,16 +80,11 @@ pub async fn stage(
     };
     if let Err(error) = store::insert_version(&mut conn, new).await {
         conn.rollback().await?;
-        // Another upload came in between: of the same bytes, or of others with the same version.
-        let known = store::version(&mut registry.db().read().await?, &digest).await?;
-        return match known {
-            Some(known) => again(registry, &plugin, known, signature, uploaded_by).await,
-            None if is_taken(&error) => Err(version_taken(&plugin, None)),
-            None => Err(error.into()),
-        };
+        let known = installed_meanwhile(registry, &plugin, &digest, error).await?;
+        return again(registry, &plugin, known, signature, uploaded_by).await;
     }
     let granted = size_class::grant_with_upload(&mut conn, registry, &plugin, uploaded_by).await?;
-    let by = uploaded_by.map(|actor_id| By::given(actor_id, reason.as_ref()));
+    let by = uploaded_by.map(|actor_id| By::given(actor_id, upload.reason.as_ref()));
     note_upload(&mut conn, registry, &plugin, by).await?;
     let row = store::version(&mut conn, &digest)
         .await?
@@ -109,17 +94,51 @@ pub async fn stage(
     if granted {
         registry.refresh().await?;
     }
+    tell(&row);
+    Ok(VersionView::of(registry, row))
+}
+
+/// Returns the report on a component: an upload with all templates, one of the folder with those that pass, so that
+/// one wrong template there keeps a plugin from no other service.
+async fn report(
+    registry: &Registry,
+    plugin: &Plugin,
+    templates: &[Template],
+    is_upload: bool,
+) -> Result<Value> {
+    if is_upload {
+        return Box::pin(vetting::conformance(registry, plugin, templates)).await;
+    }
+    let passing = vetting::passing(registry, plugin, templates).await?;
+    Box::pin(vetting::conformance(registry, plugin, &passing)).await
+}
+
+/// Returns the version that another upload of the same bytes installed in between, or refuses one whose version other
+/// bytes took in between.
+async fn installed_meanwhile(
+    registry: &Registry,
+    plugin: &Plugin,
+    digest: &str,
+    error: sqlx::Error,
+) -> Result<VersionRow> {
+    match store::version(&mut registry.db().read().await?, digest).await? {
+        Some(known) => Ok(known),
+        None if is_taken(&error) => Err(version_taken(plugin, None)),
+        None => Err(error.into()),
+    }
+}
+
+fn tell(staged: &VersionRow) {
     tracing::info!(
-        plugin.id = about.id,
-        plugin.version = about.version,
-        plugin.digest = digest,
-        plugin.key = row
+        plugin.id = staged.plugin_id,
+        plugin.version = staged.version,
+        plugin.digest = staged.digest,
+        plugin.key = staged
             .signature
             .as_deref()
             .and_then(|line| line.split(':').next()),
         "plugin.staged"
     );
-    Ok(VersionView::of(registry, row))
 }
 
 async fn note_upload(
@@ -177,6 +196,15 @@ async fn again(
     registry.refresh().await?;
     let signature = signature.or(known.signature);
     Ok(VersionView::of(registry, VersionRow { signature, ..known }))
+}
+
+/// Refuses an id that is of another kind, and the version of an upload that has other bytes.
+async fn refuse_taken(conn: &mut Conn, plugin: &Plugin, is_upload: bool) -> Result<()> {
+    refuse_other_kind(conn, plugin).await?;
+    if is_upload {
+        refuse_same_version(conn, plugin).await?;
+    }
+    Ok(())
 }
 
 /// A plugin id means the same kind of thing for ever.

@@ -53,47 +53,11 @@ pub(super) fn compile(
         .stderr
         .take()
         .map(|stderr| thread::spawn(move || read(stderr)));
-    let mut modules = BTreeMap::new();
-    let mut done = 0;
-    for line in child
+    let modules = child
         .stdout
         .take()
-        .map(BufReader::new)
-        .into_iter()
-        .flat_map(BufRead::lines)
-        .map_while(Result::ok)
-    {
-        let Ok(message) = serde_json::from_str::<Message>(&line) else {
-            continue;
-        };
-        let (Some(manifest), Some(target)) = (message.manifest_path, message.target) else {
-            continue;
-        };
-        if message.reason != "compiler-artifact" {
-            continue;
-        }
-        // Build scripts all have the same name, which tells a reader nothing.
-        if target.kind.iter().any(|kind| kind == "custom-build") {
-            continue;
-        }
-        done += 1;
-        progress.report(&Event::Crate {
-            name: &target.name,
-            done,
-        });
-        let is_wasm = |path: &PathBuf| {
-            path.extension()
-                .is_some_and(|extension| extension == "wasm")
-        };
-        if let Some(module) = message
-            .filenames
-            .into_iter()
-            .find(is_wasm)
-            .filter(|_| target.kind.iter().any(|kind| kind == "cdylib"))
-        {
-            modules.insert(manifest, module);
-        }
-    }
+        .map(|stdout| follow(stdout, progress))
+        .unwrap_or_default();
     let status = child.wait().map_err(start)?;
     let said = errors
         .and_then(|reader| reader.join().ok())
@@ -106,6 +70,57 @@ pub(super) fn compile(
         plugins: names.join(", "),
         output: excerpt(&said),
     })
+}
+
+/// Reads the messages to their end, reports each crate, and returns the paths of the modules by manifest.
+fn follow(from: impl Read, progress: &dyn Progress) -> BTreeMap<PathBuf, PathBuf> {
+    let mut modules = BTreeMap::new();
+    let mut done = 0;
+    for line in BufReader::new(from).lines().map_while(Result::ok) {
+        let Some(artifact) = Artifact::read(&line) else {
+            continue;
+        };
+        done += 1;
+        progress.report(&Event::Crate {
+            name: &artifact.target.name,
+            done,
+        });
+        if let Some(module) = artifact.module {
+            modules.insert(artifact.manifest, module);
+        }
+    }
+    modules
+}
+
+/// A crate that was compiled.
+struct Artifact {
+    manifest: PathBuf,
+    target: Target,
+    /// The WebAssembly module, of a library that is one.
+    module: Option<PathBuf>,
+}
+
+impl Artifact {
+    /// Reads a message; `None` for one about something else, and for build scripts, which all have the same name.
+    fn read(line: &str) -> Option<Self> {
+        let message = serde_json::from_str::<Message>(line).ok()?;
+        let (manifest, target) = (message.manifest_path?, message.target?);
+        let is = |wanted: &str| target.kind.iter().any(|kind| kind == wanted);
+        if message.reason != "compiler-artifact" || is("custom-build") {
+            return None;
+        }
+        let is_wasm = |path: &PathBuf| {
+            path.extension()
+                .is_some_and(|extension| extension == "wasm")
+        };
+        let is_library = is("cdylib");
+        let module = message.filenames.into_iter().find(is_wasm);
+        Some(Self {
+            manifest,
+            module: module.filter(|_| is_library),
+            target,
+        })
+    }
 }
 
 fn read(mut from: impl Read) -> String {

@@ -13,17 +13,16 @@ type Idle = (&'static [&'static str], &'static str);
 
 /// Returns the settings that do nothing beside the others.
 pub(super) fn settings(config: &Config) -> Vec<Idle> {
-    let all = instances(config).into_iter();
+    let all = entry(config).into_iter().chain(instances(config));
     let all = all.chain(server(config)).chain(mails(config));
     let all = all.chain(payments(config)).chain(billing(config));
     let idle = all.filter(|(is_idle, _)| *is_idle);
     idle.map(|(_, settings)| settings).collect()
 }
 
-/// Instances, their way in, and their cluster.
-fn instances(config: &Config) -> [(bool, Idle); 7] {
-    let provisioning = &config.provisioning;
-    let is_gateway = provisioning.classes.entry.choice == EntryChoice::Gateway;
+/// The way in to instances.
+fn entry(config: &Config) -> [(bool, Idle); 2] {
+    let is_gateway = config.provisioning.classes.entry.choice == EntryChoice::Gateway;
     [
         (
             !is_gateway,
@@ -43,6 +42,13 @@ fn instances(config: &Config) -> [(bool, Idle); 7] {
                 "has no effect with DERMAGA_ENTRY=gateway",
             ),
         ),
+    ]
+}
+
+/// Instances, their cluster, and their plugins.
+fn instances(config: &Config) -> [(bool, Idle); 5] {
+    let provisioning = &config.provisioning;
+    [
         (
             provisioning.provisioner == Choice::Kubernetes,
             (

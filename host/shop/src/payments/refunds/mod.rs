@@ -107,20 +107,8 @@ async fn begin(
     let (clock, now) = (&payments.clock, payments.clock.now());
     let mut conn = payments.db.begin().await?;
     let (mut wallet, mut payment) = lock(&mut conn, id).await?;
-    if let Some(intent) = &refund.intent
-        && let Some(known) = store::of_intent(&mut conn, intent).await?
-    {
+    if let Some(known) = begun_before(&mut conn, id, refund).await? {
         return Ok(known);
-    }
-    if let Some(pending) = store::pending(&mut conn, id).await? {
-        if pending.intent.is_none() && refund.intent.is_none() && pending.amount == refund.amount {
-            return Ok(pending);
-        }
-        let message = format!(
-            "A refund of {} of this payment is under way. Look at the payment before you ask for another.",
-            pending.amount
-        );
-        return Err(Error::new(Code::Conflict, message).retry_after(10));
     }
     check(&payment, wallet.paid_balance, refund)?;
     let begun = PendingRefund {
@@ -160,6 +148,33 @@ async fn begin(
     audit::record(&mut conn, clock, actor_id, event).await?;
     conn.commit().await?;
     Ok(begun)
+}
+
+/// Returns the refund that a repeated request has begun before.
+///
+/// # Errors
+/// `CONFLICT` while another one of the payment is under way.
+async fn begun_before(
+    conn: &mut Conn,
+    id: PaymentId,
+    refund: &Refund,
+) -> Result<Option<PendingRefund>> {
+    if let Some(intent) = &refund.intent
+        && let Some(known) = store::of_intent(conn, intent).await?
+    {
+        return Ok(Some(known));
+    }
+    let Some(pending) = store::pending(conn, id).await? else {
+        return Ok(None);
+    };
+    if pending.intent.is_none() && refund.intent.is_none() && pending.amount == refund.amount {
+        return Ok(Some(pending));
+    }
+    let message = format!(
+        "A refund of {} of this payment is under way. Look at the payment before you ask for another.",
+        pending.amount
+    );
+    Err(Error::new(Code::Conflict, message).retry_after(10))
 }
 
 /// Locks the wallet of a payment and reads the payment.
