@@ -88,6 +88,7 @@ async fn inside(config: &Config, cluster: &Cluster) -> Vec<Finding> {
                 name,
                 namespace,
                 section,
+                ..
             } = &classes.entry.gateway;
             let found = cluster.gateway(namespace, name, section.as_deref()).await;
             way_in(&classes.entry.gateway, found)
