@@ -92,6 +92,20 @@ impl Cluster {
         Ok(chosen(classes, named))
     }
 
+    /// Returns the controller of an Ingress class; `None` when the class is not there or names none.
+    ///
+    /// # Errors
+    /// When the cluster is away or does not let the server read classes.
+    pub async fn ingress_controller(&self, class: &str) -> Result<Option<String>, ClusterError> {
+        let api: Api<IngressClass> = Api::all(self.client.clone());
+        let found = self
+            .call("classes", api.list(&ListParams::default()))
+            .await?;
+        let mut classes = found.items.into_iter();
+        let class = classes.find(|found| found.name_any() == class);
+        Ok(class.and_then(|class| class.spec?.controller))
+    }
+
     /// Returns the names of the classes, and for each if it is the default.
     async fn classes<K>(&self, default: &str) -> Result<Vec<(String, bool)>, ClusterError>
     where

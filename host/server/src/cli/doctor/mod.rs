@@ -7,6 +7,7 @@
 mod local;
 mod outside;
 mod report;
+mod software;
 
 use clap::Args;
 

@@ -14,10 +14,11 @@ use dermaga_shop::{
 use super::{
     local::told,
     report::{Finding, Part},
+    software,
 };
 use crate::{config::Config, telemetry::traces};
 
-const APPLY_ROLES: &str =
+pub(super) const APPLY_ROLES: &str =
     "`kubectl apply -f deploy/kubernetes/rbac.yaml` makes an account with all of them.";
 
 pub(super) async fn cluster(config: &Config) -> Vec<Finding> {
@@ -77,26 +78,38 @@ async fn inside(config: &Config, cluster: &Cluster) -> Vec<Finding> {
         Err(error) => part.failed(format!("the rights are not known: {error}"), APPLY_ROLES),
     };
     let classes = &config.provisioning.classes;
-    let entry = match classes.entry.choice {
+    let (entry, software) = match classes.entry.choice {
         EntryChoice::Ingress => {
             let wanted = classes.ingress.as_deref();
             let found = cluster.class(ClassKind::Ingress, wanted).await;
-            class("ingress", ("DERMAGA_INGRESS_CLASS", wanted), found)
+            let chosen = classes.entry.controller;
+            let software = match &found {
+                Ok(FoundClass::Used(name)) => software::of_ingresses(cluster, name, chosen).await,
+                _ => None,
+            };
+            let setting = ("DERMAGA_INGRESS_CLASS", wanted);
+            (class("ingress", setting, found), software)
         }
         EntryChoice::Gateway => {
             let Gateway {
                 name,
                 namespace,
                 section,
+                ..
             } = &classes.entry.gateway;
             let found = cluster.gateway(namespace, name, section.as_deref()).await;
-            way_in(&classes.entry.gateway, found)
+            let software = match found {
+                Ok(FoundGateway::Absent) | Err(_) => None,
+                Ok(_) => software::of_gateway(cluster, &classes.entry.gateway).await,
+            };
+            (way_in(&classes.entry.gateway, found), software)
         }
     };
     let wanted = classes.storage.as_deref();
     let found = cluster.class(ClassKind::Storage, wanted).await;
     let storage = class("storage", ("DERMAGA_STORAGE_CLASS", wanted), found);
-    vec![rights, entry, storage]
+    let all = [Some(rights), Some(entry), software, Some(storage)];
+    all.into_iter().flatten().collect()
 }
 
 /// Judges the Gateway that routes of instances belong to.

@@ -32,6 +32,7 @@ fn instances(config: &Config) -> [(bool, Idle); 7] {
                     "DERMAGA_GATEWAY_NAME",
                     "DERMAGA_GATEWAY_NAMESPACE",
                     "DERMAGA_GATEWAY_SECTION",
+                    "DERMAGA_GATEWAY_CONTROLLER",
                 ],
                 "needs DERMAGA_ENTRY=gateway",
             ),
