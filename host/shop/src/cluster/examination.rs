@@ -1,39 +1,10 @@
-//! Examination of a cluster by an operator: the server's rights, and the classes that instances use.
+//! Examination of a cluster by an operator: the classes that instances use.
 
-use k8s_openapi::api::{
-    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
-    networking::v1::IngressClass,
-    storage::v1::StorageClass,
-};
-use kube::{
-    Api, Resource, ResourceExt as _,
-    api::{ListParams, PostParams},
-};
+use k8s_openapi::api::{networking::v1::IngressClass, storage::v1::StorageClass};
+use kube::{Api, Resource, ResourceExt as _, api::ListParams};
 use serde::de::DeserializeOwned;
 
 use super::{Cluster, ClusterError};
-
-/// Rights across the cluster without which no instance can be made and watched: verb, group and
-/// resource. `deploy/kubernetes/rbac.yaml` has all of them.
-const RIGHTS: &[(&str, &str, &str)] = &[
-    ("create", "", "namespaces"),
-    ("patch", "", "namespaces"),
-    ("delete", "", "namespaces"),
-    ("list", "", "pods"),
-    ("watch", "", "pods"),
-    ("list", "", "services"),
-    ("list", "", "persistentvolumeclaims"),
-    ("list", "apps", "deployments"),
-    ("watch", "apps", "deployments"),
-    ("list", "apps", "statefulsets"),
-    ("watch", "apps", "statefulsets"),
-    ("list", "networking.k8s.io", "ingresses"),
-    ("list", "networking.k8s.io", "networkpolicies"),
-    ("list", "gateway.networking.k8s.io", "httproutes"),
-    ("create", "rbac.authorization.k8s.io", "rolebindings"),
-    ("list", "", "nodes"),
-    ("watch", "", "nodes"),
-];
 
 /// Annotations by which a cluster marks its default class of each kind.
 const DEFAULT_INGRESS: &str = "ingressclass.kubernetes.io/is-default-class";
@@ -58,24 +29,6 @@ pub enum FoundClass {
 }
 
 impl Cluster {
-    /// Returns the rights that this server lacks, such as `create namespaces`.
-    ///
-    /// # Errors
-    /// When the cluster is away or does not say.
-    pub async fn missing_rights(&self) -> Result<Vec<String>, ClusterError> {
-        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
-        let mut missing = Vec::new();
-        for (verb, group, resource) in RIGHTS {
-            let review = review(verb, group, resource);
-            let params = PostParams::default();
-            let answer = self.call("its own rights", reviews.create(&params, &review));
-            if !answer.await?.status.is_some_and(|status| status.allowed) {
-                missing.push(format!("{verb} {resource}"));
-            }
-        }
-        Ok(missing)
-    }
-
     /// Finds the class that instances get: the named one, or the cluster's default.
     ///
     /// # Errors
@@ -127,21 +80,6 @@ fn chosen(classes: Vec<(String, bool)>, named: Option<&str>) -> FoundClass {
     }
 }
 
-fn review(verb: &str, group: &str, resource: &str) -> SelfSubjectAccessReview {
-    SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(ResourceAttributes {
-                verb: Some(verb.to_owned()),
-                group: Some(group.to_owned()),
-                resource: Some(resource.to_owned()),
-                ..ResourceAttributes::default()
-            }),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,23 +96,5 @@ mod tests {
             FoundClass::Missing(names)
         );
         assert_eq!(chosen(Vec::new(), None), FoundClass::NoDefault(Vec::new()));
-    }
-
-    /// An operator who applies the roles of `deploy/kubernetes` lacks no right.
-    #[test]
-    fn the_role_in_deploy_has_every_right() {
-        let roles = include_str!("../../../../deploy/kubernetes/rbac.yaml");
-        let (cluster, _) = roles.split_once("name: dermaga-tenant").unwrap();
-        for (verb, group, resource) in RIGHTS {
-            let group = if group.is_empty() { "\"\"" } else { group };
-            let has = cluster.split("- apiGroups: ").any(|rule| {
-                let verbs = rule.split_once("verbs: ").map_or("", |(_, verbs)| verbs);
-                let verbs = verbs.lines().next().unwrap_or_default();
-                rule.starts_with(&format!("[{group}]"))
-                    && rule.contains(resource)
-                    && verbs.contains(verb)
-            });
-            assert!(has, "{verb} {resource}");
-        }
     }
 }

@@ -27,6 +27,7 @@ mod objects;
 mod reading;
 mod recreation;
 mod removal;
+mod rights;
 mod rollout;
 mod routes;
 mod secrets;
