@@ -1,7 +1,12 @@
-//! Examination of a cluster by an operator: the classes that instances use.
+//! Examination of a cluster by an operator: classes, nodes and other things that settings name.
 
-use k8s_openapi::api::{networking::v1::IngressClass, storage::v1::StorageClass};
-use kube::{Api, Resource, ResourceExt as _, api::ListParams};
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{core::v1::Node, networking::v1::IngressClass, storage::v1::StorageClass};
+use kube::{
+    Api, Resource, ResourceExt as _,
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
+};
 use serde::de::DeserializeOwned;
 
 use super::{Cluster, ClusterError};
@@ -15,6 +20,39 @@ const DEFAULT_STORAGE: &str = "storageclass.kubernetes.io/is-default-class";
 pub enum ClassKind {
     Ingress,
     Storage,
+}
+
+/// Kind of an object of the whole cluster that a setting names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedKind {
+    PriorityClass,
+    /// Of cert-manager.
+    ClusterIssuer,
+    /// Of the External Secrets Operator.
+    ClusterSecretStore,
+}
+
+impl NamedKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PriorityClass => "PriorityClass",
+            Self::ClusterIssuer => "ClusterIssuer",
+            Self::ClusterSecretStore => "ClusterSecretStore",
+        }
+    }
+
+    /// Group, versions that a cluster may serve, and plural.
+    const fn place(self) -> (&'static str, &'static [&'static str], &'static str) {
+        match self {
+            Self::PriorityClass => ("scheduling.k8s.io", &["v1"], "priorityclasses"),
+            Self::ClusterIssuer => ("cert-manager.io", &["v1"], "clusterissuers"),
+            Self::ClusterSecretStore => (
+                "external-secrets.io",
+                &["v1", "v1beta1"],
+                "clustersecretstores",
+            ),
+        }
+    }
 }
 
 /// Class that objects without a name of their own get, or that a setting names.
@@ -43,6 +81,47 @@ impl Cluster {
             ClassKind::Storage => self.classes::<StorageClass>(DEFAULT_STORAGE).await?,
         };
         Ok(chosen(classes, named))
+    }
+
+    /// Returns true when an object that a setting names is there; false also where the cluster does not know its kind.
+    ///
+    /// # Errors
+    /// When the cluster is away or does not let the server read it.
+    pub async fn has(&self, kind: NamedKind, name: &str) -> Result<bool, ClusterError> {
+        let (group, versions, plural) = kind.place();
+        for version in versions {
+            let kind = GroupVersionKind::gvk(group, version, kind.as_str());
+            let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+            let objects: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+            let found = async {
+                match objects.get(name).await {
+                    Ok(_) => Ok(true),
+                    // A cluster that does not know the kind answers 404 without a reason.
+                    Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+                    Err(error) => Err(error),
+                }
+            };
+            if self.call(format!("{}/{name}", kind.kind), found).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Counts the nodes that have all of these labels.
+    ///
+    /// # Errors
+    /// When the cluster is away or does not let the server list nodes.
+    pub async fn nodes_with(
+        &self,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<usize, ClusterError> {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let wanted = labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let wanted: Vec<String> = wanted.collect();
+        let params = ListParams::default().labels(&wanted.join(","));
+        let found = self.call("Node objects", nodes.list_metadata(&params));
+        Ok(found.await?.items.len())
     }
 
     /// Returns the names of the classes, and for each if it is the default.

@@ -54,7 +54,7 @@ pub use client::{Cluster, PROBE_TIMEOUT};
 pub use diagnosis::{Obstacle, ObstacleKind, diagnose};
 pub use error::ClusterError;
 pub use events::ClusterEvent;
-pub use examination::{ClassKind, FoundClass};
+pub use examination::{ClassKind, FoundClass, NamedKind};
 pub use gateway::FoundGateway;
 pub use inventory::{Loads, NamespaceView, NodeView, PodView, WorkloadView};
 pub use logs::{Following, LogLine};
