@@ -8,6 +8,7 @@ use axum::{
     http::{Method, StatusCode, Uri},
     response::{IntoResponse as _, Response},
 };
+use dermaga_tests::skip;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, UdpSocket};
@@ -205,6 +206,44 @@ async fn the_store_of_secrets_is_looked_for_where_a_cluster_is_named() {
     report.blames("cluster", "FAILED", &["lain", "DERMAGA_SECRET_STORE"]);
     let report = patient.with(&[store(FORBIDDEN), path], &[]).await;
     report.blames("cluster", "SKIPPED", &["was not looked for", "denies"]);
+}
+
+/// The account of a server may read what the doctor looks for: a real API server denies it before it says that
+/// something is not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_role_lets_the_doctor_look() {
+    let named = |name: &str| std::env::var(name).ok();
+    let of_server = named("DERMAGA_TEST_SERVER_KUBECONFIG");
+    let Some(config) = of_server.or_else(|| named("DERMAGA_TEST_KUBECONFIG")) else {
+        return skip("Kubernetes", "DERMAGA_TEST_KUBECONFIG names no cluster");
+    };
+    let patient = Patient::new().await;
+    let path = ("KUBECONFIG", config.as_str());
+    let absent = "no-such-thing";
+    let cluster = [
+        ("DERMAGA_PROVISIONER", "kubernetes"),
+        path,
+        ("DERMAGA_NODE_SELECTOR", "no-such=label"),
+        ("DERMAGA_PRIORITY_CLASS", absent),
+        ("DERMAGA_INGRESS_ISSUER", absent),
+    ];
+    let report = patient.with(&cluster, &[]).await;
+    let all = format!("{:#?}", report.findings);
+    for words in [
+        "no node has the labels no-such=label",
+        "there is no PriorityClass no-such-thing",
+        "there is no ClusterIssuer no-such-thing",
+    ] {
+        assert!(has(&report, "cluster", "FAILED", words), "{words}: {all}");
+    }
+    let store = ("DERMAGA_SECRET_STORE", absent);
+    let report = patient.with(&[store, path], &[]).await;
+    let words = "there is no ClusterSecretStore no-such-thing";
+    assert!(
+        has(&report, "cluster", "FAILED", words),
+        "{:#?}",
+        report.findings
+    );
 }
 
 /// Answers every question of one name server: there is no such name.
