@@ -289,6 +289,7 @@ fn differences_of_limits(printed: &Printed) -> Vec<String> {
     }
     let revenue = printed.line(PARTITIONS, "REVENUE of all partitions");
     let one = revenue.rest.trim_start_matches("rupiah; ");
+    let in_one_line = document.split_whitespace().collect::<Vec<_>>().join(" ");
     for told in [
         format!(
             "The {} instances of a million customers",
@@ -301,7 +302,6 @@ fn differences_of_limits(printed: &Printed) -> Vec<String> {
         format!("{} rupiah of revenue are", revenue.value),
         one.to_owned(),
     ] {
-        let in_one_line = document.split_whitespace().collect::<Vec<_>>().join(" ");
         if !in_one_line.contains(&told) {
             found.push(format!("`{told}` is not written"));
         }
