@@ -25,6 +25,9 @@ use crate::{
     turn::{self, Actor},
 };
 
+/// Connections that commit a single row each: those of the rows by hand are open beside them, and PostgreSQL has 400.
+const MOST_COMMITTERS: usize = 64;
+
 /// A shop that is ready to be measured.
 #[derive(Debug)]
 pub(crate) struct Stage<'a> {
@@ -192,7 +195,7 @@ impl Stage<'_> {
     /// One row and its commit.
     async fn committers(&self, connections: usize) -> Outcome<Side> {
         let mut actors = Vec::new();
-        for _ in 0..self.writers(connections) {
+        for _ in 0..self.writers(connections).min(MOST_COMMITTERS) {
             let committer = Committer::connect(self.by_hand_url).await;
             actors.push(Actor::Committer(Box::new(committer)));
         }
