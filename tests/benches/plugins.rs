@@ -42,7 +42,7 @@ const UPLOADS: u8 = 15;
 const UPLOAD_TARGET: Duration = Duration::from_millis(300);
 
 const PLUGINS: usize = 50;
-const START_TARGET: Duration = Duration::from_secs(1);
+const START_TARGET: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     two_threads();

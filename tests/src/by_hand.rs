@@ -2,7 +2,9 @@
 //! the fewest possible round trips. A lower bound for any redemption on the same tables. Beside it the
 //! smallest durable commit there is: one row.
 
+mod purchases;
 mod renewals;
+mod statements;
 
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
+pub use purchases::{Buyer, Purchase};
 pub use renewals::{Model, Renewer};
 
 /// Statements in the order of a redemption. `{number}` and `{postings}` differ by engine.

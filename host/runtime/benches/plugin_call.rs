@@ -5,18 +5,36 @@
 //! no semaphore, no conversion and no checks. The component is a fixture that answers at once, so
 //! that the figures measure the runtime and not the plugin; with
 //! `DERMAGA_BENCH_COMPONENT=file.wasm` a real coupon plugin is measured as well.
+//!
+//! After the figures of each, both take turns, and the ratio of their times has a target: missing it ends the
+//! benchmark with 1.
 
-#![allow(clippy::unwrap_used, reason = "what cannot go on must stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::float_arithmetic,
+    reason = "what cannot go on must stop, and ratios are numbers"
+)]
 
-use std::hint::black_box;
+use std::{
+    hint::black_box,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use dermaga_runtime::{
     Runtime, RuntimeConfig,
     contract::{self, Evaluation, Facts, Place, Plan, PriceLine, Purchase, Resources, Term, Tier},
     fixtures::CouponFixture,
 };
 use serde_json::json;
+
+/// Calls of a turn.
+const CALLS: u32 = 5_000;
+/// Turns of each that count, after one that warms up.
+const ROUNDS: usize = 15;
+const TARGET: f64 = 1.25;
 
 mod bare {
     use wasmtime::{
@@ -194,16 +212,68 @@ fn load(criterion: &mut Criterion, name: &str, component: &[u8]) {
     });
 }
 
-fn plugin_call(criterion: &mut Criterion) {
-    let fixture = CouponFixture::default().component();
-    decide(criterion, "fixture", &fixture);
-    load(criterion, "fixture", &fixture);
+/// Components by the name under which they are measured.
+fn components() -> Vec<(&'static str, Vec<u8>)> {
+    let mut components = vec![("fixture", CouponFixture::default().component())];
     if let Some(path) = std::env::var_os("DERMAGA_BENCH_COMPONENT") {
-        let component = std::fs::read(path).unwrap();
-        decide(criterion, "given", &component);
-        load(criterion, "given", &component);
+        components.push(("given", std::fs::read(path).unwrap()));
+    }
+    components
+}
+
+fn plugin_call(criterion: &mut Criterion) {
+    for (name, component) in components() {
+        decide(criterion, name, &component);
+        load(criterion, name, &component);
     }
 }
 
+/// Returns the time of a call.
+fn timed(call: impl Fn()) -> Duration {
+    let started = Instant::now();
+    (0..CALLS).for_each(|_| call());
+    started.elapsed() / CALLS
+}
+
+/// Lets both call in turns, so that load on the machine slows both, and prints the round in the middle. Returns true
+/// when its ratio is within the target.
+fn meets_target(name: &str, component: &[u8]) -> bool {
+    let input = evaluation();
+    let bare = bare::Plugin::load(component);
+    let lowered = bare::evaluation(&input);
+    let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
+    let plugin = runtime.load(component).unwrap();
+    let turns = (0..=ROUNDS).map(|_| {
+        let bare = timed(|| drop(black_box(bare.evaluate(black_box(&lowered)))));
+        let own = timed(|| {
+            let answer = plugin.call::<contract::coupon::Evaluate>(black_box(&input));
+            drop(black_box(answer.unwrap()));
+        });
+        (own.as_secs_f64() / bare.as_secs_f64(), own, bare)
+    });
+    let mut turns: Vec<(f64, Duration, Duration)> = turns.skip(1).collect();
+    turns.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let (ratio, own, bare) = turns[turns.len() / 2];
+    let is_met = ratio <= TARGET;
+    let word = if is_met { "met" } else { "MISSED" };
+    println!(
+        "plugin_call/{name}: {own:.1?}, bare wasmtime {bare:.1?}, in turns: {ratio:.2} x (target: <= {TARGET}, {word})"
+    );
+    is_met
+}
+
 criterion_group!(benches, plugin_call);
-criterion_main!(benches);
+
+fn main() -> ExitCode {
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+    // Tests only try the benchmark, without this argument.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    let missed = components()
+        .iter()
+        .filter(|(name, component)| !meets_target(name, component))
+        .count();
+    u8::from(missed > 0).into()
+}

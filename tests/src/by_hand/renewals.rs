@@ -9,27 +9,28 @@ use dermaga_shop::{
 use sqlx::{AssertSqlSafe, Postgres, Sqlite};
 use uuid::Uuid;
 
-use super::Engine;
+use super::{Engine, statements::Script};
 
-/// Values of the renewal that is copied, in the order in which they are bound.
-const MODEL: [&str; 5] = [
-    "{model.decision}",
-    "{model.transaction}",
-    "{model.entry}",
-    "{model.message}",
-    "{model.subscription}",
-];
-/// Values of each copy, after those.
-const OWN: [&str; 7] = [
-    "{decision}",
-    "{transaction}",
-    "{entry}",
-    "{message}",
-    "{subscription}",
-    "{user}",
-    "{key}",
-];
-/// Statements in the order of a renewal. `{number}` and `{postings}` differ by engine.
+/// The values in the order in which they are bound, and the statements in the order of a renewal.
+const RENEWAL: Script = Script {
+    model: &[
+        "{model.decision}",
+        "{model.transaction}",
+        "{model.entry}",
+        "{model.message}",
+        "{model.subscription}",
+    ],
+    own: &[
+        "{decision}",
+        "{transaction}",
+        "{entry}",
+        "{message}",
+        "{subscription}",
+        "{user}",
+        "{key}",
+    ],
+    statements: &STATEMENTS,
+};
 const STATEMENTS: [&str; 8] = [
     "INSERT INTO decisions (id, digest, plugin_id, plugin_version, contract, function, user_id, input, output,
        failure, logs, fuel, duration_us, created_at, coupon_id)
@@ -104,8 +105,8 @@ impl Renewer {
     pub async fn connect(url: &str, clock: &Clock, model: Model, together: usize) -> Self {
         let engine = Engine::connect(url).await;
         let (sql, together) = match engine {
-            Engine::Sqlite(_) => (in_sequence(together), together),
-            Engine::Postgres(_) => (in_one(), 1),
+            Engine::Sqlite(_) => (RENEWAL.in_sequence(together), together),
+            Engine::Postgres(_) => (RENEWAL.in_one(), 1),
         };
         Self {
             engine,
@@ -157,65 +158,14 @@ impl Renewer {
     }
 }
 
-/// Writes the numbers of values in the place of their names, for the copy with this number.
-fn numbered(sql: &str, copy: usize) -> String {
-    let first = 1 + MODEL.len() + copy * OWN.len();
-    let own = OWN.iter().zip(first..);
-    MODEL
-        .iter()
-        .zip(1..)
-        .chain(own)
-        .fold(sql.to_owned(), |sql, (name, number)| {
-            sql.replace(name, &format!("${number}"))
-        })
-}
-
-/// Returns a transaction for SQLite with so many copies, sent as one text.
-fn in_sequence(copies: usize) -> String {
-    let statements = STATEMENTS.join(";\n");
-    let statements = statements
-        .replace("{number}", "(SELECT max(number) + 1 FROM transactions)")
-        .replace("{postings}", "");
-    let copies: Vec<String> = (0..copies)
-        .map(|copy| numbered(&statements, copy))
-        .collect();
-    format!("BEGIN IMMEDIATE;\n{};\nCOMMIT", copies.join(";\n"))
-}
-
-/// Returns one statement for PostgreSQL, which needs no transaction around it. The entry's trigger requires the
-/// postings.
-fn in_one() -> String {
-    let [others @ .., last] = &STATEMENTS;
-    let others = others.iter().enumerate();
-    let others: Vec<String> = others
-        .map(|(number, sql)| format!("w{number} AS ({sql} RETURNING 1)"))
-        .collect();
-    let all = format!("WITH {}\n{last}", others.join(",\n"));
-    let all = all
-        .replace("{number}", "nextval('transaction_numbers')")
-        .replace("{postings}", " AND (SELECT count(*) FROM w2) > 1");
-    numbered(&all, 0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_value_has_its_number() {
-        let two = in_sequence(2);
-        for text in [&two, &in_one()] {
-            assert!(!text.contains('{'), "{text}");
-        }
+        RENEWAL.check();
+        let two = RENEWAL.in_sequence(2);
         assert_eq!(two.matches("INSERT INTO decisions").count(), 2);
-        for number in 1..=MODEL.len() + 2 * OWN.len() {
-            let known = format!("${number}");
-            let mut found = two.match_indices(&known);
-            let is_whole = |(at, _): (usize, &str)| {
-                let after = two[at + known.len()..].chars().next();
-                !after.is_some_and(|after| after.is_ascii_digit())
-            };
-            assert!(found.any(is_whole), "{known}: {two}");
-        }
     }
 }

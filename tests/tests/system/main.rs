@@ -12,6 +12,7 @@ mod api;
 mod apps;
 mod bucket;
 mod bundled_plugins;
+mod by_hand;
 mod certificates;
 mod collections;
 mod example_plugins;

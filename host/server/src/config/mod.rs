@@ -9,6 +9,7 @@ mod cluster;
 mod database;
 mod dotenv;
 mod effects;
+mod entry;
 mod error;
 mod file;
 mod keys;

@@ -1,12 +1,9 @@
 //! Rules about several settings at once, beside those of payments.
 
-use dermaga_shop::{
-    files::Place,
-    provisioning::{Controller, EntryChoice},
-};
+use dermaga_shop::files::Place;
 
 use super::{
-    Config, database, effects,
+    Config, database, effects, entry,
     load::{Loaded, Source},
     strength,
 };
@@ -26,7 +23,7 @@ pub(super) fn check(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
         );
     }
     check_tickets(config, problem);
-    check_entry(config, problem);
+    entry::check(config, problem);
     database::check(config, problem);
     check_lifetimes(config, problem);
     check_connections(loaded, problem);
@@ -106,41 +103,6 @@ fn check_tickets(config: &Config, problem: &mut impl FnMut(&str, &str)) {
         problem(
             "DERMAGA_S3_ACCESS_KEY",
             "is required for attachments in a bucket",
-        );
-    }
-}
-
-/// Refuses what the way in cannot carry out: it would be a limit that is believed and not there.
-fn check_entry(config: &Config, problem: &mut impl FnMut(&str, &str)) {
-    let entry = &config.provisioning.classes.entry;
-    let is_nginx = entry.controller == Controller::Nginx;
-    let is_gateway = entry.choice == EntryChoice::Gateway;
-    if is_gateway {
-        for (name, value) in [
-            ("DERMAGA_GATEWAY_NAME", &entry.gateway.name),
-            ("DERMAGA_GATEWAY_NAMESPACE", &entry.gateway.namespace),
-        ] {
-            if value.is_empty() {
-                problem(name, "is required together with DERMAGA_ENTRY=gateway");
-            }
-        }
-        if entry.issuer.is_some() {
-            problem(
-                "DERMAGA_INGRESS_ISSUER",
-                "has no effect on a Gateway, whose listeners have the certificates",
-            );
-        }
-    }
-    if entry.timeout.is_some() && !is_gateway && !is_nginx {
-        problem(
-            "DERMAGA_ENTRY_TIMEOUT",
-            "needs DERMAGA_INGRESS_CONTROLLER=nginx or DERMAGA_ENTRY=gateway; set it at your controller",
-        );
-    }
-    if entry.body_mib.is_some() && (is_gateway || !is_nginx) {
-        problem(
-            "DERMAGA_ENTRY_BODY_MIB",
-            "needs DERMAGA_ENTRY=ingress and DERMAGA_INGRESS_CONTROLLER=nginx; set it at your controller",
         );
     }
 }

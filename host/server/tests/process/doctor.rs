@@ -1,7 +1,9 @@
 //! `doctor`: a good shop, and one with each of its parts broken.
 
 mod bucket;
+mod cluster;
 mod keys;
+mod several;
 
 use std::fs;
 

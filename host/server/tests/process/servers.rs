@@ -8,6 +8,7 @@ use std::{
 
 use dermaga_runtime::Digest;
 use dermaga_shop::{crypto::random_hex, db::Db};
+use dermaga_tests::at_most;
 use futures::future::join_all;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -21,9 +22,9 @@ const SERVERS: usize = 3;
 const PASSWORD: &str = "kata sandi yang panjang";
 /// Longest wait of a test for what takes a moment on a machine that is not busy.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Longest time that an activation may take to reach all servers. It is two seconds where a server is not kept
-/// waiting for a processor, which a busy machine may do for long; the time that was measured is printed.
-const ACTIVATION: Duration = Duration::from_secs(30);
+/// Longest time that is promised until an activation has reached all servers, and the one that a busy machine may need,
+/// which keeps a server waiting for a processor.
+const ACTIVATION: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(30)];
 /// Time that missed jobs and renewals may take once all servers have started.
 const CATCHING_UP: Duration = Duration::from_secs(180);
 const READ: &str = "/api/catalog/categories";
@@ -270,7 +271,8 @@ async fn activations_reach_all(admins: &[Patient]) {
         }
         let took = began.elapsed();
         println!("a version runs on all servers {took:?} after its activation");
-        assert!(took < ACTIVATION, "{took:?}");
+        let [promised, when_busy] = ACTIVATION;
+        assert!(took < at_most(promised, when_busy), "{took:?}");
     }
 }
 
@@ -375,6 +377,27 @@ async fn three_servers_are_one_shop() {
     if let Some(servers) = Servers::open(&[]).await {
         Box::pin(are_one_shop(servers)).await;
     }
+}
+
+/// Servers that look once in an hour know of an activation because the database tells it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_activation_is_told_to_servers_that_do_not_look() {
+    let Some(servers) = Servers::open(&[("DERMAGA_PLUGIN_POLL", "1h")]).await else {
+        return;
+    };
+    let admin = servers.stranger().administrator(&servers.sites[0]).await;
+    let db = servers.sites[0].database().await;
+    // A server that does not listen yet would miss the message.
+    within(PATIENCE, "all servers listen", async || {
+        let mut conn = db.read().await.unwrap();
+        let sql = "SELECT count(*) FROM pg_stat_activity \
+             WHERE datname = current_database() AND query LIKE 'LISTEN %dermaga_plugins%'";
+        let (listening,) = dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap();
+        usize::try_from(listening).unwrap() == SERVERS
+    })
+    .await;
+    db.close().await;
+    activations_reach_all(&servers.each(&admin)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

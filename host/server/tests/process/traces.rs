@@ -6,9 +6,13 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, http::HeaderMap, routing::post};
+use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::site::{Server, Site, free_address};
+use super::{
+    servers::{Turns, buy, register},
+    site::{Patient, Server, Site, free_address},
+};
 
 /// Trace of a caller, and the bytes of its id in an export.
 const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -58,6 +62,13 @@ impl Collector {
             String::from_utf8_lossy(&taken)
         );
     }
+
+    /// Waits for a span of this name, as it is in an export: field 5 of the span, and its length.
+    async fn takes_span(&self, name: &str) {
+        let mut field = vec![0x2a, u8::try_from(name.len()).unwrap()];
+        field.extend_from_slice(name.as_bytes());
+        self.takes(&field).await;
+    }
 }
 
 /// Asks a server at this address as a caller that has a trace.
@@ -73,6 +84,7 @@ async fn started(name: &'static str, value: &str, proxies: &str) -> Option<(Site
     let site = site
         .with(name, value.to_owned())
         .with("DERMAGA_TRUSTED_PROXIES", proxies.to_owned())
+        .with("DERMAGA_REQUEST_TIMEOUT", "30s".to_owned())
         .with("OTEL_BSP_SCHEDULE_DELAY", "100".to_owned());
     let listen = free_address();
     let server = Server::start_at(&site, &listen);
@@ -99,6 +111,39 @@ async fn spans_of_requests_go_to_the_collector() {
     ask(&listen, "/healthz").await;
     collector.takes(b"GET /healthz").await;
     assert!(!collector.has(&CALLERS_TRACE.to_be_bytes()));
+}
+
+/// Tops up, redeems, buys and runs a job: each step outside of a request's own code is a span.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_of_what_a_purchase_calls_go_to_the_collector() {
+    let setting = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let collector = Collector::start().await;
+    let Some((site, listen, _server)) = started(setting, &collector.base, "0").await else {
+        return;
+    };
+    let stranger = Patient::new(&site).at(&listen);
+    let admin = stranger.administrator(&site).await;
+    let session = register(&stranger, "jejak@example.com").await;
+    let customer = stranger.signed_in(&session);
+    let top_up = json!({ "amount": 30_000, "paymentMethod": "QRIS" });
+    customer.post("/api/wallet/topup", "top-up", &top_up).await;
+    collector.takes_span("POST /api/wallet/topup").await;
+    collector.takes_span("gateway").await;
+
+    let (admins, customers) = (Turns::of(vec![admin.clone()]), Turns::of(vec![customer]));
+    buy(&admins, &customers).await;
+    for name in [
+        "POST /api/subscriptions",
+        "coupon-credit-topup evaluate",
+        "service-postgresql price",
+        "service-postgresql manifests",
+        "reconcile",
+    ] {
+        collector.takes_span(name).await;
+    }
+    let renewals = "/api/admin/billing/process-renewals";
+    admin.post(renewals, "renewals", &json!({})).await;
+    collector.takes_span("daily-renewals").await;
 }
 
 /// The variable is one that an exporter would read, if one was made.

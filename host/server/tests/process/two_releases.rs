@@ -8,6 +8,7 @@ use dermaga_shop::db::{Clock, Db};
 use dermaga_tests::plugins_folder;
 use reqwest::multipart::Form;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::site::{Patient, Server, Site, free_address};
 
@@ -77,33 +78,55 @@ async fn periods(db: &Db) -> i64 {
     periods
 }
 
-/// Lets a year pass, and renews one period of each subscription by a run of either server.
-async fn renewals(admin: &Both, db: &Db) {
-    let mut expected = periods(db).await;
-    let bought = expected;
+/// Starts a run of renewals at a server; returns the server that ran it, and the number of renewals, once it has ended.
+async fn run_renewals(at: &Patient, key: &str, db: &Db) -> (Option<Uuid>, i64) {
+    let path = "/api/admin/billing/process-renewals";
+    let started = at.post(path, key, &json!({})).await;
+    let id: Uuid = started["id"].as_str().unwrap().parse().unwrap();
+    for _ in 0..600 {
+        let mut conn = db.read().await.unwrap();
+        let sql =
+            "SELECT lease_server, items FROM job_runs WHERE id = $1 AND finished_at IS NOT NULL";
+        let ended = dermaga_shop::fetch_optional!(conn, (Option<Uuid>, i64), sql, id).unwrap();
+        if let Some(ended) = ended {
+            return ended;
+        }
+        drop(conn);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the run {id} does not end");
+}
+
+/// Lets a year pass, and renews one period of each subscription by runs of either server. A run records its server: the
+/// first one has the identity of the data folder, and this one, which shares the folder, another.
+async fn renewals(admin: &Both, db: &Db, first: Uuid) {
+    let bought = periods(db).await;
     let anchor = Clock::system().now() - Months::new(PERIODS) - TimeDelta::days(1);
     let mut conn = db.begin().await.unwrap();
     let sql = "UPDATE subscriptions SET anchor_at = $1, period_start = $1, period_end = $2, delivered_at = $1";
     dermaga_shop::execute!(conn, sql, anchor, anchor + Months::new(1)).unwrap();
     conn.commit().await.unwrap();
-    for (at, _) in admin.turns() {
-        expected += bought;
-        let path = "/api/admin/billing/process-renewals";
+    for (number, (at, _)) in admin.turns().into_iter().enumerate() {
+        let before = periods(db).await;
+        let mut renewed = 0;
         for attempt in 0..300 {
-            if periods(db).await >= expected {
+            if renewed >= bought {
                 break;
             }
-            at.post(path, &format!("run-{expected}-{attempt}"), &json!({}))
-                .await;
+            let (server, items) = run_renewals(at, &format!("run-{number}-{attempt}"), db).await;
+            let is_first = server.map(|server| server == first);
+            assert_eq!(is_first, Some(number == 0), "another server ran it");
+            renewed += items;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        assert!(periods(db).await >= expected, "it does not renew");
+        assert!(renewed >= bought, "it renews {renewed} of {bought}");
+        assert!(periods(db).await >= before + bought, "it writes no period");
     }
 }
 
-/// Returns the coupons' plugin as its next version.
-fn next_version() -> Vec<u8> {
-    let (version, next) = (b"0.1.0", b"0.1.9");
+/// Returns the coupons' plugin as a later version.
+fn later_version(next: &[u8]) -> Vec<u8> {
+    let version = b"0.1.0";
     let mut component = fs::read(plugins_folder().join(format!("{COUPON}.wasm"))).unwrap();
     let mut found = 0;
     for at in 1..component.len() - version.len() {
@@ -117,19 +140,21 @@ fn next_version() -> Vec<u8> {
     component
 }
 
-/// Activates a plugin version at this server; the other one calls it.
-async fn activation(both: &Both, admin: &Both) {
-    let uploaded = admin.now.upload(next_version(), "wait=60").await.unwrap();
-    assert_eq!(uploaded.status().as_u16(), 201);
-    let staged: Value = uploaded.json().await.unwrap();
-    let digest = staged["data"]["digest"].clone();
+/// Activates a plugin version at each server; the other one runs it and calls it.
+async fn activations(both: &Both, admin: &Both) {
     let path = format!("/api/admin/plugins/{COUPON}");
-    let body = json!({ "digest": digest });
     let activate = format!("{path}/activate");
-    admin.now.post(&activate, "activate", &body).await;
-    let word = digest.as_str().unwrap();
-    admin.before.until(&path, "/active", word).await;
-    customer(both, &both.before, "later@example.com").await;
+    let turns = admin.turns().into_iter().zip(both.turns());
+    for (next, ((at, other), (_, caller))) in [b"0.1.8", b"0.1.9"].into_iter().zip(turns) {
+        let uploaded = at.upload(later_version(next), "wait=60").await.unwrap();
+        assert_eq!(uploaded.status().as_u16(), 201);
+        let staged: Value = uploaded.json().await.unwrap();
+        let digest = staged["data"]["digest"].as_str().unwrap();
+        let body = json!({ "digest": digest });
+        at.post(&activate, digest, &body).await;
+        other.until(&path, "/running", digest).await;
+        customer(both, caller, &format!("{}@example.com", &digest[..12])).await;
+    }
 }
 
 /// Asks at one server, answers at the other.
@@ -168,6 +193,7 @@ async fn two_releases_work_beside_each_other() {
     site.set("DERMAGA_REQUEST_TIMEOUT", "30s");
     let (before, now) = (free_address(), free_address());
     let first = Server::start_program(&site, &previous, &before);
+    let identity = fs::read_to_string(site.path().join("data/server.id")).unwrap();
     let second = Server::start_at(&site, &now);
     let patient = Patient::new(&site);
     let both = Both {
@@ -187,8 +213,8 @@ async fn two_releases_work_beside_each_other() {
     let plan = plans.find(|plan| plan["slug"] == "basic").unwrap();
     let db = site.database().await;
     let customers = purchases(&both, plan["id"].as_str().unwrap()).await;
-    renewals(&admin, &db).await;
-    activation(&both, &admin).await;
+    renewals(&admin, &db, identity.trim().parse().unwrap()).await;
+    activations(&both, &admin).await;
     ticket(&customers[0], &admin).await;
 
     drop(first);

@@ -19,7 +19,7 @@ use super::{
 use crate::ids::UserId;
 
 /// Role that the server has in a customer's namespace.
-const TENANT_ROLE: &str = "dermaga-tenant";
+pub(super) const TENANT_ROLE: &str = "dermaga-tenant";
 const RBAC: &str = "rbac.authorization.k8s.io";
 pub(super) const ROLE_BINDING: (&str, &str) = ("rbac.authorization.k8s.io/v1", "RoleBinding");
 

@@ -1,39 +1,15 @@
-//! Examination of a cluster by an operator: the server's rights, and the classes that instances use.
+//! Examination of a cluster by an operator: classes, nodes and other things that settings name.
 
-use k8s_openapi::api::{
-    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
-    networking::v1::IngressClass,
-    storage::v1::StorageClass,
-};
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{core::v1::Node, networking::v1::IngressClass, storage::v1::StorageClass};
 use kube::{
     Api, Resource, ResourceExt as _,
-    api::{ListParams, PostParams},
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
 };
 use serde::de::DeserializeOwned;
 
 use super::{Cluster, ClusterError};
-
-/// Rights across the cluster without which no instance can be made and watched: verb, group and
-/// resource. `deploy/kubernetes/rbac.yaml` has all of them.
-const RIGHTS: &[(&str, &str, &str)] = &[
-    ("create", "", "namespaces"),
-    ("patch", "", "namespaces"),
-    ("delete", "", "namespaces"),
-    ("list", "", "pods"),
-    ("watch", "", "pods"),
-    ("list", "", "services"),
-    ("list", "", "persistentvolumeclaims"),
-    ("list", "apps", "deployments"),
-    ("watch", "apps", "deployments"),
-    ("list", "apps", "statefulsets"),
-    ("watch", "apps", "statefulsets"),
-    ("list", "networking.k8s.io", "ingresses"),
-    ("list", "networking.k8s.io", "networkpolicies"),
-    ("list", "gateway.networking.k8s.io", "httproutes"),
-    ("create", "rbac.authorization.k8s.io", "rolebindings"),
-    ("list", "", "nodes"),
-    ("watch", "", "nodes"),
-];
 
 /// Annotations by which a cluster marks its default class of each kind.
 const DEFAULT_INGRESS: &str = "ingressclass.kubernetes.io/is-default-class";
@@ -44,6 +20,39 @@ const DEFAULT_STORAGE: &str = "storageclass.kubernetes.io/is-default-class";
 pub enum ClassKind {
     Ingress,
     Storage,
+}
+
+/// Kind of an object of the whole cluster that a setting names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamedKind {
+    PriorityClass,
+    /// Of cert-manager.
+    ClusterIssuer,
+    /// Of the External Secrets Operator.
+    ClusterSecretStore,
+}
+
+impl NamedKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PriorityClass => "PriorityClass",
+            Self::ClusterIssuer => "ClusterIssuer",
+            Self::ClusterSecretStore => "ClusterSecretStore",
+        }
+    }
+
+    /// Group, versions that a cluster may serve, and plural.
+    const fn place(self) -> (&'static str, &'static [&'static str], &'static str) {
+        match self {
+            Self::PriorityClass => ("scheduling.k8s.io", &["v1"], "priorityclasses"),
+            Self::ClusterIssuer => ("cert-manager.io", &["v1"], "clusterissuers"),
+            Self::ClusterSecretStore => (
+                "external-secrets.io",
+                &["v1", "v1beta1"],
+                "clustersecretstores",
+            ),
+        }
+    }
 }
 
 /// Class that objects without a name of their own get, or that a setting names.
@@ -58,24 +67,6 @@ pub enum FoundClass {
 }
 
 impl Cluster {
-    /// Returns the rights that this server lacks, such as `create namespaces`.
-    ///
-    /// # Errors
-    /// When the cluster is away or does not say.
-    pub async fn missing_rights(&self) -> Result<Vec<String>, ClusterError> {
-        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client.clone());
-        let mut missing = Vec::new();
-        for (verb, group, resource) in RIGHTS {
-            let review = review(verb, group, resource);
-            let params = PostParams::default();
-            let answer = self.call("its own rights", reviews.create(&params, &review));
-            if !answer.await?.status.is_some_and(|status| status.allowed) {
-                missing.push(format!("{verb} {resource}"));
-            }
-        }
-        Ok(missing)
-    }
-
     /// Finds the class that instances get: the named one, or the cluster's default.
     ///
     /// # Errors
@@ -90,6 +81,61 @@ impl Cluster {
             ClassKind::Storage => self.classes::<StorageClass>(DEFAULT_STORAGE).await?,
         };
         Ok(chosen(classes, named))
+    }
+
+    /// Returns the controller of an Ingress class; `None` when the class is not there or names none.
+    ///
+    /// # Errors
+    /// When the cluster is away or does not let the server read classes.
+    pub async fn ingress_controller(&self, class: &str) -> Result<Option<String>, ClusterError> {
+        let api: Api<IngressClass> = Api::all(self.client.clone());
+        let found = self
+            .call("classes", api.list(&ListParams::default()))
+            .await?;
+        let mut classes = found.items.into_iter();
+        let class = classes.find(|found| found.name_any() == class);
+        Ok(class.and_then(|class| class.spec?.controller))
+    }
+
+    /// Returns true when an object that a setting names is there; false also where the cluster does not know its kind.
+    ///
+    /// # Errors
+    /// When the cluster is away or does not let the server read it.
+    pub async fn has(&self, kind: NamedKind, name: &str) -> Result<bool, ClusterError> {
+        let (group, versions, plural) = kind.place();
+        for version in versions {
+            let kind = GroupVersionKind::gvk(group, version, kind.as_str());
+            let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+            let objects: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+            let found = async {
+                match objects.get(name).await {
+                    Ok(_) => Ok(true),
+                    // A cluster that does not know the kind answers 404 without a reason.
+                    Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+                    Err(error) => Err(error),
+                }
+            };
+            if self.call(format!("{}/{name}", kind.kind), found).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Counts the nodes that have all of these labels.
+    ///
+    /// # Errors
+    /// When the cluster is away or does not let the server list nodes.
+    pub async fn nodes_with(
+        &self,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<usize, ClusterError> {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let wanted = labels.iter().map(|(key, value)| format!("{key}={value}"));
+        let wanted: Vec<String> = wanted.collect();
+        let params = ListParams::default().labels(&wanted.join(","));
+        let found = self.call("Node objects", nodes.list_metadata(&params));
+        Ok(found.await?.items.len())
     }
 
     /// Returns the names of the classes, and for each if it is the default.
@@ -127,21 +173,6 @@ fn chosen(classes: Vec<(String, bool)>, named: Option<&str>) -> FoundClass {
     }
 }
 
-fn review(verb: &str, group: &str, resource: &str) -> SelfSubjectAccessReview {
-    SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(ResourceAttributes {
-                verb: Some(verb.to_owned()),
-                group: Some(group.to_owned()),
-                resource: Some(resource.to_owned()),
-                ..ResourceAttributes::default()
-            }),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,23 +189,5 @@ mod tests {
             FoundClass::Missing(names)
         );
         assert_eq!(chosen(Vec::new(), None), FoundClass::NoDefault(Vec::new()));
-    }
-
-    /// An operator who applies the roles of `deploy/kubernetes` lacks no right.
-    #[test]
-    fn the_role_in_deploy_has_every_right() {
-        let roles = include_str!("../../../../deploy/kubernetes/rbac.yaml");
-        let (cluster, _) = roles.split_once("name: dermaga-tenant").unwrap();
-        for (verb, group, resource) in RIGHTS {
-            let group = if group.is_empty() { "\"\"" } else { group };
-            let has = cluster.split("- apiGroups: ").any(|rule| {
-                let verbs = rule.split_once("verbs: ").map_or("", |(_, verbs)| verbs);
-                let verbs = verbs.lines().next().unwrap_or_default();
-                rule.starts_with(&format!("[{group}]"))
-                    && rule.contains(resource)
-                    && verbs.contains(verb)
-            });
-            assert!(has, "{verb} {resource}");
-        }
     }
 }

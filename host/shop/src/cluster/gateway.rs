@@ -6,7 +6,10 @@ use kube::{
 };
 use serde_json::Value;
 
-use super::{Cluster, ClusterError, reading::all};
+use super::{
+    Cluster, ClusterError,
+    reading::{all, text},
+};
 
 /// State of the Gateway that settings name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +37,27 @@ impl Cluster {
     ) -> Result<FoundGateway, ClusterError> {
         let live = self.live_gateway(namespace, name).await?;
         Ok(live.map_or(FoundGateway::Absent, |live| examine(&live, section)))
+    }
+
+    /// Returns the controller of the class of a Gateway; `None` when one of both is not there.
+    ///
+    /// # Errors
+    /// When the cluster is away or does not let the server read them.
+    pub async fn gateway_controller(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<String>, ClusterError> {
+        let live = self.live_gateway(namespace, name).await?;
+        let Some(class) = live.and_then(|live| text(&live, "/spec/gatewayClassName")) else {
+            return Ok(None);
+        };
+        let kind = GroupVersionKind::gvk("gateway.networking.k8s.io", "v1", "GatewayClass");
+        let resource = ApiResource::from_gvk_with_plural(&kind, "gatewayclasses");
+        let classes: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+        let object = format!("GatewayClass/{class}");
+        let found = self.call(&object, classes.get_opt(&class)).await?;
+        Ok(found.and_then(|found| text(&found.data, "/spec/controllerName")))
     }
 
     /// Reads a Gateway; `None` when it is not there, or the cluster does not know the kind.

@@ -77,6 +77,7 @@ use crate::private_file;
 
 /// Longest wait for a free connection of SQLite before a request is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+const MOST_READERS: u32 = 8;
 /// Longest wait of SQLite for another process's lock; shorter than [`ACQUIRE_TIMEOUT`], which the
 /// writers queued behind it wait for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -143,7 +144,10 @@ impl Db {
             // A file connection cannot be closed by the other side.
             .test_before_acquire(false);
         let writer = Writer::connect(pool.clone(), options.clone(), ACQUIRE_TIMEOUT).await?;
-        let reader = pool.max_connections(8).connect_with(options).await?;
+        let reader = pool
+            .max_connections(readers())
+            .connect_with(options)
+            .await?;
         Ok(Self::Sqlite {
             writer,
             reader,
@@ -329,6 +333,15 @@ fn counted<T>(opened: sqlx::Result<T>) -> sqlx::Result<T> {
         metrics::counter!("dermaga_database_waits_given_up_total").increment(1);
     }
     opened
+}
+
+/// Returns the most connections that read SQLite at once: two for each processor, which reads keep busy, and at most eight.
+/// Each holds some 2 MB, for its pages and its own copy of the schema.
+fn readers() -> u32 {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    u32::try_from(2 * processors)
+        .unwrap_or(MOST_READERS)
+        .min(MOST_READERS)
 }
 
 fn is_in_memory(path: &Path) -> bool {

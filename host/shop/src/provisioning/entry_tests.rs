@@ -122,6 +122,7 @@ fn by_gateway() -> Entry {
             name: "gerbang".to_owned(),
             namespace: "pintu-masuk".to_owned(),
             section: Some("https".to_owned()),
+            ..Gateway::default()
         },
         timeout: Some(Duration::from_secs(600)),
         ..Entry::default()

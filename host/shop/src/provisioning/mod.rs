@@ -91,7 +91,7 @@ pub use data_loss::accept_data_loss;
 pub use delivery::{
     Undeliverable, is_undeliverable, ran_since, try_again, undeliverable, was_delivered,
 };
-pub use entry::{Controller, Entry, EntryChoice, Gateway, Issuer};
+pub use entry::{Controller, Entry, EntryChoice, Gateway, GatewayController, Issuer};
 pub use evidence::evidence;
 pub use lifecycle::{Act, change, terminate};
 pub use model::{Desired, Event, Halt, Instance, NewInstance, Pinned, Status};

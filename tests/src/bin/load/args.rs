@@ -7,12 +7,16 @@ use dermaga_tests::{Engine, arguments};
 
 use crate::{Outcome, routes::Route};
 
+/// Rounds and seconds of a turn from which on goals are judged: those of a run that says nothing else.
+const ROUNDS: u32 = 5;
+const SECONDS: u64 = 3;
+
 arguments! {
     "load",
     /// Measures the shop under load, over HTTP, beside floors that take turns with it.
     ///
     /// Starts the `dermaga` command in a temporary folder, on SQLite or on a private PostgreSQL, and talks to 127.0.0.1
-    /// alone. Exits with 1 when a request failed or the books do not hold.
+    /// alone. Exits with 1 when a request failed, the books do not hold, or a goal was missed, after all was measured.
 }
 
 #[derive(Debug, Subcommand)]
@@ -38,10 +42,10 @@ pub(crate) struct Options {
         value_parser = clap::value_parser!(u16).range(1..=300))]
     connections: Vec<u16>,
     /// Rounds that count, after one that warms up; in each, every side has a turn
-    #[arg(long, default_value_t = 5, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = ROUNDS, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
     /// Length of a turn; whatever has begun by then is finished
-    #[arg(long, default_value_t = 3, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=600))]
+    #[arg(long, default_value_t = SECONDS, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) seconds: u64,
     /// Entries that the ledger has before anything is measured; a million takes minutes
     #[arg(long, default_value_t = 0, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
@@ -51,6 +55,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "100",
         value_parser = clap::value_parser!(u32).range(1..=100), conflicts_with_all = ["cases", "connections", "entries"])]
     pub(crate) lists: Option<u32>,
+    /// Judge the goals also with fewer rounds or shorter turns than the defaults, which chance may decide
+    #[arg(long, conflicts_with = "lists")]
+    goals: bool,
     /// Log of the server, which goes into a file, as DERMAGA_LOG
     #[arg(long, default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
@@ -101,6 +108,11 @@ impl Options {
         } else {
             &self.cases
         }
+    }
+
+    /// Returns true when goals are judged: in a run of the usual length, or when they were asked for.
+    pub(crate) const fn has_goals(&self) -> bool {
+        self.goals || (self.rounds >= ROUNDS && self.seconds >= SECONDS)
     }
 
     /// Entries of each customer's wallet before anything is measured.
@@ -161,6 +173,22 @@ mod tests {
         assert_eq!(some.entries_of_each(4), 0);
         let full = options(&["--entries", "1000000"]).unwrap();
         assert_eq!(full.entries_of_each(256), 3_906);
+    }
+
+    #[test]
+    fn goals_are_judged_after_long_turns_or_when_asked_for() {
+        assert!(options(&[]).unwrap().has_goals());
+        assert!(
+            options(&["--case", "redeem", "--connections", "16"])
+                .unwrap()
+                .has_goals()
+        );
+        for short in [["--rounds", "4"], ["--seconds", "2"]] {
+            assert!(!options(&short).unwrap().has_goals(), "{short:?}");
+            let asked = [short[0], short[1], "--goals"];
+            assert!(options(&asked).unwrap().has_goals(), "{short:?}");
+        }
+        assert!(options(&["--lists", "--goals"]).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{mem, time::Duration};
 use dermaga_shop::db::{Clock, Db};
 use dermaga_tests::{
     Engine,
-    by_hand::{Committer, Copyist},
+    by_hand::{Buyer, Committer, Copyist, Purchase},
     processes::Watched,
     unique,
 };
@@ -14,6 +14,7 @@ use crate::{
     Outcome,
     args::{Case, Options},
     floor::{self, Exchange, Replayer},
+    goals::{self, BARE, BY_HAND},
     journey::{Journey, Step},
     process::Process,
     report::{Floor, Row},
@@ -23,6 +24,9 @@ use crate::{
     site::Site,
     turn::{self, Actor},
 };
+
+/// Connections that commit a single row each: those of the rows by hand are open beside them, and PostgreSQL has 400.
+const MOST_COMMITTERS: usize = 64;
 
 /// A shop that is ready to be measured.
 #[derive(Debug)]
@@ -34,6 +38,8 @@ pub(crate) struct Stage<'a> {
     /// Copy of the database for rows that are written by hand.
     pub(crate) by_hand: &'a Db,
     pub(crate) by_hand_url: &'a str,
+    /// Purchase whose rows are written by hand.
+    pub(crate) bought: &'a Purchase,
 }
 
 /// Bare server of a case, and what it answers.
@@ -57,7 +63,10 @@ impl Stage<'_> {
         let bare = self.bare(case).await?;
         let mut rows = Vec::new();
         for connections in options.connections() {
-            let row = Box::pin(self.level(case, connections, &bare, options)).await?;
+            let mut row = Box::pin(self.level(case, connections, &bare, options)).await?;
+            if options.has_goals() {
+                row.goals = goals::judge(case, &row);
+            }
             print!("{}", row.lines());
             let entries = self.site.verify()?;
             println!("{:9} the books hold: {entries} entries", row.engine);
@@ -97,7 +106,10 @@ impl Stage<'_> {
         ];
         match case.route() {
             Some(Route::Redeem) => sides.push(self.copyists(connections).await?),
-            Some(route) if route.writes() => sides.push(self.committers(connections).await?),
+            Some(Route::Subscribe) => {
+                sides.push(self.buyers(connections).await?);
+                sides.push(self.committers(connections).await?);
+            }
             _ => {}
         }
         self.site.watched().forget_peak();
@@ -145,7 +157,7 @@ impl Stage<'_> {
         }
         Ok(Side {
             name: if case.route().is_some() {
-                "bare axum, the same bytes"
+                BARE
             } else {
                 "bare axum, the same nine answers"
             },
@@ -166,13 +178,24 @@ impl Stage<'_> {
             let copyist = Copyist::of(self.by_hand, &clock, self.by_hand_url, user.id).await;
             actors.push(Actor::Copyist(Box::new(copyist)));
         }
-        self.rows_side("the same rows by hand", actors)
+        self.rows_side(BY_HAND, actors)
+    }
+
+    /// The rows of a purchase by hand, by customers who all take from the quota of its plan.
+    async fn buyers(&self, connections: usize) -> Outcome<Side> {
+        let mut actors = Vec::new();
+        let clock = Clock::system();
+        for user in self.users.iter().take(self.writers(connections)) {
+            let buyer = Buyer::connect(self.by_hand_url, &clock, self.bought, user.id).await;
+            actors.push(Actor::Buyer(Box::new(buyer)));
+        }
+        self.rows_side(BY_HAND, actors)
     }
 
     /// One row and its commit.
     async fn committers(&self, connections: usize) -> Outcome<Side> {
         let mut actors = Vec::new();
-        for _ in 0..self.writers(connections) {
+        for _ in 0..self.writers(connections).min(MOST_COMMITTERS) {
             let committer = Committer::connect(self.by_hand_url).await;
             actors.push(Actor::Committer(Box::new(committer)));
         }
@@ -231,6 +254,7 @@ impl Stage<'_> {
             first_failure: first.next(),
             unsettled: shop.series.unsettled,
             floors: floors.collect(),
+            goals: Vec::new(),
         })
     }
 }

@@ -7,6 +7,7 @@
 
 mod args;
 mod floor;
+mod goals;
 mod journey;
 mod level;
 mod lists;
@@ -26,8 +27,11 @@ use dermaga_shop::{
     ids::UserId,
 };
 use dermaga_tests::{
-    Engine, entries,
+    Engine, bench,
+    by_hand::Purchase,
+    entries,
     program::{self, Outcome},
+    unique,
     wire::Answered,
 };
 use serde_json::Value;
@@ -36,6 +40,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use args::{Cli, Command, Options};
 use level::Stage;
 use report::{Row, Run};
+use routes::{Caller, Route};
+use setup::User;
 use site::Site;
 
 /// Characters of an answer that a failure shows.
@@ -48,7 +54,10 @@ async fn main() -> ExitCode {
         Some(Command::Floor { answers }) => floor::serve(answers).await,
         None => until_stopped(&cli.options).await,
     };
-    program::end(done)
+    match done {
+        Ok(()) => bench::end(),
+        failed => program::end(failed),
+    }
 }
 
 /// Measures until it is done or asked to end; the processes that were started end in both cases.
@@ -74,6 +83,9 @@ async fn run(options: &Options) -> Outcome<()> {
         options.rounds,
         options.seconds
     );
+    if !options.has_goals() {
+        println!("no goals: the run is shorter than the usual one; --goals judges it all the same");
+    }
     print!("{}", report::heading());
     let mut rows = Vec::new();
     for engine in options.engines() {
@@ -84,6 +96,7 @@ async fn run(options: &Options) -> Outcome<()> {
         rounds: options.rounds,
         seconds: options.seconds,
         entries: options.entries,
+        has_goals: options.has_goals(),
         server: server.display().to_string(),
         log: options.log.clone(),
     };
@@ -107,6 +120,9 @@ async fn measure_at(site: &mut Site, engine: Engine, options: &Options) -> Outco
     site.start()?;
     let admin = setup::administrator(site.host()?).await?;
     let users = setup::users(site.host()?, &admin, most).await?;
+    let plan = setup::plan(site.host()?, &admin).await?;
+    let buyer = users.first().ok_or("no customers")?;
+    let key = purchase(site.host()?, buyer, &plan).await?;
     site.stop()?;
     let each = options.entries_of_each(users.len());
     if each > 0 {
@@ -116,11 +132,11 @@ async fn measure_at(site: &mut Site, engine: Engine, options: &Options) -> Outco
         db.optimize().await?;
         db.close().await;
     }
-    // The copy has a redemption of each customer, from which rows are written by hand.
+    // The copy has a redemption of each customer, and a purchase of one, from which rows are written by hand.
     let by_hand_url = site.copy_database().await?;
     site.start()?;
-    let plan = setup::plan(site.host()?, &admin).await?;
     let by_hand = Db::connect(&by_hand_url).await?;
+    let bought = Purchase::of(&by_hand, buyer.id, &key).await;
     let stage = Stage {
         site,
         engine,
@@ -128,6 +144,7 @@ async fn measure_at(site: &mut Site, engine: Engine, options: &Options) -> Outco
         plan: &plan,
         by_hand: &by_hand,
         by_hand_url: &by_hand_url,
+        bought: &bought,
     };
     let mut rows = Vec::new();
     for case in options.cases() {
@@ -137,6 +154,13 @@ async fn measure_at(site: &mut Site, engine: Engine, options: &Options) -> Outco
     site.stop()?;
     site.verify()?;
     Ok(rows)
+}
+
+/// Buys once, and returns the key of this purchase.
+async fn purchase(host: &str, user: &User, plan: &str) -> Outcome<String> {
+    let mut caller = Caller::connect(host, Route::Subscribe, user, plan, unique()).await?;
+    caller.exchange().await?;
+    Ok(caller.key())
 }
 
 /// Describes an answer that was not wanted.

@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::series::{Cost, Latencies};
+use crate::{
+    goals::Judged,
+    series::{Cost, Latencies},
+};
 
 /// A case at one number of connections.
 #[derive(Debug)]
@@ -28,6 +31,7 @@ pub(crate) struct Row {
     pub(crate) first_failure: Option<String>,
     pub(crate) unsettled: u32,
     pub(crate) floors: Vec<Floor>,
+    pub(crate) goals: Vec<Judged>,
 }
 
 /// A floor of a case, in the same rounds.
@@ -51,6 +55,8 @@ pub(crate) struct Run {
     pub(crate) seconds: u64,
     /// Entries of the ledger before anything was measured.
     pub(crate) entries: u32,
+    /// False when goals were not judged.
+    pub(crate) has_goals: bool,
     pub(crate) server: String,
     pub(crate) log: String,
 }
@@ -76,7 +82,7 @@ pub(crate) fn heading() -> String {
 }
 
 impl Row {
-    /// Returns the lines of the table: the shop's, one for each step, one for each floor.
+    /// Returns the lines of the table: the shop's, one for each step, floor and goal.
     pub(crate) fn lines(&self) -> String {
         let mut text = String::new();
         for (at, (name, latencies)) in self.steps.iter().enumerate() {
@@ -105,6 +111,9 @@ impl Row {
                 text,
                 "{start}{times} {cost:>9}   the shop does {ratio:.2} of it"
             );
+        }
+        for goal in &self.goals {
+            let _ = writeln!(text, "  {}", goal.line());
         }
         if self.unsettled > 0 {
             let turns = self.unsettled;
@@ -169,6 +178,7 @@ impl Row {
             "firstFailure": self.first_failure,
             "unsettledTurns": self.unsettled,
             "floors": floors.collect::<Vec<_>>(),
+            "goals": self.goals.iter().map(Judged::json).collect::<Vec<_>>(),
         })
     }
 }
@@ -180,6 +190,7 @@ pub(crate) fn json(run: &Run, rows: &[Row]) -> Value {
         "rounds": run.rounds,
         "secondsATurn": run.seconds,
         "entriesBefore": run.entries,
+        "goalsJudged": run.has_goals,
         "server": run.server,
         "log": run.log,
         "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
@@ -246,6 +257,7 @@ mod tests {
                 server_micros: None,
                 ratio: 0.25,
             }],
+            goals: Vec::new(),
         }
     }
 
@@ -288,6 +300,7 @@ mod tests {
             rounds: 5,
             seconds: 3,
             entries: 0,
+            has_goals: false,
             server: "dermaga".to_owned(),
             log: "info".to_owned(),
         };

@@ -117,9 +117,14 @@ impl Caller {
         })
     }
 
+    /// Idempotency key of the last request.
+    pub(crate) fn key(&self) -> String {
+        format!("{}-{}", self.name, self.sent)
+    }
+
     fn next_request(&mut self) -> String {
         self.sent += 1;
-        let key = format!("{}-{}", self.name, self.sent);
+        let key = self.key();
         let request = Request {
             method: self.route.method(),
             path: self.route.path(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dermaga_tests::by_hand::{Committer, Copyist};
+use dermaga_tests::by_hand::{Buyer, Committer, Copyist};
 use futures::future::join_all;
 
 use crate::{Outcome, floor::Replayer, journey::Journey, routes::Caller};
@@ -17,6 +17,7 @@ pub(crate) enum Actor {
     Journey(Box<Journey>),
     Replayer(Box<Replayer>),
     Copyist(Box<Copyist>),
+    Buyer(Box<Buyer>),
     Committer(Box<Committer>),
 }
 
@@ -101,6 +102,12 @@ impl Actor {
             Self::Copyist(copyist) => {
                 let started = Instant::now();
                 copyist.copy().await;
+                record.take(0, started);
+                Ok(())
+            }
+            Self::Buyer(buyer) => {
+                let started = Instant::now();
+                buyer.buy().await;
                 record.take(0, started);
                 Ok(())
             }

@@ -8,6 +8,8 @@
 )]
 
 mod args;
+#[cfg(test)]
+mod document;
 mod measure;
 mod model;
 mod split;

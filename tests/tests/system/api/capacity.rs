@@ -1,7 +1,8 @@
 //! Tests of plans that the cluster has no room for, on a pretended API server whose nodes and pods a test
-//! decides: nodes of a real cluster are shared by all tests.
+//! decides: nodes of a real cluster are shared by all tests, but for those that one test fills.
 
 mod nodes;
+mod real_node;
 
 use std::time::{Duration, Instant};
 

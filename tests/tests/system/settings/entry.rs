@@ -73,6 +73,19 @@ async fn an_ingress_has_what_its_controller_reads() {
     let ends_tls = "traefik.ingress.kubernetes.io/router.tls";
     assert_eq!(ingress["metadata"]["annotations"][ends_tls], "true");
     assert!(ingress["spec"]["tls"][0].get("secretName").is_none());
+
+    let (_shop, namespace, name) = written(&[
+        ("DERMAGA_INGRESS_CONTROLLER", "cilium"),
+        ("DERMAGA_INGRESS_TLS_SECRET", "wildcard"),
+        ("DERMAGA_ENTRY_TIMEOUT", "10m"),
+    ])
+    .await;
+    let ingress = of_kind(&namespace.join(&name), "-ingress-");
+    let timeout = &ingress["metadata"]["annotations"]["ingress.cilium.io/request-timeout"];
+    assert_eq!(timeout, "600s");
+    let host = format!("{name}.apps.localhost");
+    let expected = json!([{ "hosts": [host], "secretName": "wildcard" }]);
+    assert_eq!(ingress["spec"]["tls"], expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -102,6 +115,17 @@ async fn a_gateway_gets_routes_in_the_place_of_ingresses() {
     assert!(!has(&folder, "-ingress-"));
     let door = of_kind(&namespace, "allow-ingress");
     assert!(door.to_string().contains("pintu-masuk"), "{door:#}");
+
+    // Traefik would ignore the time.
+    let (_shop, namespace, name) = written(&[
+        ("DERMAGA_ENTRY", "gateway"),
+        ("DERMAGA_GATEWAY_NAME", "gerbang"),
+        ("DERMAGA_GATEWAY_NAMESPACE", "pintu-masuk"),
+        ("DERMAGA_GATEWAY_CONTROLLER", "traefik"),
+    ])
+    .await;
+    let route = of_kind(&namespace.join(&name), "-httproute-");
+    assert!(route["spec"]["rules"][0].get("timeouts").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -256,6 +280,16 @@ fn a_limit_without_effect_is_refused() {
             &gateway[..],
             Some(("DERMAGA_INGRESS_ISSUER", "a")),
             "DERMAGA_INGRESS_ISSUER",
+        ),
+        (
+            &gateway[..],
+            Some(("DERMAGA_INGRESS_TLS_SECRET", "a")),
+            "DERMAGA_INGRESS_TLS_SECRET",
+        ),
+        (
+            &[("DERMAGA_INGRESS_ISSUER", "a")],
+            Some(("DERMAGA_INGRESS_TLS_SECRET", "a")),
+            "DERMAGA_INGRESS_TLS_SECRET",
         ),
         (
             &traefik[..],

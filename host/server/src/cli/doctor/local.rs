@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_shop::{
     Error,
     audit::{self, AuditFilter},
-    catalog::{self, RefusedTemplate, Templates},
+    catalog::{self, RefusedTemplate, Sizes, Templates},
     crypto::{self, Vault},
     db::{Clock, Db, Part as PageOf, Schema, Span, file_of},
     plugins::Registry,
@@ -114,7 +114,7 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
     if let Some(wrong) = wrong {
         return (None, vec![wrong]);
     }
-    let finding = match db.check_writable().await {
+    let mut findings = vec![match db.check_writable().await {
         Ok(()) => part.ok(format!(
             "{engine}, its schema is up to date, it takes writes"
         )),
@@ -122,8 +122,33 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
             format!("the {engine} database takes no writes: {error}"),
             "Check its room and its rights, and that DATABASE_URL names no standby.",
         ),
+    }];
+    findings.extend(pooler(config, &db));
+    (Some(db), findings)
+}
+
+/// Tells of a pooler, such as PgBouncer, that lends a connection for one transaction.
+fn pooler(config: &Config, db: &Db) -> Option<Finding> {
+    if db.keeps_sessions() {
+        return None;
+    }
+    let poll = config.plugin_poll;
+    let message = format!(
+        "a pooler lends connections for one transaction: servers look for activations every {poll:?} and are not told"
+    );
+    Some(Part::Database.ok(message))
+}
+
+/// Returns the sizes of the plans that are sold; none where the database does not say.
+pub(super) async fn plans(db: Option<&Db>) -> Vec<Sizes> {
+    let Some(db) = db else {
+        return Vec::new();
     };
-    (Some(db), vec![finding])
+    let Ok(mut conn) = db.read().await else {
+        return Vec::new();
+    };
+    let offers = catalog::offers(&mut conn).await.unwrap_or_default();
+    offers.iter().map(|offer| offer.plan.sizes()).collect()
 }
 
 /// Returns the file of a SQLite database that is not there: opening it would make it.

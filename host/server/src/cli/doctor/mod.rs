@@ -5,8 +5,10 @@
 //! probes in folders and among the attachments are removed again, no mail is sent.
 
 mod local;
+mod named;
 mod outside;
 mod report;
+mod software;
 
 use clap::Args;
 
@@ -63,13 +65,16 @@ async fn examine(loaded: &Loaded, ask_gateway: bool) -> Vec<Finding> {
     findings.extend(local::master_key(config, db.as_ref()).await);
     findings.extend(local::clock(config, db.as_ref()).await);
     findings.extend(local::plugins_and_templates(config, db.clone()).await);
+    let plans = local::plans(db.as_ref()).await;
     if let Some(db) = &db {
         db.close().await;
     }
-    findings.extend(outside::cluster(config).await);
+    findings.extend(outside::cluster(config, &plans).await);
+    findings.extend(named::name_server(config).await);
     findings.push(outside::gateway(config, ask_gateway).await);
     findings.push(outside::mail(config).await);
     findings.push(outside::attachments(config).await);
+    findings.extend(outside::attachments_apart(config));
     findings.extend(outside::traces(config).await);
     findings
 }

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use dermaga_shop::{
+    catalog::Sizes,
     cluster::{ClassKind, Cluster, ClusterError, FoundClass, FoundGateway},
-    db::Clock,
+    db::{Address, Clock},
     files::{Files, Place},
     payments::Payments,
     provisioning::{Choice, EntryChoice, Gateway},
@@ -13,17 +14,19 @@ use dermaga_shop::{
 
 use super::{
     local::told,
+    named,
     report::{Finding, Part},
+    software,
 };
 use crate::{config::Config, telemetry::traces};
 
-const APPLY_ROLES: &str =
+pub(super) const APPLY_ROLES: &str =
     "`kubectl apply -f deploy/kubernetes/rbac.yaml` makes an account with all of them.";
 
-pub(super) async fn cluster(config: &Config) -> Vec<Finding> {
+pub(super) async fn cluster(config: &Config, plans: &[Sizes]) -> Vec<Finding> {
     let (part, settings) = (Part::Cluster, &config.provisioning);
     if settings.provisioner == Choice::Directory {
-        return vec![in_a_folder(config)];
+        return folder(config).await;
     }
     // With `auto`, a server falls back to a folder, which is no failure unless a cluster was named.
     let is_wanted = settings.provisioner == Choice::Kubernetes || settings.kubeconfig.is_some();
@@ -33,13 +36,15 @@ pub(super) async fn cluster(config: &Config) -> Vec<Finding> {
             let todo = "Correct KUBECONFIG, or set DERMAGA_PROVISIONER to directory.";
             return vec![part.failed(error.to_string(), todo)];
         }
-        Err(_) => return vec![in_a_folder(config)],
+        Err(_) => return folder(config).await,
     };
     match cluster.probe().await {
         Ok(version) => {
             let message = format!("{} answers, Kubernetes {version}", cluster.url());
             let mut findings = vec![part.ok(message)];
             findings.extend(inside(config, &cluster).await);
+            let named = named::in_cluster(config, &cluster, plans);
+            findings.extend(Box::pin(named).await);
             findings
         }
         Err(error) if is_wanted => {
@@ -53,6 +58,12 @@ pub(super) async fn cluster(config: &Config) -> Vec<Finding> {
             vec![part.warning(message, todo)]
         }
     }
+}
+
+/// Checks a shop without a cluster.
+async fn folder(config: &Config) -> Vec<Finding> {
+    let store = Box::pin(named::secret_store(config)).await;
+    [in_a_folder(config)].into_iter().chain(store).collect()
 }
 
 fn in_a_folder(config: &Config) -> Finding {
@@ -77,26 +88,38 @@ async fn inside(config: &Config, cluster: &Cluster) -> Vec<Finding> {
         Err(error) => part.failed(format!("the rights are not known: {error}"), APPLY_ROLES),
     };
     let classes = &config.provisioning.classes;
-    let entry = match classes.entry.choice {
+    let (entry, software) = match classes.entry.choice {
         EntryChoice::Ingress => {
             let wanted = classes.ingress.as_deref();
             let found = cluster.class(ClassKind::Ingress, wanted).await;
-            class("ingress", ("DERMAGA_INGRESS_CLASS", wanted), found)
+            let chosen = classes.entry.controller;
+            let software = match &found {
+                Ok(FoundClass::Used(name)) => software::of_ingresses(cluster, name, chosen).await,
+                _ => None,
+            };
+            let setting = ("DERMAGA_INGRESS_CLASS", wanted);
+            (class("ingress", setting, found), software)
         }
         EntryChoice::Gateway => {
             let Gateway {
                 name,
                 namespace,
                 section,
+                ..
             } = &classes.entry.gateway;
             let found = cluster.gateway(namespace, name, section.as_deref()).await;
-            way_in(&classes.entry.gateway, found)
+            let software = match found {
+                Ok(FoundGateway::Absent) | Err(_) => None,
+                Ok(_) => software::of_gateway(cluster, &classes.entry.gateway).await,
+            };
+            (way_in(&classes.entry.gateway, found), software)
         }
     };
     let wanted = classes.storage.as_deref();
     let found = cluster.class(ClassKind::Storage, wanted).await;
     let storage = class("storage", ("DERMAGA_STORAGE_CLASS", wanted), found);
-    vec![rights, entry, storage]
+    let all = [Some(rights), Some(entry), software, Some(storage)];
+    all.into_iter().flatten().collect()
 }
 
 /// Judges the Gateway that routes of instances belong to.
@@ -238,6 +261,24 @@ pub(super) async fn attachments(config: &Config) -> Finding {
         Ok(()) => part.ok(format!("{place} takes, returns and deletes a file")),
         Err(error) => part.failed(format!("{place}: {}", told(&error)), todo),
     }
+}
+
+/// Warns of a folder of one machine, where the database may have several servers.
+pub(super) fn attachments_apart(config: &Config) -> Option<Finding> {
+    let address = Address::parse(&config.database_url());
+    let is_server = address.is_ok_and(|address| address.is_server());
+    let folder = match &config.files.place {
+        Some(Place::Bucket { .. }) => return None,
+        Some(Place::Folder(folder)) => folder.clone(),
+        None => config.data_dir.join("attachments"),
+    };
+    is_server.then(|| {
+        let folder = folder.display();
+        Part::Attachments.warning(
+            format!("{folder} is a folder: other servers on this PostgreSQL do not have its files, unless they share it"),
+            "With several servers, set DERMAGA_ATTACHMENTS to s3://BUCKET/PREFIX or to a folder that all of them have.",
+        )
+    })
 }
 
 /// Sends an export without a span to the collector, if there is one.

@@ -31,6 +31,7 @@ fn entry(config: &Config) -> [(bool, Idle); 2] {
                     "DERMAGA_GATEWAY_NAME",
                     "DERMAGA_GATEWAY_NAMESPACE",
                     "DERMAGA_GATEWAY_SECTION",
+                    "DERMAGA_GATEWAY_CONTROLLER",
                 ],
                 "needs DERMAGA_ENTRY=gateway",
             ),

@@ -1,7 +1,7 @@
 //! Settings of instances: where they go, how they are reached, and what their pods are given.
 
 use chrono::TimeDelta;
-use dermaga_shop::provisioning::{Controller, EntryChoice};
+use dermaga_shop::provisioning::{Controller, EntryChoice, GatewayController};
 
 use super::super::{
     addresses, cluster, parse,
@@ -47,11 +47,14 @@ pub(super) const OF_INSTANCES: &[Setting] = settings! {
         "Namespace of the pods of the ingress controller or the gateway, which may reach customers' instances. Without it, `ingress-nginx`, or the namespace of the Gateway."
         => |c, text| c.provisioning.ingress_namespace = Some(parse::namespace(text)?);
     "DERMAGA_INGRESS_CONTROLLER" "ingress_controller" (Some("nginx")):
-        "Software that carries out Ingresses, whose annotations the server writes: `nginx` (ingress-nginx), `traefik` or `other`."
-        => |c, text| c.provisioning.classes.entry.controller = parse::word(text, &[("nginx", Controller::Nginx), ("traefik", Controller::Traefik), ("other", Controller::Other)])?;
+        "Software that carries out Ingresses, whose annotations the server writes: `nginx` (ingress-nginx), `traefik`, `cilium` or `other`."
+        => |c, text| c.provisioning.classes.entry.controller = parse::word(text, &[("nginx", Controller::Nginx), ("traefik", Controller::Traefik), ("cilium", Controller::Cilium), ("other", Controller::Other)])?;
     "DERMAGA_INGRESS_ISSUER" "ingress_issuer" (None):
         "ClusterIssuer of cert-manager that issues a certificate for each Ingress, or `issuer/NAME` for an Issuer in each customer's namespace. Without it, the controller's default certificate."
         => |c, text| c.provisioning.classes.entry.issuer = Some(cluster::issuer(text)?);
+    "DERMAGA_INGRESS_TLS_SECRET" "ingress_tls_secret" (None):
+        "Secret of type `kubernetes.io/tls` with a wildcard certificate for `*.DERMAGA_BASE_DOMAIN`; you keep one of this name in each customer's namespace. Not beside an issuer."
+        => |c, text| c.provisioning.classes.entry.tls_secret = Some(parse::object_name(text)?);
     "DERMAGA_ENTRY" "entry" (Some("ingress")):
         "Way in to instances' host names: `ingress`, or `gateway` for an HTTPRoute of the Gateway API."
         => |c, text| c.provisioning.classes.entry.choice = parse::word(text, &[("ingress", EntryChoice::Ingress), ("gateway", EntryChoice::Gateway)])?;
@@ -59,7 +62,7 @@ pub(super) const OF_INSTANCES: &[Setting] = settings! {
         "Annotations of every Ingress or HTTPRoute, as `KEY=VALUE`, separated by semicolons; they replace the server's own and those of plugins."
         => |c, text| c.provisioning.classes.entry.annotations = cluster::annotations(text)?;
     "DERMAGA_ENTRY_TIMEOUT" "entry_timeout" (None):
-        "Time that an instance may take to answer, from 1s to 1d: for nginx between two pieces of an answer, for a Gateway in all. Without it, as its plugin asks."
+        "Time that an instance may take to answer, from 1s to 1d: for nginx between two pieces of an answer, for Cilium and a Gateway in all; not for Traefik. Without it, as its plugin asks; with Ingresses of Cilium as that is set."
         => |c, text| c.provisioning.classes.entry.timeout = Some(parse::duration(text, &(seconds(1)..=seconds(DAY)))?);
     "DERMAGA_ENTRY_BODY_MIB" "entry_body_mib" (None):
         "Largest body of a request to an instance, in MiB, from 1 to 100000. For nginx alone; without it, as its plugin asks."
@@ -73,6 +76,9 @@ pub(super) const OF_INSTANCES: &[Setting] = settings! {
     "DERMAGA_GATEWAY_SECTION" "gateway_section" (None):
         "Listener of that Gateway, such as `https`. Without it, all of them."
         => |c, text| c.provisioning.classes.entry.gateway.section = Some(parse::object_name(text)?);
+    "DERMAGA_GATEWAY_CONTROLLER" "gateway_controller" (Some("other")):
+        "Software that carries out routes of that Gateway: `envoy` (Envoy Gateway), `traefik`, `cilium` or `other`."
+        => |c, text| c.provisioning.classes.entry.gateway.controller = parse::word(text, &[("envoy", GatewayController::Envoy), ("traefik", GatewayController::Traefik), ("cilium", GatewayController::Cilium), ("other", GatewayController::Other)])?;
     "DERMAGA_DOMAINS_PER_INSTANCE" "domains.per_instance" (Some("5")):
         "Domains of its customer that one instance may have, up to 50: proven by a TXT record or a file, then led to it. 0 takes none: those that are proven stay, and claims end without a proof."
         => |c, text| c.provisioning.domains.per_instance = parse::number(text, &(0..=50))?;

@@ -46,17 +46,31 @@ enum Break {
 impl Cluster {
     /// Keeps the room of the cluster up to date, as long as it is polled.
     pub async fn follow_room(&self, capacity: &Capacity) {
+        let [nodes, pods] = self.followers(capacity);
+        tokio::join!(Box::pin(nodes.follow()), Box::pin(pods.follow()));
+    }
+
+    /// Reads the room of the cluster once.
+    ///
+    /// # Errors
+    /// When the cluster is away or does not let the server read nodes and pods.
+    pub async fn list_room(&self, capacity: &Capacity) -> Result<(), ClusterError> {
+        for follower in self.followers(capacity) {
+            Box::pin(follower.list()).await?;
+        }
+        Ok(())
+    }
+
+    fn followers<'a>(&'a self, capacity: &'a Capacity) -> [Follower<'a>; 2] {
         let nodes = ApiResource::erase::<v1::Node>(&());
         let pods = ApiResource::erase::<v1::Pod>(&());
-        let [nodes, pods] =
-            [(Kind::Node, nodes), (Kind::Pod, pods)].map(|(kind, resource)| Follower {
-                cluster: self,
-                capacity,
-                kind,
-                api: Api::all_with(self.client.clone(), &resource),
-                plural: resource.plural,
-            });
-        tokio::join!(Box::pin(nodes.follow()), Box::pin(pods.follow()));
+        [(Kind::Node, nodes), (Kind::Pod, pods)].map(|(kind, resource)| Follower {
+            cluster: self,
+            capacity,
+            kind,
+            api: Api::all_with(self.client.clone(), &resource),
+            plural: resource.plural,
+        })
     }
 }
 

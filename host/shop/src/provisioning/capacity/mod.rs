@@ -13,6 +13,7 @@
 //! rule; an instance that its owner stopped has no room until it is started again. The share that is kept
 //! free is for these, and for the second pods of updates.
 
+mod fitting;
 mod needs;
 mod store;
 
@@ -27,6 +28,7 @@ use arc_swap::ArcSwapOption;
 use tokio::{sync::Mutex, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+pub use self::fitting::fitting;
 use self::needs::Needs;
 use super::{Instances, Pods};
 use crate::{

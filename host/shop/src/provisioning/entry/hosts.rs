@@ -143,13 +143,30 @@ mod tests {
     }
 
     #[test]
+    fn a_wildcard_is_for_no_domain_of_a_customer() {
+        let entry = Entry {
+            tls_secret: Some("wildcard".to_owned()),
+            ..Entry::default()
+        };
+        let ingress = led(&entry, &domains());
+        let expected = json!([
+            {"hosts": [OWN, "other.apps.example"], "secretName": "wildcard"},
+            {"hosts": ["toko.example"]}, {"hosts": ["www.toko.example"]},
+        ]);
+        assert_eq!(ingress["spec"]["tls"], expected);
+        // None of them is the server's to remove with a domain.
+        let left = entry.certificates(&[ingress], "toko.example");
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    #[test]
     fn a_route_has_the_domains_among_its_hosts() {
         let entry = Entry {
             choice: EntryChoice::Gateway,
             gateway: Gateway {
                 name: "gerbang".to_owned(),
                 namespace: "pintu-masuk".to_owned(),
-                section: None,
+                ..Gateway::default()
             },
             ..Entry::default()
         };

@@ -1,6 +1,7 @@
 //! Way in to the host names of instances, as the operator decided: by the Ingresses that plugins
 //! render, finished by the host, or by routes of a Gateway, which the host makes from them.
 
+mod controllers;
 mod hosts;
 mod route;
 
@@ -8,6 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
+pub use controllers::{Controller, GatewayController};
 pub(super) use hosts::Hosts;
 
 use super::marks::map_in;
@@ -26,6 +28,8 @@ pub struct Entry {
     pub controller: Controller,
     /// Issuer of a certificate for each Ingress; `None` leaves the controller's default one.
     pub issuer: Option<Issuer>,
+    /// Secret in each customer's namespace with one certificate for all host names below the shop's domain.
+    pub tls_secret: Option<String>,
     /// Annotations of Ingresses and routes.
     pub annotations: BTreeMap<String, String>,
     /// Longest time that an answer may take; `None` leaves the plugin's.
@@ -49,15 +53,8 @@ pub struct Gateway {
     pub namespace: String,
     /// Name of the listener; `None` for all of them.
     pub section: Option<String>,
-}
-
-/// Software that carries out Ingresses, as far as its annotations are known here.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Controller {
-    #[default]
-    Nginx,
-    Traefik,
-    Other,
+    /// Software that carries out its routes.
+    pub controller: GatewayController,
 }
 
 /// Issuer of cert-manager.
@@ -77,9 +74,6 @@ impl Issuer {
         }
     }
 }
-
-/// Annotation by which plugins say for how many seconds an answer may pause.
-const READ_TIMEOUT: &str = "nginx.ingress.kubernetes.io/proxy-read-timeout";
 
 impl Entry {
     /// Returns gated objects with the way in that was decided, for all hosts of their instance.
@@ -138,10 +132,10 @@ impl Entry {
 
     /// Writes what was decided into an Ingress.
     fn finish(&self, ingress: &mut Value, hosts: Hosts<'_>) {
-        if self.issuer.is_some() {
-            name_certificate(ingress, hosts);
-        } else {
-            hosts.protect(ingress);
+        match (&self.issuer, &self.tls_secret) {
+            (Some(_), _) => name_certificates(ingress, hosts),
+            (None, Some(secret)) => name_wildcard(ingress, hosts, secret),
+            (None, None) => hosts.protect(ingress),
         }
         let annotations = self.annotations_of(ingress);
         if annotations.is_empty() {
@@ -157,25 +151,8 @@ impl Entry {
     fn annotations_of(&self, ingress: &Value) -> BTreeMap<String, Value> {
         let mut all = BTreeMap::new();
         let mut put = |key: &str, value: &str| all.insert(key.to_owned(), json!(value));
-        match self.controller {
-            Controller::Nginx => {
-                if let Some(mib) = self.body_mib {
-                    put(
-                        "nginx.ingress.kubernetes.io/proxy-body-size",
-                        &format!("{mib}m"),
-                    );
-                }
-                if let Some(timeout) = self.timeout {
-                    let seconds = timeout.as_secs().to_string();
-                    put(READ_TIMEOUT, &seconds);
-                    put("nginx.ingress.kubernetes.io/proxy-send-timeout", &seconds);
-                }
-            }
-            // Hosts under `tls` are not enough: without this, Traefik answers them without TLS.
-            Controller::Traefik if ingress.pointer("/spec/tls").is_some() => {
-                put("traefik.ingress.kubernetes.io/router.tls", "true");
-            }
-            Controller::Traefik | Controller::Other => {}
+        for (key, value) in self.of_controller(ingress) {
+            put(key, &value);
         }
         if let Some(issuer) = &self.issuer {
             let (key, name) = issuer.annotation();
@@ -194,16 +171,34 @@ fn is_ingress(object: &Value) -> bool {
 
 /// Names a Secret for the certificate of an Ingress, and one for each domain of its customer, which the
 /// issuer fills: a domain that does not lead here yet must not keep the others from their certificate.
-fn name_certificate(ingress: &mut Value, hosts: Hosts<'_>) {
+fn name_certificates(ingress: &mut Value, hosts: Hosts<'_>) {
+    let (domains, own) = divided(ingress, hosts);
     let secret = format!("{}-tls", name(ingress));
-    let (domains, own): (Vec<_>, Vec<_>) = hosts_of(ingress)
-        .into_iter()
-        .partition(|host| hosts.is_domain(host));
     let mut tls = vec![json!({ "hosts": own, "secretName": secret })];
     tls.extend(domains.into_iter().map(|domain| {
         let secret = hosts::certificate(ingress, domain.as_str().unwrap_or_default());
         json!({ "hosts": [domain], "secretName": secret })
     }));
+    set_tls(ingress, &tls);
+}
+
+/// Names the Secret with the operator's wildcard for the hosts of an Ingress. It fits no domain of its customer,
+/// which the controller's default certificate answers for.
+fn name_wildcard(ingress: &mut Value, hosts: Hosts<'_>, secret: &str) {
+    let (domains, own) = divided(ingress, hosts);
+    let mut tls = vec![json!({ "hosts": own, "secretName": secret })];
+    let domains = domains.into_iter();
+    tls.extend(domains.map(|domain| json!({ "hosts": [domain] })));
+    set_tls(ingress, &tls);
+}
+
+/// Divides the hosts of an Ingress into domains of its customer and all others.
+fn divided(ingress: &Value, hosts: Hosts<'_>) -> (Vec<Value>, Vec<Value>) {
+    let all = hosts_of(ingress).into_iter();
+    all.partition(|host| hosts.is_domain(host))
+}
+
+fn set_tls(ingress: &mut Value, tls: &[Value]) {
     if let Some(spec) = ingress.get_mut("spec").and_then(Value::as_object_mut) {
         spec.insert("tls".to_owned(), json!(tls));
     }
@@ -266,7 +261,11 @@ mod tests {
 
     #[test]
     fn without_decisions_an_ingress_stays_as_its_plugin_made_it() {
-        assert_eq!(led(&Entry::default()), ingress());
+        // But for nginx, which has the plugin's time in both directions.
+        let mut expected = ingress();
+        expected["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-send-timeout"] =
+            json!("3600");
+        assert_eq!(led(&Entry::default()), expected);
         let other = Entry {
             controller: Controller::Other,
             timeout: Some(Duration::from_secs(60)),
@@ -312,5 +311,17 @@ mod tests {
         expected["spec"]["tls"] =
             json!([{"hosts": ["n8n-a.apps.example"], "secretName": "n8n-a-tls"}]);
         assert_eq!(led(&entry), expected);
+    }
+    #[test]
+    fn a_wildcard_is_named_for_every_ingress() {
+        for controller in [Controller::Cilium, Controller::Traefik, Controller::Other] {
+            let entry = Entry {
+                controller,
+                tls_secret: Some("wildcard".to_owned()),
+                ..Entry::default()
+            };
+            let expected = json!([{"hosts": ["n8n-a.apps.example"], "secretName": "wildcard"}]);
+            assert_eq!(led(&entry)["spec"]["tls"], expected, "{controller:?}");
+        }
     }
 }

@@ -2,11 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Entry, READ_TIMEOUT, rules};
+use super::{Entry, rules};
 
 const GROUP: &str = "gateway.networking.k8s.io";
-/// Longest time that a plugin may ask for, in seconds.
-const LONGEST: u64 = 86_400;
 /// Most hosts, and most rules, that one route may have.
 const MOST_OF_A_ROUTE: usize = 16;
 
@@ -24,7 +22,7 @@ pub(super) fn of_ingress(ingress: &Value, objects: &[Value], entry: &Entry) -> V
             None => groups.push((vec![host], paths)),
         }
     }
-    let timeout = timeout(ingress, entry);
+    let timeout = entry.seconds_of_route(ingress);
     let mut routes = Vec::new();
     for (hosts, paths) in groups {
         let paths = paths.as_array().into_iter().flatten();
@@ -80,15 +78,6 @@ fn parent(entry: &Entry) -> Value {
     parent
 }
 
-/// Returns the longest time of an answer in seconds: the operator's, else the one that the plugin
-/// asks for.
-fn timeout(ingress: &Value, entry: &Entry) -> Option<u64> {
-    let annotations = ingress.pointer("/metadata/annotations");
-    let asked = || -> Option<u64> { annotations?.get(READ_TIMEOUT)?.as_str()?.parse().ok() };
-    let decided = entry.timeout.map(|timeout| timeout.as_secs());
-    decided.or_else(asked).filter(|seconds| *seconds <= LONGEST)
-}
-
 fn rule(path: &Value, objects: &[Value], timeout: Option<u64>) -> Value {
     let kind = match path.get("pathType").and_then(Value::as_str) {
         Some("Exact") => "Exact",
@@ -134,7 +123,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::provisioning::entry::{EntryChoice, Gateway, Hosts};
+    use crate::provisioning::entry::{EntryChoice, Gateway, GatewayController, Hosts};
 
     fn entry() -> Entry {
         Entry {
@@ -143,6 +132,7 @@ mod tests {
                 name: "gerbang".to_owned(),
                 namespace: "pintu-masuk".to_owned(),
                 section: Some("https".to_owned()),
+                controller: GatewayController::default(),
             },
             ..Entry::default()
         }
@@ -260,5 +250,23 @@ mod tests {
             })
             .collect();
         assert_eq!(told, [(json!("n8n-a"), 16), (json!("n8n-a.1"), 4)]);
+    }
+
+    /// Envoy's own limit of 15 seconds would end what takes longer; it is no limit of WebSockets.
+    #[test]
+    fn a_route_has_the_times_that_its_gateway_keeps() {
+        let paths = json!([path("/", "Prefix", &json!({"name": "http"}))]);
+        let rules = json!([{"host": "a.example", "http": {"paths": paths}}]);
+        for (controller, expected) in [
+            (GatewayController::Envoy, Some(json!({"request": "3600s"}))),
+            (GatewayController::Cilium, Some(json!({"request": "3600s"}))),
+            (GatewayController::Traefik, None),
+        ] {
+            let mut entry = entry();
+            entry.gateway.controller = controller;
+            let routes = of_ingress(&ingress(&rules), &[service()], &entry);
+            let times = routes[0]["spec"]["rules"][0].get("timeouts").cloned();
+            assert_eq!(times, expected, "{controller:?}");
+        }
     }
 }

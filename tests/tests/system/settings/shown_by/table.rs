@@ -150,6 +150,7 @@ pub(super) const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &[
             "DERMAGA_INGRESS_CONTROLLER",
             "DERMAGA_INGRESS_ISSUER",
+            "DERMAGA_INGRESS_TLS_SECRET",
             "DERMAGA_ENTRY_ANNOTATIONS",
             "DERMAGA_ENTRY_TIMEOUT",
             "DERMAGA_ENTRY_BODY_MIB",
@@ -163,6 +164,7 @@ pub(super) const SHOWN_BY: &[(&str, &str, &[&str])] = &[
             "DERMAGA_GATEWAY_NAME",
             "DERMAGA_GATEWAY_NAMESPACE",
             "DERMAGA_GATEWAY_SECTION",
+            "DERMAGA_GATEWAY_CONTROLLER",
         ],
     ),
     (

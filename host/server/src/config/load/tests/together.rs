@@ -149,6 +149,11 @@ fn what_has_no_effect_is_refused() {
             ("DERMAGA_GATEWAY_SECTION", "https"),
             "needs DERMAGA_ENTRY=gateway (environment)",
         ),
+        (
+            &[],
+            ("DERMAGA_GATEWAY_CONTROLLER", "envoy"),
+            "needs DERMAGA_ENTRY=gateway (environment)",
+        ),
         (&gateway, ("DERMAGA_INGRESS_CLASS", "nginx"), of_gateway),
         (
             &gateway,
