@@ -29,6 +29,10 @@ const SPARE_PLACES: usize = 4;
 /// Bytes of a used memory that are wiped in place instead of being returned to the kernel. A small
 /// plugin touches less than this in a call, and then needs no page fault in the next.
 const KEEP_RESIDENT: usize = 256 * 1024;
+/// Unused places of an engine beyond which a plugin takes the place that was used the longest ago, not a
+/// new one. Each keeps up to [`KEEP_RESIDENT`] bytes for its last plugin, so that all of them would hold
+/// memory at rest after a busy minute. A purchase asks two plugins at most, and each finds its own.
+const WARM_PLACES: u32 = 4;
 
 /// One engine, and the parts that all plugins of the runtime share.
 #[derive(Debug)]
@@ -97,7 +101,7 @@ fn pool(limits: &Limits, concurrency: usize) -> Result<PoolingAllocationConfig, 
         .max_tables_per_component(TABLES)
         .max_tables_per_module(TABLES)
         .table_elements(TABLE_ELEMENTS)
-        .max_unused_warm_slots(places);
+        .max_unused_warm_slots(WARM_PLACES);
     // Without the scan, wiping in place would touch all of the kept bytes instead of the dirty
     // ones, which is slower than returning the pages.
     if PoolingAllocationConfig::is_pagemap_scan_available() {
@@ -118,4 +122,36 @@ fn start_ticking(engines: &PerCore<Engine>, permits: &Arc<CallPermits>) -> std::
         alive.for_each(|engine| engine.increment_epoch());
     };
     Ticker::start(move || permits.are_all_free(), tick)
+}
+
+#[cfg(all(test, feature = "fixtures"))]
+mod tests {
+    use wasmtime::{
+        Store,
+        component::{Component, Linker},
+    };
+
+    use super::*;
+
+    #[test]
+    fn few_places_hold_memory_for_plugins_that_were_called_once() {
+        let cores = cores(Limits::default(), 32, Duration::ZERO).unwrap();
+        let engine = &cores.first().engine;
+        let plugins = (0..3 * WARM_PLACES).map(|number| {
+            let module = format!(r#"(memory 1) (data (i32.const 0) "{number}")"#);
+            let text = format!(
+                "(component (core module $guest {module}) (core instance (instantiate $guest)))"
+            );
+            Component::new(engine, wat::parse_str(text).unwrap()).unwrap()
+        });
+        // All stay loaded, as those of a shop do.
+        let plugins: Vec<_> = plugins.collect();
+        for plugin in &plugins {
+            let mut store = Store::new(engine, ());
+            let linker = Linker::new(engine);
+            linker.instantiate(&mut store, plugin).unwrap();
+        }
+        let metrics = engine.pooling_allocator_metrics().unwrap();
+        assert_eq!(metrics.unused_warm_memories(), WARM_PLACES);
+    }
 }

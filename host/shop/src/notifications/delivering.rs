@@ -61,7 +61,8 @@ pub(super) async fn deliver(
     };
     let connections = notifications.settings.connections.max(1);
     let limit = i64::from(connections.saturating_mul(ROUNDS));
-    let mut conn = db.begin().await?;
+    // Nothing is sent before the claim is durable.
+    let mut conn = db.begin_together().await?;
     let leases = QUEUE.claim_due(&mut conn, clock, term, limit).await?;
     conn.commit().await?;
     let claimed = leases.len();

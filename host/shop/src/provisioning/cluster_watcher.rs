@@ -68,7 +68,8 @@ impl<S: Services> ClusterWatcher<S> {
     async fn touch(&self, name: &str) {
         let Reconciler { db, clock, .. } = &*self.reconciler;
         let touched = async {
-            let mut conn = db.begin().await?;
+            // Pods of many instances change at once.
+            let mut conn = db.begin_together().await?;
             let touched = store::touch(&mut conn, name, clock.now() + SETTLE).await?;
             conn.commit().await?;
             Ok::<_, crate::Error>(touched > 0)

@@ -5,10 +5,13 @@
 //! Values of Secret objects are never written: see docs/decisions/0004-secrets-in-a-directory.md. Where the
 //! operator names a secret store, an `ExternalSecret` is written in the place of each.
 
+mod drafts;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeSet,
     fs, io,
-    io::Write,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -17,13 +20,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinError;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    cluster::{CLAIMED, ObjectRef, Tenant, VOLUME_CLAIM, as_large},
-    crypto::random_hex,
-};
-
-/// End of the names of files that are not whole yet.
-const DRAFT: &str = ".draft";
+use self::drafts::{DRAFT, Drafts, sync_folder};
+use crate::cluster::{CLAIMED, ObjectRef, Tenant, VOLUME_CLAIM, as_large};
 
 /// Folder of manifests, to be applied by hand or committed for a GitOps tool.
 #[derive(Debug, Clone)]
@@ -198,10 +196,11 @@ fn write_all(
     manifests: &[Value],
     cut_off: &CancellationToken,
 ) -> Result<(), DirectoryError> {
+    let is_new = !folder.is_dir();
     may_change(cut_off)
         .and_then(|()| fs::create_dir_all(folder))
         .map_err(failed("make", folder))?;
-    let mut written = BTreeSet::new();
+    let (mut drafts, mut written) = (Drafts::default(), BTreeSet::new());
     for (position, manifest) in manifests.iter().enumerate() {
         let object = ObjectRef::of(manifest);
         let name = format!(
@@ -210,13 +209,26 @@ fn write_all(
             object.name
         );
         let path = folder.join(&name);
-        let grown = written_claim(&path, &object).and_then(|has| as_large(manifest, &has));
-        let manifest = grown.as_ref().unwrap_or(manifest);
-        replace(&path, &document(manifest, &object), cut_off)?;
+        let old = fs::read_to_string(&path).ok();
+        let claim = old.as_deref().and_then(|old| written_claim(old, &object));
+        let grown = claim.and_then(|has| as_large(manifest, &has));
+        let content = document(grown.as_ref().unwrap_or(manifest), &object);
+        if old.as_ref() != Some(&content) {
+            drafts.add(path, &content)?;
+        }
         written.insert(name);
     }
+    let has_changed = drafts.put_in_place(cut_off)?;
     let is_old = |name: &str| name.ends_with(".yaml") && !written.contains(name);
-    remove_files(folder, is_old, cut_off)
+    remove_files(folder, is_old, cut_off)?;
+    // Once for all that was replaced and removed.
+    if has_changed {
+        sync_folder(folder)?;
+    }
+    match folder.parent() {
+        Some(parent) if is_new => sync_folder(parent),
+        _ => Ok(()),
+    }
 }
 
 /// Removes the files of a folder whose names are chosen.
@@ -241,11 +253,11 @@ fn remove_files(
 }
 
 /// The size of a claim that was written before, and may be in a cluster by now.
-fn written_claim(path: &Path, object: &ObjectRef) -> Option<Value> {
+fn written_claim(text: &str, object: &ObjectRef) -> Option<Value> {
     if object.kind != VOLUME_CLAIM {
         return None;
     }
-    let written: Value = serde_norway::from_str(&fs::read_to_string(path).ok()?).ok()?;
+    let written: Value = serde_norway::from_str(text).ok()?;
     written.pointer(CLAIMED).cloned()
 }
 
@@ -275,27 +287,3 @@ fn placeholder(manifest: &Value, object: &ObjectRef) -> String {
         object.name.trim_end_matches("-secrets"),
     )
 }
-
-/// Replaces a file in one step, and only when its content changes.
-fn replace(path: &Path, content: &str, cut_off: &CancellationToken) -> Result<(), DirectoryError> {
-    if fs::read_to_string(path).is_ok_and(|old| old == content) {
-        return Ok(());
-    }
-    // Never the draft of another pass, which may be about to take its place.
-    let draft = path.with_extension(format!("yaml.{}{DRAFT}", random_hex(4)));
-    let write = || -> io::Result<()> {
-        let mut file = fs::File::create(&draft)?;
-        file.write_all(content.as_bytes())?;
-        file.sync_all()?;
-        may_change(cut_off)?;
-        fs::rename(&draft, path)
-    };
-    write().map_err(|error| {
-        // Best effort: the next pass of the instance removes it.
-        let _ = fs::remove_file(&draft);
-        failed("write", path)(error)
-    })
-}
-
-#[cfg(test)]
-mod tests;

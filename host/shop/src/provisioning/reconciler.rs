@@ -405,7 +405,8 @@ impl<S: Services> Reconciler<S> {
     ) -> Result<bool> {
         let now = self.clock.now();
         let next = self.next_look(seen, new_status, now);
-        let mut conn = self.db.begin().await?;
+        // Nothing is done or told before the commit, so that customers need not wait for one of its own.
+        let mut conn = self.db.begin_together().await?;
         if let Some(decision) = &new_status.decision {
             decision.record(&mut conn).await?;
         }
@@ -485,3 +486,6 @@ fn replicas<'a>(seen: &Instance, rendering: &'a Rendering) -> &'a [Value] {
         &[]
     }
 }
+
+#[cfg(test)]
+mod tests;

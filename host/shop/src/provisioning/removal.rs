@@ -67,7 +67,7 @@ impl<S: Services> Reconciler<S> {
         if new_status.status != Status::Terminated {
             return Ok(());
         }
-        let mut conn = self.db.begin().await?;
+        let mut conn = self.db.begin_together().await?;
         let namespace = seen.namespace.as_str();
         store::touch_namespace(&mut conn, namespace, self.clock.now()).await?;
         Ok(conn.commit().await?)

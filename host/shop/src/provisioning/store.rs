@@ -16,7 +16,7 @@ use crate::{
     db::{Conn, Filter, Lease, LeasedQueue, List, Span, Walked, fetch_span},
     defer, execute, fetch_all, fetch_one, fetch_optional,
     ids::{DecisionId, InstanceId, PlanId, SubscriptionId, UserId},
-    leased_queue,
+    leased_queue, write_returning,
 };
 
 macro_rules! terms {
@@ -335,7 +335,8 @@ pub(super) async fn finish(
     let rollout = new_status.rollout_time(seen, now);
     let failed_before = seen.failed_recipe.is_some() && new_status.is_proven();
     let proven_recipe = failed_before.then(|| Recipe::of(seen).fingerprint());
-    fetch_optional!(
+    // Sent together with the decision that it refers to.
+    write_returning!(
         conn,
         Finished,
         "UPDATE instances SET \

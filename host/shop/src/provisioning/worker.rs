@@ -220,7 +220,8 @@ impl<S: Services> Worker<S> {
         if free == 0 || !store::PASSES.is_any_due(&mut db.read().await?, now).await? {
             return Ok(());
         }
-        let mut conn = db.begin().await?;
+        // No pass begins before the claim is durable.
+        let mut conn = db.begin_together().await?;
         let limit = i64::try_from(free).unwrap_or(i64::MAX);
         let until = now + LEASE;
         let leases = store::PASSES

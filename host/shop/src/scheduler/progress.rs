@@ -41,6 +41,13 @@ impl Progress {
         self.0.errors.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts from zero, for a rule that begins again.
+    pub(super) fn begin_again(&self) {
+        for count in [&self.0.total, &self.0.items, &self.0.errors] {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn counted(&self) -> Counted {
         Counted {
             total: self.0.total.load(Ordering::Relaxed),

@@ -1,5 +1,7 @@
 //! Failing jobs, beside one that does not fail.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::*;
 use crate::{Code, db::Part, identity::Identity, ids::UserId, test_database::TestDatabase};
 
@@ -61,6 +63,28 @@ async fn a_job_that_fails_stops_nobody() {
     ];
     assert_eq!(told, expected);
     assert_eq!(ended[1].errors, ["Away."]);
+}
+
+#[tokio::test]
+async fn a_job_that_the_database_kept_waiting_begins_again() {
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&tries);
+    let late = job("late", move |progress| {
+        let earlier = counted.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            progress.expect(1);
+            if earlier == 0 {
+                return Err(Error::from(sqlx::Error::PoolTimedOut));
+            }
+            progress.item();
+            Ok(Outcome::of(1))
+        })
+    });
+    let (database, scheduler) = scheduler(vec![late]).await;
+    let admin = administrator(&database).await;
+    let run = scheduler.run_now("late", admin.into(), LONG).await.unwrap();
+    assert_eq!((run.status, run.total), (RunStatus::Succeeded, 1));
+    assert_eq!(tries.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]

@@ -7,20 +7,20 @@ use std::{
 
 use tokio::{
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
 use super::{
-    HEARTBEAT, Job, Outcome, Scheduler,
+    HEARTBEAT, Job, Outcome, Rule, Scheduler,
     claim::{self, Claim, Due},
     model::RunStatus,
     progress::{Counted, Progress},
 };
 use crate::{
-    Result, timekeeping,
+    Code, Error, Result, timekeeping,
     traces::TARGET,
     workers::{Next, Worker},
 };
@@ -32,6 +32,12 @@ const WATCH: Duration = Duration::from_secs(5);
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
 /// Interval between records of a run's progress.
 const REPORT: Duration = Duration::from_secs(1);
+/// Pauses before a rule begins again that the database kept waiting, each shorter than [`SHUTDOWN_GRACE`].
+const PAUSES: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(9),
+];
 
 /// Failure to set up the schedule of the jobs.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +106,7 @@ impl Scheduler {
                 return;
             }
             if let Err(error) = self.look_at(job).await {
-                tracing::error!(job = job.name, %error, "job.not_started");
+                not_started(job, &error);
             }
         }
     }
@@ -119,7 +125,7 @@ impl Scheduler {
                 return;
             }
             if let Err(error) = self.take_up_run(job).await {
-                tracing::error!(job = job.name, %error, "job.not_started");
+                not_started(job, &error);
             }
         }
     }
@@ -161,7 +167,8 @@ impl Scheduler {
         // A task of its own, so that a panic ends this run and nothing else.
         let progress = Progress::default();
         let span = tracing::info_span!(target: TARGET, parent: None, "job", otel.name = name);
-        let rule = tokio::spawn((job.rule.0)(progress.clone()).instrument(span));
+        let (steps, runs) = (job.rule.clone(), self.runs.clone());
+        let rule = tokio::spawn(tried(name, steps, progress.clone(), runs).instrument(span));
         let cut_off = self.cut_off.clone();
         self.runs.spawn(async move {
             let started = Instant::now();
@@ -182,6 +189,45 @@ impl Scheduler {
             self.cut_off.cancel();
             self.runs.wait().await;
         }
+    }
+}
+
+/// Follows a rule to its end, and begins again after a failure that passes, as that of a database under high
+/// load: the next instant of the schedule may be a day away. An item that was done is not done again.
+async fn tried(
+    name: &'static str,
+    rule: Rule,
+    progress: Progress,
+    runs: TaskTracker,
+) -> Result<Outcome> {
+    for pause in PAUSES {
+        let error = match (rule.0)(progress.clone()).await {
+            Err(error) if passes(&error) => error,
+            ended => return ended,
+        };
+        tracing::warn!(job = name, %error, cause = ?error.source, "job.tried_again");
+        sleep(pause).await;
+        // A server that stops does not wait for the database once more.
+        if runs.is_closed() {
+            return Err(error);
+        }
+        progress.begin_again();
+    }
+    (rule.0)(progress).await
+}
+
+/// Returns true for a failure that says when to ask again.
+fn passes(error: &Error) -> bool {
+    error.code == Code::Unavailable && error.retry_after.is_some()
+}
+
+/// Logs a look that failed. The next one comes in seconds, so that one which passes is no fault.
+fn not_started(job: &Job, error: &Error) {
+    let job = job.name;
+    if passes(error) {
+        tracing::warn!(job, %error, "job.not_started");
+    } else {
+        tracing::error!(job, %error, "job.not_started");
     }
 }
 

@@ -310,9 +310,13 @@ async fn what_is_written_is_delivered_as_what_runs() {
         shop.credit(60_000).await;
         shop.buy(&shop.order(None), None).await.unwrap();
         shop.database.sql(found).await;
+        let sent = shop.shop.db.record();
         for _ in 0..2 {
             delivery::note_deliveries(&shop.shop).await.unwrap();
+            // What was delivered, the note with the row that it is about, and the end of an alert.
+            assert!(sent.statements().len() <= 3, "{:#?}", sent.statements());
             assert_eq!(shop.database.number(delivered).await, 1, "{found}");
+            sent.clear();
         }
     }
 }

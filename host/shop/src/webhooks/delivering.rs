@@ -73,7 +73,8 @@ pub(super) async fn deliver(webhooks: &Webhooks, stop: &CancellationToken) -> Re
         now,
         until: now + LEASE,
     };
-    let mut conn = db.begin().await?;
+    // Nothing is sent before the claim is durable.
+    let mut conn = db.begin_together().await?;
     let leases = QUEUE.claim_due(&mut conn, clock, term, AT_ONCE).await?;
     conn.commit().await?;
     let claimed = leases.len();

@@ -56,7 +56,8 @@ async fn give_addresses(path: &Path, namespace: &str, name: &str) {
     let addresses = json!([{ "ip": "192.0.2.1" }, { "hostname": "lb.example" }]);
     let status = json!({ "status": { "loadBalancer": { "ingress": addresses } } });
     let params = PatchParams::default();
-    let given = ingresses.patch_status(name, &params, &Patch::Merge(&status));
+    let patch = Patch::Merge(&status);
+    let given = ingresses.patch_status(name, &params, &patch);
     given.await.unwrap();
 }
 

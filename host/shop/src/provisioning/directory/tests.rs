@@ -1,5 +1,7 @@
 //! Manifests in a folder: the files, and passes that are cut off.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use dermaga_runtime::contract::Resources;
 
 use super::*;
@@ -216,7 +218,9 @@ fn a_pass_that_is_cut_off_changes_nothing_more() {
     let before = fs::read_to_string(&path).unwrap();
     let cut_off = CancellationToken::new();
     cut_off.cancel();
-    replace(&path, "changed", &cut_off).unwrap_err();
+    let mut drafts = Drafts::default();
+    drafts.add(path.clone(), "changed").unwrap();
+    drafts.put_in_place(&cut_off).unwrap_err();
     remove_files(&folder, |_| true, &cut_off).unwrap_err();
     for is_last in [false, true] {
         let removed = directory.remove("user-a", "n8n-a", is_last, &cut_off);
@@ -236,4 +240,53 @@ fn the_draft_of_a_server_that_died_is_removed() {
     fs::write(draft, "half").unwrap();
     write(&directory, &objects).unwrap();
     assert_eq!(files(&folder), ["00-configmap-n8n-a.yaml"]);
+}
+
+#[test]
+fn a_file_that_stays_the_same_is_not_written_again() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = Directory::new(root.path().to_owned(), None);
+    let mut objects = [object("ConfigMap", "n8n-a"), object("Service", "n8n-a")];
+    let folder = write(&directory, &objects).unwrap();
+    // Removed and written again, it would be another file of the same name.
+    let number = |name| fs::metadata(folder.join(name)).unwrap().ino();
+    let names = ["00-configmap-n8n-a.yaml", "01-service-n8n-a.yaml"];
+    let before = names.map(number);
+    objects[1]["data"]["key"] = json!("changed");
+    write(&directory, &objects).unwrap();
+    let after = names.map(number);
+    assert_eq!(after[0], before[0]);
+    assert_ne!(after[1], before[1]);
+}
+
+#[test]
+fn no_file_is_replaced_while_another_cannot_be_written() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = Directory::new(root.path().to_owned(), None);
+    let mut changed = object("ConfigMap", "n8n-a");
+    let folder = write(&directory, std::slice::from_ref(&changed)).unwrap();
+    let path = folder.join("00-configmap-n8n-a.yaml");
+    let before = fs::read_to_string(&path).unwrap();
+    changed["data"]["key"] = json!("changed");
+    // No name of a file is that long.
+    let objects = [changed, object("Service", &"a".repeat(300))];
+    write(&directory, &objects).unwrap_err();
+    assert_eq!(fs::read_to_string(&path).unwrap(), before);
+    assert_eq!(files(&folder), ["00-configmap-n8n-a.yaml"], "no draft");
+}
+
+#[test]
+fn drafts_that_cannot_take_their_places_are_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = Directory::new(root.path().to_owned(), None);
+    let folder = root.path().join("user-a").join("n8n-a");
+    fs::create_dir_all(folder.join("01-service-n8n-a.yaml")).unwrap();
+    let objects = ["ConfigMap", "Service", "Deployment"].map(|kind| object(kind, "n8n-a"));
+    let error = write(&directory, &objects).unwrap_err();
+    assert!(
+        error.to_string().contains("01-service-n8n-a.yaml"),
+        "{error}"
+    );
+    let names = ["00-configmap-n8n-a.yaml", "01-service-n8n-a.yaml"];
+    assert_eq!(files(&folder), names);
 }

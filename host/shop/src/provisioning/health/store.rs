@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Act, CheckSource, InstanceHealth, Span, limits::Attempt, stats::SpanRow};
 use crate::{
     db::{self, Conn, Filter, List, Walked, fetch_first, fetch_span, fetch_where},
-    execute, fetch_all, fetch_one, fetch_optional,
+    defer, execute, fetch_all, fetch_one, fetch_optional,
     ids::{HealthSpanId, InstanceId},
     provisioning::model::{Instance, Status},
 };
@@ -29,8 +29,8 @@ pub(super) async fn insert_span(
     instance_id: InstanceId,
     span: &Span,
     is_new_state: bool,
-) -> sqlx::Result<u64> {
-    execute!(
+) -> sqlx::Result<()> {
+    defer!(
         conn,
         "INSERT INTO health_spans (id, instance_id, state, is_new_state, reason, detail, source, since, unwell_since, \
          ailing_since, given_up_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",

@@ -5,6 +5,8 @@
 mod store;
 mod undo;
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
@@ -39,15 +41,14 @@ pub(crate) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
     found.sort_unstable_by_key(|delivered| delivered.id);
     let clock = &shop.clock;
     let mut conn = shop.db.begin().await?;
+    let mut works = BTreeSet::new();
     for delivered in found {
         let store::Delivered {
             id, delivered_at, ..
         } = delivered;
-        if !store::note_delivery(&mut conn, id, delivered_at, clock.now()).await? {
-            continue;
-        }
-        // Its row is locked from here on: an extension that came since it was found counts.
-        let seen = crate::subscriptions::row(&mut conn, id).await?.subscription;
+        // Read as its row is locked: an extension that came since it was found counts.
+        let noted = store::note_delivery(&mut conn, id, delivered_at, clock.now()).await?;
+        let Some(seen) = noted else { continue };
         // A moment that a wrong clock wrote down may lie ahead.
         let wait = delivered_at.min(clock.now()) - seen.period_start;
         if seen.period_number == 1 && wait > SETTING_UP {
@@ -66,7 +67,11 @@ pub(crate) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
             tracing::info!(subscription.id = %id, wait_s = wait.num_seconds(), "subscription.first_period_moved");
         }
         let subject = undo::subject(&delivered.service, &delivered.plan);
-        alerts::resolve(&mut conn, clock, AlertKind::PurchaseUndone, &subject).await?;
+        // Many of one plan are delivered at once, and its alert is over with the first.
+        if !works.contains(&subject) {
+            alerts::resolve(&mut conn, clock, AlertKind::PurchaseUndone, &subject).await?;
+            works.insert(subject);
+        }
     }
     Ok(conn.commit().await?)
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::{db::Conn, execute, fetch_all, ids::SubscriptionId};
+use crate::{db::Conn, execute, fetch_all, fetch_optional, ids::SubscriptionId};
 
 /// A subscription whose instance was delivered and that does not know it yet.
 #[derive(Debug, sqlx::FromRow)]
@@ -23,18 +23,29 @@ pub(super) async fn delivered(conn: &mut Conn) -> sqlx::Result<Vec<Delivered>> {
     fetch_all!(conn, Delivered, sql)
 }
 
-/// False when another server did.
+/// Period of a subscription whose delivery was noted.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub(super) struct Noted {
+    pub(super) period_number: i64,
+    pub(super) period_start: DateTime<Utc>,
+    pub(super) period_end: DateTime<Utc>,
+    pub(super) anchor_at: DateTime<Utc>,
+    pub(super) anchor_months: i64,
+}
+
+/// Notes a delivery and locks the row; nothing when another server did.
 pub(super) async fn note_delivery(
     conn: &mut Conn,
     id: SubscriptionId,
     delivered_at: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
+) -> sqlx::Result<Option<Noted>> {
     // Money that came to the wallet of an unpaid one is newer than its last change: that stays.
     let sql = "UPDATE subscriptions SET delivered_at = $2,
                  updated_at = CASE WHEN status = 'ACTIVE' THEN $3 ELSE updated_at END
-               WHERE id = $1 AND delivered_at IS NULL";
-    Ok(execute!(conn, sql, id, delivered_at, now)? == 1)
+               WHERE id = $1 AND delivered_at IS NULL
+               RETURNING period_number, period_start, period_end, anchor_at, anchor_months";
+    fetch_optional!(conn, Noted, sql, id, delivered_at, now)
 }
 
 /// A first period that waited for its delivery.
