@@ -40,6 +40,7 @@ pub(crate) mod k8s;
 pub(crate) mod kept_answers;
 pub(crate) mod languages;
 pub(crate) mod lifecycle;
+pub(crate) mod long_lists;
 pub(crate) mod looks;
 pub(crate) mod mails;
 pub(crate) mod metrics;
