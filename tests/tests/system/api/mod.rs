@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod administration;
 pub(crate) mod alerts;
+pub(crate) mod asked_instances;
 pub(crate) mod audit;
 pub(crate) mod audited;
 pub(crate) mod authorisation;
