@@ -9,12 +9,15 @@ use dermaga_shop::{
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer, IdempotencyKey, Keyed},
-    http::{Body, Envelope, PageQuery, Params, Refusal, Reply, Success, failure_responses, routes},
+    http::{
+        Body, Cursor, Envelope, PageQuery, Paged, Refusal, Reply, Success, failure_responses,
+        lists, routes,
+    },
 };
 
 failure_responses!(Redeeming: CouponNotFound, CouponNotActive, CouponUsedUp, CouponAlreadyUsed, CouponBudgetSpent,
@@ -87,14 +90,31 @@ async fn redeem_coupon(
     once.answer(&state, user_id, redeem).await
 }
 
+/// Place in a list of used coupons.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct UsedQuery {
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::OwnRedemptions>>,
+}
+
 /// The coupons this customer has used, newest first.
-#[utoipa::path(get, path = "/wallet/coupon-history", tag = "wallet", params(PageQuery), security(("bearer" = [])),
+#[utoipa::path(get, path = "/wallet/coupon-history", tag = "wallet", params(PageQuery, UsedQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of redemptions", body = Envelope<Vec<RedemptionView>>)))]
 async fn coupon_history(
     State(state): State<AppState>,
     customer: Customer,
-    Params(page): Params<PageQuery>,
+    Paged(page, query): Paged<UsedQuery>,
 ) -> Reply<Vec<RedemptionView>> {
-    let found = coupons::redemptions_by(&state.db, customer.user_id, page.part()).await?;
-    Ok(Success::page("The coupons you have used.", page, found))
+    let span = page.span(query.cursor)?;
+    let found = coupons::redemptions_by(&state.db, customer.user_id, span).await?;
+    Ok(Success::walk::<lists::OwnRedemptions>(
+        "The coupons you have used.",
+        page,
+        found,
+        RedemptionView::place,
+    ))
 }

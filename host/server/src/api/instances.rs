@@ -8,14 +8,14 @@ use axum::{
 use dermaga_shop::{
     cluster::Following,
     db::MOST_COUNTED,
-    ids::{InstanceId, PlanId},
+    ids::{InstanceId, PlanId, SubscriptionId},
     provisioning::{
         self, Status, lifecycle as life,
         view::{CredentialsView, InstanceDetail, InstanceView, ManifestsView},
         watching::{self, InstanceEventView, InstanceEvents, LogLineView},
     },
     subscriptions::{
-        cancellation,
+        cancellation, delivery,
         lifecycle::{self, Named},
         update::{self, UpdateView, Wanted},
     },
@@ -50,7 +50,7 @@ failure_responses!(NoCredentials: NotFound, InvalidState, TooManyRequests, Plugi
 /// The routes of this domain.
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(list))
+        .routes(routes!(list, ask))
         .routes(routes!(get, terminate))
         .routes(routes!(update))
         .routes(routes!(credentials))
@@ -83,6 +83,41 @@ async fn list(
     let found = provisioning::list(&state.db, customer.user_id, query.status, page.part()).await?;
     let message = format!("{}.", counted(found.counted(), "instance"));
     Ok(Success::page(message, page, found))
+}
+
+/// Subscription whose instance is asked for.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct InstanceRequest {
+    #[garde(skip)]
+    subscription_id: SubscriptionId,
+}
+
+/// Asks for the instance of a subscription.
+///
+/// A subscription has one, from its purchase on, so that this makes no second one. An instance that waits to be set up,
+/// or that failed, is tried again at once, as `POST /subscriptions/{id}/retry-provisioning` does.
+#[utoipa::path(post, path = "/instances", tag = "instances", params(IdempotencyKey), request_body = InstanceRequest,
+    security(("bearer" = [])),
+    responses((status = 200, description = "As it should be", body = Envelope<InstanceDetail>),
+        (status = 202, description = "Being tried again", body = Envelope<InstanceDetail>), Living))]
+async fn ask(
+    State(state): State<AppState>,
+    customer: Customer,
+    Keyed(request, once): Keyed<InstanceRequest>,
+) -> Result<Response, Refusal> {
+    let (user_id, id) = (customer.user_id, request.subscription_id);
+    let act = async {
+        let asked = delivery::ask_for(&state.subscriptions, user_id, id).await?;
+        Ok(asked.map(|asked| {
+            if asked.is_retried {
+                Success::accepted("It is being tried again.", asked.instance)
+            } else {
+                Success::ok(asked.instance.instance.message.clone(), asked.instance)
+            }
+        }))
+    };
+    once.answer(&state, user_id, act).await
 }
 
 /// Returns an instance: status, health, endpoints, events, and its problem if there is one.

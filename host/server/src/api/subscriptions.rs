@@ -25,7 +25,8 @@ use crate::{
         lifecycle::{RESTART, START, STOP, answer, removed},
     },
     http::{
-        Body, Envelope, Id, PageQuery, Paged, Refusal, Reply, Success, failure_responses, routes,
+        Body, Cursor, Envelope, Id, PageQuery, Paged, Refusal, Reply, Success, failure_responses,
+        lists, routes,
     },
 };
 
@@ -200,6 +201,10 @@ struct ListQuery {
     #[garde(skip)]
     #[param(inline)]
     status: Option<ShownStatus>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::OwnSubscriptions>>,
 }
 
 /// Lists this customer's subscriptions, newest first.
@@ -210,8 +215,14 @@ async fn list(
     customer: Customer,
     Paged(page, query): Paged<ListQuery>,
 ) -> Reply<Vec<SubscriptionView>> {
-    let found = subscriptions::list(&state.db, customer.user_id, query.status, page.part()).await?;
-    Ok(Success::page("Your subscriptions.", page, found))
+    let span = page.span(query.cursor)?;
+    let found = subscriptions::list(&state.db, customer.user_id, query.status, span).await?;
+    Ok(Success::walk::<lists::OwnSubscriptions>(
+        "Your subscriptions.",
+        page,
+        found,
+        SubscriptionView::place,
+    ))
 }
 
 /// Returns a subscription, with the price of each period.

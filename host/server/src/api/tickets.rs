@@ -7,6 +7,7 @@ use axum::{
 };
 use dermaga_shop::{
     Code, Error, Result,
+    db::{MOST_COUNTED, Walked},
     ids::{AttachmentId, InstanceId, TicketId, UserId},
     text::counted,
     tickets::{
@@ -23,12 +24,12 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{AppState, Customer},
     http::{
-        Attachment, Envelope, FORM_OVERHEAD, Form, Id, PageQuery, Paged, Refusal, Reply, Segment,
-        Success,
+        Attachment, Cursor, Envelope, FORM_OVERHEAD, Form, Id, PageQuery, Paged, Refusal, Reply,
+        Segment, Success,
         announced::Raw,
         failure_responses,
         form::{Optional, Part, once, once_if_any, or_empty},
-        routes,
+        lists, routes,
     },
 };
 
@@ -118,6 +119,10 @@ struct TicketQuery {
     #[garde(skip)]
     #[param(inline)]
     status: Option<TicketStatus>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::OwnTickets>>,
 }
 
 /// Reads the files of a form as they come, and keeps each before the next one is read.
@@ -249,6 +254,14 @@ fn read_id(text: &str) -> Result<InstanceId> {
     })
 }
 
+/// Tells how many tickets a list has; their number is counted for pages alone.
+pub(super) fn number_of<T>(found: &Walked<T>) -> String {
+    match found.total {
+        Some(total) => format!("{}.", counted(total.min(MOST_COUNTED), "ticket")),
+        None => "Earlier tickets.".to_owned(),
+    }
+}
+
 /// Lists this customer's tickets, newest first.
 #[utoipa::path(get, path = "/tickets", tag = "tickets", params(PageQuery, TicketQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of tickets", body = Envelope<Vec<TicketView>>)))]
@@ -257,12 +270,15 @@ async fn list(
     customer: Customer,
     Paged(page, query): Paged<TicketQuery>,
 ) -> Reply<Vec<TicketView>> {
-    let found = state
-        .tickets
-        .list(customer.user_id, query.status, page.part())
-        .await?;
-    let message = format!("{}.", counted(found.counted(), "ticket"));
-    Ok(Success::page(message, page, found))
+    let (span, tickets) = (page.span(query.cursor)?, &state.tickets);
+    let found = tickets.list(customer.user_id, query.status, span).await?;
+    let message = number_of(&found);
+    Ok(Success::walk::<lists::OwnTickets>(
+        message,
+        page,
+        found,
+        TicketView::place,
+    ))
 }
 
 /// Counts this customer's tickets by status.

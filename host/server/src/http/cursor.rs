@@ -3,16 +3,15 @@
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::DateTime;
-use dermaga_shop::{db::Place, input};
+use dermaga_shop::db::Place;
 use serde::{Deserialize, Deserializer, de};
 
-use super::lists::Listed;
+use super::lists::{Listed, Rank};
 
 /// Place in a list, as clients send it back. It names the list and no owner: what a client may see is decided by
 /// the request that it comes with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor<L: Listed>(pub Place<L::Key>);
+pub struct Cursor<L: Listed>(pub Place<L::Key, L::Rank>);
 
 /// The text is not a cursor of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +21,7 @@ pub struct NoCursor;
 impl<L: Listed> fmt::Display for Cursor<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(Place { at, tie }) = self;
-        let place = format!("{}.{}.{tie}", L::NAME, at.timestamp_millis());
+        let place = format!("{}.{}.{tie}", L::NAME, at.number());
         f.write_str(&URL_SAFE_NO_PAD.encode(place))
     }
 }
@@ -39,13 +38,11 @@ impl<L: Listed> FromStr for Cursor<L> {
         }
         let (at, tie) = place.split_once('.').ok_or(NoCursor)?;
         let at = at.parse().map_err(|_| NoCursor)?;
-        let at = DateTime::from_timestamp_millis(at).ok_or(NoCursor)?;
+        let at = <L::Rank as Rank>::of_number(at).ok_or(NoCursor)?;
         let tie = tie.parse().map_err(|_| NoCursor)?;
         let cursor = Self(Place { at, tie });
         // Numbers and ids are read in several spellings, of which the shop writes one.
-        let is_as_written = cursor.to_string() == text;
-        let is_storable = (DateTime::UNIX_EPOCH..=input::last_moment()).contains(&at);
-        if is_as_written && is_storable {
+        if cursor.to_string() == text {
             Ok(cursor)
         } else {
             Err(NoCursor)
@@ -62,14 +59,16 @@ impl<'de, L: Listed> Deserialize<'de> for Cursor<L> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
     use dermaga_shop::{
-        ids::{DecisionId, NotificationId},
+        ids::{DecisionId, NotificationId, UserId},
+        money::Rupiah,
         wallet::TransactionNumber,
     };
 
     use super::*;
     use crate::http::lists::{
-        Decisions, Notifications, OwnTransactions, SecurityEvents, Transactions,
+        Decisions, Notifications, OwnTransactions, SecurityEvents, Transactions, Wallets,
     };
 
     #[test]
@@ -83,6 +82,15 @@ mod tests {
         assert_eq!(number.to_string().parse(), Ok(number));
         let other = cursor.to_string().parse::<Cursor<Transactions>>();
         assert_eq!(other, Err(NoCursor), "of another list");
+        let (at, tie) = (Rupiah::new(50_000), UserId::from_u128(7));
+        let balance = Cursor::<Wallets>(Place { at, tie });
+        assert_eq!(balance.to_string().parse(), Ok(balance));
+        let debt = Cursor::<Wallets>(Place {
+            at: Rupiah::new(-1),
+            tie,
+        });
+        let read = debt.to_string().parse::<Cursor<Wallets>>();
+        assert_eq!(read, Err(NoCursor), "of a balance that no wallet has");
     }
 
     /// Places of both lists have one form.

@@ -103,7 +103,7 @@ impl<T> Success<Vec<T>> {
         message: impl Into<String>,
         query: PageQuery,
         walked: Walked<T>,
-        place: impl FnOnce(&T) -> Place<L::Key>,
+        place: impl FnOnce(&T) -> Place<L::Key, L::Rank>,
     ) -> Self {
         let last = walked.items.last().filter(|_| walked.has_more);
         let next = last.map(|last| Cursor::<L>(place(last)).to_string());

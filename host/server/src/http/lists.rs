@@ -2,11 +2,14 @@
 
 use std::{fmt, str::FromStr};
 
+use chrono::{DateTime, Utc};
 use dermaga_shop::{
     ids::{
-        AuditEventId, DecisionId, DeliveryId, HealthSpanId, NotificationId, RunId,
-        WebhookDeliveryId,
+        AuditEventId, DecisionId, DeliveryId, HealthSpanId, NotificationId, PaymentId,
+        RedemptionId, RunId, SubscriptionId, TicketId, UserId, WebhookDeliveryId,
     },
+    input,
+    money::Rupiah,
     wallet::TransactionNumber,
 };
 use uuid::Uuid;
@@ -15,12 +18,49 @@ use uuid::Uuid;
 pub trait Listed {
     /// Name in its cursors, by which other lists refuse them.
     const NAME: &'static str;
-    /// Value that orders the items of one moment.
+    /// Value that orders the items.
+    type Rank: Rank;
+    /// Value that orders the items of one rank.
     type Key: fmt::Display + FromStr;
 }
 
+/// Value that orders a list, which is a number in its cursors.
+pub trait Rank: Copy {
+    /// Returns the number of the value.
+    fn number(self) -> i64;
+
+    /// Returns the value of a number, unless no item can have it.
+    fn of_number(number: i64) -> Option<Self>;
+}
+
+impl Rank for DateTime<Utc> {
+    fn number(self) -> i64 {
+        self.timestamp_millis()
+    }
+
+    fn of_number(number: i64) -> Option<Self> {
+        let storable = Self::UNIX_EPOCH..=input::last_moment();
+        Self::from_timestamp_millis(number).filter(|at| storable.contains(at))
+    }
+}
+
+impl Rank for Rupiah {
+    fn number(self) -> i64 {
+        self.get()
+    }
+
+    fn of_number(number: i64) -> Option<Self> {
+        Some(Self::new(number)).filter(|amount| !amount.is_negative())
+    }
+}
+
+macro_rules! rank {
+    () => { DateTime<Utc> };
+    ($rank:ty) => { $rank };
+}
+
 macro_rules! lists {
-    ($($(#[$doc:meta])* $list:ident, $name:literal, $key:ty;)+) => {
+    ($($(#[$doc:meta])* $list:ident, $name:literal, $key:ty $(, by $rank:ty)?;)+) => {
         $(
             $(#[$doc])*
             #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +68,7 @@ macro_rules! lists {
 
             impl Listed for $list {
                 const NAME: &'static str = $name;
+                type Rank = rank!($($rank)?);
                 type Key = $key;
             }
         )+
@@ -38,6 +79,8 @@ macro_rules! lists {
 }
 
 lists! {
+    /// Accounts of all people.
+    Accounts, "accounts", UserId;
     /// Acts of administrators, and reads of passwords.
     Acts, "acts", AuditEventId;
     /// Decisions of plugins.
@@ -52,14 +95,32 @@ lists! {
     Mails, "mails", DeliveryId;
     /// Notifications of one account.
     Notifications, "inbox", NotificationId;
+    /// Coupons that one customer has used.
+    OwnRedemptions, "own-redemptions", RedemptionId;
+    /// Subscriptions of one customer.
+    OwnSubscriptions, "own-subscriptions", SubscriptionId;
+    /// Tickets of one customer, as that customer sees them.
+    OwnTickets, "own-tickets", TicketId;
+    /// Payments of all customers.
+    Payments, "payments", PaymentId;
+    /// Uses of one coupon.
+    Redemptions, "redemptions", RedemptionId;
     /// Runs of one job.
     Runs, "runs", RunId;
     /// Security events of one account.
     SecurityEvents, "security", NotificationId;
+    /// Subscriptions of all customers.
+    Subscriptions, "subscriptions", SubscriptionId;
+    /// Tickets of all customers.
+    Tickets, "tickets", TicketId;
+    /// Tickets of one customer, as administrators see them.
+    TicketsOfCustomer, "tickets-of", TicketId;
     /// Transactions of one wallet.
     OwnTransactions, "own", TransactionNumber;
     /// Transactions of all wallets.
     Transactions, "transactions", TransactionNumber;
+    /// All wallets, the largest balance first.
+    Wallets, "wallets", UserId, by Rupiah;
 }
 
 #[cfg(test)]
@@ -74,5 +135,22 @@ mod tests {
         assert_eq!(names.len(), NAMES.len());
         // A name ends at the first dot of a cursor.
         assert!(names.iter().all(|name| !name.contains('.')));
+    }
+
+    #[test]
+    fn ranks_are_those_that_can_be_stored() {
+        let moment = DateTime::from_timestamp_millis(1_790_000_000_123).unwrap();
+        assert_eq!(moment.number(), 1_790_000_000_123);
+        let read = <DateTime<Utc> as Rank>::of_number(moment.number());
+        assert_eq!(read, Some(moment));
+        for number in [i64::MIN, -1, 253_402_300_800_000, i64::MAX] {
+            assert_eq!(<DateTime<Utc> as Rank>::of_number(number), None, "{number}");
+        }
+        for amount in [0, 1, i64::MAX] {
+            let amount = Rupiah::new(amount);
+            let read = <Rupiah as Rank>::of_number(amount.number());
+            assert_eq!(read, Some(amount));
+        }
+        assert_eq!(<Rupiah as Rank>::of_number(-1), None);
     }
 }

@@ -50,7 +50,10 @@ impl PageQuery {
     ///
     /// # Errors
     /// `VALIDATION_FAILED` for both a cursor and a page.
-    pub fn span<L: Listed>(&self, cursor: Option<Cursor<L>>) -> Result<Span<L::Key>, Error> {
+    pub fn span<L: Listed>(
+        &self,
+        cursor: Option<Cursor<L>>,
+    ) -> Result<Span<L::Key, L::Rank>, Error> {
         match cursor {
             None => Ok(Span::Page(self.part())),
             Some(_) if self.page > 1 => Err(Error::invalid(

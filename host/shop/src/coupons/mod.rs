@@ -26,7 +26,7 @@ pub use model::{
     CouponTypeView, CouponView, EffectView, RedeemedBy, RedemptionView, StatusCount, TypeCost,
     WelcomeBonus, place_name,
 };
-pub use reading::{by_id, list, redemptions_by, redemptions_of, walk_redemptions};
+pub use reading::{by_id, list, redemptions_by, redemptions_of};
 pub use redemption::{Redeemed, redeem};
 pub(crate) use registration::was_welcomed;
 pub use registration::{apply_confirmation, apply_registration, told};

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::{
     catalog::Tier,
+    db,
     ids::{CouponId, DecisionId, RedemptionId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
     text_enum,
@@ -256,6 +257,16 @@ pub struct RedemptionView {
     /// Moment the use was given back, with a purchase that could not be set up.
     #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub released_at: Option<DateTime<Utc>>,
+}
+
+impl RedemptionView {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> db::Place<RedemptionId> {
+        db::Place {
+            at: self.created_at,
+            tie: self.id,
+        }
+    }
 }
 
 impl From<RedemptionRow> for RedemptionView {

@@ -28,12 +28,16 @@ pub async fn by_id(db: &Db, id: CouponId) -> Result<Coupon> {
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown coupon.
-pub async fn redemptions_of(db: &Db, coupon_id: CouponId, part: Part) -> Result<Page<RedeemedBy>> {
+pub async fn redemptions_of(
+    db: &Db,
+    coupon_id: CouponId,
+    span: Span<RedemptionId>,
+) -> Result<Walked<RedeemedBy>> {
     let mut conn = db.read().await?;
     if store::by_id(&mut conn, coupon_id).await?.is_none() {
         return Err(Error::not_found("coupon"));
     }
-    let found = store::admin::redemptions(&mut conn, coupon_id, part).await?;
+    let found = store::admin::redemptions(&mut conn, coupon_id, span).await?;
     Ok(found.map(RedeemedBy::from))
 }
 
@@ -41,16 +45,7 @@ pub async fn redemptions_of(db: &Db, coupon_id: CouponId, part: Part) -> Result<
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn redemptions_by(db: &Db, user_id: UserId, part: Part) -> Result<Page<RedemptionView>> {
-    let found = walk_redemptions(db, user_id, Span::Page(part)).await?;
-    Ok(found.into_page())
-}
-
-/// Walks the coupons that a customer has used, newest first.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn walk_redemptions(
+pub async fn redemptions_by(
     db: &Db,
     user_id: UserId,
     span: Span<RedemptionId>,

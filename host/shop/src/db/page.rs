@@ -77,20 +77,21 @@ impl<T> Page<T> {
     }
 }
 
-/// Place of a row in a list that begins with the newest: its moment, and what orders rows of one moment.
+/// Place of a row in a list: the value that orders the list, a moment in one that begins with the newest, and what
+/// orders rows of one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place<K> {
-    pub at: DateTime<Utc>,
+pub struct Place<K, V = DateTime<Utc>> {
+    pub at: V,
     pub tie: K,
 }
 
-/// Part of a list that grows at its beginning.
+/// Part of a list that is long, or grows at its beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Span<K> {
+pub enum Span<K, V = DateTime<Utc>> {
     /// A page, whose rows move when newer ones come.
     Page(Part),
     /// At most so many rows after a place, whatever came since.
-    After(Place<K>, i64),
+    After(Place<K, V>, i64),
 }
 
 /// Rows of a [`Span`].
@@ -99,7 +100,7 @@ pub struct Walked<T> {
     pub items: Vec<T>,
     /// Length of the list, as that of a [`Page`]; counted for pages alone.
     pub total: Option<i64>,
-    /// True when older rows follow.
+    /// True when more rows follow.
     pub has_more: bool,
 }
 
@@ -173,18 +174,18 @@ pub fn fetch_page<'c, T: Row>(
     }
 }
 
-/// Fetches a part of a list that begins with the newest. `place` is the condition that a row comes after a
-/// place, by the columns of the list's order: `(created_at, id) < (?, ?)`.
+/// Fetches a part of a list that begins with the newest, or with the largest. `place` is the condition that a row
+/// comes after a place, by the columns of the list's order: `(created_at, id) < (?, ?)`.
 ///
 /// # Errors
 /// When the database refuses.
 #[track_caller]
-pub fn fetch_span<'c, T: Row, K: Value + 'c>(
+pub fn fetch_span<'c, T: Row, K: Value + 'c, V: Value + 'c>(
     conn: &'c mut Conn,
     list: List,
     place: &'static str,
     filter: Filter<'c>,
-    span: Span<K>,
+    span: Span<K, V>,
 ) -> impl Future<Output = sqlx::Result<Walked<T>>> + Send {
     let caller = Location::caller();
     let (filter, part, is_page) = match span {

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     crypto::Hidden,
+    db::Place,
     ids::{DebtId, NoticeId, PaymentId, TransactionId, UserId},
     money::Rupiah,
     text_enum,
@@ -130,6 +131,14 @@ pub struct Payment {
 }
 
 impl Payment {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<PaymentId> {
+        Place {
+            at: self.created_at,
+            tie: self.id,
+        }
+    }
+
     /// Distinguishes an earlier reading from a later one: no step leads back to an earlier
     /// standing.
     pub const fn standing(&self) -> (PaymentState, Rupiah) {

@@ -25,15 +25,7 @@ pub async fn of_customer(db: &Db, user_id: UserId, name: TransactionName) -> Res
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn list(db: &Db, filter: PaymentFilter, part: Part) -> Result<Page<Payment>> {
-    Ok(walk(db, filter, Span::Page(part)).await?.into_page())
-}
-
-/// Walks payments, newest first.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn walk(
+pub async fn list(
     db: &Db,
     filter: PaymentFilter,
     span: Span<PaymentId>,

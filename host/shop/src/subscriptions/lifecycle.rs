@@ -126,7 +126,8 @@ async fn finish(
     Ok(is_changed)
 }
 
-fn lives(status: SubscriptionStatus) -> Result<()> {
+/// Refuses what is done with a service whose subscription has ended.
+pub(super) fn lives(status: SubscriptionStatus) -> Result<()> {
     if status.is_live() {
         return Ok(());
     }

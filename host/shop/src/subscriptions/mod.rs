@@ -43,7 +43,7 @@ pub use upgrade::{UpgradeQuote, UpgradeView, upgrade};
 use crate::{
     Error, Result, catalog,
     coupons::Coupons,
-    db::{Clock, Conn, Db, Page, Part, Span, Walked},
+    db::{Clock, Conn, Db, Span, Walked},
     ids::{SubscriptionId, UserId},
     plugins::Registry,
     provisioning::Instances,
@@ -82,10 +82,10 @@ pub async fn list(
     db: &Db,
     user_id: UserId,
     status: Option<ShownStatus>,
-    part: Part,
-) -> Result<Page<SubscriptionView>> {
-    let found = store::list(&mut db.read().await?, user_id, status, Span::Page(part)).await?;
-    Ok(found.into_page().map(SubscriptionView::from))
+    span: Span<SubscriptionId>,
+) -> Result<Walked<SubscriptionView>> {
+    let found = store::list(&mut db.read().await?, user_id, status, span).await?;
+    Ok(found.map(SubscriptionView::from))
 }
 
 /// Counts the subscriptions that are paid and wait for their first delivery.

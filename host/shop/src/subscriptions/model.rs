@@ -10,6 +10,7 @@ use super::{freezing::FreezeState, quote::PriceLineView};
 use crate::{
     Error, Result,
     catalog::{SoldTerm, Tier},
+    db::Place,
     ids::{CouponId, DecisionId, InstanceId, PlanId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
     text_enum,
@@ -339,6 +340,16 @@ pub struct SubscriptionView {
     pub cancel_reason: Option<String>,
     #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+}
+
+impl SubscriptionView {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<SubscriptionId> {
+        Place {
+            at: self.created_at,
+            tie: self.id,
+        }
+    }
 }
 
 impl From<SubscriptionRow> for SubscriptionView {

@@ -17,8 +17,8 @@ pub use statistics::{
 use super::{ShownStatus, SubscriptionRow, SubscriptionView};
 use crate::{
     Result,
-    db::{Db, Page, Part},
-    ids::{PlanId, UserId},
+    db::{Db, Span, Walked},
+    ids::{PlanId, SubscriptionId, UserId},
 };
 
 /// Filter of a list of all subscriptions.
@@ -74,8 +74,8 @@ impl From<OwnedRow> for OwnedSubscription {
 pub async fn list_all(
     db: &Db,
     filter: &AnySubscriptionFilter<'_>,
-    part: Part,
-) -> Result<Page<OwnedSubscription>> {
-    let found = store::list(&mut db.read().await?, filter, part).await?;
+    span: Span<SubscriptionId>,
+) -> Result<Walked<OwnedSubscription>> {
+    let found = store::list(&mut db.read().await?, filter, span).await?;
     Ok(found.map(OwnedSubscription::from))
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, By, Event, Subject},
-    db::{Conn, Page, Part},
+    db::{Conn, Span, Walked},
     ids::{TicketId, UserId},
     outbox::{self, Topic},
 };
@@ -35,9 +35,9 @@ impl Tickets {
     pub async fn list_all(
         &self,
         filter: &TicketFilter<'_>,
-        part: Part,
-    ) -> Result<Page<ManagedTicket>> {
-        let found = store::list_all(&mut self.db.read().await?, filter, part).await?;
+        span: Span<TicketId>,
+    ) -> Result<Walked<ManagedTicket>> {
+        let found = store::list_all(&mut self.db.read().await?, filter, span).await?;
         Ok(found.map(ManagedTicket::from))
     }
 
@@ -77,7 +77,11 @@ impl Tickets {
     ///
     /// # Errors
     /// `NOT_FOUND` when there is no such account.
-    pub async fn of_customer(&self, user_id: UserId, part: Part) -> Result<Page<ManagedTicket>> {
+    pub async fn of_customer(
+        &self,
+        user_id: UserId,
+        span: Span<TicketId>,
+    ) -> Result<Walked<ManagedTicket>> {
         let mut conn = self.db.read().await?;
         if !store::is_account(&mut conn, user_id).await? {
             return Err(Error::not_found("user"));
@@ -86,7 +90,7 @@ impl Tickets {
             user_id: Some(user_id),
             ..TicketFilter::default()
         };
-        let found = store::list_all(&mut conn, &filter, part).await?;
+        let found = store::list_all(&mut conn, &filter, span).await?;
         Ok(found.map(ManagedTicket::from))
     }
 

@@ -39,7 +39,7 @@ use self::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
-    db::{Clock, Conn, Db, Page, Part, Span, Walked, new_id},
+    db::{Clock, Conn, Db, Span, Walked, new_id},
     files::Files,
     ids::{InstanceId, TicketId, TicketMessageId, UserId},
     owners,
@@ -178,11 +178,10 @@ impl Tickets {
         &self,
         user_id: UserId,
         status: Option<TicketStatus>,
-        part: Part,
-    ) -> Result<Page<TicketView>> {
-        let span = Span::Page(part);
+        span: Span<TicketId>,
+    ) -> Result<Walked<TicketView>> {
         let found = store::list(&mut self.db.read().await?, user_id, status, span).await?;
-        Ok(found.into_page().map(TicketView::from))
+        Ok(found.map(TicketView::from))
     }
 
     /// Walks all tickets of a customer, newest first.

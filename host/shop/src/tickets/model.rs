@@ -9,6 +9,7 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::{
+    db::Place,
     ids::{AttachmentId, CannedAnswerId, InstanceId, TicketId, TicketMessageId, UserId},
     pictures::MediaType,
     text_enum,
@@ -188,6 +189,16 @@ pub struct TicketView {
     pub updated_at: DateTime<Utc>,
 }
 
+impl TicketView {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<TicketId> {
+        Place {
+            at: self.created_at,
+            tie: self.id,
+        }
+    }
+}
+
 impl From<Ticket> for TicketView {
     fn from(row: Ticket) -> Self {
         Self {
@@ -223,6 +234,13 @@ pub struct ManagedTicket {
     /// Last change of any kind, notes too.
     #[serde(serialize_with = "crate::calendar::in_json")]
     pub touched_at: DateTime<Utc>,
+}
+
+impl ManagedTicket {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<TicketId> {
+        self.ticket.place()
+    }
 }
 
 impl From<ManagedRow> for ManagedTicket {

@@ -12,7 +12,7 @@ use super::model::{
 };
 use crate::{
     Result,
-    db::{Conn, Filter, List, Page, Part, Span, Walked, fetch_page, fetch_span},
+    db::{Conn, Filter, List, Span, Walked, fetch_span},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{CannedAnswerId, TicketId, UserId},
     language::Language,
@@ -155,8 +155,8 @@ pub(super) async fn list(
 pub(super) async fn list_all(
     conn: &mut Conn,
     wanted: &TicketFilter<'_>,
-    part: Part,
-) -> sqlx::Result<Page<ManagedRow>> {
+    span: Span<TicketId>,
+) -> sqlx::Result<Walked<ManagedRow>> {
     let unassigned = wanted.unassigned.map(|unassigned| match unassigned {
         // One who is no administrator any more takes care of nothing.
         true => "NOT coalesce((SELECT a.role = 'ADMINISTRATOR' AND a.status = 'ACTIVE' FROM users a WHERE a.id = t.assignee_id), FALSE)",
@@ -182,7 +182,8 @@ pub(super) async fn list_all(
             (WITH_CUSTOMERS, filter)
         }
     };
-    fetch_page(conn, list, &filter, part).await
+    let place = "(t.created_at, t.id) < (?, ?)";
+    fetch_span(conn, list, place, filter, span).await
 }
 
 pub(super) async fn count_of(

@@ -11,7 +11,7 @@ pub use model::{UserFilter, UserState, UserView};
 
 use crate::{
     Error, Result,
-    db::{Db, Page, Part},
+    db::{Db, Span, Walked},
     ids::UserId,
 };
 
@@ -19,8 +19,12 @@ use crate::{
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn list(db: &Db, filter: &UserFilter<'_>, part: Part) -> Result<Page<UserView>> {
-    Ok(store::list(&mut db.read().await?, filter, part).await?)
+pub async fn list(
+    db: &Db,
+    filter: &UserFilter<'_>,
+    span: Span<UserId>,
+) -> Result<Walked<UserView>> {
+    Ok(store::list(&mut db.read().await?, filter, span).await?)
 }
 
 /// Returns an account.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{accounts::Role, ids::UserId, money::Rupiah, text_enum};
+use crate::{accounts::Role, db::Place, ids::UserId, money::Rupiah, text_enum};
 
 text_enum! {
     /// State of an account.
@@ -43,6 +43,16 @@ pub struct UserView {
     pub last_seen_at: Option<DateTime<Utc>>,
     #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+}
+
+impl UserView {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<UserId> {
+        Place {
+            at: self.created_at,
+            tie: self.id,
+        }
+    }
 }
 
 /// Filter of a list of accounts.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::model::{UserFilter, UserView};
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_page, find_where},
+    db::{Conn, Filter, List, Span, Walked, fetch_span, find_where},
     execute, fetch_one, fetch_optional,
     ids::UserId,
 };
@@ -26,8 +26,8 @@ const USERS: List = List {
 pub(super) async fn list(
     conn: &mut Conn,
     wanted: &UserFilter<'_>,
-    part: Part,
-) -> sqlx::Result<Page<UserView>> {
+    span: Span<UserId>,
+) -> sqlx::Result<Walked<UserView>> {
     let confirmed = wanted.is_email_verified.map(|is_verified| {
         if is_verified {
             "u.email_verified_at IS NOT NULL"
@@ -45,7 +45,8 @@ pub(super) async fn list(
         .with_some("u.created_at < ?", wanted.until)
         .and_some(confirmed)
         .containing(&["u.email", "u.name"], wanted.q);
-    fetch_page(conn, USERS, &filter, part).await
+    let place = "(u.created_at, u.id) < (?, ?)";
+    fetch_span(conn, USERS, place, filter, span).await
 }
 
 /// Number of each thing that has to end before an account is deleted.

@@ -9,8 +9,9 @@ use super::{
 };
 use crate::{
     Error, Result, calendar,
-    db::{Conn, Db, Page, Part, Span, Walked},
+    db::{Conn, Db, Span, Walked},
     ids::{TransactionId, UserId},
+    money::Rupiah,
 };
 
 /// Transactions that are shown beside a wallet.
@@ -78,14 +79,20 @@ pub async fn transaction_id(
 /// Lists all wallets.
 ///
 /// # Errors
-/// When the database does not answer.
+/// `VALIDATION_FAILED` for a place in another order than that of balances.
 pub async fn wallets(
     db: &Db,
     filter: &WalletFilter,
     order: WalletOrder,
-    part: Part,
-) -> Result<Page<OwnedWallet>> {
-    Ok(store::admin::wallets(&mut db.read().await?, filter, order, part).await?)
+    span: Span<UserId, Rupiah>,
+) -> Result<Walked<OwnedWallet>> {
+    if order != WalletOrder::Balance && matches!(span, Span::After(..)) {
+        return Err(Error::invalid(
+            "cursor",
+            "cannot be combined with this order; leave out one of them",
+        ));
+    }
+    Ok(store::admin::wallets(&mut db.read().await?, filter, order, span).await?)
 }
 
 /// Returns a customer's wallet and its last transactions.

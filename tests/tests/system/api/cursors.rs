@@ -46,7 +46,7 @@ async fn gift(shop: &Shop, admin: &Client, customer: &Client, amount: i64) {
 }
 
 /// Reads a list to its end, two at a time, and lets something come before each further part.
-async fn walked(
+pub(super) async fn walked(
     client: &Client,
     path: &str,
     field: &str,
@@ -361,7 +361,7 @@ async fn runs_of_a_job_are_read_on(shop: Shop) {
 }
 
 /// Cursors that the list of this name has not written are refused, and one beside a page.
-async fn refuses_other_cursors(client: &Client, path: &str, list: &str) {
+pub(super) async fn refuses_other_cursors(client: &Client, path: &str, list: &str) {
     let packed = |list: &str, place: &str| URL_SAFE_NO_PAD.encode(format!("{list}.{place}"));
     let id = Uuid::from_u128(0xabc);
     let place = format!("1790000000123.{id}");
@@ -437,7 +437,7 @@ async fn a_cursor_is_refused_that_is_none(shop: Shop) {
         assert_eq!(refused.detail("cursor"), Some(message));
     }
     // Lists that do not grow have none.
-    let other = format!("/api/subscriptions?cursor={cursor}");
+    let other = format!("/api/instances?cursor={cursor}");
     customer.get(&other).await.fails(400, "VALIDATION_FAILED");
 }
 
@@ -456,6 +456,7 @@ async fn a_cursor_of_another_list_is_refused(shop: Shop) {
         (&customer, "/api/notifications"),
         (&customer, "/api/user/security-events"),
         (&admin, "/api/admin/audit"),
+        (&admin, "/api/admin/users"),
     ];
     for (client, path) in lists {
         let page = client.get(&format!("{path}?limit=1")).await;

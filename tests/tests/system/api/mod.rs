@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod administration;
 pub(crate) mod alerts;
+pub(crate) mod asked_instances;
 pub(crate) mod audit;
 pub(crate) mod audited;
 pub(crate) mod authorisation;
@@ -40,6 +41,7 @@ pub(crate) mod k8s;
 pub(crate) mod kept_answers;
 pub(crate) mod languages;
 pub(crate) mod lifecycle;
+pub(crate) mod long_lists;
 pub(crate) mod looks;
 pub(crate) mod mails;
 pub(crate) mod metrics;

@@ -27,7 +27,7 @@ both_engines!(
 );
 
 /// Buys a plan whose instance cannot be written; returns the purchase and the file that is in the way.
-pub(super) async fn buy_blocked(shop: &Shop, customer: &Client) -> (Value, PathBuf) {
+pub(crate) async fn buy_blocked(shop: &Shop, customer: &Client) -> (Value, PathBuf) {
     buy_blocked_plan(shop, customer, "basic").await
 }
 

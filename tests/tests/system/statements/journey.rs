@@ -1,7 +1,6 @@
 //! A journey through the API that sends the statements which are built while the shop runs. Those that
 //! are a plain text in the code are read there.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use dermaga::sandbox::Action;
 use dermaga_shop::{
@@ -18,7 +17,7 @@ use dermaga_tests::Client;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::lists::{ADMIN_LISTS, OWN_LISTS, lists};
+use super::lists::{ADMIN_LISTS, OWN_LISTS, cursor, lists};
 use crate::api::payments::Till;
 
 /// Sends every kind of statement once.
@@ -68,20 +67,10 @@ pub(super) async fn play(till: &Till) {
         ("{coupon}", "JALAN".to_owned()),
         ("{digest}", text(&digest)),
         ("{subscription}", subscription.clone()),
-        ("{cursor-of-runs}", cursor("runs")),
-        ("{cursor-of-inbox}", cursor("inbox")),
-        ("{cursor-of-mails}", cursor("mails")),
-        ("{cursor-of-security}", cursor("security")),
     ];
     lists(admin, "/api/admin", ADMIN_LISTS, &known).await;
     lists(&customer, "/api", OWN_LISTS, &known).await;
     endings(till, &customer, &subscription).await;
-}
-
-/// Returns a cursor of the list with a name, which is ordered by ids of one moment.
-fn cursor(list: &str) -> String {
-    let place = format!("{list}.1790000000123.{}", uuid::Uuid::nil());
-    URL_SAFE_NO_PAD.encode(place)
 }
 
 fn text(value: &Value) -> String {
@@ -201,7 +190,11 @@ async fn coupons(till: &Till, customer: &Client) {
         .await
         .data(201);
     admin.get(&path).await.data(200);
-    admin.get(&format!("{path}/redemptions")).await.data(200);
+    let earlier = format!("?cursor={}", cursor("redemptions"));
+    for query in ["", earlier.as_str()] {
+        let path = format!("{path}/redemptions{query}");
+        admin.get(&path).await.data(200);
+    }
     admin.put(&path, body).await.data(200);
     let off = json!({ "ids": [made["id"]], "status": "DISABLED" });
     admin
@@ -441,13 +434,13 @@ async fn archive(till: &Till, customer: &Client, user: &Value) {
         user_id: Some(user),
         ..PaymentFilter::default()
     };
-    payments::walk(db, paid, after(now)).await.unwrap();
+    payments::list(db, paid, after(now)).await.unwrap();
     let owed = DebtFilter {
         user_id: Some(user),
         ..DebtFilter::default()
     };
     payments::walk_debts(db, owed, after(now)).await.unwrap();
-    let used = coupons::walk_redemptions(db, user, after(now));
+    let used = coupons::redemptions_by(db, user, after(now));
     assert_eq!(used.await.unwrap().items.len(), 1);
     subscriptions::walk(db, user, after(now)).await.unwrap();
     provisioning::walk(db, user, after(now)).await.unwrap();

@@ -1,9 +1,27 @@
 //! The lists of the API with their filters, each of which builds a statement of its own.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use dermaga_tests::Client;
+use uuid::Uuid;
+
+/// Names of lists whose cursors are among the filters.
+const CURSORS: &[&str] = &[
+    "accounts",
+    "inbox",
+    "mails",
+    "own-redemptions",
+    "own-subscriptions",
+    "own-tickets",
+    "payments",
+    "runs",
+    "security",
+    "subscriptions",
+    "tickets",
+    "wallets",
+];
 
 /// Lists with their filters, asked for one by one and all together. Names in braces are replaced by values
-/// of the journey.
+/// of the journey, and by cursors.
 pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
     (
         "alerts",
@@ -82,7 +100,14 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
         "notifications/deliveries",
         &["state=DEAD", "state=SENT", "cursor={cursor-of-mails}"],
     ),
-    ("payments", &["state=SETTLED", "userId={user}"]),
+    (
+        "payments",
+        &[
+            "state=SETTLED",
+            "userId={user}",
+            "cursor={cursor-of-payments}",
+        ],
+    ),
     (
         "tickets",
         &[
@@ -96,6 +121,7 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
             "q=%23042",
             "from={moment}",
             "to={later}",
+            "cursor={cursor-of-tickets}",
         ],
     ),
     ("tickets/stats", &[]),
@@ -113,6 +139,7 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
             "from={moment}",
             "to={later}",
             "endsBy={later}",
+            "cursor={cursor-of-subscriptions}",
         ],
     ),
     ("subscriptions/stats", &["months=2"]),
@@ -138,6 +165,7 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
             "emailVerified=false",
             "from={moment}",
             "to={later}",
+            "cursor={cursor-of-accounts}",
         ],
     ),
     (
@@ -150,6 +178,7 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
             "order=SPENT",
             "order=TOP_UP",
             "order=CHANGED",
+            "cursor={cursor-of-wallets}",
         ],
     ),
 ];
@@ -174,11 +203,23 @@ pub(super) const OWN_LISTS: &[(&str, &[&str])] = &[
     ),
     (
         "subscriptions",
-        &["status=ACTIVE", "status=PENDING", "status=PAST_DUE"],
+        &[
+            "status=ACTIVE",
+            "status=PENDING",
+            "status=PAST_DUE",
+            "cursor={cursor-of-own-subscriptions}",
+        ],
     ),
     ("subscriptions/waitlist", &[]),
+    (
+        "tickets",
+        &["status=OPEN", "cursor={cursor-of-own-tickets}"],
+    ),
     ("user/security-events", &["cursor={cursor-of-security}"]),
-    ("wallet/coupon-history", &[]),
+    (
+        "wallet/coupon-history",
+        &["cursor={cursor-of-own-redemptions}"],
+    ),
     ("wallet/debts", &[]),
     (
         "wallet/transactions",
@@ -190,6 +231,18 @@ pub(super) const OWN_LISTS: &[(&str, &[&str])] = &[
         ],
     ),
 ];
+
+/// Returns a cursor of the list with a name, which is ordered by ids of one moment, or of one balance.
+pub(super) fn cursor(list: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{list}.1790000000123.{}", Uuid::nil()))
+}
+
+/// Writes cursors in the place of their names.
+fn with_cursors(query: String) -> String {
+    CURSORS.iter().fold(query, |query, list| {
+        query.replace(&format!("{{cursor-of-{list}}}"), &cursor(list))
+    })
+}
 
 pub(super) async fn lists(
     client: &Client,
@@ -205,7 +258,9 @@ pub(super) async fn lists(
         for query in queries {
             let query = known
                 .iter()
-                .fold(query, |query, (name, value)| query.replace(name, value));
+                .fold(with_cursors(query), |query, (name, value)| {
+                    query.replace(name, value)
+                });
             let answer = client.get(&format!("{base}/{path}{query}")).await;
             if answer.status != 200 {
                 refused.push(format!("{path}{query}: {}", answer.text));

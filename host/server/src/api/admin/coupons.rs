@@ -21,8 +21,8 @@ use crate::{
         admin::reasons::{OptionalReason, Reason},
     },
     http::{
-        Body, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Success, When,
-        failure_responses, range, routes,
+        Body, Cursor, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Success, When,
+        failure_responses, lists, range, routes,
     },
 };
 
@@ -223,17 +223,34 @@ async fn coupon_statistics(
     Ok(Success::ok("Costs and proceeds of coupons.", statistics))
 }
 
+/// Place in a list of the uses of a coupon.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct RedemptionQuery {
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::Redemptions>>,
+}
+
 /// Lists the uses of a coupon, newest first.
-#[utoipa::path(get, path = "/admin/coupons/{id}/redemptions", tag = "admin: coupons", params(("id" = Uuid, Path), PageQuery), security(("bearer" = [])),
+#[utoipa::path(get, path = "/admin/coupons/{id}/redemptions", tag = "admin: coupons", params(("id" = Uuid, Path), PageQuery, RedemptionQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of redemptions", body = Envelope<Vec<RedeemedBy>>), Missing))]
 async fn coupon_redemptions(
     State(state): State<AppState>,
     _admin: Admin,
     Id(id): Id<CouponId>,
-    Params(page): Params<PageQuery>,
+    Paged(page, query): Paged<RedemptionQuery>,
 ) -> Reply<Vec<RedeemedBy>> {
-    let found = coupons::redemptions_of(&state.db, id, page.part()).await?;
-    Ok(Success::page("Who has used this coupon.", page, found))
+    let found = coupons::redemptions_of(&state.db, id, page.span(query.cursor)?).await?;
+    let place = |used: &RedeemedBy| used.redemption.place();
+    Ok(Success::walk::<lists::Redemptions>(
+        "Who has used this coupon.",
+        page,
+        found,
+        place,
+    ))
 }
 
 /// The coupon types: active plugins that decide coupons.

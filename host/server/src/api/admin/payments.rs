@@ -6,7 +6,7 @@ use dermaga_shop::{
     ids::{PaymentId, UserId},
     money::Rupiah,
     payments::{
-        self, DebtFilter, DebtView, NoticeView, PaymentFilter, PaymentState, PaymentView,
+        self, DebtFilter, DebtView, NoticeView, Payment, PaymentFilter, PaymentState, PaymentView,
         refunds::{self, Refund},
         review,
         top_up::LARGEST_TOP_UP,
@@ -19,7 +19,10 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState, IdempotencyKey, Keyed},
-    http::{Envelope, Id, PageQuery, Paged, Refusal, Reply, Success, failure_responses, routes},
+    http::{
+        Cursor, Envelope, Id, PageQuery, Paged, Refusal, Reply, Success, failure_responses, lists,
+        routes,
+    },
 };
 
 failure_responses!(Missing: NotFound);
@@ -46,6 +49,9 @@ struct PaymentQuery {
     #[param(inline)]
     state: Option<PaymentState>,
     user_id: Option<UserId>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::Payments>>,
 }
 
 /// Lists all payments, newest first.
@@ -60,9 +66,9 @@ async fn list_payments(
         state: query.state,
         user_id: query.user_id,
     };
-    let found = payments::list(&state.db, filter, page.part()).await?;
-    let views = found.map(PaymentView::from);
-    Ok(Success::page("The payments.", page, views))
+    let found = payments::list(&state.db, filter, page.span(query.cursor)?).await?;
+    let listed = Success::walk::<lists::Payments>("The payments.", page, found, Payment::place);
+    Ok(listed.map(|rows| rows.into_iter().map(PaymentView::from).collect()))
 }
 
 /// The gateway as this server sees it.

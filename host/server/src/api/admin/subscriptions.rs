@@ -25,8 +25,8 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{Admin, AppState, IdempotencyKey, Keyed},
     http::{
-        Body, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Success, When,
-        failure_responses, range, routes,
+        Body, Cursor, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Success, When,
+        failure_responses, lists, range, routes,
     },
 };
 
@@ -85,6 +85,10 @@ struct AnySubscriptionQuery {
     #[garde(skip)]
     #[param(inline)]
     ends_by: Option<When>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::Subscriptions>>,
 }
 
 /// Lists the subscriptions of all customers, newest first.
@@ -109,8 +113,14 @@ async fn list(
         until,
         ends_before: query.ends_by.map(|at| at.end(zone)),
     };
-    let found = overview::list_all(&state.db, &filter, page.part()).await?;
-    Ok(Success::page("Subscriptions.", page, found))
+    let found = overview::list_all(&state.db, &filter, page.span(query.cursor)?).await?;
+    let place = |row: &OwnedSubscription| row.subscription.place();
+    Ok(Success::walk::<lists::Subscriptions>(
+        "Subscriptions.",
+        page,
+        found,
+        place,
+    ))
 }
 
 /// Length of the statistics.

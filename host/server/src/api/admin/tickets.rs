@@ -23,13 +23,13 @@ use crate::{
     api::{
         Admin, AppState,
         admin::{reasons, services::CatalogReason},
-        tickets::{FORM_BYTES, Files, PictureFile, TEXT_BYTES, saved},
+        tickets::{FORM_BYTES, Files, PictureFile, TEXT_BYTES, number_of, saved},
     },
     http::{
-        Body, Envelope, Form, Id, NoFilter, Nothing, PageQuery, Paged, Refusal, Reply, Success,
-        When, failure_responses,
+        Body, Cursor, Envelope, Form, Id, Nothing, PageQuery, Paged, Refusal, Reply, Success, When,
+        failure_responses,
         form::{Optional, once, once_if_any},
-        range, routes,
+        lists, range, routes,
     },
 };
 
@@ -93,6 +93,10 @@ struct AdminTicketQuery {
     #[garde(skip)]
     #[param(inline)]
     to: Option<When>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::Tickets>>,
 }
 
 /// Lists tickets of all customers, newest first.
@@ -114,9 +118,12 @@ async fn list(
         from,
         until,
     };
-    let found = state.tickets.list_all(&filter, page.part()).await?;
-    let message = format!("{}.", counted(found.counted(), "ticket"));
-    Ok(Success::page(message, page, found))
+    let found = state
+        .tickets
+        .list_all(&filter, page.span(query.cursor)?)
+        .await?;
+    let (message, place) = (number_of(&found), ManagedTicket::place);
+    Ok(Success::walk::<lists::Tickets>(message, page, found, place))
 }
 
 /// Counts tickets by status and priority, and those that wait.
@@ -127,18 +134,32 @@ async fn statistics(State(state): State<AppState>, _admin: Admin) -> Reply<Ticke
     Ok(Success::ok("All tickets.", statistics))
 }
 
+/// Place in a list of a customer's tickets.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct CustomerTicketQuery {
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::TicketsOfCustomer>>,
+}
+
 /// Lists the tickets of a customer, newest first.
-#[utoipa::path(get, path = "/admin/tickets/user/{id}", tag = "admin: tickets", params(("id" = Uuid, Path), PageQuery), security(("bearer" = [])),
+#[utoipa::path(get, path = "/admin/tickets/user/{id}", tag = "admin: tickets", params(("id" = Uuid, Path), PageQuery, CustomerTicketQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of tickets", body = Envelope<Vec<ManagedTicket>>), Missing))]
 async fn of_customer(
     State(state): State<AppState>,
     _admin: Admin,
     Id(id): Id<UserId>,
-    Paged(page, NoFilter {}): Paged<NoFilter>,
+    Paged(page, query): Paged<CustomerTicketQuery>,
 ) -> Reply<Vec<ManagedTicket>> {
-    let found = state.tickets.of_customer(id, page.part()).await?;
-    let message = format!("{}.", counted(found.counted(), "ticket"));
-    Ok(Success::page(message, page, found))
+    let span = page.span(query.cursor)?;
+    let found = state.tickets.of_customer(id, span).await?;
+    let (message, place) = (number_of(&found), ManagedTicket::place);
+    Ok(Success::walk::<lists::TicketsOfCustomer>(
+        message, page, found, place,
+    ))
 }
 
 /// Returns a ticket with its messages and notes, and with the evidence of the instance that it names.

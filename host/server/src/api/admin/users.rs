@@ -24,8 +24,8 @@ use crate::{
         accounts::{normalised, optional_rule, rule},
     },
     http::{
-        Body, Envelope, Id, Nothing, PageQuery, Paged, Reply, Success, When, failure_responses,
-        range, routes,
+        Body, Cursor, Envelope, Id, Nothing, PageQuery, Paged, Reply, Success, When,
+        failure_responses, lists, range, routes,
     },
 };
 
@@ -70,6 +70,10 @@ struct UserQuery {
     #[garde(skip)]
     #[param(inline)]
     to: Option<When>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::Accounts>>,
 }
 
 /// Lists the accounts of customers and administrators, newest first.
@@ -89,8 +93,13 @@ async fn list(
         from,
         until,
     };
-    let found = users::list(&state.db, &filter, page.part()).await?;
-    Ok(Success::page("Accounts.", page, found))
+    let found = users::list(&state.db, &filter, page.span(query.cursor)?).await?;
+    Ok(Success::walk::<lists::Accounts>(
+        "Accounts.",
+        page,
+        found,
+        UserView::place,
+    ))
 }
 
 /// Account to make for another person.

@@ -4,6 +4,7 @@ use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use dermaga_shop::{
     Error,
+    db::Place,
     ids::UserId,
     money::Rupiah,
     wallet::{
@@ -106,9 +107,17 @@ struct WalletQuery {
     #[garde(skip)]
     #[param(inline)]
     order: Option<WalletOrder>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`, and in the order of
+    /// balances only.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::Wallets>>,
 }
 
 /// Lists all wallets.
+///
+/// Other orders than that of balances are read by pages only, and have no `nextCursor`. One who reads on while
+/// balances change meets each wallet at the balance that it has then.
 #[utoipa::path(get, path = "/admin/wallets", tag = "admin: wallets", params(PageQuery, WalletQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of wallets", body = Envelope<Vec<OwnedWalletView>>)))]
 async fn wallets(
@@ -127,9 +136,18 @@ async fn wallets(
         min_balance: query.min_balance.map(Rupiah::new),
         max_balance: query.max_balance.map(Rupiah::new),
     };
-    let found = wallet::wallets(&state.db, &filter, order, page.part()).await?;
+    let span = page.span(query.cursor)?;
+    let found = wallet::wallets(&state.db, &filter, order, span).await?;
     let views = found.try_map(OwnedWalletView::try_from)?;
-    Ok(Success::page("All wallets.", page, views))
+    let message = "All wallets.";
+    if order != WalletOrder::Balance {
+        return Ok(Success::page(message, page, views.into_page()));
+    }
+    let place = |view: &OwnedWalletView| Place {
+        at: view.total_balance,
+        tie: view.user_id,
+    };
+    Ok(Success::walk::<lists::Wallets>(message, page, views, place))
 }
 
 /// Transactions of one type and status. Those that are `REFUNDED` took effect, too: what was received or paid is the sum

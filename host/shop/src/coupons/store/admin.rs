@@ -13,9 +13,9 @@ use super::{
     COUPON,
 };
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where},
+    db::{Conn, Filter, List, Page, Part, Span, Walked, fetch_page, fetch_span, fetch_where},
     execute, fetch_all,
-    ids::CouponId,
+    ids::{CouponId, RedemptionId},
     money::Rupiah,
 };
 
@@ -137,10 +137,11 @@ const REDEMPTIONS: List = List {
 pub(in crate::coupons) async fn redemptions(
     conn: &mut Conn,
     coupon_id: CouponId,
-    part: Part,
-) -> sqlx::Result<Page<RedeemedByRow>> {
+    span: Span<RedemptionId>,
+) -> sqlx::Result<Walked<RedeemedByRow>> {
     let filter = Filter::of("r.coupon_id = ?", coupon_id);
-    fetch_page(conn, REDEMPTIONS, &filter, part).await
+    let place = "(r.created_at, r.id) < (?, ?)";
+    fetch_span(conn, REDEMPTIONS, place, filter, span).await
 }
 
 pub(in crate::coupons) async fn count_by_status(

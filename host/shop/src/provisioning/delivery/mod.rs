@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::model::Desired;
 use crate::{
-    Code, Error, Result,
+    Result,
     db::{Clock, Conn},
     ids::{SubscriptionId, UserId},
 };
@@ -63,18 +63,15 @@ pub async fn ran_since(
         || seen.last_ran_at.is_some_and(|at| at >= since))
 }
 
-/// Makes a subscription's instance due now; call [`super::Handle::wake`] after the commit.
+/// Makes a subscription's instance due now, if it waits or failed; call [`super::Handle::wake`] after the commit.
+/// Returns false when it is as it should be, or was removed.
 ///
 /// # Errors
-/// `INVALID_STATE` when nothing waits to be tried again.
+/// When the database does not answer.
 pub async fn try_again(
     conn: &mut Conn,
     clock: &Clock,
     subscription_id: SubscriptionId,
-) -> Result<()> {
-    if store::try_again(conn, subscription_id, clock.now()).await? {
-        return Ok(());
-    }
-    let message = "There is nothing to retry: the instance is as it should be, or was removed.";
-    Err(Error::new(Code::InvalidState, message))
+) -> Result<bool> {
+    Ok(store::try_again(conn, subscription_id, clock.now()).await?)
 }

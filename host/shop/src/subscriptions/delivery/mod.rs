@@ -13,15 +13,16 @@ use chrono_tz::Tz;
 pub(crate) use undo::{Ending, is_undelivered, take_back, undo_purchases};
 
 use super::{
+    lifecycle::lives,
     model::{Subscription, SubscriptionDetail},
     pricing,
 };
 use crate::{
-    Error, Result,
+    Code, Error, Result,
     alerts::{self, AlertKind},
-    db::Conn,
+    db::{Conn, Uncommitted},
     ids::{SubscriptionId, UserId},
-    provisioning,
+    provisioning::{self, view::InstanceDetail},
     subscriptions::Subscriptions,
 };
 
@@ -142,10 +143,51 @@ pub async fn retry_provisioning(
 ) -> Result<SubscriptionDetail> {
     let detail = super::detail(&mut shop.db.read().await?, user_id, id).await?;
     let mut conn = shop.db.begin().await?;
-    provisioning::try_again(&mut conn, &shop.clock, id).await?;
+    if !provisioning::try_again(&mut conn, &shop.clock, id).await? {
+        let message = "There is nothing to retry: the instance is as it should be, or was removed.";
+        return Err(Error::new(Code::InvalidState, message));
+    }
     conn.commit().await?;
     shop.instances.handle.wake();
     Ok(detail)
+}
+
+/// Instance of a subscription, for which its customer asks.
+#[derive(Debug)]
+pub struct AskedFor {
+    pub instance: InstanceDetail,
+    /// True when it waited or had failed, and is tried again at once.
+    pub is_retried: bool,
+}
+
+/// Returns the instance of a customer's subscription. One that waits or failed is made due at once, as
+/// [`retry_provisioning`] does, and returned as it was before.
+///
+/// # Errors
+/// `NOT_FOUND` when the subscription is not this customer's, `INVALID_STATE` once it has ended.
+pub async fn ask_for(
+    shop: &Subscriptions,
+    user_id: UserId,
+    id: SubscriptionId,
+) -> Result<Uncommitted<AskedFor>> {
+    let row = super::owned(&mut shop.db.read().await?, user_id, id).await?;
+    lives(row.subscription.status)?;
+    let known = row
+        .instance_id
+        .ok_or_else(|| Error::not_found("instance"))?;
+    let instance = provisioning::detail(&shop.instances, user_id, known).await?;
+    let mut conn = shop.db.begin().await?;
+    let is_retried = provisioning::try_again(&mut conn, &shop.clock, id).await?;
+    let asked = AskedFor {
+        instance,
+        is_retried,
+    };
+    let handle = shop.instances.handle.clone();
+    Ok(Uncommitted::new(conn, asked).and_then(move || {
+        if is_retried {
+            handle.wake();
+        }
+    }))
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 
 use super::{AnySubscriptionFilter, OwnedRow};
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_first, fetch_page},
+    db::{Conn, Filter, List, Span, Walked, fetch_first, fetch_span},
     execute, fetch_all, fetch_optional,
-    ids::{ServiceId, UserId},
+    ids::{ServiceId, SubscriptionId, UserId},
     money::Rupiah,
     subscriptions::{
         SubscriptionStatus,
@@ -42,8 +42,8 @@ const OF_SERVICE: &str = "s.plan_id IN (SELECT p.id FROM service_plans p JOIN se
 pub(super) async fn list(
     conn: &mut Conn,
     wanted: &AnySubscriptionFilter<'_>,
-    part: Part,
-) -> sqlx::Result<Page<OwnedRow>> {
+    span: Span<SubscriptionId>,
+) -> sqlx::Result<Walked<OwnedRow>> {
     let filter = shown_with(Filter::default(), wanted.status)
         .with_some("s.user_id = ?", wanted.user_id)
         .with_some(OF_SERVICE, wanted.service)
@@ -63,7 +63,8 @@ pub(super) async fn list(
             }
         }
     };
-    fetch_page(conn, list, &filter, part).await
+    let place = "(s.created_at, s.id) < (?, ?)";
+    fetch_span(conn, list, place, filter, span).await
 }
 
 /// The first customers whose e-mail address contains a text, one more than are [named](MOST_NAMED).

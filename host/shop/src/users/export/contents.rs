@@ -90,7 +90,7 @@ impl Archive {
             user_id: Some(id),
             ..PaymentFilter::default()
         };
-        let read = |span| payments::walk(db, filter, span);
+        let read = |span| payments::list(db, filter, span);
         let at = |payment: &Payment| place(payment.created_at, payment.id);
         self.walk("payments", read, at, PaymentView::from).await?;
         let read = |span| store::refunds(db, id, span);
@@ -103,7 +103,7 @@ impl Archive {
         let read = |span| payments::walk_debts(db, filter, span);
         let at = |debt: &DebtView| place(debt.created_at, debt.id);
         self.walk("debts", read, at, |debt| debt).await?;
-        let read = |span| coupons::walk_redemptions(db, id, span);
+        let read = |span| coupons::redemptions_by(db, id, span);
         let at = |used: &RedemptionView| place(used.created_at, used.id);
         self.walk("coupons", read, at, |used| used).await
     }

@@ -7,10 +7,7 @@ use super::super::{
     TransactionStatus, TransactionType, TypeTotal, WalletFilter, WalletOrder,
 };
 use crate::{
-    db::{
-        Conn, Filter, List, Page, Part, Span, Walked, fetch_first, fetch_page, fetch_span,
-        fetch_where, find_where,
-    },
+    db::{Conn, Filter, List, Span, Walked, fetch_first, fetch_span, fetch_where, find_where},
     fetch_one, fetch_optional,
     ids::UserId,
     money::Rupiah,
@@ -22,10 +19,10 @@ const MOST_NAMED: usize = 500;
 impl WalletOrder {
     const fn sql(self) -> &'static str {
         match self {
-            Self::Balance => "ORDER BY w.paid_balance + w.bonus_balance DESC, w.user_id",
-            Self::Spent => "ORDER BY w.total_spent DESC, w.user_id",
-            Self::TopUp => "ORDER BY w.total_top_up DESC, w.user_id",
-            Self::Changed => "ORDER BY w.updated_at DESC, w.user_id",
+            Self::Balance => "ORDER BY w.paid_balance + w.bonus_balance DESC, w.user_id DESC",
+            Self::Spent => "ORDER BY w.total_spent DESC, w.user_id DESC",
+            Self::TopUp => "ORDER BY w.total_top_up DESC, w.user_id DESC",
+            Self::Changed => "ORDER BY w.updated_at DESC, w.user_id DESC",
         }
     }
 }
@@ -33,12 +30,13 @@ impl WalletOrder {
 const WALLETS: &str = "SELECT w.user_id, u.email, u.name, w.paid_balance, w.bonus_balance, w.total_top_up, w.total_spent,
     w.entries, w.head_hash, w.created_at, w.updated_at FROM wallets w JOIN users u ON u.id = w.user_id";
 
+/// Places are those of the order by balance.
 pub(in crate::wallet) async fn wallets(
     conn: &mut Conn,
     wanted: &WalletFilter,
     order: WalletOrder,
-    part: Part,
-) -> sqlx::Result<Page<OwnedWallet>> {
+    span: Span<UserId, Rupiah>,
+) -> sqlx::Result<Walked<OwnedWallet>> {
     let list = List {
         rows: WALLETS,
         from: if wanted.owner.is_some() {
@@ -53,7 +51,8 @@ pub(in crate::wallet) async fn wallets(
         .containing(&["u.email", "u.name"], wanted.owner.as_deref())
         .with_some("w.paid_balance + w.bonus_balance >= ?", wanted.min_balance)
         .with_some("w.paid_balance + w.bonus_balance <= ?", wanted.max_balance);
-    fetch_page(conn, list, &filter, part).await
+    let place = "(w.paid_balance + w.bonus_balance, w.user_id) < (?, ?)";
+    fetch_span(conn, list, place, filter, span).await
 }
 
 pub(in crate::wallet) async fn owned_wallet(

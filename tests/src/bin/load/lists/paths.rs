@@ -58,6 +58,7 @@ const OF_ADMINISTRATORS: &[&str] = &[
     "/api/admin/payments?state=SETTLED",
     "/api/admin/payments?state=PENDING",
     "/api/admin/payments?userId=:biggest",
+    "/api/admin/payments?cursor=:cursor-of-payments",
     "/api/admin/plugins",
     "/api/admin/quota",
     "/api/admin/quota/overview",
@@ -75,6 +76,7 @@ const OF_ADMINISTRATORS: &[&str] = &[
     "/api/admin/subscriptions?endsBy=:today",
     "/api/admin/subscriptions?userId=:ordinary",
     "/api/admin/subscriptions?q=pelanggan-77",
+    "/api/admin/subscriptions?cursor=:cursor-of-subscriptions",
     "/api/admin/subscriptions/stats",
     "/api/admin/subscriptions/stats?months=36",
     "/api/admin/tickets",
@@ -83,6 +85,7 @@ const OF_ADMINISTRATORS: &[&str] = &[
     "/api/admin/tickets?q=77",
     "/api/admin/tickets?q=pelanggan-77",
     "/api/admin/tickets?q=pertanyaan%2019998",
+    "/api/admin/tickets?cursor=:cursor-of-tickets",
     "/api/admin/tickets/stats",
     "/api/admin/tickets/user/:biggest",
     "/api/admin/transactions",
@@ -103,12 +106,14 @@ const OF_ADMINISTRATORS: &[&str] = &[
     "/api/admin/users?q=pelanggan-77",
     "/api/admin/users?state=DISABLED",
     "/api/admin/users?role=ADMINISTRATOR",
+    "/api/admin/users?cursor=:cursor-of-users",
     "/api/admin/wallets",
     "/api/admin/wallets?page=:page-of-users",
     "/api/admin/wallets?order=SPENT",
     "/api/admin/wallets?order=CHANGED",
     "/api/admin/wallets?minBalance=300000",
     "/api/admin/wallets?q=pelanggan-77",
+    "/api/admin/wallets?cursor=:cursor-of-wallets",
     "/api/admin/wallets/statistics",
     "/api/admin/wallets/:biggest/statement?from=:year-ago&to=:today",
 ];
@@ -151,12 +156,33 @@ const OF_VISITORS: &[&str] = &[
 ];
 
 /// Lists whose answers have a cursor, and the word for it.
-pub(super) const CURSORS: [(Who, &str, &str); 4] = [
+pub(super) const CURSORS: [(Who, &str, &str); 9] = [
     (Who::Administrator, "/api/admin/audit", ":cursor-of-audit"),
     (
         Who::Administrator,
         "/api/admin/decisions",
         ":cursor-of-decisions",
+    ),
+    (
+        Who::Administrator,
+        "/api/admin/payments",
+        ":cursor-of-payments",
+    ),
+    (
+        Who::Administrator,
+        "/api/admin/subscriptions",
+        ":cursor-of-subscriptions",
+    ),
+    (
+        Who::Administrator,
+        "/api/admin/tickets",
+        ":cursor-of-tickets",
+    ),
+    (Who::Administrator, "/api/admin/users", ":cursor-of-users"),
+    (
+        Who::Administrator,
+        "/api/admin/wallets",
+        ":cursor-of-wallets",
     ),
     (
         Who::Administrator,

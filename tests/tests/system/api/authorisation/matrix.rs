@@ -310,6 +310,7 @@ pub(super) const MATRIX: &[(&str, &str, Reach, u16)] = &[
     ("GET", "/api/catalog/services/{slug}/plans", Public, 404),
     ("GET", "/api/events", Customer, 200),
     ("GET", "/api/instances", Customer, 200),
+    ("POST", "/api/instances", Customer, 400),
     ("DELETE", "/api/instances/{id}", Customer, 404),
     ("GET", "/api/instances/{id}", Customer, 404),
     ("GET", "/api/instances/{id}/credentials", Customer, 404),
