@@ -253,7 +253,7 @@ async fn close(
 ) -> Reply<ManagedTicketDetail> {
     let detail = state
         .tickets
-        .close_any(admin.user_id, id, &request.reason)
+        .close_any(admin.user_id, id, request.reason.as_str())
         .await?;
     Ok(Success::ok("The ticket is closed.", detail))
 }
@@ -270,7 +270,7 @@ async fn reopen(
 ) -> Reply<ManagedTicketDetail> {
     let detail = state
         .tickets
-        .reopen(admin.user_id, id, &request.reason)
+        .reopen(admin.user_id, id, request.reason.as_str())
         .await?;
     Ok(Success::ok("The ticket is open again.", detail))
 }
@@ -282,10 +282,8 @@ struct BulkCloseRequest {
     #[garde(length(min = 1, max = 100))]
     #[schema(min_items = 1, max_items = 100)]
     ids: Vec<TicketId>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Closes up to 100 tickets: all of them, or none when one does not exist. Those that are closed stay so.
@@ -299,7 +297,7 @@ async fn close_many(
     let BulkCloseRequest { ids, reason } = request;
     let closed = state
         .tickets
-        .close_many(admin.user_id, ids, &reason)
+        .close_many(admin.user_id, ids, reason.as_str())
         .await?;
     let message = match closed.closed.len() {
         1 => "1 ticket closed.".to_owned(),
@@ -315,10 +313,8 @@ struct AssignRequest {
     /// Account of an administrator; none is to take care of it when it is absent.
     #[garde(skip)]
     assignee_id: Option<UserId>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Makes an administrator take care of a ticket, or none.
@@ -337,7 +333,7 @@ async fn assign(
     } = request;
     let detail = state
         .tickets
-        .assign(admin.user_id, id, assignee_id, &reason)
+        .assign(admin.user_id, id, assignee_id, reason.as_str())
         .await?;
     let message = match assignee_id {
         Some(_) => "The ticket is assigned.",
@@ -352,10 +348,8 @@ async fn assign(
 struct PriorityRequest {
     #[garde(skip)]
     priority: TicketPriority,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Sets the priority of a ticket, which its customer does not see.
@@ -371,7 +365,7 @@ async fn set_priority(
     let PriorityRequest { priority, reason } = request;
     let detail = state
         .tickets
-        .set_priority(admin.user_id, id, priority, &reason)
+        .set_priority(admin.user_id, id, priority, reason.as_str())
         .await?;
     Ok(Success::ok(format!("The priority is {priority}."), detail))
 }
@@ -400,10 +394,8 @@ struct CannedAnswerRequest {
     #[garde(length(chars, min = 1, max = 2000), custom(dermaga_shop::text::label))]
     #[schema(min_length = 1, max_length = 2000)]
     body: String,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 impl CannedAnswerRequest {
@@ -411,7 +403,7 @@ impl CannedAnswerRequest {
         NewCannedAnswer {
             title: &self.title,
             body: &self.body,
-            reason: &self.reason,
+            reason: self.reason.as_str(),
         }
     }
 }
@@ -469,7 +461,7 @@ async fn delete_canned(
 ) -> Reply<Nothing> {
     state
         .tickets
-        .delete_canned(admin.user_id, id, &request.reason)
+        .delete_canned(admin.user_id, id, request.reason.as_str())
         .await?;
     Ok(Success::ok("The canned answer is deleted.", Nothing {}))
 }
