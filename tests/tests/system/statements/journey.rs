@@ -292,7 +292,10 @@ async fn plugins(till: &Till) {
         admin.post(path, order).await.data(200);
     }
     admin
-        .post("/api/admin/catalog/reload", json!({}))
+        .post(
+            "/api/admin/catalog/reload",
+            json!({ "reason": "The templates were edited." }),
+        )
         .await
         .data(200);
 }
