@@ -60,6 +60,12 @@ impl GivenReason {
     }
 }
 
+impl From<GivenReason> for String {
+    fn from(reason: GivenReason) -> Self {
+        reason.0
+    }
+}
+
 /// Reads a reason that is a part of a form.
 impl FromStr for GivenReason {
     type Err = String;

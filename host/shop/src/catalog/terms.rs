@@ -66,6 +66,15 @@ impl SoldTerm {
         }
     }
 
+    /// Returns true when it takes a share off another price than its plan's, parts of which may have been rounded
+    /// before: a plugin answers whole rupiah.
+    ///
+    /// # Errors
+    /// As [`SoldTerm::full_price`].
+    pub fn reduces_rounded(self, price: Rupiah) -> Result<bool> {
+        Ok(price != self.full_price()? && !self.reduction(price)?.is_zero())
+    }
+
     /// Returns the same term at another monthly price, with the same share off.
     ///
     /// # Errors
@@ -285,6 +294,22 @@ mod tests {
                 Rupiah::new(off),
                 "{term:?}"
             );
+        }
+    }
+
+    /// The plan's own price is reduced by what is declared; any other by a share of it.
+    #[test]
+    fn a_share_of_another_price_is_known_to_be_of_whole_rupiah() {
+        for (price, of, expected) in [
+            (Some(510_000), 600_000, false),
+            (Some(510_000), 660_000, true),
+            (Some(510_000), 299_999, true),
+            (Some(510_000), 1, false),
+            (None, 299_999, false),
+        ] {
+            let term = term(50_000, 12, price);
+            let seen = term.reduces_rounded(Rupiah::new(of)).unwrap();
+            assert_eq!(seen, expected, "{price:?} {of}");
         }
     }
 

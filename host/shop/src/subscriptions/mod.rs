@@ -16,6 +16,7 @@ mod pricing;
 mod quote;
 pub mod refund;
 pub(crate) mod renewal;
+mod rounding;
 mod settings;
 mod store;
 #[cfg(test)]

@@ -12,10 +12,7 @@ use dermaga_runtime::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    Subscriptions,
-    quote::{PriceLineView, ROUNDING},
-};
+use super::{Subscriptions, quote::PriceLineView, rounding::Rounding};
 use crate::{
     Error, Result, calendar,
     catalog::{self, Offer, Service, SoldTerm, form_in_language},
@@ -27,10 +24,6 @@ use crate::{
     provisioning::given,
     schema,
 };
-
-/// As [`ROUNDING`], where a share of the coupon's discount was taken for the months that it lasts.
-const ROUNDING_OF_SHARE: &str = "Every line is computed exactly and rounded down once to whole rupiah, that of the coupon a \
-     second time for its share of the months; the lines add up to the amount due.";
 
 /// Order of a customer.
 #[derive(Debug, Clone)]
@@ -59,6 +52,8 @@ pub struct Priced {
     pub given: BTreeMap<String, Secret>,
     pub lines: Vec<PriceLine>,
     pub price: Rupiah,
+    /// The term took its share off amounts that were rounded already.
+    pub(super) is_term_of_rounded: bool,
     pub price_decision: Decision,
     pub coupon: Option<Evaluated>,
     /// The shop waives the whole price.
@@ -99,11 +94,11 @@ impl Priced {
     /// Returns the sentence about how its lines became whole rupiah.
     pub(super) fn rounding(&self) -> &'static str {
         let coupon = self.coupon.as_ref();
-        if coupon.is_some_and(Evaluated::is_rounded_twice) {
-            ROUNDING_OF_SHARE
-        } else {
-            ROUNDING
-        }
+        let rounding = Rounding {
+            of_term: self.is_term_of_rounded,
+            of_coupon: coupon.is_some_and(Evaluated::is_rounded_twice),
+        };
+        rounding.in_words()
     }
 
     /// Returns the explanation of the price that is kept in the transaction.
@@ -149,7 +144,8 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
     };
     let (answer, price_decision) = ask(shop, &plugin, request, order.user_id, "config").await?;
     let mut lines = answer.lines;
-    let price = term.reduce(&mut lines, Rupiah::new(answer.total))?;
+    let asked = Rupiah::new(answer.total);
+    let price = term.reduce(&mut lines, asked)?;
     let purchase = Purchase {
         service: offer.service.slug.clone(),
         plan,
@@ -167,6 +163,7 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
         given,
         lines,
         price,
+        is_term_of_rounded: term.reduces_rounded(asked)?,
         price_decision,
         coupon,
         is_gift: order.is_gift,

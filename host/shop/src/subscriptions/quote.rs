@@ -75,10 +75,6 @@ impl From<PriceLine> for PriceLineView {
     }
 }
 
-/// Rule of every price: shares of a price are exact until then.
-pub(super) const ROUNDING: &str = "Every line is computed exactly and rounded down once to whole rupiah; the lines add up \
-     to the amount due.";
-
 /// Price of a purchase, every rupiah explained, with the balance of the wallet.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

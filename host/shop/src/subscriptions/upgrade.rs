@@ -27,9 +27,7 @@ use self::{
     proposal::{Proposal, propose},
     store::PlanChange,
 };
-use super::{
-    PriceLineView, SubscriptionView, Subscriptions, quote::ROUNDING, store as subscriptions,
-};
+use super::{PriceLineView, SubscriptionView, Subscriptions, store as subscriptions};
 use crate::{
     Code, Error, Result, calendar,
     catalog::{self, Offer},
@@ -118,7 +116,7 @@ pub async fn quote(
             proposal.moment,
             proposal.current.period_end,
         ),
-        rounding: ROUNDING,
+        rounding: proposal.rounding.in_words(),
         balance,
         affordable: balance >= proposal.due.plus(first)?,
     })

@@ -22,7 +22,10 @@ async fn an_act_is_found_by_who_what_and_why(shop: Shop) {
     let credit = admin.post(&path, body).await;
     assert!(credit.status < 300, "{:#}", credit.body);
     admin
-        .post("/api/admin/catalog/reload", json!({}))
+        .post(
+            "/api/admin/catalog/reload",
+            json!({ "reason": "The templates were edited." }),
+        )
         .await
         .data(200);
 

@@ -78,7 +78,10 @@ async fn categories_are_made_ordered_and_put_into_each_other(shop: Shop) {
         (&json!(["name"]), &web["id"])
     );
     admin
-        .post("/api/admin/catalog/reload", json!({}))
+        .post(
+            "/api/admin/catalog/reload",
+            json!({ "reason": "The templates were edited." }),
+        )
         .await
         .data(200);
     let shown = shop.client().get("/api/catalog/categories").await.data(200);
@@ -158,7 +161,12 @@ async fn an_edited_text_stays_over_the_templates_until_a_reset(shop: Shop) {
     let path = path_of(&content);
     admin.put(&path, renamed.clone()).await.data(200);
     let reload = async || {
-        let reload = admin.post("/api/admin/catalog/reload", json!({})).await;
+        let reload = admin
+            .post(
+                "/api/admin/catalog/reload",
+                json!({ "reason": "The templates were edited." }),
+            )
+            .await;
         reload.data(200)["kept"].clone()
     };
     let of_name = json!({

@@ -23,7 +23,10 @@ async fn is_refused(shop: &Shop, sql: &'static str) {
 async fn what_was_recorded_of_acts_stays(shop: Shop) {
     let admin = shop.admin().await;
     let reload = "/api/admin/catalog/reload";
-    admin.post(reload, json!({})).await.data(200);
+    admin
+        .post(reload, json!({ "reason": "The templates were edited." }))
+        .await
+        .data(200);
     let before = admin.get("/api/admin/audit").await.data(200);
     assert_eq!(before.as_array().unwrap().len(), 1);
     for sql in [

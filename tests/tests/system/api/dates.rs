@@ -38,7 +38,10 @@ async fn subscriptions_and_acts_are_found_by_dates_and_moments(shop: Shop) {
     let bought = buy(&shop, &customer, ("n8n", "free"), None).await;
     let admin = shop.admin().await;
     let reload = "/api/admin/catalog/reload";
-    admin.post(reload, json!({})).await.data(200);
+    admin
+        .post(reload, json!({ "reason": "The templates were edited." }))
+        .await
+        .data(200);
     let today = day_of(shop.clock().now());
     let (before, after) = (today.pred_opt().unwrap(), today.succ_opt().unwrap());
     for list in ["/api/admin/subscriptions", "/api/admin/audit"] {

@@ -135,7 +135,10 @@ async fn null_takes_back_the_offer_to_freeze(shop: Shop) {
         (&json!(null), &json!(["name", "storagePrice"]))
     );
     admin
-        .post("/api/admin/catalog/reload", json!({}))
+        .post(
+            "/api/admin/catalog/reload",
+            json!({ "reason": "The templates were edited." }),
+        )
         .await
         .data(200);
     let sold = shop.plan_view("n8n", "basic").await;

@@ -1,6 +1,6 @@
 //! Tests of the reasons of administrators: every act takes one, and the trail keeps it.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use dermaga_tests::{Answer, Client, Shop, both_engines};
 use reqwest::Method;
@@ -25,10 +25,46 @@ const WITHOUT: [&str; 3] = [
     "POST /api/admin/plugins/{id}/dry-run",
 ];
 
+/// Acts whose schema leaves their reason free, by the decision about reasons. A reload of the service templates is among
+/// them, since it needs one unless it is a dry run.
+const FREE: [&str; 28] = [
+    "DELETE /api/admin/coupons/{id}",
+    "DELETE /api/admin/plugins/{id}/versions/{digest}",
+    "POST /api/admin/alerts/{id}/acknowledge",
+    "POST /api/admin/billing/process-grace-period",
+    "POST /api/admin/billing/process-renewals",
+    "POST /api/admin/billing/run-job/{name}",
+    "POST /api/admin/billing/send-low-credit-notifications",
+    RELOAD,
+    "POST /api/admin/catalog/services/{slug}/moves",
+    "POST /api/admin/coupons",
+    "POST /api/admin/health/check",
+    "POST /api/admin/jobs/{name}/run",
+    "POST /api/admin/notifications/deliveries/{id}/resend",
+    "POST /api/admin/notifications/templates/reload",
+    "POST /api/admin/plugins",
+    "POST /api/admin/plugins/{id}/activate",
+    "POST /api/admin/plugins/{id}/moves",
+    "POST /api/admin/plugins/{id}/retire",
+    "POST /api/admin/plugins/{id}/rollback",
+    "POST /api/admin/plugins/{id}/versions/{digest}/reset",
+    "POST /api/admin/plugins/{id}/versions/{digest}/retire",
+    "POST /api/admin/tickets/{id}/messages",
+    "POST /api/admin/tickets/{id}/notes",
+    "POST /api/admin/webhooks/{id}/deliveries/{deliveryId}/resend",
+    "POST /api/admin/webhooks/{id}/test",
+    "PUT /api/admin/clock",
+    "PUT /api/admin/coupons/bulk-status",
+    "PUT /api/admin/coupons/{id}",
+];
+const RELOAD: &str = "POST /api/admin/catalog/reload";
+
 both_engines!(
     Shop,
     [
         every_act_takes_a_reason,
+        no_other_act_leaves_its_reason_free,
+        a_reload_needs_a_reason_unless_it_is_a_dry_run,
         no_act_takes_what_is_no_reason,
         a_reason_is_kept_without_the_blanks_around_it,
         a_run_of_a_job_keeps_its_reason,
@@ -41,14 +77,14 @@ both_engines!(
 
 both_engines!(Hooked, [what_is_sent_again_keeps_its_reason]);
 
-/// Returns the fields of a body, however its schema is referred to.
-fn fields<'a>(document: &'a Value, schema: &'a Value) -> Option<&'a Value> {
+/// Returns the schema of a body with fields, however it is referred to.
+fn object<'a>(document: &'a Value, schema: &'a Value) -> Option<&'a Value> {
     if let Some(name) = schema["$ref"].as_str() {
-        return fields(document, document.pointer(name.trim_start_matches('#'))?);
+        return object(document, document.pointer(name.trim_start_matches('#'))?);
     }
     match schema["oneOf"].as_array() {
-        Some(parts) => parts.iter().find_map(|part| fields(document, part)),
-        None => schema.get("properties"),
+        Some(parts) => parts.iter().find_map(|part| object(document, part)),
+        None => schema["properties"].is_object().then_some(schema),
     }
 }
 
@@ -64,13 +100,23 @@ impl Act {
         format!("{} {}", self.method, self.path)
     }
 
-    fn takes_reason(&self, document: &Value) -> bool {
+    /// Returns the schemas of its bodies with fields.
+    fn objects<'a>(&'a self, document: &'a Value) -> impl Iterator<Item = &'a Value> {
         let contents = self.body["content"].as_object();
-        let mut contents = contents.into_iter().flat_map(|kinds| kinds.values());
-        contents.any(|content| {
-            let fields = fields(document, &content["schema"]);
-            fields.is_some_and(|fields| fields["reason"].is_object())
-        })
+        let contents = contents.into_iter().flat_map(|kinds| kinds.values());
+        contents.filter_map(move |content| object(document, &content["schema"]))
+    }
+
+    fn takes_reason(&self, document: &Value) -> bool {
+        let mut objects = self.objects(document);
+        objects.any(|object| object["properties"]["reason"].is_object())
+    }
+
+    fn needs_reason(&self, document: &Value) -> bool {
+        let required = self
+            .objects(document)
+            .filter_map(|object| object["required"].as_array());
+        required.flatten().any(|field| field == "reason")
     }
 }
 
@@ -104,6 +150,45 @@ async fn every_act_takes_a_reason(shop: Shop) {
         .map(Act::name)
         .collect();
     assert_eq!(without, WITHOUT);
+}
+
+async fn no_other_act_leaves_its_reason_free(shop: Shop) {
+    let document = shop.client().get("/api/openapi.json").await.body;
+    let is_free = |act: &Act| act.takes_reason(&document) && !act.needs_reason(&document);
+    let acts = acts(&document).into_iter();
+    let free: BTreeSet<String> = acts.filter(is_free).map(|act| act.name()).collect();
+    let expected: BTreeSet<String> = FREE.map(str::to_owned).into();
+    assert_eq!(free, expected);
+}
+
+/// It changes what is sold and its prices. A dry run changes nothing.
+async fn a_reload_needs_a_reason_unless_it_is_a_dry_run(shop: Shop) {
+    let admin = shop.admin().await;
+    let (_, path) = RELOAD.split_once(' ').unwrap();
+    let without = admin.send(admin.request(Method::POST, path)).await;
+    let mut refused = vec![without];
+    for body in [
+        json!({}),
+        json!({ "dryRun": false }),
+        json!({ "dryRun": false, "reason": null }),
+    ] {
+        refused.push(admin.post(path, body).await);
+    }
+    for refused in refused {
+        refused.fails(400, "VALIDATION_FAILED");
+        let told = refused.detail("reason");
+        assert_eq!(told, Some("must say why, unless `dryRun` is true"));
+    }
+    let acts = "/api/admin/audit?act=catalog.reloaded";
+    assert_eq!(admin.get(acts).await.data(200), json!([]));
+    let looked = admin.post(path, json!({ "dryRun": true })).await.data(200);
+    assert_eq!(looked["applied"], false);
+    let made = admin
+        .post(path, json!({ "reason": REASON }))
+        .await
+        .data(200);
+    assert_eq!(made["applied"], true);
+    assert_eq!(admin.get(acts).await.data(200)[0]["reason"], REASON);
 }
 
 /// A reason of another type, one that is blank, too short or too long, and a field that is none, are named, where a

@@ -55,7 +55,7 @@ pub(super) async fn acts(admin: &Client, act: &str) -> Value {
 /// Reloads the templates, which changes and refuses nothing; returns what it told.
 pub(super) async fn reload_in_vain(admin: &Client) -> Value {
     let path = "/api/admin/catalog/reload";
-    let told = admin.post(path, json!({})).await.data(200);
+    let told = admin.post(path, because(json!({}))).await.data(200);
     let expected = (&json!([]), &json!([]));
     assert_eq!((&told["changes"], &told["refused"]), expected);
     told
@@ -98,7 +98,7 @@ async fn an_edited_field_stays_over_the_template_until_a_reset(shop: Shop) {
         .await
         .data(200);
     assert_eq!(quote["price"], 65_000);
-    let reload = json!({});
+    let reload = because(json!({}));
     let told = admin
         .post("/api/admin/catalog/reload", reload)
         .await
@@ -278,7 +278,10 @@ async fn what_was_sold_is_retired_and_kept(shop: Shop) {
     let kept = buyer.get(&own).await.data(200);
     assert_eq!(kept["cancelledAt"], Value::Null, "{kept:#}");
     admin
-        .post("/api/admin/catalog/reload", json!({}))
+        .post(
+            "/api/admin/catalog/reload",
+            json!({ "reason": "The templates were edited." }),
+        )
         .await
         .data(200);
     let now = service(&admin, "ghost").await;
@@ -420,7 +423,10 @@ async fn a_service_without_a_file_is_deleted() {
     let gone = admin.delete_with(&path, because(json!({}))).await.data(200);
     assert_eq!(gone["outcome"], "DELETED");
     let told = admin
-        .post("/api/admin/catalog/reload", json!({}))
+        .post(
+            "/api/admin/catalog/reload",
+            json!({ "reason": "The templates were edited." }),
+        )
         .await
         .data(200);
     assert_eq!(told["withoutTemplate"], json!([]));

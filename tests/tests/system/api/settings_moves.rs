@@ -41,7 +41,10 @@ impl Edited {
         assert!(text.contains(old), "{text}");
         fs::write(&file, text.replace(old, new)).unwrap();
         let told = admin
-            .post("/api/admin/catalog/reload", json!({}))
+            .post(
+                "/api/admin/catalog/reload",
+                json!({ "reason": "The templates were edited." }),
+            )
             .await
             .data(200);
         assert_eq!(told["refused"], json!([]), "{told:#}");

@@ -29,7 +29,7 @@ async fn sold(shop: &Shop) -> Vec<String> {
 }
 
 async fn reload(admin: &Client, dry_run: bool) -> Answer {
-    let body = json!({ "dryRun": dry_run });
+    let body = json!({ "dryRun": dry_run, "reason": "The templates were edited." });
     admin.post("/api/admin/catalog/reload", body).await
 }
 

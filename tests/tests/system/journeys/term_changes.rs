@@ -19,6 +19,7 @@ both_engines!(
     overdue,
     [
         an_upgrade_within_a_term_is_prorated_over_the_term,
+        an_upgrade_within_a_term_says_what_was_rounded_before,
         an_upgrade_of_a_term_that_cannot_be_made_restores_its_price,
         a_lower_plan_within_a_term_returns_the_rest_of_it,
         a_term_is_refunded_for_what_is_left_of_it
@@ -94,6 +95,43 @@ async fn an_upgrade_within_a_term_is_prorated_over_the_term(shop: Shop) {
         (&json!(1_500_000), &json!(12))
     );
     shop.books_balance().await;
+}
+
+/// The price of the rest of the period is in whole rupiah when the term takes its share off it, and the quote says so;
+/// a month takes nothing off.
+async fn an_upgrade_within_a_term_says_what_was_rounded_before(shop: Shop) {
+    let once = "rounded down once to whole rupiah; the lines";
+    for (email, months, language, said) in [
+        (
+            "bulat@example.com",
+            12,
+            "en",
+            "that of the term from amounts that are rounded already",
+        ),
+        (
+            "bulat-id@example.com",
+            12,
+            "id",
+            "baris jangka waktu dari jumlah yang sudah dibulatkan",
+        ),
+        ("bulan@example.com", 1, "en", once),
+    ] {
+        let customer = customer_with_cash(&shop, email, 600_000).await;
+        let bought = buy(&shop, &customer, ("basic", months), None).await;
+        half(&shop, id_of(&bought)).await;
+        let customer = shop.sign_in(email).await.in_language(Some(language));
+        let path = format!("/api/subscriptions/{}/upgrade-quote", id_of(&bought));
+        let pro = json!({ "planId": shop.plan("n8n", "pro").await });
+        let quote = customer.post(&path, pro).await.data(200);
+        let rounding = quote["rounding"].as_str().unwrap();
+        assert!(rounding.contains(said), "{rounding}");
+        assert_eq!(rounding.contains(once), said == once, "{rounding}");
+        if months == 12 {
+            // 1,500,000 for the months of 1,800,000: a sixth of what the line before says, to the rupiah.
+            let lines = amounts(&quote["lines"]);
+            assert_eq!(lines[1], -(lines[0] / 6), "{quote:#}");
+        }
+    }
 }
 
 /// An upgrade that is undone brings the price of the term back, with its money.

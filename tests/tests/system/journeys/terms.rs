@@ -444,7 +444,10 @@ async fn administrators_edit_terms_over_the_template(shop: Shop) {
         .collect();
     assert_eq!(months, [3, 12]);
     let reload = admin
-        .post("/api/admin/catalog/reload", json!({}))
+        .post(
+            "/api/admin/catalog/reload",
+            json!({ "reason": "The templates were edited." }),
+        )
         .await
         .data(200);
     assert_eq!(

@@ -3,6 +3,7 @@
 
 mod acts;
 mod comparison;
+mod foresight;
 mod person;
 mod plain;
 
@@ -178,9 +179,13 @@ impl World {
     /// The jobs of the day, and the same by the calculation.
     async fn pass_night(&mut self) {
         self.go_to(self.evening());
+        let foreseen = self.preview().await;
         let subscriptions = &self.shop.state().subscriptions;
         while dealt(&renew_due(subscriptions).await.unwrap()) > 0 {}
         dealt(&process_grace(subscriptions).await.unwrap());
+        if let Some(foreseen) = foreseen {
+            self.came_true(&foreseen).await;
+        }
         self.night = self.shop.clock().now();
         for who in 0..self.people.len() {
             let events = self.people[who].pass_night(self.zone, self.night);

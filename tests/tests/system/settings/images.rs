@@ -28,7 +28,10 @@ fn write_template(folder: &TempDir, shop: &Shop, days: i64, supported: bool) {
 
 async fn reload(admin: &Client) {
     let path = "/api/admin/catalog/reload";
-    let data = admin.post(path, json!({})).await.data(200);
+    let data = admin
+        .post(path, json!({ "reason": "The templates were edited." }))
+        .await
+        .data(200);
     assert_eq!(data["refused"], json!([]), "{data}");
 }
 

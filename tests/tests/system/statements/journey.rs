@@ -296,7 +296,10 @@ async fn plugins(till: &Till) {
     let smaller = "UPDATE service_plans SET cpu_millis = cpu_millis - 1";
     till.shop.sql(smaller).await.unwrap();
     admin
-        .post("/api/admin/catalog/reload", json!({}))
+        .post(
+            "/api/admin/catalog/reload",
+            json!({ "reason": "The templates were edited." }),
+        )
         .await
         .data(200);
 }

@@ -3,6 +3,7 @@
 use axum::{extract::State, response::Response};
 use dermaga_shop::{
     Error, Result,
+    audit::GivenReason,
     billing::{self, BillingStatistics, ForecastLine},
     calendar,
     ids::SubscriptionId,
@@ -197,10 +198,8 @@ struct GraceRequest {
     #[schema(minimum = 1, maximum = 90)]
     grace_days: u64,
     /// Reason for the audit trail.
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Grants a subscription in grace so many days from now.
@@ -225,10 +224,8 @@ async fn set_grace_period(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ExpireRequest {
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Ends a subscription now: its resources are removed with their data, and its quota is given back.
@@ -243,7 +240,7 @@ async fn expire(
     Body(request): Body<ExpireRequest>,
 ) -> Reply<SubscriptionDetail> {
     let (shop, by) = (&state.subscriptions, admin.user_id);
-    let cancelled = billing::expire(shop, by, id, &request.reason).await?;
+    let cancelled = billing::expire(shop, by, id, request.reason.as_str()).await?;
     let detail = dermaga_shop::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     Ok(Success::ok(ended(cancelled), detail))
 }

@@ -22,16 +22,24 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 }
 
 /// Options of a reload.
-#[derive(Debug, Default, Deserialize, ToSchema, Validate)]
+#[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ReloadRequest {
     /// True to report the changes only.
     #[serde(default)]
     #[garde(skip)]
     dry_run: bool,
-    /// Reason of the act, for the audit trail.
-    #[garde(dive)]
+    /// Reason of the act, for the audit trail; required unless `dryRun` is true.
+    #[garde(dive, custom(given_unless(self.dry_run)))]
     reason: Option<GivenReason>,
+}
+
+/// Checks that a reason is given, unless the changes are only reported: they may be of prices.
+fn given_unless(dry_run: bool) -> impl FnOnce(&Option<GivenReason>, &()) -> garde::Result {
+    move |reason, ()| match reason {
+        None if !dry_run => Err(garde::Error::new("must say why, unless `dryRun` is true")),
+        _ => Ok(()),
+    }
 }
 
 /// Reads the service templates again, without a restart.
@@ -41,14 +49,13 @@ struct ReloadRequest {
 /// file and line, its service stays as it was loaded last, and all others are loaded. Quota,
 /// whether something is sold, and edited fields (`kept`) stay as administrators left them; what customers bought stays at its
 /// price.
-#[utoipa::path(post, path = "/admin/catalog/reload", tag = "admin: catalogue", request_body = Option<ReloadRequest>, security(("bearer" = [])),
+#[utoipa::path(post, path = "/admin/catalog/reload", tag = "admin: catalogue", request_body = ReloadRequest, security(("bearer" = [])),
     responses((status = 200, description = "The changes, made or only shown", body = Envelope<CatalogReload>)))]
 async fn reload(
     State(state): State<AppState>,
     admin: Admin,
-    body: Option<Body<ReloadRequest>>,
+    Body(request): Body<ReloadRequest>,
 ) -> Reply<CatalogReload> {
-    let Body(request) = body.unwrap_or(Body(ReloadRequest::default()));
     let by = admin.by(request.reason.as_ref());
     let reload = dermaga_shop::catalog::reload(&state.catalog, by, request.dry_run).await?;
     Ok(Success::ok(message(&reload), reload))

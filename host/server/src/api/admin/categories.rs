@@ -2,6 +2,7 @@
 
 use axum::{extract::State, response::Response};
 use dermaga_shop::{
+    audit::GivenReason,
     catalog::{self, CategoryChanges, ManagedCategory, NewCategory},
     ids::CategoryId,
 };
@@ -75,10 +76,8 @@ struct CategoryRequest {
     /// Category above it, which has none above itself; absent for one at the top.
     #[garde(skip)]
     parent_id: Option<CategoryId>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Creates a category.
@@ -98,7 +97,8 @@ async fn create(
     };
     let reason = request.reason;
     let act = async {
-        let made = catalog::create_category(&state.catalog, admin.user_id, new, &reason).await?;
+        let made =
+            catalog::create_category(&state.catalog, admin.user_id, new, reason.as_str()).await?;
         Ok(made.map(|category| {
             let message = format!("There is a category {} now.", category.name);
             Success::created(message, category)
@@ -131,10 +131,8 @@ struct CategoryEdit {
     /// Category above it, which has none above itself; absent for one at the top.
     #[garde(skip)]
     parent_id: Option<CategoryId>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Replaces what a category says, its place and the category above it. Name and description keep
@@ -153,7 +151,7 @@ async fn change(
         position: edit.position,
         parent_id: edit.parent_id,
     };
-    let (actor, reason) = (admin.user_id, &edit.reason);
+    let (actor, reason) = (admin.user_id, edit.reason.as_str());
     let category = catalog::change_category(&state.catalog, actor, id, wanted, reason).await?;
     Ok(Success::ok("The category is changed.", category))
 }
@@ -167,7 +165,7 @@ async fn reset(
     Id(id): Id<CategoryId>,
     Body(request): Body<CatalogReason>,
 ) -> Reply<ManagedCategory> {
-    let (actor, reason) = (admin.user_id, &request.reason);
+    let (actor, reason) = (admin.user_id, request.reason.as_str());
     let reset = catalog::reset_category(&state.catalog, actor, id, reason).await?;
     Ok(Success::ok(reset.message(), reset.category))
 }
@@ -188,7 +186,7 @@ async fn remove(
     Id(id): Id<CategoryId>,
     Body(request): Body<CatalogReason>,
 ) -> Reply<DeletedCategory> {
-    let (actor, reason) = (admin.user_id, &request.reason);
+    let (actor, reason) = (admin.user_id, request.reason.as_str());
     catalog::delete_category(&state.catalog, actor, id, reason).await?;
     Ok(Success::ok(
         "The category is deleted.",

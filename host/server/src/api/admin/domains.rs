@@ -78,7 +78,7 @@ async fn remove(
 ) -> Reply<Nothing> {
     let domains = &state.domains;
     let is_led = domains
-        .remove_any(admin.user_id, id, &request.reason)
+        .remove_any(admin.user_id, id, request.reason.as_str())
         .await?;
     Ok(removed(is_led))
 }

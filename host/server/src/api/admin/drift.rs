@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use dermaga_shop::{
+    audit::GivenReason,
     provisioning::drift::{
         self, Chosen, DriftKind, DriftView, Item, Order, RepairAction, RepairOutcome, RepairedView,
     },
@@ -102,10 +103,8 @@ struct RepairDriftRequest {
     #[garde(inner(custom(named)))]
     #[schema(max_length = 63, pattern = "^[a-z0-9-]+$", format = "namespace")]
     namespace: Option<String>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Checks that either objects or kinds are named.
@@ -160,7 +159,7 @@ async fn repair(
     let order = Order {
         action,
         chosen,
-        reason,
+        reason: reason.into(),
     };
     let answers = drift::repair(&state.instances, admin.user_id, order).await?;
     let done = answers

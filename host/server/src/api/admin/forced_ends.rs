@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use dermaga_shop::{
+    audit::GivenReason,
     billing,
     ids::SubscriptionId,
     money::Rupiah,
@@ -32,10 +33,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct EndRequest {
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Says what became of a subscription that an administrator has ended, and of its money.
@@ -60,7 +59,7 @@ async fn expire(
     Body(request): Body<EndRequest>,
 ) -> Reply<SubscriptionDetail> {
     let (shop, by) = (&state.subscriptions, admin.user_id);
-    let cancelled = billing::expire(shop, by, id, &request.reason).await?;
+    let cancelled = billing::expire(shop, by, id, request.reason.as_str()).await?;
     let detail = subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     Ok(Success::ok(ended(cancelled), detail))
 }
@@ -73,10 +72,8 @@ struct ForceCancelRequest {
     #[serde(default)]
     #[garde(skip)]
     process_refund: bool,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// A subscription that was ended by force.

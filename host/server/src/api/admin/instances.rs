@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use dermaga_shop::{
+    audit::GivenReason,
     ids::InstanceId,
     provisioning::{
         self,
@@ -42,10 +43,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ReasonRequest {
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Instance that starts again without its earlier data.
@@ -73,7 +72,8 @@ async fn accept_data_loss(
 ) -> Reply<AcceptedDataLoss> {
     let instances = &state.instances;
     let lost =
-        provisioning::accept_data_loss(instances, admin.user_id, id, &request.reason).await?;
+        provisioning::accept_data_loss(instances, admin.user_id, id, request.reason.as_str())
+            .await?;
     let accepted = AcceptedDataLoss {
         id,
         name: lost.name,
@@ -108,7 +108,8 @@ async fn terminate(
     Body(request): Body<ReasonRequest>,
 ) -> Reply<TerminatedInstance> {
     let shop = &state.subscriptions;
-    let ended = cancellation::end_instance(shop, admin.user_id, id, &request.reason).await?;
+    let ended =
+        cancellation::end_instance(shop, admin.user_id, id, request.reason.as_str()).await?;
     let terminated = TerminatedInstance {
         id,
         undone: ended == Cancelled::Undone,
@@ -146,7 +147,8 @@ async fn restart(
     Body(request): Body<ReasonRequest>,
 ) -> Reply<InstanceDetail> {
     let shop = &state.subscriptions;
-    let is_changed = lifecycle::restart_any(shop, admin.user_id, id, &request.reason).await?;
+    let is_changed =
+        lifecycle::restart_any(shop, admin.user_id, id, request.reason.as_str()).await?;
     let detail = provisioning::detail_of_any(&state.instances, id).await?;
     Ok(answer(RESTART, is_changed, detail))
 }

@@ -2,6 +2,7 @@
 
 use dermaga_runtime::contract::Resources;
 use dermaga_shop::{
+    audit::GivenReason,
     catalog::{self, PlanChanges, Tier},
     input,
     money::Rupiah,
@@ -181,15 +182,13 @@ pub(super) struct PlanEdit {
     max_instances_per_user: Option<i64>,
     #[garde(dive)]
     resources: Option<Sizes>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 impl PlanEdit {
     /// Returns the changes and their reason.
-    pub(super) fn into_changes(self) -> (PlanChanges, String) {
+    pub(super) fn into_changes(self) -> (PlanChanges, GivenReason) {
         let size = |of: fn(&Sizes) -> u32| self.resources.as_ref().map(of).map(i64::from);
         let terms = |terms: Vec<TermInput>| terms.into_iter().map(Into::into).collect();
         let wanted = PlanChanges {

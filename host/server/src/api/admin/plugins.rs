@@ -178,10 +178,8 @@ struct ClassRequest {
     #[garde(skip)]
     class: PluginClass,
     /// Reason of at least 10 characters; kept with the audit.
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Grants a plugin a class of size and memory: `large` for one that brings an interpreter with it.
@@ -195,7 +193,8 @@ async fn grant_class(
     Body(request): Body<ClassRequest>,
 ) -> Reply<GrantedClass> {
     let ClassRequest { class, reason } = request;
-    let granted = plugins::grant_class(&state.plugins, &id, class, &reason, admin.user_id).await?;
+    let granted =
+        plugins::grant_class(&state.plugins, &id, class, reason.as_str(), admin.user_id).await?;
     Ok(Success::ok(
         format!("{} is of the {} class.", granted.plugin_id, granted.class),
         granted,

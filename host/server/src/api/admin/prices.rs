@@ -3,6 +3,7 @@
 use axum::{extract::State, response::Response};
 use dermaga_shop::{
     Error,
+    audit::GivenReason,
     ids::{PlanId, ServiceId, SubscriptionId},
     subscriptions::{
         SubscriptionDetail,
@@ -55,10 +56,8 @@ struct PriceMoveRequest {
     // Inlined, a described field becomes both its own type and an object.
     #[schema(value_type = String, format = "date-or-date-time", examples("2026-12-31", "2026-12-31T17:00:00Z"))]
     effective_at: When,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Moves chosen customers to the plan's present price, and tells them: all of them, or none.
@@ -78,7 +77,7 @@ async fn move_prices(
     let order = PriceOrder {
         subscriptions: request.subscription_ids,
         effective_at: request.effective_at.start(state.clock.zone()),
-        reason: &request.reason,
+        reason: request.reason.as_str(),
     };
     let act = async {
         let moved =
@@ -103,7 +102,7 @@ async fn keep_price(
     Id(id): Id<SubscriptionId>,
     Body(request): Body<CatalogReason>,
 ) -> Reply<SubscriptionDetail> {
-    let (actor, reason) = (admin.user_id, &request.reason);
+    let (actor, reason) = (admin.user_id, request.reason.as_str());
     price_moves::keep_price(&state.subscriptions, actor, id, reason).await?;
     let detail = dermaga_shop::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     Ok(Success::ok("The price stays.", detail))

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use dermaga_shop::{
+    audit::GivenReason,
     catalog::{
         self, MOST_PLANS, MOST_QUOTA, NewQuota, QuotaFilter, QuotaHealth, QuotaOverview,
         QuotaStatistics, QuotaView, Tier,
@@ -113,10 +114,8 @@ struct QuotaRequest {
     #[garde(range(min = 0, max = MOST_QUOTA))]
     #[schema(minimum = 0, maximum = 1_000_000)]
     total_quota: i64,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Sets how many of a plan can be sold. It is never less than what is in use.
@@ -134,7 +133,8 @@ async fn change(
         plan_id,
         total_quota,
     }];
-    let changed = catalog::set_quotas(&state.catalog, admin.user_id, new, &request.reason).await?;
+    let changed =
+        catalog::set_quotas(&state.catalog, admin.user_id, new, request.reason.as_str()).await?;
     let quota = changed.into_iter().next();
     let quota = quota.ok_or_else(|| dermaga_shop::Error::not_found("plan"))?;
     Ok(Success::ok(format!("The quota is {total_quota}."), quota))
@@ -160,10 +160,8 @@ struct QuotasRequest {
     #[garde(length(min = 1, max = MOST_PLANS), dive)]
     #[schema(min_items = 1, max_items = 50)]
     plans: Vec<PlanQuota>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Sets the quotas of up to 50 plans: all of them, or none.
@@ -179,8 +177,13 @@ async fn change_all(
         total_quota: plan.total_quota,
     });
     let wanted = wanted.collect();
-    let changed =
-        catalog::set_quotas(&state.catalog, admin.user_id, wanted, &request.reason).await?;
+    let changed = catalog::set_quotas(
+        &state.catalog,
+        admin.user_id,
+        wanted,
+        request.reason.as_str(),
+    )
+    .await?;
     let message = match changed.len() {
         1 => "1 quota changed.".to_owned(),
         many => format!("{many} quotas changed."),

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use dermaga_runtime::gate::Exception;
-use dermaga_shop::catalog::{self, ServiceChanges};
+use dermaga_shop::{
+    audit::GivenReason,
+    catalog::{self, ServiceChanges},
+};
 use garde::Validate;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -86,15 +89,13 @@ pub(super) struct ServiceRequest {
     #[garde(length(min = 1, max = 5), dive)]
     #[schema(min_items = 1, max_items = 5)]
     plans: Vec<PlanInput>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 impl ServiceRequest {
     /// Returns the service and the reason for it.
-    pub(super) fn into_new(self) -> (catalog::NewService, String) {
+    pub(super) fn into_new(self) -> (catalog::NewService, GivenReason) {
         let new = catalog::NewService {
             slug: self.slug,
             category: self.category,
@@ -156,15 +157,13 @@ pub(super) struct ServiceEdit {
     #[garde(length(max = 10))]
     #[schema(max_items = 10, value_type = Option<Vec<String>>)]
     pod_security_exceptions: Option<Vec<Exception>>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 impl ServiceEdit {
     /// Returns the changes and their reason.
-    pub(super) fn into_changes(self) -> (ServiceChanges, String) {
+    pub(super) fn into_changes(self) -> (ServiceChanges, GivenReason) {
         let wanted = ServiceChanges {
             name: self.name,
             summary: self.summary,

@@ -2,6 +2,7 @@
 
 use axum::{extract::State, response::Response};
 use dermaga_shop::{
+    audit::GivenReason,
     catalog::{
         self, ManagedPlan, ManagedService, Removal, ServiceState, ServiceStatistics, ServicesFilter,
     },
@@ -105,7 +106,8 @@ async fn create(
 ) -> Result<Response, Refusal> {
     let (new, reason) = request.into_new();
     let act = async {
-        let made = catalog::create_service(&state.catalog, admin.user_id, new, &reason).await?;
+        let made =
+            catalog::create_service(&state.catalog, admin.user_id, new, reason.as_str()).await?;
         Ok(made.map(|service| {
             let message = format!("{} is on sale.", service.name);
             Success::created(message, service)
@@ -141,7 +143,8 @@ async fn change(
 ) -> Reply<ManagedService> {
     let (wanted, reason) = edit.into_changes();
     let actor = admin.user_id;
-    let service = catalog::change_service(&state.catalog, actor, id, wanted, &reason).await?;
+    let service =
+        catalog::change_service(&state.catalog, actor, id, wanted, reason.as_str()).await?;
     Ok(Success::ok("The service is changed.", service))
 }
 
@@ -149,10 +152,8 @@ async fn change(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CatalogReason {
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    pub(super) reason: String,
+    #[garde(dive)]
+    pub(super) reason: GivenReason,
 }
 
 /// Service that was removed.
@@ -188,7 +189,7 @@ async fn remove(
     Id(id): Id<ServiceId>,
     Body(request): Body<CatalogReason>,
 ) -> Reply<RemovedService> {
-    let (actor, reason) = (admin.user_id, &request.reason);
+    let (actor, reason) = (admin.user_id, request.reason.as_str());
     let outcome = catalog::remove_service(&state.catalog, actor, id, reason).await?;
     Ok(Success::ok(
         removed(outcome),
@@ -203,10 +204,8 @@ struct SaleToggle {
     /// True to sell it; the other of what is, when absent.
     #[garde(skip)]
     active: Option<bool>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Puts a service on sale, or takes it off. Customers keep what they bought; a retired service is on
@@ -219,7 +218,7 @@ async fn toggle(
     Id(id): Id<ServiceId>,
     Body(wanted): Body<SaleToggle>,
 ) -> Reply<ManagedService> {
-    let (actor, reason) = (admin.user_id, &wanted.reason);
+    let (actor, reason) = (admin.user_id, wanted.reason.as_str());
     let service = catalog::switch_service(&state.catalog, actor, id, wanted.active, reason).await?;
     Ok(Success::ok(switched(service.active), service))
 }
@@ -242,7 +241,7 @@ async fn reset(
     Id(id): Id<ServiceId>,
     Body(request): Body<CatalogReason>,
 ) -> Reply<ManagedService> {
-    let (actor, reason) = (admin.user_id, &request.reason);
+    let (actor, reason) = (admin.user_id, request.reason.as_str());
     let reset = catalog::reset_service(&state.catalog, actor, id, reason).await?;
     Ok(Success::ok(reset.message(), reset.service))
 }
@@ -265,10 +264,8 @@ async fn list_plans(
 struct PlanRequest {
     #[garde(dive)]
     plan: PlanInput,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Creates a plan of a service, after its plugin has accepted it. It is sold at once, and stays
@@ -283,7 +280,8 @@ async fn create_plan(
 ) -> Result<Response, Refusal> {
     let (new, reason) = (request.plan.into(), request.reason);
     let act = async {
-        let made = catalog::create_plan(&state.catalog, admin.user_id, id, new, &reason).await?;
+        let made =
+            catalog::create_plan(&state.catalog, admin.user_id, id, new, reason.as_str()).await?;
         Ok(made.map(|plan| Success::created(format!("The plan {} was made.", plan.name), plan)))
     };
     once.answer(&state, admin.user_id, act).await
@@ -314,7 +312,8 @@ async fn change_plan(
 ) -> Reply<ManagedPlan> {
     let (wanted, reason) = edit.into_changes();
     let ids = (id, plan_id);
-    let plan = catalog::change_plan(&state.catalog, admin.user_id, ids, wanted, &reason).await?;
+    let plan =
+        catalog::change_plan(&state.catalog, admin.user_id, ids, wanted, reason.as_str()).await?;
     Ok(Success::ok("The plan is changed.", plan))
 }
 
@@ -329,7 +328,7 @@ async fn remove_plan(
     Segment((id, plan_id)): Segment<(ServiceId, PlanId)>,
     Body(request): Body<CatalogReason>,
 ) -> Reply<RemovedPlan> {
-    let (ids, reason) = ((id, plan_id), &request.reason);
+    let (ids, reason) = ((id, plan_id), request.reason.as_str());
     let outcome = catalog::remove_plan(&state.catalog, admin.user_id, ids, reason).await?;
     let id = plan_id;
     Ok(Success::ok(removed(outcome), RemovedPlan { id, outcome }))
@@ -346,7 +345,7 @@ async fn toggle_plan(
     Segment((id, plan_id)): Segment<(ServiceId, PlanId)>,
     Body(wanted): Body<SaleToggle>,
 ) -> Reply<ManagedPlan> {
-    let (ids, reason) = ((id, plan_id), &wanted.reason);
+    let (ids, reason) = ((id, plan_id), wanted.reason.as_str());
     let plan =
         catalog::switch_plan(&state.catalog, admin.user_id, ids, wanted.active, reason).await?;
     Ok(Success::ok(switched(plan.active), plan))

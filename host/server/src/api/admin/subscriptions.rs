@@ -2,6 +2,7 @@
 
 use axum::{extract::State, response::Response};
 use dermaga_shop::{
+    audit::GivenReason,
     ids::{PlanId, SubscriptionId, UserId},
     money::Rupiah,
     subscriptions::{
@@ -172,10 +173,8 @@ struct GrantRequest {
     #[serde(default)]
     #[garde(skip)]
     skip_credit_check: bool,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Makes a subscription for a customer, as a purchase or as a gift, and starts its instance.
@@ -199,7 +198,7 @@ async fn grant(
     };
     let act = async {
         let (shop, by) = (&state.subscriptions, admin.user_id);
-        let made = Box::pin(granting::grant(shop, by, &order, &request.reason)).await?;
+        let made = Box::pin(granting::grant(shop, by, &order, request.reason.as_str())).await?;
         Ok(made.map(|made| {
             let message = if made.charged.is_positive() {
                 format!("The subscription was made. {} were charged.", made.charged)
@@ -235,10 +234,8 @@ struct EditRequest {
     #[garde(inner(custom(price)))]
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000_000_i64)]
     monthly_price: Option<Rupiah>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 fn price(amount: &Rupiah, (): &()) -> garde::Result {
@@ -263,7 +260,7 @@ async fn edit(
         monthly_price: request.monthly_price,
     };
     let (shop, by) = (&state.subscriptions, admin.user_id);
-    let detail = administration::edit(shop, by, id, edit, &request.reason).await?;
+    let detail = administration::edit(shop, by, id, edit, request.reason.as_str()).await?;
     Ok(Success::ok("The subscription was changed.", detail))
 }
 
@@ -280,10 +277,8 @@ struct PlanChangeRequest {
     #[serde(default)]
     #[garde(skip)]
     skip_credit_check: bool,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Moves a subscription to another plan of its service, higher or lower, at once or with the next period.
@@ -308,7 +303,14 @@ async fn change_plan(
     };
     let act = async {
         let (shop, by) = (&state.subscriptions, admin.user_id);
-        let made = Box::pin(upgrade::change_plan(shop, by, id, wanted, &request.reason)).await?;
+        let made = Box::pin(upgrade::change_plan(
+            shop,
+            by,
+            id,
+            wanted,
+            request.reason.as_str(),
+        ))
+        .await?;
         Ok(made.map(|made| Success::ok(told(&made), made)))
     };
     once.answer(&state, admin.user_id, act).await
@@ -334,10 +336,8 @@ struct ExtendRequest {
     #[garde(range(min = 1, max = MOST_EXTENSION_DAYS))]
     #[schema(minimum = 1, maximum = 365)]
     days: u64,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Moves the end of the running period, without a charge; later periods follow it. A subscription in
@@ -353,7 +353,8 @@ async fn extend(
 ) -> Result<Response, Refusal> {
     let act = async {
         let (shop, by) = (&state.subscriptions, admin.user_id);
-        let made = administration::extend(shop, by, id, request.days, &request.reason).await?;
+        let made =
+            administration::extend(shop, by, id, request.days, request.reason.as_str()).await?;
         Ok(made.map(|detail| {
             let end = state.clock.written(detail.subscription.period_end);
             Success::ok(format!("Its period ends on {end}."), detail)
@@ -370,10 +371,8 @@ struct RefundRequest {
     #[garde(custom(positive))]
     #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_000_i64)]
     amount: Rupiah,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
     /// Number of the period; the current one when absent, which must not be over then.
     #[garde(inner(range(min = 1, max = 100_000)))]
     #[schema(minimum = 1, maximum = 100_000)]
@@ -400,7 +399,7 @@ async fn refund(
 ) -> Result<Response, Refusal> {
     let refund = Refund {
         amount: request.amount,
-        reason: request.reason,
+        reason: request.reason.into(),
         period: request.period,
     };
     let act = async {

@@ -274,7 +274,7 @@ async fn close(
 ) -> Reply<ManagedTicketDetail> {
     let detail = state
         .tickets
-        .close_any(admin.user_id, id, &request.reason)
+        .close_any(admin.user_id, id, request.reason.as_str())
         .await?;
     Ok(Success::ok("The ticket is closed.", detail))
 }
@@ -291,7 +291,7 @@ async fn reopen(
 ) -> Reply<ManagedTicketDetail> {
     let detail = state
         .tickets
-        .reopen(admin.user_id, id, &request.reason)
+        .reopen(admin.user_id, id, request.reason.as_str())
         .await?;
     Ok(Success::ok("The ticket is open again.", detail))
 }
@@ -303,10 +303,8 @@ struct BulkCloseRequest {
     #[garde(length(min = 1, max = 100))]
     #[schema(min_items = 1, max_items = 100)]
     ids: Vec<TicketId>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Closes up to 100 tickets: all of them, or none when one does not exist. Those that are closed stay so.
@@ -320,7 +318,7 @@ async fn close_many(
     let BulkCloseRequest { ids, reason } = request;
     let closed = state
         .tickets
-        .close_many(admin.user_id, ids, &reason)
+        .close_many(admin.user_id, ids, reason.as_str())
         .await?;
     let message = match closed.closed.len() {
         1 => "1 ticket closed.".to_owned(),
@@ -336,10 +334,8 @@ struct AssignRequest {
     /// Account of an administrator; none is to take care of it when it is absent.
     #[garde(skip)]
     assignee_id: Option<UserId>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Makes an administrator take care of a ticket, or none.
@@ -358,7 +354,7 @@ async fn assign(
     } = request;
     let detail = state
         .tickets
-        .assign(admin.user_id, id, assignee_id, &reason)
+        .assign(admin.user_id, id, assignee_id, reason.as_str())
         .await?;
     let message = match assignee_id {
         Some(_) => "The ticket is assigned.",
@@ -373,10 +369,8 @@ async fn assign(
 struct PriorityRequest {
     #[garde(skip)]
     priority: TicketPriority,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Sets the priority of a ticket, which its customer does not see.
@@ -392,7 +386,7 @@ async fn set_priority(
     let PriorityRequest { priority, reason } = request;
     let detail = state
         .tickets
-        .set_priority(admin.user_id, id, priority, &reason)
+        .set_priority(admin.user_id, id, priority, reason.as_str())
         .await?;
     Ok(Success::ok(format!("The priority is {priority}."), detail))
 }
@@ -421,10 +415,8 @@ struct CannedAnswerRequest {
     #[garde(length(chars, min = 1, max = 2000), custom(dermaga_shop::text::label))]
     #[schema(min_length = 1, max_length = 2000)]
     body: String,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 impl CannedAnswerRequest {
@@ -432,7 +424,7 @@ impl CannedAnswerRequest {
         NewCannedAnswer {
             title: &self.title,
             body: &self.body,
-            reason: &self.reason,
+            reason: self.reason.as_str(),
         }
     }
 }
@@ -490,7 +482,7 @@ async fn delete_canned(
 ) -> Reply<Nothing> {
     state
         .tickets
-        .delete_canned(admin.user_id, id, &request.reason)
+        .delete_canned(admin.user_id, id, request.reason.as_str())
         .await?;
     Ok(Success::ok("The canned answer is deleted.", Nothing {}))
 }

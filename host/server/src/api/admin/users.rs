@@ -10,6 +10,7 @@ use dermaga_shop::{
         deletion::Deleting,
         generate_password, parse_name, parse_phone,
     },
+    audit::GivenReason,
     ids::UserId,
     users::{self, UserFilter, UserState, UserView, deletion, status},
 };
@@ -124,10 +125,8 @@ struct NewUser {
     #[garde(custom(optional_rule(check_rules)))]
     #[schema(min_length = 10, max_length = 128, format = "new-password")]
     password: Option<String>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Makes an account for another person, with an empty wallet. Welcome bonuses are for those who sign up
@@ -139,7 +138,7 @@ async fn make(
     admin: Admin,
     Body(new): Body<NewUser>,
 ) -> Reply<UserView> {
-    let act = admin.act(&new.reason);
+    let act = admin.act(new.reason.as_str());
     let is_invited = new.password.is_none();
     if is_invited && !state.notifications.sends_mails() {
         return Err(Error::invalid(
@@ -190,10 +189,8 @@ struct UserChange {
     phone: Option<String>,
     #[garde(skip)]
     role: Option<Role>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Changes name, phone or role of an account.
@@ -209,7 +206,7 @@ async fn change(
     Id(id): Id<UserId>,
     Body(change): Body<UserChange>,
 ) -> Reply<UserView> {
-    let act = admin.act(&change.reason);
+    let act = admin.act(change.reason.as_str());
     let wanted = AccountChange {
         name: normalised("name", change.name.as_deref().map(parse_name).transpose())?,
         phone: normalised(
@@ -234,10 +231,8 @@ struct UserDeletion {
     #[serde(default)]
     #[garde(skip)]
     give_up_credit: bool,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Deletes an account: what is personal is gone for good, the books stay.
@@ -254,7 +249,7 @@ async fn delete(
     Id(id): Id<UserId>,
     Body(request): Body<UserDeletion>,
 ) -> Reply<Nothing> {
-    let by = Deleting::Administrator(admin.act(&request.reason));
+    let by = Deleting::Administrator(admin.act(request.reason.as_str()));
     let domains = (&*state.accounts, &state.catalog);
     deletion::delete(domains, by, id, request.give_up_credit).await?;
     Ok(Success::ok("The account is deleted.", Nothing {}))
@@ -265,10 +260,8 @@ async fn delete(
 struct StatusChange {
     #[garde(skip)]
     status: AccountStatus,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Disables an account, or enables it again.
@@ -285,7 +278,7 @@ async fn set_status(
     Id(id): Id<UserId>,
     Body(change): Body<StatusChange>,
 ) -> Reply<UserView> {
-    let act = admin.act(&change.reason);
+    let act = admin.act(change.reason.as_str());
     let domains = (&*state.accounts, &state.catalog);
     status::set_status(domains, act, id, change.status).await?;
     let message = match change.status {
@@ -302,10 +295,8 @@ async fn set_status(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct LookRequest {
     /// Shown to the owner of the account.
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Signs in to a customer's account, to look at it as its owner does.
@@ -324,7 +315,7 @@ async fn look_at(
     Id(id): Id<UserId>,
     Body(request): Body<LookRequest>,
 ) -> Reply<Look> {
-    let act = admin.act(&request.reason);
+    let act = admin.act(request.reason.as_str());
     let look = state.accounts.look_at(act, id, &origin).await?;
     let message = "You look at this account for fifteen minutes. Its owner is notified.";
     Ok(Success::created(message, look))
@@ -333,10 +324,8 @@ async fn look_at(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SignOutRequest {
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Ends every session of an account within seconds, and revokes its API tokens.
@@ -351,7 +340,7 @@ async fn sign_out(
     Id(id): Id<UserId>,
     Body(request): Body<SignOutRequest>,
 ) -> Reply<Nothing> {
-    let act = admin.act(&request.reason);
+    let act = admin.act(request.reason.as_str());
     state.accounts.sign_out(act, id).await?;
     let message = "The account's sessions and API tokens have ended.";
     Ok(Success::ok(message, Nothing {}))
@@ -360,10 +349,8 @@ async fn sign_out(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct TwoFactorRemoval {
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Turns two-factor sign-in off for an account whose owner has lost app and recovery codes.
@@ -379,7 +366,7 @@ async fn remove_two_factor(
     Id(id): Id<UserId>,
     Body(request): Body<TwoFactorRemoval>,
 ) -> Reply<Nothing> {
-    let act = admin.act(&request.reason);
+    let act = admin.act(request.reason.as_str());
     state.accounts.remove_two_factor(act, id).await?;
     let message = "Two-factor sign-in is off. The account's sessions and API tokens have ended.";
     Ok(Success::ok(message, Nothing {}))

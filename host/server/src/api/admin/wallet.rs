@@ -4,6 +4,7 @@ use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use dermaga_shop::{
     Error,
+    audit::GivenReason,
     db::Place,
     ids::UserId,
     money::Rupiah,
@@ -262,20 +263,11 @@ struct AdjustmentRequest {
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     amount: i64,
     /// Reason of at least ten characters; the customer can read it.
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(custom(reason_given))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
     /// Kind of credit. When absent, added credit is bonus, and bonus is taken before paid.
     #[garde(skip)]
     kind: Option<CreditKind>,
-}
-
-fn reason_given(reason: &str, (): &()) -> garde::Result {
-    if reason.chars().count() > 500 {
-        return Err(garde::Error::new("must have at most 500 characters"));
-    }
-    dermaga_shop::text::reason(reason, &())
 }
 
 /// A changed wallet.
@@ -335,8 +327,13 @@ async fn change(
         kind: request.kind,
     };
     let act = async {
-        let made =
-            wallet::adjust(&state.wallets, admin.user_id, adjustment, &request.reason).await?;
+        let made = wallet::adjust(
+            &state.wallets,
+            admin.user_id,
+            adjustment,
+            request.reason.as_str(),
+        )
+        .await?;
         Ok(made.map(|transaction| {
             let message = match direction {
                 Direction::Add => format!("{} was added.", adjustment.amount),
@@ -373,10 +370,8 @@ struct BulkRequest {
     #[schema(min_items = 1, max_items = 100)]
     adjustments: Vec<BulkItem>,
     /// Reason of at least ten characters; the customers can read it.
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(custom(reason_given))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Adds and takes credit in up to 100 steps: all of them, or none.

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use dermaga_shop::{
-    audit::By,
+    audit::{By, GivenReason},
     ids::{WebhookDeliveryId, WebhookId},
     outbox::Topic,
     webhooks::{
@@ -69,10 +69,8 @@ struct ShopWebhookRequest {
     #[schema(max_items = 50)]
     #[serde(default)]
     events: Vec<Topic>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Fields of an endpoint of the shop to change; what is absent stays as it is.
@@ -94,10 +92,8 @@ struct ShopWebhookPatch {
     /// False to send nothing for now. True also after the shop disabled it.
     #[garde(skip)]
     enabled: Option<bool>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Rotation of the secret of an endpoint of the shop.
@@ -108,10 +104,8 @@ struct ShopRotationRequest {
     #[garde(inner(range(min = 0, max = MOST_OVERLAP_HOURS)))]
     #[schema(minimum = 0, maximum = 168, default = 24)]
     overlap_hours: Option<u32>,
-    #[serde(deserialize_with = "dermaga_shop::text::typed_reason")]
-    #[garde(length(chars, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500, format = "reason")]
-    reason: String,
+    #[garde(dive)]
+    reason: GivenReason,
 }
 
 /// Lists the webhooks of the shop, the oldest first; never their secrets.
@@ -135,7 +129,7 @@ async fn create(
         description: &request.description,
         events: request.events,
     };
-    let caller = Caller::Administrator(By::because(admin.user_id, &request.reason));
+    let caller = Caller::Administrator(By::because(admin.user_id, request.reason.as_str()));
     Ok(created(state.webhooks.create(caller, new).await?))
 }
 
@@ -175,7 +169,7 @@ async fn change(
         events: patch.events,
         enabled: patch.enabled,
     };
-    let caller = Caller::Administrator(By::because(admin.user_id, &patch.reason));
+    let caller = Caller::Administrator(By::because(admin.user_id, patch.reason.as_str()));
     let webhook = state.webhooks.change(caller, id, change).await?;
     Ok(Success::ok("The webhook is changed.", webhook))
 }
@@ -190,7 +184,7 @@ async fn delete(
     Id(id): Id<WebhookId>,
     Body(request): Body<CatalogReason>,
 ) -> Reply<Nothing> {
-    let caller = Caller::Administrator(By::because(admin.user_id, &request.reason));
+    let caller = Caller::Administrator(By::because(admin.user_id, request.reason.as_str()));
     state.webhooks.delete(caller, id).await?;
     Ok(Success::ok("The webhook is deleted.", Nothing {}))
 }
@@ -205,7 +199,7 @@ async fn rotate(
     Id(id): Id<WebhookId>,
     Body(request): Body<ShopRotationRequest>,
 ) -> Reply<NewWebhookSecret> {
-    let caller = Caller::Administrator(By::because(admin.user_id, &request.reason));
+    let caller = Caller::Administrator(By::because(admin.user_id, request.reason.as_str()));
     let overlap = overlap(request.overlap_hours);
     Ok(rotated(&state.webhooks.rotate(caller, id, overlap).await?))
 }

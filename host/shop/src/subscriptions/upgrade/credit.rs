@@ -12,6 +12,7 @@ use crate::{
     Result,
     catalog::{SoldTerm, Tier},
     money::Rupiah,
+    subscriptions::rounding::Rounding,
 };
 
 /// Code of the lines that credit time which was paid for and is not used.
@@ -33,6 +34,15 @@ impl Paid {
     fn kept(&self) -> Result<Rupiah> {
         Ok(self.amount.minus(self.refunded)?)
     }
+}
+
+/// Price of a change of plan, with the credit as the host computes it.
+#[derive(Debug, Clone)]
+pub(super) struct Settled {
+    /// They add up to `due`.
+    pub(super) lines: Vec<PriceLine>,
+    pub(super) due: Rupiah,
+    pub(super) rounding: Rounding,
 }
 
 /// The period that a change of plan interrupts, and what was paid for it, oldest first. Of a payment, the
@@ -69,7 +79,7 @@ impl Running {
         answer: PriceAnswer,
         term: SoldTerm,
         moment: Timestamp,
-    ) -> Result<(Vec<PriceLine>, Rupiah)> {
+    ) -> Result<Settled> {
         let is_credit =
             |line: &PriceLine| line.amount < 0 || line.amount == 0 && line.code == UNUSED_TIME;
         let (credits, mut lines): (Vec<_>, Vec<_>) = answer.lines.into_iter().partition(is_credit);
@@ -77,16 +87,30 @@ impl Running {
             |lines: &[PriceLine]| Rupiah::total(lines.iter().map(|line| Rupiah::new(line.amount)));
         let (asked, full) = (sum(&credits)?.negated(), sum(&lines)?);
         let price = term.reduce(&mut lines, full)?;
+        let rounding = Rounding {
+            of_term: term.reduces_rounded(full)?,
+            of_coupon: false,
+        };
         if credits.is_empty() {
-            return Ok((lines, price));
+            let due = price;
+            return Ok(Settled {
+                lines,
+                due,
+                rounding,
+            });
         }
         let most = self.credit(moment)?.min(price);
         // The plugin rounds its one sum, the host each payment.
-        let rounding = Rupiah::new(i64::try_from(self.paid.len()).unwrap_or(i64::MAX));
-        let is_right = asked.plus(rounding)? >= most;
+        let within = Rupiah::new(i64::try_from(self.paid.len()).unwrap_or(i64::MAX));
+        let is_right = asked.plus(within)? >= most;
         let given = if is_right { most } else { asked };
         lines.extend(self.lines(given, given == price, moment)?);
-        Ok((lines, price.minus(given)?))
+        let due = price.minus(given)?;
+        Ok(Settled {
+            lines,
+            due,
+            rounding,
+        })
     }
 
     /// Returns the unused part of all payments.

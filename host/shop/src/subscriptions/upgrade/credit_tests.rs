@@ -67,7 +67,7 @@ fn asked(running: &Running, price: i64, moment: i64) -> PriceAnswer {
 /// Charges the change and adds it to what was paid.
 fn upgrade(running: &mut Running, tier: Tier, price: i64, moment: i64) -> (i64, Vec<PriceLine>) {
     let answer = asked(running, price, moment);
-    let (lines, due) = running.settle(answer, MONTH, moment).unwrap();
+    let Settled { lines, due, .. } = running.settle(answer, MONTH, moment).unwrap();
     assert_eq!(lines.iter().map(|line| line.amount).sum::<i64>(), due.get());
     let payment = paid(running, tier, due.get(), moment);
     running.paid.push(payment);
@@ -87,7 +87,7 @@ fn an_upgrade_in_the_middle_of_a_term_keeps_the_price_of_the_term() {
         price: Some(Rupiah::new(1_500_000)),
     };
     let answer = asked(&running, 1_800_000, 73 * DAY);
-    let (lines, due) = running.settle(answer, term, 73 * DAY).unwrap();
+    let Settled { lines, due, .. } = running.settle(answer, term, 73 * DAY).unwrap();
     let amounts: Vec<_> = lines.iter().map(|line| line.amount).collect();
     assert_eq!(amounts, [1_440_000, -240_000, -408_000]);
     assert_eq!(due.get(), 792_000);
@@ -97,12 +97,35 @@ fn an_upgrade_in_the_middle_of_a_term_keeps_the_price_of_the_term() {
         ..term
     };
     let answer = asked(&running, 1_800_000, 73 * DAY);
-    let (lines, due) = running.settle(answer, cheap, 73 * DAY).unwrap();
+    let Settled { lines, due, .. } = running.settle(answer, cheap, 73 * DAY).unwrap();
     let amounts: Vec<_> = lines.iter().map(|line| line.amount).collect();
     assert_eq!(
         (amounts.as_slice(), due.get()),
         ([1_440_000, -1_200_000, -240_000].as_slice(), 0)
     );
+}
+
+/// A term that takes a share off the rest of a period takes it off whole rupiah. At the beginning of the period it takes
+/// off what the plan declares, and a month takes nothing.
+#[test]
+fn the_share_of_a_term_is_known_to_be_of_a_rounded_price() {
+    let mut running = running(365 * DAY);
+    let payment = paid(&running, Tier::Basic, 510_000, 0);
+    running.paid.push(payment);
+    let term = SoldTerm {
+        months: 12,
+        monthly_price: Rupiah::new(150_000),
+        price: Some(Rupiah::new(1_500_000)),
+    };
+    for (term, price, day, is_of_rounded) in [
+        (term, 1_800_000, 100, true),
+        (term, 1_800_000, 0, false),
+        (MONTH, 150_000, 100, false),
+    ] {
+        let answer = asked(&running, price, day * DAY);
+        let settled = running.settle(answer, term, day * DAY).unwrap();
+        assert_eq!(settled.rounding.of_term, is_of_rounded, "{price} {day}");
+    }
 }
 
 /// Free, then BASIC on day 10 of 31, then PRO on day 20.
@@ -175,14 +198,14 @@ fn no_plugin_credits_more_than_is_covered() {
         ],
         total: 0,
     };
-    let (lines, due) = running.settle(greedy, MONTH, 15 * DAY).unwrap();
+    let Settled { lines, due, .. } = running.settle(greedy, MONTH, 15 * DAY).unwrap();
     assert_eq!((due.get(), lines.len()), (50_000, 2));
     // One that credits less, or nothing, keeps to it.
     let mean = PriceAnswer {
         lines: vec![line("a", 75_000), line("b", -10_000)],
         total: 65_000,
     };
-    let (lines, due) = running.settle(mean, MONTH, 15 * DAY).unwrap();
+    let Settled { lines, due, .. } = running.settle(mean, MONTH, 15 * DAY).unwrap();
     assert_eq!((due.get(), lines[1].amount), (65_000, -10_000));
     assert!(
         lines[1]
@@ -196,7 +219,7 @@ fn no_plugin_credits_more_than_is_covered() {
         total: 75_000,
     };
     assert_eq!(
-        running.settle(nothing, MONTH, 15 * DAY).unwrap().1.get(),
+        running.settle(nothing, MONTH, 15 * DAY).unwrap().due.get(),
         75_000
     );
 }

@@ -8,7 +8,7 @@ use dermaga_runtime::{
 
 use super::{
     changed_meanwhile, changing,
-    credit::{Paid, Running},
+    credit::{Paid, Running, Settled},
     payments::{Given, period_of, running},
     span::span,
     store,
@@ -25,7 +25,9 @@ use crate::{
     subscriptions::{
         PriceLineView, Subscriptions, delivery, freezing,
         model::{PeriodRow, Subscription, SubscriptionRow, SubscriptionStatus},
-        pricing, renewal, store as subscriptions,
+        pricing, renewal,
+        rounding::Rounding,
+        store as subscriptions,
     },
 };
 
@@ -40,6 +42,7 @@ pub(super) struct Proposal {
     pub(super) due: Rupiah,
     /// Part of it for days that were given.
     pub(super) given: Rupiah,
+    pub(super) rounding: Rounding,
     /// Price of the next month, which is charged first because the running period is over.
     pub(super) renewal: Option<Rupiah>,
     /// Moment of pricing: the time that it pays for begins here, or with the delivery that it waits for.
@@ -181,7 +184,12 @@ pub(super) async fn propose(
         moment: moment.timestamp(),
     };
     let (answer, price) = pricing::ask(shop, &plugin, request, user_id, "planId").await?;
-    let (mut lines, mut due) = basis.running.settle(answer, term, moment.timestamp())?;
+    let settled = basis.running.settle(answer, term, moment.timestamp())?;
+    let Settled {
+        mut lines,
+        mut due,
+        rounding,
+    } = settled;
     let mut given = Rupiah::ZERO;
     if let Some(line) = for_given_days(&basis, moment, term, to.plan.tier)? {
         given = Rupiah::new(line.amount);
@@ -196,6 +204,7 @@ pub(super) async fn propose(
         lines,
         due,
         given,
+        rounding,
         renewal: basis.renewal,
         moment,
         decisions: [allowed, price],

@@ -35,7 +35,7 @@ pub(super) const MATRIX: &[(&str, &str, Reach, u16)] = &[
     ),
     ("GET", "/api/admin/billing/stats", Admin, 200),
     ("GET", "/api/admin/catalog/images", Admin, 200),
-    ("POST", "/api/admin/catalog/reload", Admin, 200),
+    ("POST", "/api/admin/catalog/reload", Admin, 400),
     (
         "POST",
         "/api/admin/catalog/services/{slug}/moves",

@@ -11,7 +11,7 @@ use super::{
 use crate::journeys::renewal::moment;
 
 /// Days until customers who have a plan pay its new price.
-const NOTICE: i64 = 35;
+pub(super) const NOTICE: i64 = 35;
 const REASON: &str = "The price list of the year.";
 
 fn text(value: &Value) -> String {

@@ -10,6 +10,7 @@ use dermaga_shop::{
 
 use super::{
     World,
+    foresight::COURSES,
     person::Person,
     plain::{Freeze, Subscription},
 };
@@ -161,7 +162,7 @@ impl World {
             "{charges} charges of {people} customers agree: {:?}",
             self.events
         );
-        for event in EVENTS {
+        for event in EVENTS.into_iter().chain(COURSES) {
             let is_missing =
                 people >= ENOUGH && self.events.get(event).is_none_or(|times| *times == 0);
             assert!(!is_missing, "no {event} in this year: {:?}", self.events);
