@@ -309,7 +309,7 @@ fn nothing_is_known_before_both_lists_and_while_a_watch_is_broken() {
     list(&capacity, Kind::Pod, &[]);
     assert!(capacity.revision().is_ok());
 
-    let later = Instant::now() + PATIENCE + PATIENCE;
+    let later = Instant::now() + BROKEN_WATCH + BROKEN_WATCH;
     assert!(capacity.breaks(Kind::Pod, "gone away".to_owned()));
     assert!(capacity.revision().is_ok(), "a moment");
     let reason = capacity.state().check(later);
@@ -317,7 +317,7 @@ fn nothing_is_known_before_both_lists_and_while_a_watch_is_broken() {
     capacity.works(Kind::Pod);
     assert_eq!(capacity.state().check(later), Ok(()));
 
-    let long_ago = Instant::now().checked_sub(PATIENCE).unwrap();
+    let long_ago = Instant::now().checked_sub(BROKEN_WATCH).unwrap();
     capacity.state().node_watch.broken = Some((long_ago, "before".to_owned()));
     assert!(!capacity.breaks(Kind::Node, "still away".to_owned()));
     capacity.works(Kind::Node);
