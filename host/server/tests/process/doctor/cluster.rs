@@ -59,17 +59,17 @@ fn answer(method: &Method, uri: &Uri, body: &[u8], cpu: &str) -> Response {
             "buildDate": "", "goVersion": "", "compiler": "gc", "platform": "linux/amd64",
         }))
         .into_response(),
-        "/api/v1/pods" => list(Vec::new()),
+        "/api/v1/pods" => list(&[]),
         "/api/v1/nodes" => {
             let asked = uri.query().unwrap_or_default();
             let is_meant = !asked.contains("labelSelector=") || asked.contains(LABEL);
-            list(if is_meant { vec![node(cpu)] } else { Vec::new() })
+            if is_meant { list(&[node(cpu)]) } else { list(&[]) }
         }
         "/apis/networking.k8s.io/v1/ingressclasses" => {
-            list(vec![default("ingressclass.kubernetes.io/is-default-class")])
+            list(&[default("ingressclass.kubernetes.io/is-default-class")])
         }
         "/apis/storage.k8s.io/v1/storageclasses" => {
-            list(vec![default("storageclass.kubernetes.io/is-default-class")])
+            list(&[default("storageclass.kubernetes.io/is-default-class")])
         }
         path if path.ends_with(&format!("/{THERE}")) => {
             Json(json!({ "metadata": { "name": THERE } })).into_response()
@@ -91,7 +91,7 @@ fn node(cpu: &str) -> Value {
     })
 }
 
-fn list(items: Vec<Value>) -> Response {
+fn list(items: &[Value]) -> Response {
     let version = json!({ "resourceVersion": "1" });
     Json(json!({ "kind": "List", "apiVersion": "v1", "metadata": version, "items": items }))
         .into_response()
