@@ -96,7 +96,7 @@ mod tests {
         config.provisioning.classes.entry = entry;
         let mut found = Vec::new();
         check(&config, &mut |name, rule| {
-            found.push(format!("{name} {rule}"))
+            found.push(format!("{name} {rule}"));
         });
         found
     }
