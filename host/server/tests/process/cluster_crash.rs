@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use dermaga_shop::test_cluster::RECOVERY;
+use dermaga_tests::at_most;
 use rand::RngExt as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -16,10 +18,6 @@ use super::{
 const DEATHS: usize = 6;
 /// The longest that a server lives after it was ready, in milliseconds.
 const LONGEST_LIFE: u64 = 500;
-/// Longest time until an instance is ready, from the moment at which its server is back.
-const RECOVERY: Duration = Duration::from_secs(15);
-/// The same until an instance is gone: its namespace is removed by the cluster, in its own time.
-const REMOVAL: Duration = Duration::from_secs(30);
 /// Customers of the server that is frozen, and purchases of each.
 const CUSTOMERS: usize = 2;
 const EACH: usize = 5;
@@ -27,6 +25,16 @@ const EACH: usize = 5;
 const TAKEN_OVER: Duration = Duration::from_secs(150);
 /// Longest time for what many instances do one after the other.
 const SETTLED: Duration = Duration::from_secs(120);
+
+/// Returns the longest time until an instance is ready, from the moment at which its server is back.
+fn recovery() -> Duration {
+    at_most(RECOVERY, Duration::from_secs(90))
+}
+
+/// Returns the same until an instance is gone: its namespace is removed by the cluster, in its own time.
+fn removal() -> Duration {
+    at_most(Duration::from_secs(30), Duration::from_secs(120))
+}
 
 async fn list(admin: &Patient, path: &str) -> Vec<Value> {
     admin.get(path).await.as_array().unwrap().clone()
@@ -103,7 +111,7 @@ async fn killed_while_it_applies(on_postgres: bool) {
         println!("{word} {took:?} after the last start");
         server
     };
-    server = die(server, &path, "RUNNING", RECOVERY).await;
+    server = die(server, &path, "RUNNING", recovery()).await;
     let scope = format!("namespace={namespace}");
     let workloads = list(&admin, &format!("/api/admin/k8s/deployments?{scope}")).await;
     assert_eq!(workloads.len(), 1, "{workloads:#?}");
@@ -111,7 +119,7 @@ async fn killed_while_it_applies(on_postgres: bool) {
     assert_eq!(list(&admin, &drift).await, Vec::<Value>::new());
 
     customer.delete(&subscription).await;
-    let server = die(server, &path, "TERMINATED", REMOVAL).await;
+    let server = die(server, &path, "TERMINATED", removal()).await;
     let namespaces = format!("/api/admin/k8s/namespaces?{scope}");
     assert_eq!(list(&admin, &namespaces).await, Vec::<Value>::new());
     assert_eq!(list(&admin, &drift).await, Vec::<Value>::new());
@@ -162,7 +170,7 @@ async fn each_is_stopped_once(admin: &Patient, namespaces: &[String]) {
         let workloads = list(admin, &format!("/api/admin/k8s/deployments?{scope}")).await;
         assert_eq!(workloads.len(), EACH, "{workloads:#?}");
         let pods = format!("/api/admin/k8s/pods?{scope}");
-        within(RECOVERY, "no pod is left", async || {
+        within(recovery(), "no pod is left", async || {
             list(admin, &pods).await.is_empty()
         })
         .await;
@@ -207,7 +215,7 @@ async fn a_server_that_was_frozen_past_its_leases_does_no_harm() {
     let namespaces = namespaces(&purchases).await;
     assert_eq!(namespaces.len(), CUSTOMERS, "{namespaces:?}");
     // A request that a pass was about to send goes out late; it is made good at once.
-    all_are(&purchases, "STOPPED", RECOVERY).await;
+    all_are(&purchases, "STOPPED", recovery()).await;
     each_is_stopped_once(&admin, &namespaces).await;
     for purchase in &purchases {
         purchase.customer.delete(&purchase.subscription).await;

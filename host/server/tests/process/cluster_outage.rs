@@ -8,6 +8,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_shop::test_cluster::{ControlPlane, RECOVERY};
+use dermaga_tests::at_most;
 use futures::future::join_all;
 use serde_json::Value;
 
@@ -146,7 +147,8 @@ async fn purchases_outlive_the_api_server(on_postgres: bool) {
     assert_eq!(purchases.len(), CUSTOMERS * EACH);
     let works = Box::pin(plane.works_at()).await;
     Box::pin(all_run(&purchases, &plane)).await;
-    let recovery = TimeDelta::from_std(RECOVERY).unwrap();
+    let recovery = at_most(RECOVERY, RUNNING);
+    let recovery = TimeDelta::from_std(recovery).unwrap();
     for customer in &market.customers {
         let late = Box::pin(lateness(customer, &plane, works)).await;
         println!("ready {late} after the cluster worked");
