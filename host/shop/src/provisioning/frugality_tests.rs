@@ -32,8 +32,8 @@ const PURCHASES: usize = 100;
 const REQUESTS: usize = 25;
 const WRITES: usize = 12;
 /// Customers, where there are many, and purchases of each.
-const CUSTOMERS: usize = 20;
-const EACH: usize = 5;
+const CUSTOMERS: usize = 6;
+const EACH: usize = 3;
 /// Objects around the instances of a customer: namespace, quota, limits and five network policies.
 const AROUND: usize = 8;
 /// Those among them that each purchase changes: the namespace names its instances, and the quota has
