@@ -144,7 +144,7 @@ async fn an_archive_holds_everything_of_its_owner_and_of_no_other(shop: Shop) {
     assert!(files[&picture].starts_with(b"\x89PNG"));
     let readme = String::from_utf8_lossy(&files["README.txt"]);
     let words: Vec<&str> = readme.split_whitespace().collect();
-    let left = "did with your tickets, payments and mails is not in it";
+    let left = "Acts of administrators on your tickets, payments and mails are not in it";
     assert!(words.join(" ").contains(left), "{readme}");
     let all: Vec<u8> = files.values().flatten().copied().collect();
     let all = String::from_utf8_lossy(&all);
