@@ -3,7 +3,7 @@
 use std::fs;
 
 use clap::Parser as _;
-use dermaga_tests::{checkout, skip};
+use dermaga_tests::checkout;
 
 use crate::{args::Cli, model};
 
@@ -317,14 +317,8 @@ fn the_first_columns_are_what_the_model_prints() {
 }
 
 #[test]
+#[ignore = "a million customers take a minute; .ci/long runs it"]
 fn the_column_of_a_million_and_its_limits_are_what_the_model_prints() {
-    if std::env::var("DERMAGA_TEST_REQUIRE").as_deref() != Ok("all") {
-        skip(
-            "the last column of docs/SCALE.md",
-            "a million customers take a minute",
-        );
-        return;
-    }
     let printed = Printed::of(COLUMNS[2]);
     let found = [differences(&printed, 2), differences_of_limits(&printed)];
     let found = found.concat();
