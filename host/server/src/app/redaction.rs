@@ -6,12 +6,13 @@ use super::document::{sources, type_name};
 const SECRET: [&str; 5] = ["password", "secret", "token", "challenge", "recovery"];
 
 /// Fields that are called so and hold something else.
-const NO_SECRETS: [(&str, &str); 13] = [
+const NO_SECRETS: [(&str, &str); 14] = [
     // Names of Secret objects.
     ("IngressTlsView", "secret"),
     ("Moved", "new_secrets"),
     ("Pods", "pull_secret"),
     ("Directory", "secret_store"),
+    ("Entry", "tls_secret"),
     ("UpdateView", "new_secrets"),
     // Hashes of random tokens, and what the vault sealed.
     ("Attempt", "secret"),

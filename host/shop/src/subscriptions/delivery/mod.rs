@@ -178,6 +178,11 @@ pub async fn ask_for(
     let instance = provisioning::detail(&shop.instances, user_id, known).await?;
     let mut conn = shop.db.begin().await?;
     let is_retried = provisioning::try_again(&mut conn, &shop.clock, id).await?;
+    if !is_retried {
+        // It may have ended since it was read, and then nothing is tried any more.
+        let row = super::owned(&mut conn, user_id, id).await?;
+        lives(row.subscription.status)?;
+    }
     let asked = AskedFor {
         instance,
         is_retried,
