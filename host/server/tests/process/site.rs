@@ -333,6 +333,14 @@ impl Patient {
         .await
     }
 
+    /// Posts once; returns true when a server took it.
+    pub(super) async fn attempt(&self, path: &str, key: &str, body: &Value) -> bool {
+        let request = self.http.post(format!("{}{path}", self.base));
+        let request = request.header("Idempotency-Key", key).json(body);
+        let answer = request.bearer_auth(&self.token).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
     /// Uploads a plugin and waits for the answer to this one request.
     pub(super) async fn upload(
         &self,
