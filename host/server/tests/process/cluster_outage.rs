@@ -167,13 +167,14 @@ async fn purchases_outlive_the_api_server(on_postgres: bool) {
 
 /// Fifty purchases, most of them while the API server is away for half a minute, on the embedded database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes three minutes, and the machine for itself; .ci/long runs it"]
 async fn purchases_on_sqlite_outlive_the_api_server() {
     Box::pin(purchases_outlive_the_api_server(false)).await;
 }
 
 /// The same on PostgreSQL.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes, and differs from the other in the database alone; .ci/long runs it"]
+#[ignore = "takes three minutes, and the machine for itself; .ci/long runs it"]
 async fn purchases_on_postgresql_outlive_the_api_server() {
     Box::pin(purchases_outlive_the_api_server(true)).await;
 }
