@@ -92,8 +92,8 @@ pub enum NamespaceState {
 #[derive(Debug, Clone)]
 pub struct NamespaceVersion(Preconditions);
 
-/// Returns true for the kind and name of an object that every customer's namespace has. Labels say nothing: whoever
-/// adds a policy may give it any.
+/// Returns true for the kind and name of an object that every customer's namespace has. Labels prove nothing: a foreign
+/// policy may have any.
 pub fn is_wall(kind: &str, name: &str) -> bool {
     match kind {
         "NetworkPolicy" => {

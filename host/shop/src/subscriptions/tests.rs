@@ -313,7 +313,7 @@ async fn what_is_written_is_delivered_as_what_runs() {
         let sent = shop.shop.db.record();
         for _ in 0..2 {
             delivery::note_deliveries(&shop.shop).await.unwrap();
-            // What was delivered, the note with the row that it is about, and the end of an alert.
+            // The read of what was delivered, the note with the row that it is about, and the end of an alert.
             assert!(sent.statements().len() <= 3, "{:#?}", sent.statements());
             assert_eq!(shop.database.number(delivered).await, 1, "{found}");
             sent.clear();

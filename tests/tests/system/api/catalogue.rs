@@ -44,7 +44,7 @@ async fn templates_are_read_again(engine: Engine) {
     };
     let admin = shop.admin().await;
     let reload = async |dry_run: bool| {
-        // What changes nothing needs no reason.
+        // A dry run changes nothing and needs no reason.
         let reason = (!dry_run).then_some("The templates were edited.");
         let body = json!({ "dryRun": dry_run, "reason": reason });
         admin.post("/api/admin/catalog/reload", body).await

@@ -55,7 +55,7 @@ async fn is_read_on(client: &Client, path: &str, list: &str, new: impl AsyncFn()
     refuses_other_cursors(client, path, list).await;
 }
 
-/// A cursor shows its sender's own items, whoever had it before.
+/// A cursor shows its sender's own items, also one that another customer was given.
 async fn shows_nothing_to(other: &Client, client: &Client, path: &str) {
     let first = client.get(&format!("{path}?limit=1")).await;
     let cursor = first.body["pagination"]["nextCursor"].as_str().unwrap();

@@ -100,7 +100,7 @@ pub(super) fn stray(seen: &Sighting, entry: &Entry) -> Option<Finding> {
             .other_manager
             .as_deref()
             .is_none_or(|one| one == CONTROLLERS);
-    // What we apply carries our label, and goes with the next pass; a field manager's name may be borrowed.
+    // An object of ours carries our label, and goes with the next pass; a field manager's name may be borrowed.
     let was_applied = seen.was_applied && (seen.is_managed || seen.object.kind != POLICY);
     if was_applied || seen.controller.is_some() || is_of_set {
         return None;
