@@ -123,6 +123,26 @@ async fn a_run_that_is_cut_off_is_anybodys() {
     );
 }
 
+/// A server that stops between two attempts leaves the run to another at once, and does not end it as failed.
+#[tokio::test]
+async fn a_run_that_would_begin_again_on_a_stopping_server_is_anybodys() {
+    let late = job("late", |_| {
+        Box::pin(async { Err(Error::from(sqlx::Error::PoolTimedOut)) })
+    });
+    let (_database, scheduler) = scheduler(vec![late]).await;
+    let job = scheduler.job("late").unwrap();
+    let instant = scheduler.clock.now() + TimeDelta::seconds(1);
+    let claim::Due::Ours(claim) = claim::scheduled(&scheduler, job, instant).await.unwrap() else {
+        panic!("no other server wants it");
+    };
+    let run = claim.run_id();
+    let task = scheduler.launch(job, claim);
+    scheduler.runs.close();
+    task.await.unwrap();
+    let next = claim::abandoned(&scheduler, job).await.unwrap();
+    assert_eq!(next.map(|next| next.run_id()), Some(run));
+}
+
 /// A server that starts again frees the runs of its earlier self, and those of no other server; a
 /// second one on the same data folder frees none.
 #[tokio::test]

@@ -193,27 +193,34 @@ impl Scheduler {
 }
 
 /// Follows a rule to its end, and begins again after a failure that passes, as that of a database under high
-/// load: the next instant of the schedule may be a day away. An item that was done is not done again.
+/// load: the next instant of the schedule may be a day away. An item that was done is not done again. `None` when
+/// this server stops meanwhile: the run is another one's to try again, and has not failed.
 async fn tried(
     name: &'static str,
     rule: Rule,
     progress: Progress,
     runs: TaskTracker,
-) -> Result<Outcome> {
-    for pause in PAUSES {
+) -> Option<Result<Outcome>> {
+    let mut pauses = PAUSES.into_iter();
+    loop {
         let error = match (rule.0)(progress.clone()).await {
             Err(error) if passes(&error) => error,
-            ended => return ended,
+            ended => return Some(ended),
         };
-        tracing::warn!(job = name, %error, cause = ?error.source, "job.tried_again");
-        sleep(pause).await;
+        if !runs.is_closed() {
+            let Some(pause) = pauses.next() else {
+                return Some(Err(error));
+            };
+            tracing::warn!(job = name, %error, cause = ?error.source, "job.tried_again");
+            sleep(pause).await;
+        }
         // A server that stops does not wait for the database once more.
         if runs.is_closed() {
-            return Err(error);
+            tracing::warn!(job = name, %error, "job.left");
+            return None;
         }
         progress.begin_again();
     }
-    (rule.0)(progress).await
 }
 
 /// Returns true for a failure that says when to ask again.
@@ -231,11 +238,11 @@ fn not_started(job: &Job, error: &Error) {
     }
 }
 
-/// Keeps a run's lease until the run ends; `None` when it is no longer this server's.
+/// Keeps a run's lease until the run ends; `None` when it is no longer this server's, or is left to another.
 async fn supervise(
     name: &'static str,
     claim: &Claim,
-    (mut rule, progress): (JoinHandle<Result<Outcome>>, &Progress),
+    (mut rule, progress): (JoinHandle<Option<Result<Outcome>>>, &Progress),
     cut_off: CancellationToken,
 ) -> Option<Result<Outcome, String>> {
     let mut heartbeat = interval(HEARTBEAT);
@@ -245,7 +252,13 @@ async fn supervise(
     reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            ended = &mut rule => return Some(told(name, ended)),
+            ended = &mut rule => {
+                let ended = ended.transpose().map(|ended| told(name, ended));
+                if ended.is_none() {
+                    let_go(name, claim).await;
+                }
+                return ended;
+            }
             _ = heartbeat.tick() => {
                 if let Ok(false) = claim.renew().await {
                     tracing::warn!(job = name, "job.lost");
@@ -266,12 +279,17 @@ async fn supervise(
                 rule.abort();
                 // Another server may take the run at once, so this one must not be at it any more.
                 let _ = (&mut rule).await;
-                if let Err(error) = claim.let_go().await {
-                    tracing::warn!(job = name, %error, "job.not_let_go");
-                }
+                let_go(name, claim).await;
                 return None;
             }
         }
+    }
+}
+
+/// Leaves a run to another server, which may take it at once.
+async fn let_go(name: &'static str, claim: &Claim) {
+    if let Err(error) = claim.let_go().await {
+        tracing::warn!(job = name, %error, "job.not_let_go");
     }
 }
 
