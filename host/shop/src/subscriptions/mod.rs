@@ -97,19 +97,6 @@ pub(crate) async fn count_waiting(conn: &mut Conn) -> Result<i64> {
     Ok(store::count_waiting(conn).await?)
 }
 
-/// Walks all subscriptions of a customer, newest first.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn walk(
-    db: &Db,
-    user_id: UserId,
-    span: Span<SubscriptionId>,
-) -> Result<Walked<SubscriptionView>> {
-    let found = store::list(&mut db.read().await?, user_id, None, span).await?;
-    Ok(found.map(SubscriptionView::from))
-}
-
 /// Returns one of this customer's subscriptions, with the prices of its periods.
 ///
 /// # Errors

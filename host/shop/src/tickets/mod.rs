@@ -184,15 +184,6 @@ impl Tickets {
         Ok(found.map(TicketView::from))
     }
 
-    /// Walks all tickets of a customer, newest first.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn walk(&self, user_id: UserId, span: Span<TicketId>) -> Result<Walked<TicketView>> {
-        let found = store::list(&mut self.db.read().await?, user_id, None, span).await?;
-        Ok(found.map(TicketView::from))
-    }
-
     /// Counts a customer's tickets by status.
     ///
     /// # Errors

@@ -283,7 +283,7 @@ mod tests {
         let archive = Archive { pieces, rows: 1 };
         let (db, id) = (&database.db, database.user_id);
         let read = |span: Span<SubscriptionId>| async move {
-            let found = subscriptions::walk(db, id, span).await;
+            let found = subscriptions::list(db, id, None, span).await;
             newer(database, plan).await;
             found
         };

@@ -445,7 +445,9 @@ async fn archive(till: &Till, customer: &Client, user: &Value) {
     payments::walk_debts(db, owed, after(now)).await.unwrap();
     let used = coupons::redemptions_by(db, user, after(now));
     assert_eq!(used.await.unwrap().items.len(), 1);
-    subscriptions::walk(db, user, after(now)).await.unwrap();
+    subscriptions::list(db, user, None, after(now))
+        .await
+        .unwrap();
     provisioning::walk(db, user, after(now)).await.unwrap();
     dermaga_shop::plugins::walk_explained(db, user, after(now))
         .await
@@ -454,7 +456,11 @@ async fn archive(till: &Till, customer: &Client, user: &Value) {
     waits.await.unwrap();
     let notifications = state.notifications.walk(user, after(now));
     notifications.await.unwrap();
-    state.tickets.walk(user, after(now)).await.unwrap();
+    state
+        .tickets
+        .list(user, None, after(now))
+        .await
+        .unwrap();
 }
 
 /// Returns the part of a list, of one row, after a moment.

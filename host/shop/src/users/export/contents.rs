@@ -121,7 +121,7 @@ impl Archive {
             ..
         } = sources;
         let db = &instances.db;
-        let read = |span| subscriptions::walk(db, id, span);
+        let read = |span| subscriptions::list(db, id, None, span);
         let at = |found: &SubscriptionView| place(found.created_at, found.id);
         let listed = self.all(read, at).await?;
         let mut subscriptions = Vec::with_capacity(listed.len());
@@ -266,7 +266,7 @@ impl Archive {
         id: UserId,
         own: &mut BTreeSet<String>,
     ) -> Result<()> {
-        let read = |span| tickets.walk(id, span);
+        let read = |span| tickets.list(id, None, span);
         let at = |ticket: &TicketView| place(ticket.created_at, ticket.id);
         let listed = self.all(read, at).await?;
         let mut left = MOST_PICTURE_BYTES;
