@@ -456,11 +456,7 @@ async fn archive(till: &Till, customer: &Client, user: &Value) {
     waits.await.unwrap();
     let notifications = state.notifications.walk(user, after(now));
     notifications.await.unwrap();
-    state
-        .tickets
-        .list(user, None, after(now))
-        .await
-        .unwrap();
+    state.tickets.list(user, None, after(now)).await.unwrap();
 }
 
 /// Returns the part of a list, of one row, after a moment.
