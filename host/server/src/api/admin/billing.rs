@@ -21,7 +21,7 @@ use crate::{
         admin::{
             forced_ends::ended,
             jobs::{self, Started},
-            reasons::{OptionalReason, Reason},
+            reasons::{OptionalReason, Reason, RequiredReason},
         },
     },
     http::{
@@ -220,24 +220,16 @@ async fn set_grace_period(
     Ok(Success::ok(message, detail))
 }
 
-/// Reason to end a subscription.
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ExpireRequest {
-    #[garde(dive)]
-    reason: GivenReason,
-}
-
 /// Ends a subscription now: its resources are removed with their data, and its quota is given back.
 /// A purchase that was not set up yet is undone, with all its money: it becomes `CANCELLED`.
 #[utoipa::path(post, path = "/admin/billing/expire/{id}", tag = "admin: billing", params(("id" = Uuid, Path)),
-    request_body = ExpireRequest, security(("bearer" = [])),
+    request_body = RequiredReason, security(("bearer" = [])),
     responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Changing))]
 async fn expire(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<SubscriptionId>,
-    Body(request): Body<ExpireRequest>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<SubscriptionDetail> {
     let (shop, by) = (&state.subscriptions, admin.user_id);
     let cancelled = billing::expire(shop, by, id, request.reason.as_str()).await?;

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    api::{Admin, AppState, IdempotencyKey, Keyed, admin::services::CatalogReason},
+    api::{Admin, AppState, IdempotencyKey, Keyed, admin::reasons::RequiredReason},
     http::{Body, Envelope, Id, Refusal, Reply, Success, failure_responses, routes},
 };
 
@@ -157,13 +157,13 @@ async fn change(
 }
 
 /// Brings back the templates' name and description of a category. Its place and the category above it stay.
-#[utoipa::path(post, path = "/admin/categories/{id}/reset", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = CatalogReason, security(("bearer" = [])),
+#[utoipa::path(post, path = "/admin/categories/{id}/reset", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = RequiredReason, security(("bearer" = [])),
     responses((status = 200, description = "The category", body = Envelope<ManagedCategory>), Resetting))]
 async fn reset(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<CategoryId>,
-    Body(request): Body<CatalogReason>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<ManagedCategory> {
     let (actor, reason) = (admin.user_id, request.reason.as_str());
     let reset = catalog::reset_category(&state.catalog, actor, id, reason).await?;
@@ -178,13 +178,13 @@ struct DeletedCategory {
 }
 
 /// Deletes a category without services, sold or not, and without other categories in it.
-#[utoipa::path(delete, path = "/admin/categories/{id}", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = CatalogReason, security(("bearer" = [])),
+#[utoipa::path(delete, path = "/admin/categories/{id}", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = RequiredReason, security(("bearer" = [])),
     responses((status = 200, description = "Deleted", body = Envelope<DeletedCategory>), Deleting))]
 async fn remove(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<CategoryId>,
-    Body(request): Body<CatalogReason>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<DeletedCategory> {
     let (actor, reason) = (admin.user_id, request.reason.as_str());
     catalog::delete_category(&state.catalog, actor, id, reason).await?;

@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    api::{Admin, AppState, admin::services::CatalogReason, domains::removed},
+    api::{Admin, AppState, admin::reasons::RequiredReason, domains::removed},
     http::{
         Body, Envelope, Id, Nothing, PageQuery, Paged, Reply, Success, failure_responses, routes,
     },
@@ -67,14 +67,14 @@ async fn list(
 
 /// Removes a domain of any customer. One that leads to an instance is taken back from it. The reason is kept.
 #[utoipa::path(delete, path = "/admin/domains/{id}", tag = "admin: instances", params(("id" = Uuid, Path)),
-    request_body = CatalogReason, security(("bearer" = [])),
+    request_body = RequiredReason, security(("bearer" = [])),
     responses((status = 200, description = "Removed", body = Envelope<Nothing>),
         (status = 202, description = "Being taken back", body = Envelope<Nothing>), Missing))]
 async fn remove(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<DomainId>,
-    Body(request): Body<CatalogReason>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<Nothing> {
     let domains = &state.domains;
     let is_led = domains

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    api::{Admin, AppState},
+    api::{Admin, AppState, admin::reasons::RequiredReason},
     http::{Body, Envelope, Id, Reply, Success, failure_responses, routes},
 };
 
@@ -27,14 +27,6 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(expire))
         .routes(routes!(force_cancel))
-}
-
-/// Reason to end a subscription.
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct EndRequest {
-    #[garde(dive)]
-    reason: GivenReason,
 }
 
 /// Says what became of a subscription that an administrator has ended, and of its money.
@@ -50,13 +42,13 @@ pub(super) const fn ended(cancelled: Cancelled) -> &'static str {
 /// Ends a subscription now, as if its time were over; the same as `POST /admin/billing/expire/{id}`. A
 /// purchase that was not set up yet is undone instead, with all its money: it becomes `CANCELLED`.
 #[utoipa::path(put, path = "/admin/subscriptions/{id}/expire", tag = "admin: subscriptions", params(("id" = Uuid, Path)),
-    request_body = EndRequest, security(("bearer" = [])),
+    request_body = RequiredReason, security(("bearer" = [])),
     responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Ending))]
 async fn expire(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<SubscriptionId>,
-    Body(request): Body<EndRequest>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<SubscriptionDetail> {
     let (shop, by) = (&state.subscriptions, admin.user_id);
     let cancelled = billing::expire(shop, by, id, request.reason.as_str()).await?;

@@ -2,7 +2,6 @@
 
 use axum::extract::State;
 use dermaga_shop::{
-    audit::GivenReason,
     ids::InstanceId,
     provisioning::{
         self,
@@ -14,14 +13,14 @@ use dermaga_shop::{
         lifecycle,
     },
 };
-use garde::Validate;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{
         Admin, AppState,
+        admin::reasons::RequiredReason,
         instances::{InstanceEventQuery, happened},
         lifecycle::{RESTART, answer},
     },
@@ -39,14 +38,6 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(events))
 }
 
-/// Reason of a decision.
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ReasonRequest {
-    #[garde(dive)]
-    reason: GivenReason,
-}
-
 /// Instance that starts again without its earlier data.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -61,14 +52,14 @@ struct AcceptedDataLoss {
 ///
 /// An instance whose volume claim is gone, or is another one than before, is `FAILED` with the alert
 /// `INSTANCE_DATA_LOST` and is not started: an empty one must not pass for the customer's own.
-#[utoipa::path(post, path = "/admin/instances/{id}/accept-data-loss", tag = "admin: instances", request_body = ReasonRequest,
+#[utoipa::path(post, path = "/admin/instances/{id}/accept-data-loss", tag = "admin: instances", request_body = RequiredReason,
     params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 202, description = "Being started", body = Envelope<AcceptedDataLoss>), Accepting))]
 async fn accept_data_loss(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<InstanceId>,
-    Body(request): Body<ReasonRequest>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<AcceptedDataLoss> {
     let instances = &state.instances;
     let lost =
@@ -98,14 +89,14 @@ struct TerminatedInstance {
 ///
 /// The period stays paid where the service was delivered; `POST /admin/subscriptions/{id}/refund`
 /// returns money.
-#[utoipa::path(delete, path = "/admin/instances/{id}", tag = "admin: instances", request_body = ReasonRequest,
+#[utoipa::path(delete, path = "/admin/instances/{id}", tag = "admin: instances", request_body = RequiredReason,
     params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 202, description = "Being removed", body = Envelope<TerminatedInstance>), Accepting))]
 async fn terminate(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<InstanceId>,
-    Body(request): Body<ReasonRequest>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<TerminatedInstance> {
     let shop = &state.subscriptions;
     let ended =
@@ -136,7 +127,7 @@ async fn get(
 
 /// Restarts any customer's instance: each of its pods is replaced. A second call within ten seconds
 /// is the same restart.
-#[utoipa::path(post, path = "/admin/instances/{id}/restart", tag = "admin: instances", request_body = ReasonRequest,
+#[utoipa::path(post, path = "/admin/instances/{id}/restart", tag = "admin: instances", request_body = RequiredReason,
     params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "So already", body = Envelope<InstanceDetail>),
         (status = 202, description = "Being restarted", body = Envelope<InstanceDetail>), Accepting))]
@@ -144,7 +135,7 @@ async fn restart(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<InstanceId>,
-    Body(request): Body<ReasonRequest>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<InstanceDetail> {
     let shop = &state.subscriptions;
     let is_changed =

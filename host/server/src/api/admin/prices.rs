@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    api::{Admin, AppState, IdempotencyKey, Keyed, admin::services::CatalogReason},
+    api::{Admin, AppState, IdempotencyKey, Keyed, admin::reasons::RequiredReason},
     http::{Body, Envelope, Id, Refusal, Reply, Segment, Success, When, failure_responses, routes},
 };
 
@@ -94,13 +94,13 @@ async fn move_prices(
 }
 
 /// Lets a customer keep the price: takes back a move that is not in force yet, and tells the customer.
-#[utoipa::path(delete, path = "/admin/subscriptions/{id}/price-move", tag = "admin: subscriptions", params(("id" = Uuid, Path)), request_body = CatalogReason,
+#[utoipa::path(delete, path = "/admin/subscriptions/{id}/price-move", tag = "admin: subscriptions", params(("id" = Uuid, Path)), request_body = RequiredReason,
     security(("bearer" = [])), responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Moving))]
 async fn keep_price(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<SubscriptionId>,
-    Body(request): Body<CatalogReason>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<SubscriptionDetail> {
     let (actor, reason) = (admin.user_id, request.reason.as_str());
     price_moves::keep_price(&state.subscriptions, actor, id, reason).await?;

@@ -32,6 +32,15 @@ pub(super) struct OptionalReason {
     reason: Option<GivenReason>,
 }
 
+/// Body of a route that needs its address and a reason.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RequiredReason {
+    /// Reason of the act, for the audit trail.
+    #[garde(dive)]
+    pub(super) reason: GivenReason,
+}
+
 /// Reason in the body of a route that needs nothing but its address; none where there is no body.
 #[derive(Debug)]
 pub(super) struct Reason(Option<GivenReason>);

@@ -18,6 +18,7 @@ use crate::{
         Admin, AppState, IdempotencyKey, Keyed,
         admin::{
             plan_inputs::{PlanEdit, PlanInput},
+            reasons::RequiredReason,
             service_inputs::{ServiceEdit, ServiceRequest},
         },
     },
@@ -148,14 +149,6 @@ async fn change(
     Ok(Success::ok("The service is changed.", service))
 }
 
-/// Reason, which the audit trail keeps.
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct CatalogReason {
-    #[garde(dive)]
-    pub(super) reason: GivenReason,
-}
-
 /// Service that was removed.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -181,13 +174,13 @@ const fn removed(outcome: Removal) -> &'static str {
 
 /// Deletes a service that was never sold. One with subscriptions, or that a template file still
 /// names, is retired: customers keep what they bought.
-#[utoipa::path(delete, path = "/admin/services/{id}", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = CatalogReason, security(("bearer" = [])),
+#[utoipa::path(delete, path = "/admin/services/{id}", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = RequiredReason, security(("bearer" = [])),
     responses((status = 200, description = "Deleted or retired", body = Envelope<RemovedService>), Switching))]
 async fn remove(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<ServiceId>,
-    Body(request): Body<CatalogReason>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<RemovedService> {
     let (actor, reason) = (admin.user_id, request.reason.as_str());
     let outcome = catalog::remove_service(&state.catalog, actor, id, reason).await?;
@@ -233,13 +226,13 @@ const fn switched(active: bool) -> &'static str {
 
 /// Brings back the template's values of all fields of a service and its plans that were edited.
 /// Quotas, and whether they are sold, stay; so do plans that the template does not name.
-#[utoipa::path(post, path = "/admin/services/{id}/reset", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = CatalogReason, security(("bearer" = [])),
+#[utoipa::path(post, path = "/admin/services/{id}/reset", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = RequiredReason, security(("bearer" = [])),
     responses((status = 200, description = "The service", body = Envelope<ManagedService>), Resetting))]
 async fn reset(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<ServiceId>,
-    Body(request): Body<CatalogReason>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<ManagedService> {
     let (actor, reason) = (admin.user_id, request.reason.as_str());
     let reset = catalog::reset_service(&state.catalog, actor, id, reason).await?;
@@ -320,13 +313,13 @@ async fn change_plan(
 /// Deletes a plan that was never sold. One with subscriptions, or that a template file still names,
 /// is retired: customers keep what they bought.
 #[utoipa::path(delete, path = "/admin/services/{id}/plans/{planId}", tag = "admin: catalogue", params(("id" = Uuid, Path), ("planId" = Uuid, Path)),
-    request_body = CatalogReason, security(("bearer" = [])),
+    request_body = RequiredReason, security(("bearer" = [])),
     responses((status = 200, description = "Deleted or retired", body = Envelope<RemovedPlan>), Switching))]
 async fn remove_plan(
     State(state): State<AppState>,
     admin: Admin,
     Segment((id, plan_id)): Segment<(ServiceId, PlanId)>,
-    Body(request): Body<CatalogReason>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<RemovedPlan> {
     let (ids, reason) = ((id, plan_id), request.reason.as_str());
     let outcome = catalog::remove_plan(&state.catalog, admin.user_id, ids, reason).await?;

@@ -22,7 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{
         Admin, AppState,
-        admin::{reasons, services::CatalogReason},
+        admin::reasons::{self, RequiredReason},
         tickets::{FORM_BYTES, Files, PictureFile, TEXT_BYTES, number_of, saved},
     },
     http::{
@@ -263,14 +263,14 @@ async fn note(
 }
 
 /// Closes a ticket.
-#[utoipa::path(put, path = "/admin/tickets/{id}/close", tag = "admin: tickets", params(("id" = Uuid, Path)), request_body = CatalogReason,
+#[utoipa::path(put, path = "/admin/tickets/{id}/close", tag = "admin: tickets", params(("id" = Uuid, Path)), request_body = RequiredReason,
     security(("bearer" = [])),
     responses((status = 200, description = "The closed ticket", body = Envelope<ManagedTicketDetail>), Moving))]
 async fn close(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<TicketId>,
-    Body(request): Body<CatalogReason>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<ManagedTicketDetail> {
     let detail = state
         .tickets
@@ -280,14 +280,14 @@ async fn close(
 }
 
 /// Opens a closed ticket again.
-#[utoipa::path(put, path = "/admin/tickets/{id}/reopen", tag = "admin: tickets", params(("id" = Uuid, Path)), request_body = CatalogReason,
+#[utoipa::path(put, path = "/admin/tickets/{id}/reopen", tag = "admin: tickets", params(("id" = Uuid, Path)), request_body = RequiredReason,
     security(("bearer" = [])),
     responses((status = 200, description = "The open ticket", body = Envelope<ManagedTicketDetail>), Moving))]
 async fn reopen(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<TicketId>,
-    Body(request): Body<CatalogReason>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<ManagedTicketDetail> {
     let detail = state
         .tickets
@@ -472,13 +472,13 @@ async fn change_canned(
 
 /// Deletes a canned answer. Answers that were written with it stay.
 #[utoipa::path(delete, path = "/admin/tickets/canned-answers/{id}", tag = "admin: tickets", params(("id" = Uuid, Path)),
-    request_body = CatalogReason, security(("bearer" = [])),
+    request_body = RequiredReason, security(("bearer" = [])),
     responses((status = 200, description = "Deleted", body = Envelope<Nothing>), Missing))]
 async fn delete_canned(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<CannedAnswerId>,
-    Body(request): Body<CatalogReason>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<Nothing> {
     state
         .tickets

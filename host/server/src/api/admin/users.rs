@@ -23,6 +23,7 @@ use crate::{
     api::{
         Admin, AppState, SentFrom,
         accounts::{normalised, optional_rule, rule},
+        admin::reasons::RequiredReason,
     },
     http::{
         Body, Cursor, Envelope, Id, Nothing, PageQuery, Paged, Reply, Success, When,
@@ -321,24 +322,17 @@ async fn look_at(
     Ok(Success::created(message, look))
 }
 
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct SignOutRequest {
-    #[garde(dive)]
-    reason: GivenReason,
-}
-
 /// Ends every session of an account within seconds, and revokes its API tokens.
 ///
 /// The account stays as it is, and its owner signs in again. The owner gets a notification.
 #[utoipa::path(post, path = "/admin/users/{id}/sign-out", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
-    request_body = SignOutRequest,
+    request_body = RequiredReason,
     responses((status = 200, description = "They have ended", body = Envelope<Nothing>), Missing))]
 async fn sign_out(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<UserId>,
-    Body(request): Body<SignOutRequest>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<Nothing> {
     let act = admin.act(request.reason.as_str());
     state.accounts.sign_out(act, id).await?;
@@ -346,25 +340,18 @@ async fn sign_out(
     Ok(Success::ok(message, Nothing {}))
 }
 
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct TwoFactorRemoval {
-    #[garde(dive)]
-    reason: GivenReason,
-}
-
 /// Turns two-factor sign-in off for an account whose owner has lost app and recovery codes.
 ///
 /// Make sure that it is the owner who asks. All sessions and API tokens of the account end, and its owner
 /// gets a notification. Another administrator does it for an administrator. No API token does.
 #[utoipa::path(delete, path = "/admin/users/{id}/two-factor", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
-    request_body = TwoFactorRemoval,
+    request_body = RequiredReason,
     responses((status = 200, description = "It is off", body = Envelope<Nothing>), Changing))]
 async fn remove_two_factor(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<UserId>,
-    Body(request): Body<TwoFactorRemoval>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<Nothing> {
     let act = admin.act(request.reason.as_str());
     state.accounts.remove_two_factor(act, id).await?;

@@ -18,10 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{
         Admin, AppState,
-        admin::{
-            reasons::{OptionalReason, Reason},
-            services::CatalogReason,
-        },
+        admin::reasons::{OptionalReason, Reason, RequiredReason},
         webhooks::{
             CreatedWebhook, NewWebhookSecret, WebhookDeliveryQuery, created, listed, overlap,
             rotated,
@@ -176,13 +173,13 @@ async fn change(
 
 /// Deletes a webhook of the shop with its log. What was not delivered is not sent any more.
 #[utoipa::path(delete, path = "/admin/webhooks/{id}", tag = "admin: webhooks", params(("id" = Uuid, Path)), security(("bearer" = [])),
-    request_body = CatalogReason,
+    request_body = RequiredReason,
     responses((status = 200, description = "Deleted", body = Envelope<Nothing>), Missing))]
 async fn delete(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<WebhookId>,
-    Body(request): Body<CatalogReason>,
+    Body(request): Body<RequiredReason>,
 ) -> Reply<Nothing> {
     let caller = Caller::Administrator(By::because(admin.user_id, request.reason.as_str()));
     state.webhooks.delete(caller, id).await?;
