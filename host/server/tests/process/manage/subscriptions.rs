@@ -24,11 +24,11 @@ pub(super) async fn bought(
     let path = format!("/api/subscriptions/{id}");
     for _ in 0..600 {
         if customer.get(&path).await.data(200)["status"] == "ACTIVE" {
-            break;
+            return (id, instance);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    (id, instance)
+    panic!("the delivery of {id} is not noted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
