@@ -42,6 +42,7 @@ mod test_database;
 pub mod text;
 pub mod throttle;
 pub mod tickets;
+pub mod time_budget;
 pub mod timekeeping;
 pub mod traces;
 pub mod users;

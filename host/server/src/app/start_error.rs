@@ -20,9 +20,9 @@ pub enum StartError {
     DataDir { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Keys(#[from] KeysError),
-    #[error("the {engine} database does not answer. Check that it runs, and DATABASE_URL")]
+    #[error("{}. Check that it runs, and DATABASE_URL", silent(engine))]
     DatabaseSilent { engine: &'static str },
-    #[error("the {engine} database cannot be used: {source}. Check DATABASE_URL")]
+    #[error("{}. Check DATABASE_URL", unusable(engine, source))]
     Database {
         engine: &'static str,
         source: sqlx::Error,
@@ -68,7 +68,7 @@ pub enum StartError {
     },
     #[error("the plugins cannot be built: {0}")]
     Build(#[from] BuildError),
-    #[error("the plugin engine does not start: {0}")]
+    #[error(transparent)]
     Runtime(#[from] RuntimeError),
     #[error(
         "Kubernetes cannot be used: {0}. Give KUBECONFIG, or set DERMAGA_PROVISIONER to directory"
@@ -120,6 +120,15 @@ impl StartError {
         }
     }
 
+    /// Returns the failure of a database without advice, for those who have their own; all else as it is shown.
+    pub fn without_advice(&self) -> String {
+        match self {
+            Self::DatabaseSilent { engine } => silent(engine),
+            Self::Database { engine, source } => unusable(engine, source),
+            other => other.to_string(),
+        }
+    }
+
     pub(super) fn passing(engine: &'static str, source: sqlx::Error) -> Self {
         match engine {
             "sqlite" => Self::DatabaseLocked,
@@ -139,5 +148,48 @@ impl StartError {
             tracing::error!(cause = ?error.source, "start.failed");
             Self::Failed { doing, error }
         }
+    }
+}
+
+fn silent(engine: &str) -> String {
+    format!("the {engine} database does not answer")
+}
+
+fn unusable(engine: &str, source: &sqlx::Error) -> String {
+    format!("the {engine} database cannot be used: {}", cause(source))
+}
+
+/// Returns the cause of a failure without the driver's own beginning, which names the database once more.
+fn cause(source: &sqlx::Error) -> String {
+    match source {
+        sqlx::Error::Configuration(cause) => cause.to_string(),
+        sqlx::Error::Io(cause) => cause.to_string(),
+        sqlx::Error::Database(cause) => cause.to_string(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_named_once_and_advice_can_be_left_to_others() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let error = StartError::database("postgres")(sqlx::Error::Io(refused));
+        let told = "the postgres database cannot be used: connection refused";
+        assert_eq!(error.without_advice(), told);
+        assert_eq!(error.to_string(), format!("{told}. Check DATABASE_URL"));
+        let error = StartError::database("postgres")(sqlx::Error::PoolTimedOut);
+        let told = "the postgres database does not answer";
+        assert_eq!(error.without_advice(), told);
+        assert_eq!(
+            error.to_string(),
+            format!("{told}. Check that it runs, and DATABASE_URL")
+        );
+        assert_eq!(
+            StartError::NotMigrated.without_advice(),
+            StartError::NotMigrated.to_string()
+        );
     }
 }

@@ -355,7 +355,8 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         }
         Command::Admin(command) => Box::pin(admin::run(global.load(Vec::new())?, command)).await,
         Command::Doctor(args) => {
-            let loaded = global.load_logging("error", args.flags());
+            // Its findings are all that it has to say.
+            let loaded = global.load_logging("off", args.flags());
             Box::pin(doctor::doctor(loaded, args)).await
         }
         Command::Manage(manage::Managing::Remotely(asked)) => manage::run(*asked).await,
@@ -384,20 +385,20 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
 }
 
 impl Global {
-    /// As [`Global::load`], with a log of warnings only unless more was asked for: the command
-    /// tells its own story.
+    /// As [`Global::load`], with a log of the shop's own warnings only unless more was asked for: the command
+    /// tells its own story, and a library has no part in it.
     fn load_quietly(self, flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
-        self.load_logging("warn", flags)
+        self.load_logging("off,dermaga=warn", flags)
     }
 
-    /// As [`Global::load`], with a log of this level unless another was asked for.
+    /// As [`Global::load`], with a log by this filter unless another was asked for.
     fn load_logging(
         mut self,
-        level: &str,
+        filter: &str,
         flags: Vec<(&'static str, String)>,
     ) -> Result<Loaded, ConfigError> {
         if self.log.is_none() && std::env::var_os("DERMAGA_LOG").is_none() {
-            self.log = Some(level.to_owned());
+            self.log = Some(filter.to_owned());
         }
         self.load(flags)
     }

@@ -54,6 +54,18 @@ impl Keys {
         })
     }
 
+    /// Reads the key of tokens in the data folder where no setting has one, and makes none.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read or understood.
+    pub fn check_token_key(config: &Config) -> Result<(), KeysError> {
+        let path = config.data_dir.join("jwt.key");
+        if config.jwt_secrets.is_empty() && path.exists() {
+            read(&path)?;
+        }
+        Ok(())
+    }
+
     /// Returns the master keys that seal the data of this folder, and makes none: without them there is nothing
     /// that could be opened.
     ///

@@ -3,6 +3,8 @@
 mod bucket;
 mod cluster;
 mod keys;
+mod once;
+mod paths;
 mod several;
 
 use std::fs;

@@ -111,5 +111,5 @@ impl Cluster {
 }
 
 fn silent(limit: Duration) -> ClusterError {
-    ClusterError::Unreachable(format!("no answer within {} s", limit.as_secs()))
+    ClusterError::Unreachable(format!("it was silent for {} s", limit.as_secs()))
 }

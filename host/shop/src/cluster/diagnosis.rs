@@ -150,7 +150,7 @@ fn diagnose_workload(workload: &Value) -> Option<Obstacle> {
         .unwrap_or("the reason is unknown");
     Some(Obstacle::with(
         ObstacleKind::NoRoom,
-        "The cluster does not let its pods be made.",
+        "The cluster does not let it be started.",
         message,
     ))
 }

@@ -91,7 +91,7 @@ impl Cluster {
 pub(super) async fn promptly<T>(reads: impl Future<Output = Result<T, ClusterError>>) -> Result<T> {
     let silent = || {
         let limit = PROMPT.as_secs_f32();
-        ClusterError::Unreachable(format!("no answer within {limit} s"))
+        ClusterError::Unreachable(format!("it was silent for {limit} s"))
     };
     let read = timeout(PROMPT, reads)
         .await

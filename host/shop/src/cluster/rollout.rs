@@ -59,7 +59,7 @@ fn is_seen(workload: &Value) -> bool {
 }
 
 fn waiting(have: i64, want: i64) -> Rollout {
-    Rollout::UnderWay(format!("{have} of {want} pods are new and ready."))
+    Rollout::UnderWay(format!("{have} of {want} copies are new and ready."))
 }
 
 fn of_deployment(workload: &Value) -> Rollout {
@@ -72,7 +72,7 @@ fn of_deployment(workload: &Value) -> Rollout {
     let gave_up = condition(workload, "Progressing", "False");
     let reason = gave_up.and_then(|condition| condition.get("reason")?.as_str());
     if reason == Some("ProgressDeadlineExceeded") {
-        let message = "Its new pods did not become ready in time.";
+        let message = "It did not become ready in time.";
         return Rollout::Stalled(message.to_owned());
     }
     if updated < want || available < want || all > updated {

@@ -234,7 +234,7 @@ pub(super) async fn probe(url: &SmtpUrl, authorities: Option<&Authorities>) -> R
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err("the connection broke".to_owned()),
         Ok(Err(error)) => Err(told(&error)),
-        Err(_) => Err(format!("no answer within {} s", LONGEST.as_secs())),
+        Err(_) => Err(format!("it was silent for {} s", LONGEST.as_secs())),
     }
 }
 

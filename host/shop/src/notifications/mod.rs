@@ -104,7 +104,7 @@ impl Notifications {
     /// # Errors
     /// `VALIDATION_FAILED` with the file and line of a template that does not work.
     pub fn new(db: Db, clock: Clock, settings: Settings) -> Result<Self> {
-        let templates = load(&settings, &clock)?;
+        let templates = settings.load_templates(clock.zone())?;
         let mailer = match (&settings.smtp, &settings.from) {
             (Some(url), Some(from)) => {
                 let (authorities, connections) = (&settings.authorities, settings.connections);
@@ -340,7 +340,7 @@ impl Notifications {
     /// # Errors
     /// `VALIDATION_FAILED` with the file and line of a template that does not work.
     pub async fn reload_templates(&self, by: By<'_>) -> Result<()> {
-        let templates = load(&self.settings, &self.clock)?;
+        let templates = self.settings.load_templates(self.clock.zone())?;
         let mut conn = self.db.begin().await?;
         let act = AuditAct::NotificationTemplatesLoaded;
         let event = Event::new(act, Subject::NotificationTemplates, json!({}));
@@ -376,14 +376,6 @@ impl Notifications {
             read_at: found.read_at,
         }
     }
-}
-
-fn load(settings: &Settings, clock: &Clock) -> Result<Templates> {
-    Templates::load(
-        settings.templates.as_deref(),
-        clock.zone(),
-        &settings.shop_name,
-    )
 }
 
 fn reader(found: Option<Reader>) -> Result<Reader> {

@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
+use chrono_tz::Tz;
 
-use super::mail::{self, Sender, SmtpUrl};
-use crate::{crypto::Authorities, replies::Replies};
+use super::{
+    mail::{self, Sender, SmtpUrl},
+    templates::Templates,
+};
+use crate::{Result, crypto::Authorities, replies::Replies};
 
 /// Settings of notifications.
 #[derive(Debug, Clone, Default)]
@@ -35,6 +39,19 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Tries the operator's templates, as [`Notifications::new`](super::Notifications::new) does.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` with the file and line of a template that does not work.
+    pub fn try_templates(&self, zone: Tz) -> Result<()> {
+        self.load_templates(zone).map(drop)
+    }
+
+    /// Loads the templates.
+    pub(super) fn load_templates(&self, zone: Tz) -> Result<Templates> {
+        Templates::load(self.templates.as_deref(), zone, &self.shop_name)
+    }
+
     /// Tries the mail server without sending a mail; `None` where none is set.
     ///
     /// # Errors

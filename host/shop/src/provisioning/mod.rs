@@ -67,6 +67,8 @@ mod frugality_tests;
 #[cfg(test)]
 mod healing_tests;
 #[cfg(test)]
+mod plain_words_tests;
+#[cfg(test)]
 mod rollout_tests;
 #[cfg(test)]
 mod rollout_time_tests;

@@ -397,6 +397,8 @@ pub(super) struct NewStatus {
     /// Fault in words for administrators; absent when nothing is wrong, and when a status of the
     /// whole server says it.
     pub trouble: Option<String>,
+    /// The message in words for administrators, where they differ and nothing is wrong.
+    pub detail: Option<String>,
     /// Fields that another controller changed, in words for administrators.
     pub contested: Option<String>,
     /// Health as the live objects show it; absent when they were not looked at.

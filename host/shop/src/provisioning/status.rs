@@ -26,7 +26,7 @@ const SOON: Duration = Duration::from_secs(3);
 /// Time after which a change under way is looked at less often.
 const SLOW_AFTER: TimeDelta = TimeDelta::minutes(10);
 const LATER: Duration = Duration::from_secs(30);
-/// Duration of a removal after which the message names the remaining objects.
+/// Duration of a removal after which the message says so, and administrators read the remaining objects.
 const REMOVAL_IS_SLOW: TimeDelta = TimeDelta::minutes(1);
 
 /// Attempts without room that are no fault yet: about a minute of them.
@@ -45,6 +45,7 @@ const NO_ROOM: &str =
 const DATA_LOST: &str =
     "The data of your service is missing. It is not started without it; an administrator knows.";
 const NOT_YET: &str = "Something is still under way in the cluster. We try again in a moment.";
+const REMOVAL_TAKES_LONG: &str = "Its removal takes long. We keep at it until everything is gone.";
 
 /// Decides the status of `seen` in a pass that began at `now`.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +71,7 @@ impl StatusDecider<'_> {
             unproven: None,
             contest: Contest::of(self.seen),
             trouble: None,
+            detail: None,
             contested: None,
             finding: None,
             given_up: GivenUp::No,
@@ -115,14 +117,15 @@ impl StatusDecider<'_> {
                 ..self.applied(Status::Failed, message(), self.soon())
             },
         };
-        new_status.finding = Some(Finding::examine(health, observed));
+        let mut finding = Finding::examine(health, observed);
         if !left_out.is_empty() {
             let names: Vec<_> = left_out.iter().map(ToString::to_string).collect();
-            new_status.message += &format!(
-                " This cluster does not know some kinds, so left out: {}.",
+            finding.note(&format!(
+                "This cluster does not know some kinds, so left out: {}.",
                 names.join(", ")
-            );
+            ));
         }
+        new_status.finding = Some(finding);
         self.rolled_out(new_status, rollout)
     }
 
@@ -239,41 +242,44 @@ impl StatusDecider<'_> {
             return self.applied(Status::Stopped, WRITTEN_STOPPED, self.resync);
         }
         let secret = self.seen.secret_object();
-        let message = match store {
-            _ if secrets.is_empty() => WRITTEN.to_owned(),
-            None => format!(
+        let detail = match store {
+            _ if secrets.is_empty() => None,
+            None => Some(format!(
                 "Its manifests are written and wait to be applied. The Secret {secret} has to be made by hand."
-            ),
-            Some(store) => format!(
+            )),
+            Some(store) => Some(format!(
                 "Its manifests are written and wait to be applied. The secret store {store} has to hold {secret}."
-            ),
+            )),
         };
-        self.applied(Status::Written, message, self.resync)
+        NewStatus {
+            detail,
+            ..self.applied(Status::Written, WRITTEN, self.resync)
+        }
     }
 
     pub(super) fn stopped(&self, has_pods: bool) -> NewStatus {
         if has_pods {
-            return self.applied(
-                self.seen.status,
-                "Stopping: waiting for its pods to end.",
-                SOON,
-            );
+            return self.applied(self.seen.status, "Stopping: waiting for it to end.", SOON);
         }
         self.applied(Status::Stopped, "Stopped. Its data is kept.", self.resync)
     }
 
+    /// Status of a removal under way; what remains is for administrators, and becomes a fault once it takes very long.
     pub(super) fn leaving(&self, remaining: &[String]) -> NewStatus {
-        let is_slow = self.now - self.seen.updated_at > REMOVAL_IS_SLOW;
-        let message = if is_slow {
-            format!(
-                "Its removal takes long. Still there: {}.",
-                remaining.join(", ")
-            )
-        } else {
-            self.seen.message.clone()
-        };
-        let after = if is_slow { LATER } else { SOON };
-        self.new_status(Status::Terminating, message, after)
+        let time = self.now - self.seen.updated_at;
+        if time <= REMOVAL_IS_SLOW {
+            let message = self.seen.message.clone();
+            return self.new_status(Status::Terminating, message, SOON);
+        }
+        let detail = format!(
+            "Its removal takes long. Still there: {}.",
+            remaining.join(", ")
+        );
+        NewStatus {
+            trouble: (time > SLOW_AFTER).then(|| detail.clone()),
+            detail: Some(detail),
+            ..self.new_status(Status::Terminating, REMOVAL_TAKES_LONG, LATER)
+        }
     }
 
     pub(super) fn gone(&self) -> NewStatus {

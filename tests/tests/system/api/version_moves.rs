@@ -1,7 +1,16 @@
 //! Tests of moving instances from one version of their plugin to another, and back.
 
-use std::fs;
+use std::{fs, time::Duration};
 
+use dermaga_shop::{
+    audit::By,
+    ids::UserId,
+    provisioning::{
+        carry_out,
+        version_moves::{MOST_AT_ONCE, Order, Target},
+    },
+    time_budget::TimeBudget,
+};
 use dermaga_tests::{Client, Shop, both_engines, plugins_folder};
 use serde_json::{Value, json};
 
@@ -82,6 +91,7 @@ both_engines!(
     [
         instances_are_moved_with_a_preview_and_back,
         moves_go_on_where_they_stopped,
+        moves_end_by_themselves_when_their_time_is_over,
         moves_are_made_once_and_refused_with_reason
     ]
 );
@@ -180,6 +190,43 @@ async fn moves_go_on_where_they_stopped(shop: Shop) {
             .await
             .fails(400, "VALIDATION_FAILED");
     }
+}
+
+/// A move without time ends between two instances, says how many are left, and is gone on with.
+async fn moves_end_by_themselves_when_their_time_is_over(shop: Shop) {
+    let admin = shop.admin().await;
+    for name in ["pelan@example.com", "lambat@example.com"] {
+        let customer = shop.customer(name).await;
+        bought(&shop, &customer).await;
+    }
+    let (_, other) = install_other(&admin).await;
+    let profile = admin.get("/api/user/profile").await.data(200);
+    let admin_id: UserId = profile["id"].as_str().unwrap().parse().unwrap();
+    let mut order = Order {
+        target: Target::Version {
+            plugin_id: "service-n8n".to_owned(),
+            to: other,
+            from: None,
+        },
+        instances: None,
+        after: None,
+        limit: MOST_AT_ONCE,
+        share: None,
+        dry_run: false,
+        despite_failures: false,
+    };
+    let (instances, by) = (&shop.state().instances, By::because(admin_id, REASON));
+    let hurried = carry_out(instances, by, &order, TimeBudget::begin(Duration::ZERO));
+    let moves = hurried.await.unwrap();
+    assert_eq!((moves.instances.len(), moves.remaining), (1, 1));
+    let first = moves.instances[0].instance_id;
+    assert_eq!(moves.next, Some(first));
+    order.after = moves.next;
+    let patient = TimeBudget::begin(Duration::from_secs(600));
+    let moves = carry_out(instances, by, &order, patient).await.unwrap();
+    assert_eq!((moves.instances.len(), moves.remaining), (1, 0));
+    assert_ne!(moves.instances[0].instance_id, first);
+    assert_eq!(moves.next, None);
 }
 
 /// Concurrent requests move an instance once; ending instances and unknown versions are

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    api::{Admin, AppState},
+    api::{Admin, AppState, admin::working_time},
     http::{Body, Envelope, Reply, Segment, Success, When, failure_responses, range, routes},
 };
 
@@ -79,7 +79,8 @@ async fn run(
     if decisions > MOST_DECISIONS {
         return Err(too_many(decisions, MOST_DECISIONS).into());
     }
-    let found = backtest(&state.db, &candidate, window, Some(TIME), |_| {}).await?;
+    let time = TIME.min(working_time::within(state.config.http.request_timeout));
+    let found = backtest(&state.db, &candidate, window, Some(time), |_| {}).await?;
     let message = format!(
         "{} asked again: {} would have got more, {} less.",
         counted(found.decisions, "decision"),

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::k8s::named;
+use super::{k8s::named, working_time};
 use crate::{
     api::{Admin, AppState},
     http::{Body, Envelope, PageQuery, Paged, Reply, Success, failure_responses, routes},
@@ -134,8 +134,9 @@ impl From<DriftItem> for Item {
 
 /// Repairs differences between the database and the cluster, and answers for each object.
 ///
-/// Repeating it is safe: what is as asked already is answered `DONE`. Objects of others, and of
-/// instances that this database never knew, are deleted only when they are named one by one.
+/// Repeating it is safe: what is as asked already is answered `DONE`, and what 20 seconds (two thirds of
+/// DERMAGA_REQUEST_TIMEOUT, where that is less) are not enough for is `REFUSED` until then. Objects of
+/// others, and of instances that this database never knew, are deleted only when they are named one by one.
 #[utoipa::path(post, path = "/admin/instances/drift/repair", operation_id = "repair_drift", tag = "admin: instances",
     request_body = RepairDriftRequest, security(("bearer" = [])),
     responses((status = 200, description = "The outcome for each object", body = Envelope<Vec<RepairedView>>), Comparing))]
@@ -144,6 +145,7 @@ async fn repair(
     admin: Admin,
     Body(request): Body<RepairDriftRequest>,
 ) -> Reply<Vec<RepairedView>> {
+    let budget = working_time::begin(&state);
     let RepairDriftRequest {
         action,
         items,
@@ -161,7 +163,7 @@ async fn repair(
         chosen,
         reason: reason.into(),
     };
-    let answers = drift::repair(&state.instances, admin.user_id, order).await?;
+    let answers = drift::repair(&state.instances, admin.user_id, order, budget).await?;
     let done = answers
         .iter()
         .filter(|one| one.outcome == RepairOutcome::Done);

@@ -34,3 +34,4 @@ pub(super) mod users;
 pub(super) mod version_moves;
 pub(super) mod wallet;
 pub(super) mod webhooks;
+mod working_time;

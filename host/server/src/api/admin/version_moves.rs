@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
-    api::{Admin, AppState},
+    api::{Admin, AppState, admin::working_time},
     http::{Body, Envelope, Reply, Segment, Success, failure_responses, routes},
 };
 
@@ -70,9 +70,10 @@ struct MoveRequest {
 ///
 /// Each instance moves by itself, or stays with a reason and runs on. With `dryRun` the answer is a
 /// preview: what changes in its objects, which secrets it needs, whether its pods are replaced. A
-/// hundred are moved at once; `remaining` says how many are left, and `next` where to go on. Once one of
-/// them failed with the same target, and was undone or fails still, the others are refused
-/// (`ROLL_HALTED`); the preview names it in `haltedBy`.
+/// hundred are moved at once, or as many as 20 seconds are enough for (two thirds of
+/// DERMAGA_REQUEST_TIMEOUT, where that is less); `remaining` says how many are left, and `next` where to
+/// go on. Once one of them failed with the same target, and was undone or fails still, the others are
+/// refused (`ROLL_HALTED`); the preview names it in `haltedBy`.
 #[utoipa::path(post, path = "/admin/plugins/{id}/moves", tag = "admin: plugins", request_body = MoveRequest, security(("bearer" = [])),
     params(("id" = String, Path, description = "Plugin id, for example `service-n8n`")),
     responses((status = 200, description = "The changes, made or only shown", body = Envelope<Moves>), Moving))]
@@ -82,6 +83,7 @@ async fn move_instances(
     Segment(plugin_id): Segment<String>,
     Body(request): Body<MoveRequest>,
 ) -> Reply<Moves> {
+    let budget = working_time::begin(&state);
     let order = Order {
         target: Target::Version {
             plugin_id,
@@ -96,7 +98,7 @@ async fn move_instances(
         despite_failures: request.despite_failures,
     };
     let by = admin.by(request.reason.as_ref());
-    let moves = carry_out(&state.instances, by, &order).await?;
+    let moves = carry_out(&state.instances, by, &order, budget).await?;
     Ok(Success::ok(message(&moves), moves))
 }
 
@@ -135,8 +137,8 @@ struct SettingsMoveRequest {
 /// Moves instances of a service to the present settings, images and sizes of its template.
 ///
 /// An edited table `[settings]` changes no instance by itself: each keeps the settings it was made
-/// with. This moves them, with the same preview, in the same steps and with the same halt as a move to
-/// another version.
+/// with. This moves them, with the same preview, in the same steps, within the same time and with the
+/// same halt as a move to another version.
 #[utoipa::path(post, path = "/admin/catalog/services/{slug}/moves", tag = "admin: catalogue", request_body = SettingsMoveRequest,
     security(("bearer" = [])), params(("slug" = String, Path, description = "Slug of the service, for example `valkey`")),
     responses((status = 200, description = "The changes, made or only shown", body = Envelope<Moves>), MovingToSettings))]
@@ -146,6 +148,7 @@ async fn move_settings(
     Segment(service): Segment<String>,
     Body(request): Body<SettingsMoveRequest>,
 ) -> Reply<Moves> {
+    let budget = working_time::begin(&state);
     let order = Order {
         target: Target::Settings { service },
         instances: request.instances,
@@ -156,7 +159,7 @@ async fn move_settings(
         despite_failures: request.despite_failures,
     };
     let by = admin.by(request.reason.as_ref());
-    let moves = carry_out(&state.instances, by, &order).await?;
+    let moves = carry_out(&state.instances, by, &order, budget).await?;
     Ok(Success::ok(message(&moves), moves))
 }
 
@@ -178,6 +181,13 @@ fn message(moves: &Moves) -> String {
         1 => sentences.push("1 that was named is not among those to move.".to_owned()),
         some => sentences.push(format!(
             "{some} that were named are not among those to move."
+        )),
+    }
+    match moves.remaining {
+        0 => {}
+        1 => sentences.push("1 instance is left for the next request, after `next`.".to_owned()),
+        some => sentences.push(format!(
+            "{some} instances are left for the next request, after `next`."
         )),
     }
     match moves.halted_by.len() {

@@ -1,22 +1,22 @@
 //! Checks of what a server has on its own machine: settings, database, keys, clock, plugins, templates.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_shop::{
     Error,
     audit::{self, AuditFilter},
     catalog::{self, RefusedTemplate, Sizes, Templates},
-    crypto::{self, Vault},
+    crypto::Vault,
     db::{Clock, Db, Part as PageOf, Schema, Span, file_of},
     plugins::Registry,
     text::counted,
 };
 
-use super::report::{Finding, Part};
+use super::{
+    folders,
+    report::{Finding, Part},
+};
 use crate::{
     app::{self, SealedSecrets},
     config::{Config, Keys, Loaded, Source},
@@ -48,30 +48,11 @@ pub(super) fn configuration(loaded: &Loaded) -> Vec<Finding> {
             .into_iter()
             .map(|note| part.warning(note, "`dermaga config` prints what is in force.")),
     );
-    findings.extend(data_folder(&config.data_dir));
+    findings.extend(folders::data(config));
     if let Err(error) = app::refuse_part_restored(&config.data_dir) {
         findings.push(part.failed(error.to_string(), "No server starts in it before."));
     }
     findings
-}
-
-/// Checks that the data folder takes files. One that is not there is made by the first start, in the nearest folder
-/// above it that is there.
-fn data_folder(folder: &Path) -> Option<Finding> {
-    let there = folder.ancestors().find(|above| above.exists());
-    let error = probe(there.unwrap_or(Path::new("."))).err()?;
-    let cannot = if there == Some(folder) {
-        "written"
-    } else {
-        "made"
-    };
-    Some(Part::Configuration.failed(
-        format!(
-            "the data folder {} cannot be {cannot}: {error}",
-            folder.display()
-        ),
-        "Give it to the user of the server, or name another with DERMAGA_DATA_DIR.",
-    ))
 }
 
 /// Opens the database and checks it; returns it when the other checks can use it.
@@ -84,7 +65,7 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
         Ok(db) => db,
         Err(error) => {
             let todo = "Check that it runs, and DATABASE_URL.";
-            return (None, vec![part.failed(error.to_string(), todo)]);
+            return (None, vec![part.failed(error.without_advice(), todo)]);
         }
     };
     if let Err(error) = app::refuse_half_filled(&db).await {
@@ -167,7 +148,7 @@ fn not_made_yet(config: &Config, path: &Path) -> Finding {
     let folder = folder.unwrap_or(Path::new("."));
     let todo = "Make its folder, give it to the user of the server, or correct DATABASE_URL.";
     if folder.exists() {
-        if let Err(error) = probe(folder) {
+        if let Err(error) = folders::probe(folder) {
             let message = format!("{message}, and its folder cannot be written: {error}");
             return part.failed(message, todo);
         }
@@ -185,15 +166,16 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Writes a file into a folder, and removes it.
-fn probe(folder: &Path) -> io::Result<()> {
-    let probe = folder.join(format!(".probe-{}", crypto::random_hex(8)));
-    std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe))
+/// Reads the key of tokens that lies in the data folder, as a start does.
+pub(super) fn token_key(config: &Config) -> Option<Finding> {
+    let error = Keys::check_token_key(config).err()?;
+    let todo = "Restore the file from a backup, or give another key in JWT_SECRET, which ends all sessions.";
+    Some(Part::Keys.failed(error.to_string(), todo))
 }
 
 /// Compares the master key with the one that secrets in the database were sealed with, as a start does.
 pub(super) async fn master_key(config: &Config, db: Option<&Db>) -> Option<Finding> {
-    let (part, db) = (Part::Keys, db?);
+    let part = Part::Keys;
     let keys = match Keys::master_keys_of_data(config) {
         // The one that a start would make opens nothing, as none does.
         Ok(keys) => keys.unwrap_or_default(),
@@ -202,6 +184,7 @@ pub(super) async fn master_key(config: &Config, db: Option<&Db>) -> Option<Findi
             return Some(part.failed(error.to_string(), todo));
         }
     };
+    let db = db?;
     let SealedSecrets { all, unreadable } = match app::sealed_secrets(db, &Vault::new(&keys)).await
     {
         Ok(found) => found,
@@ -288,6 +271,17 @@ fn rewound(config: &Config, ahead: DateTime<Utc>) -> Finding {
     }
     let todo = "This clock was set back, or one of a server was ahead. Let a time server set it before the next renewals.";
     Part::Clock.failed(message, todo)
+}
+
+/// Tries the operator's texts of notifications, as a start does.
+pub(super) fn texts(config: &Config) -> Option<Finding> {
+    let settings = &config.notifications;
+    let folder = settings.templates.as_ref()?;
+    let error = settings.try_templates(config.billing_timezone).err()?;
+    Some(Part::Templates.failed(
+        format!("the texts of notifications in {}: {}", folder.display(), told(&error)),
+        "Correct the file that is named, or DERMAGA_NOTIFICATION_TEMPLATES_DIR: no server starts before.",
+    ))
 }
 
 /// Loads the active plugins and puts the templates to them.

@@ -4,6 +4,7 @@
 //! itself. Nothing is left but compiled plugins in their cache: a write to the database is taken back,
 //! probes in folders and among the attachments are removed again, no mail is sent.
 
+mod folders;
 mod local;
 mod named;
 mod outside;
@@ -62,9 +63,11 @@ async fn examine(loaded: &Loaded, ask_gateway: bool) -> Vec<Finding> {
     let mut findings = local::configuration(loaded);
     let (db, found) = local::database(config).await;
     findings.extend(found);
+    findings.extend(local::token_key(config));
     findings.extend(local::master_key(config, db.as_ref()).await);
     findings.extend(local::clock(config, db.as_ref()).await);
     findings.extend(local::plugins_and_templates(config, db.clone()).await);
+    findings.extend(local::texts(config));
     let plans = local::plans(db.as_ref()).await;
     if let Some(db) = &db {
         db.close().await;

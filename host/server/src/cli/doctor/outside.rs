@@ -13,6 +13,7 @@ use dermaga_shop::{
 };
 
 use super::{
+    folders,
     local::told,
     named,
     report::{Finding, Part},
@@ -55,7 +56,9 @@ pub(super) async fn cluster(config: &Config, plans: &[Sizes]) -> Vec<Finding> {
         Err(error) => {
             let message = format!("{}: {error}; manifests go into a folder", cluster.url());
             let todo = "Set DERMAGA_PROVISIONER to kubernetes or directory, so that a start depends on no chance.";
-            vec![part.warning(message, todo)]
+            let away = part.warning(message, todo);
+            let folder = folders::manifests(config);
+            [Some(away), folder].into_iter().flatten().collect()
         }
     }
 }
@@ -63,7 +66,8 @@ pub(super) async fn cluster(config: &Config, plans: &[Sizes]) -> Vec<Finding> {
 /// Checks a shop without a cluster.
 async fn folder(config: &Config) -> Vec<Finding> {
     let store = Box::pin(named::secret_store(config)).await;
-    [in_a_folder(config)].into_iter().chain(store).collect()
+    let here = folders::manifests(config).unwrap_or_else(|| in_a_folder(config));
+    [here].into_iter().chain(store).collect()
 }
 
 fn in_a_folder(config: &Config) -> Finding {
@@ -256,10 +260,27 @@ pub(super) async fn attachments(config: &Config) -> Finding {
             "Check the rights and the room of the folder, or name another with DERMAGA_ATTACHMENTS."
         }
     };
+    let own = match &config.files.place {
+        Some(Place::Bucket { .. }) => None,
+        Some(Place::Folder(named)) => folders::trouble(named),
+        None => folders::trouble(&folder),
+    };
+    if let Some(trouble) = own {
+        return part.failed(format!("{place} {trouble}"), todo);
+    }
     let tried = async { Files::open(&config.files, folder)?.probe().await };
     match tried.await {
         Ok(()) => part.ok(format!("{place} takes, returns and deletes a file")),
-        Err(error) => part.failed(format!("{place}: {}", told(&error)), todo),
+        Err(error) => part.failed(of_place(&place, told(&error)), todo),
+    }
+}
+
+/// Names a place before what is wrong with it, unless that begins with it.
+fn of_place(place: &str, wrong: String) -> String {
+    if wrong.starts_with(place) {
+        wrong
+    } else {
+        format!("{place}: {wrong}")
     }
 }
 

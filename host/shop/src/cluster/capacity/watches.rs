@@ -143,7 +143,7 @@ impl Follower<'_> {
         let events = begun.map_err(|_| {
             let limit = BEGIN.as_secs();
             Break::Failed(ClusterError::Unreachable(format!(
-                "no answer within {limit} s"
+                "it was silent for {limit} s"
             )))
         })?;
         let mut events = events.map_err(|error| self.broken(error))?.boxed();

@@ -63,8 +63,8 @@ fn arguments_that_are_words_of_ours_are_said_too() {
             "Volumenya masih diperbesar. Kami memulai ulang sekali lagi.",
         ),
         (
-            "The change is being rolled out: 1 of 2 pods are new and ready.",
-            "Perubahan sedang diterapkan: 1 dari 2 pod sudah baru dan siap.",
+            "The change is being rolled out: 1 of 2 copies are new and ready.",
+            "Perubahan sedang diterapkan: 1 dari 2 salinan sudah baru dan siap.",
         ),
         (
             "It is being started. Rp50.000 was charged. The period ends on 5 July 2026.",
@@ -115,8 +115,8 @@ fn arguments_that_are_words_of_ours_are_said_too() {
             "N8N Pro, dari Basic, untuk sisa periode",
         ),
         (
-            "The change of plan could not be made and was undone: Its new pods did not become ready in time.",
-            "Perubahan paket tidak dapat dilakukan dan dibatalkan: Pod barunya tidak siap pada waktunya.",
+            "The change of plan could not be made and was undone: It did not become ready in time.",
+            "Perubahan paket tidak dapat dilakukan dan dibatalkan: Layanan tidak siap pada waktunya.",
         ),
         (
             "must be at least 1, not 0, or one of: forever",

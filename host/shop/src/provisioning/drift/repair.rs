@@ -24,6 +24,7 @@ use crate::{
     ids::UserId,
     provisioning::{Instances, status::sentence, store as instances_store},
     text_enum,
+    time_budget::TimeBudget,
 };
 
 /// Longest wait for new rights to be known to the API server.
@@ -124,7 +125,8 @@ fn refused(message: impl Into<String>) -> Answer {
 type Decided = (Item, Result<Box<Finding>, Answer>);
 
 /// Repairs differences, one after the other, and answers for each; the decision is audited before
-/// anything is done. Doing it twice, or at the same moment, does no more than once.
+/// anything is done. Doing it twice, or at the same moment, does no more than once. What the time of the request is not
+/// enough for is refused.
 ///
 /// # Errors
 /// `NO_CLUSTER`; `CLUSTER_UNAVAILABLE` before anything was done.
@@ -132,6 +134,7 @@ pub async fn repair(
     instances: &Instances,
     actor_id: UserId,
     order: Order,
+    mut budget: TimeBudget,
 ) -> Result<Vec<RepairedView>> {
     let cluster = instances.handle.cluster()?;
     let mut decided = match order.chosen {
@@ -157,6 +160,9 @@ pub async fn repair(
             (Err(answer), _) => answer,
             // The others would wait just as long.
             (Ok(_), Some(words)) => refused(String::clone(words)),
+            (Ok(_), None) if !budget.allows_another() => {
+                refused("This request had no time left for it. Repeat it.")
+            }
             (Ok(found), None) => match act(instances, cluster, order.action, &found).await {
                 Ok(answer) => answer,
                 Err(ClusterError::Unreachable(_)) => {

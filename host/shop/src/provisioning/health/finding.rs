@@ -60,6 +60,13 @@ impl Finding {
         }
     }
 
+    /// Adds a sentence for administrators.
+    pub(in crate::provisioning) fn note(&mut self, sentence: &str) {
+        self.detail = format!("{} {sentence}", self.detail)
+            .trim_start()
+            .to_owned();
+    }
+
     /// Returns the finding of a pass, also of one that saw nothing new or failed.
     pub(in crate::provisioning) fn of(seen: &Instance, new_status: &NewStatus) -> Self {
         if let Some(finding) = &new_status.finding {
@@ -78,12 +85,18 @@ impl Finding {
                 (InstanceHealth::Stopped, Ground::Halted)
             }
         };
-        let fault = new_status.trouble.as_ref().or(new_status.lost.as_ref());
+        let NewStatus {
+            trouble,
+            lost,
+            detail,
+            ..
+        } = new_status;
+        let words = trouble.as_ref().or(lost.as_ref()).or(detail.as_ref());
         Self {
             state,
             ground,
             reason: new_status.message.clone(),
-            detail: fault.unwrap_or(&new_status.message).clone(),
+            detail: words.unwrap_or(&new_status.message).clone(),
             silent: Vec::new(),
         }
     }

@@ -28,6 +28,7 @@ use crate::{
     db::Conn,
     ids::{InstanceId, UserId},
     plugins, text_enum,
+    time_budget::TimeBudget,
 };
 
 /// Maximum of instances that one request moves; the next request continues after them.
@@ -123,7 +124,7 @@ pub struct Moves {
     /// Ids in the request that are not moved: they are unknown, removed, of another plugin or service,
     /// or as wanted already, or not in the share.
     pub skipped: Vec<InstanceId>,
-    /// Number of instances that this request did not reach.
+    /// Number of instances that this request did not reach: beyond `limit`, for lack of time, or after a halt.
     pub remaining: i64,
     /// Value of `after` for the next request; null when no instance is left.
     pub next: Option<InstanceId>,
@@ -136,6 +137,8 @@ pub struct Moves {
 /// each in a transaction of its own; the reconciler does the rest. Instances that cannot be moved keep
 /// running as they are.
 ///
+/// Ends between two instances when the time of the request is used up; the next one continues after them.
+///
 /// The reconciler proves or undoes each move by itself, long after the request. So failures of earlier
 /// requests refuse this one, and those that are found while it is at work end it; what it has moved by
 /// then is not taken back.
@@ -144,7 +147,12 @@ pub struct Moves {
 /// `NOT_FOUND` for an unknown version, one of another plugin and an unknown service, `INVALID_STATE`
 /// for a retired version, `PLUGIN_UNAVAILABLE` when it does not load, `ROLL_HALTED` when instances
 /// failed with the same target. A fault of one instance is in its answer.
-pub async fn carry_out(instances: &Instances, by: By<'_>, order: &Order) -> Result<Moves> {
+pub async fn carry_out(
+    instances: &Instances,
+    by: By<'_>,
+    order: &Order,
+    mut budget: TimeBudget,
+) -> Result<Moves> {
     let version = check_target(instances, &order.target).await?;
     let mut conn = instances.db.read().await?;
     let roll = Roll::of(&mut conn, order).await?;
@@ -167,6 +175,9 @@ pub async fn carry_out(instances: &Instances, by: By<'_>, order: &Order) -> Resu
     let total = chosen.len();
     let mut moved = Vec::new();
     for id in chosen.into_iter().take(order.limit.into()) {
+        if !budget.allows_another() {
+            break;
+        }
         // The reconciler may know by now that an earlier one of this request fails.
         if order.can_be_halted() && !moved.is_empty() {
             halted_by = roll.failures(&mut instances.db.read().await?).await?;

@@ -1,0 +1,42 @@
+//! `doctor` says each thing once.
+
+use std::fs;
+
+use super::{Patient, Report};
+use crate::site::free_address;
+
+/// Returns the text and the advice of the failure of a part.
+fn failure(report: &Report, part: &str) -> (String, String) {
+    let mut findings = report.findings.iter();
+    let found = findings.find(|one| one["part"] == part && one["state"] == "FAILED");
+    let found = found.unwrap_or_else(|| panic!("{part}: {:#?}", report.findings));
+    let text = |key: &str| found[key].as_str().unwrap().to_owned();
+    (text("message"), text("todo"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_names_its_part_its_place_and_its_advice_once() {
+    let patient = Patient::new().await;
+    let url = format!("postgres://toko@{}/toko", free_address());
+    let report = patient.with(&[("DATABASE_URL", &url)], &[]).await;
+    let (message, todo) = failure(&report, "database");
+    assert_eq!(message.matches("database").count(), 1, "{message}");
+    assert!(!message.contains("Check"), "{message}");
+    assert!(todo.contains("DATABASE_URL"), "{todo}");
+
+    let file = patient.data.path().join("a-file");
+    fs::write(&file, "").unwrap();
+    let file = file.to_str().unwrap();
+    let report = patient.with(&[("DERMAGA_ATTACHMENTS", file)], &[]).await;
+    let (message, todo) = failure(&report, "attachments");
+    assert_eq!(message.matches(file).count(), 1, "{message}");
+    assert!(!message.contains("DERMAGA_ATTACHMENTS"), "{message}");
+    assert!(todo.contains("DERMAGA_ATTACHMENTS"), "{todo}");
+
+    let cache = patient.data.path().join("plugin-cache");
+    let _ = fs::remove_dir_all(&cache);
+    fs::write(&cache, "").unwrap();
+    let report = patient.with(&[], &[]).await;
+    let (message, _) = failure(&report, "plugins");
+    assert!(message.starts_with("the folder "), "{message}");
+}
