@@ -87,6 +87,25 @@ async fn a_job_that_the_database_kept_waiting_begins_again() {
     assert_eq!(tries.load(Ordering::Relaxed), 2);
 }
 
+/// The next instant of its schedule may be a day away.
+#[tokio::test]
+async fn a_job_that_the_database_keeps_waiting_is_left_to_another_server() {
+    let late = job("late", |_| {
+        Box::pin(async { Err(Error::from(sqlx::Error::PoolTimedOut)) })
+    });
+    let (_database, scheduler) = scheduler(vec![late]).await;
+    let job = scheduler.job("late").unwrap();
+    let instant = scheduler.clock.now() + TimeDelta::seconds(1);
+    let claim::Due::Ours(claim) = claim::scheduled(&scheduler, job, instant).await.unwrap() else {
+        panic!("no other server wants it");
+    };
+    let task = scheduler.launch(job, claim.clone());
+    scheduler.runs.close();
+    task.await.unwrap();
+    let next = claim::abandoned(&scheduler, job).await.unwrap().unwrap();
+    assert_eq!(next.run_id(), claim.run_id());
+}
+
 #[tokio::test]
 async fn what_an_administrator_runs_is_audited() {
     let good = job("good", |_| Box::pin(async { Ok(Outcome::of(1)) }));

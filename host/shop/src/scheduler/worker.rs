@@ -1,6 +1,7 @@
 //! Looks for due runs, and runs them.
 
 use std::{
+    future::pending,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -167,9 +168,10 @@ impl Scheduler {
         // A task of its own, so that a panic ends this run and nothing else.
         let progress = Progress::default();
         let span = tracing::info_span!(target: TARGET, parent: None, "job", otel.name = name);
-        let (steps, runs) = (job.rule.clone(), self.runs.clone());
-        let rule = tokio::spawn(tried(name, steps, progress.clone(), runs).instrument(span));
-        let cut_off = self.cut_off.clone();
+        let cut_off = self.cut_off.child_token();
+        let stop = (self.runs.clone(), cut_off.clone());
+        let steps = tried(name, job.rule.clone(), progress.clone(), stop);
+        let rule = tokio::spawn(steps.instrument(span));
         self.runs.spawn(async move {
             let started = Instant::now();
             let ended = supervise(name, &claim, (rule, &progress), cut_off).await;
@@ -194,11 +196,13 @@ impl Scheduler {
 
 /// Follows a rule to its end, and begins again after a failure that passes, as that of a database under high
 /// load: the next instant of the schedule may be a day away. An item that was done is not done again.
+///
+/// A server that stops meanwhile cuts the run off, which leaves it to another one.
 async fn tried(
     name: &'static str,
     rule: Rule,
     progress: Progress,
-    runs: TaskTracker,
+    (runs, cut_off): (TaskTracker, CancellationToken),
 ) -> Result<Outcome> {
     for pause in PAUSES {
         let error = match (rule.0)(progress.clone()).await {
@@ -207,9 +211,10 @@ async fn tried(
         };
         tracing::warn!(job = name, %error, cause = ?error.source, "job.tried_again");
         sleep(pause).await;
-        // A server that stops does not wait for the database once more.
+        // A server that stops does not wait for the database once more; as a failure, the run would be over.
         if runs.is_closed() {
-            return Err(error);
+            cut_off.cancel();
+            return pending().await;
         }
         progress.begin_again();
     }
