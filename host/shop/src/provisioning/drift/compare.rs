@@ -318,8 +318,14 @@ fn is_own_wall(seen: &Sighting) -> bool {
     (seen.was_applied || has_labels) && is_wall(&seen.object.kind, &seen.object.name)
 }
 
+/// Returns true for an object that keeps its namespace, since it may hold data or be of another party: neither
+/// Kubernetes' own nor one of our walls.
+pub(super) fn is_left(seen: &Sighting) -> bool {
+    seen.object.kind != NAMESPACE && !is_own_wall(seen) && !is_of_kubernetes(&seen.object)
+}
+
 /// Returns true for what Kubernetes makes in every namespace.
-pub(super) fn is_of_kubernetes(object: &ObjectRef) -> bool {
+fn is_of_kubernetes(object: &ObjectRef) -> bool {
     let ObjectRef { kind, name, .. } = object;
     KUBERNETES_OWN.contains(&(kind.as_str(), name.as_str()))
         || (kind == "RoleBinding" && name.starts_with("system:"))

@@ -3,7 +3,7 @@
 use sqlx::types::Json;
 
 use super::{
-    compare::{Book, compare},
+    compare::{Book, compare, is_left},
     findings::Finding,
     store::Entry,
     view::{DriftKind, RepairAction},
@@ -247,6 +247,37 @@ fn a_policy_in_disguise_is_foreign_by_its_name() {
         (DriftKind::Foreign, object, action, true)
     });
     assert_eq!(found(all), expected);
+}
+
+#[test]
+fn a_namespace_goes_with_its_walls_and_with_nothing_in_their_disguise() {
+    let wall = |kind: &str, name: &str| Sighting {
+        instance: None,
+        ..applied(kind, name)
+    };
+    for (kind, name) in [
+        ("ResourceQuota", "dermaga"),
+        ("LimitRange", "dermaga"),
+        ("RoleBinding", "dermaga"),
+        ("NetworkPolicy", "dermaga-default-deny"),
+    ] {
+        assert!(!is_left(&wall(kind, name)), "{kind}/{name}");
+        let unlabelled = Sighting {
+            was_applied: true,
+            ..of_others(kind, name)
+        };
+        assert!(!is_left(&unlabelled), "{kind}/{name} without labels");
+        assert!(is_left(&of_others(kind, name)), "{kind}/{name} of others");
+    }
+    assert!(!is_left(&home()));
+    assert!(!is_left(&of_others("ServiceAccount", "default")));
+    for (kind, name) in [
+        ("NetworkPolicy", "dermaga-open"),
+        ("RoleBinding", "administrators"),
+        ("ConfigMap", "dermaga"),
+    ] {
+        assert!(is_left(&wall(kind, name)), "{kind}/{name}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
 use super::{
+    compare::is_left,
     find,
     findings::Finding,
     store,
@@ -403,22 +404,6 @@ async fn delete(
         cluster.discard(same).await?;
     }
     Ok(done("It is deleted."))
-}
-
-/// Kinds of the walls around a customer's instances, which go with their namespace.
-const WALLS: [&str; 4] = [
-    "ResourceQuota",
-    "LimitRange",
-    "RoleBinding",
-    "NetworkPolicy",
-];
-
-/// Returns true for an object that keeps its namespace: neither Kubernetes' own nor one of our walls.
-fn is_left(seen: &Sighting) -> bool {
-    let is_ours = seen.instance.is_none() && (seen.is_managed || seen.was_applied);
-    // Our other objects may hold data.
-    let is_wall = is_ours && WALLS.contains(&seen.object.kind.as_str());
-    seen.object.kind != NAMESPACE && !is_wall && !super::compare::is_of_kubernetes(&seen.object)
 }
 
 /// Change of one object.
