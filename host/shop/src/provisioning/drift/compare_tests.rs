@@ -261,23 +261,40 @@ fn a_namespace_goes_with_its_walls_and_with_nothing_in_their_disguise() {
         ("RoleBinding", "dermaga"),
         ("NetworkPolicy", "dermaga-default-deny"),
     ] {
-        assert!(!is_left(&wall(kind, name)), "{kind}/{name}");
+        assert!(!is_left(&wall(kind, name), None), "{kind}/{name}");
         let unlabelled = Sighting {
             was_applied: true,
             ..of_others(kind, name)
         };
-        assert!(!is_left(&unlabelled), "{kind}/{name} without labels");
-        assert!(is_left(&of_others(kind, name)), "{kind}/{name} of others");
+        assert!(!is_left(&unlabelled, None), "{kind}/{name} without labels");
+        assert!(
+            is_left(&of_others(kind, name), None),
+            "{kind}/{name} of others"
+        );
     }
-    assert!(!is_left(&home()));
-    assert!(!is_left(&of_others("ServiceAccount", "default")));
+    assert!(!is_left(&home(), None));
+    assert!(!is_left(&of_others("ServiceAccount", "default"), None));
     for (kind, name) in [
         ("NetworkPolicy", "dermaga-open"),
         ("RoleBinding", "administrators"),
         ("ConfigMap", "dermaga"),
     ] {
-        assert!(is_left(&wall(kind, name)), "{kind}/{name}");
+        assert!(is_left(&wall(kind, name), None), "{kind}/{name}");
     }
+}
+
+#[test]
+fn the_certificate_of_the_operator_is_no_difference_and_keeps_no_namespace() {
+    let mut book = Book::new(vec![entry()], vec![entry()], None);
+    book.certificate = Some("wildcard".to_owned());
+    let copy = of_others("Secret", "wildcard");
+    let mut all = whole();
+    all.extend([copy.clone(), of_others("ConfigMap", "wildcard")]);
+    let found = compare(&Survey::of(all), &book);
+    let names: Vec<_> = found.iter().map(|one| one.object.to_string()).collect();
+    assert_eq!(names, ["ConfigMap/wildcard"]);
+    assert!(!is_left(&copy, book.certificate.as_deref()));
+    assert!(is_left(&copy, None));
 }
 
 #[test]

@@ -65,6 +65,8 @@ async fn find(
     let survey = cluster.survey(namespace).await?;
     let after = store::live(&mut instances.db.read().await?).await?;
     let mut book = Book::new(before, after, namespace);
+    book.certificate
+        .clone_from(&instances.handle.classes().entry.tls_secret);
     ask_for_ended(instances, &survey, &mut book).await?;
     let found = compare::compare(&survey, &book);
     Ok((survey, found))

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
 use super::{
-    compare::is_left,
+    compare::{SECRET, is_left},
     find,
     findings::Finding,
     store,
@@ -30,7 +30,6 @@ use crate::{
 /// Longest wait for new rights to be known to the API server.
 const BINDING_TIMEOUT: Duration = Duration::from_secs(3);
 const BINDING_POLL: Duration = Duration::from_millis(100);
-const SECRET: &str = "Secret";
 /// Objects that one request repairs at most.
 const MAX_REPAIRED: usize = 100;
 
@@ -391,7 +390,9 @@ async fn delete(
             "Dermaga may not see the Secrets in it. Delete it by hand.",
         ));
     }
-    let left: Vec<_> = survey.found.iter().filter(|one| is_left(one)).collect();
+    let certificate = instances.handle.classes().entry.tls_secret.as_deref();
+    let found = survey.found.iter();
+    let left: Vec<_> = found.filter(|one| is_left(one, certificate)).collect();
     if let Some(first) = left.first() {
         let (count, first) = (left.len(), &first.object);
         let message = format!(
