@@ -176,14 +176,7 @@ pub async fn low_credit_page(
     part: Part,
 ) -> Result<Page<ForecastLine>> {
     // Only prices and wallets say who is on it, so that a part costs as much as the whole.
-    let all = low_credit(shop, days).await?;
-    let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
-    let offset = usize::try_from(part.offset).unwrap_or(usize::MAX);
-    let limit = usize::try_from(part.limit).unwrap_or_default();
-    Ok(Page {
-        items: all.into_iter().skip(offset).take(limit).collect(),
-        total,
-    })
+    Ok(Page::of(low_credit(shop, days).await?, part))
 }
 
 /// Facts about a subscription whose period is over, besides its own row.

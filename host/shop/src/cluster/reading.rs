@@ -173,11 +173,7 @@ pub(super) fn part_of(mut objects: Vec<Value>, part: Part) -> Page<Value> {
         )
     };
     objects.sort_by_cached_key(key);
-    let total = i64::try_from(objects.len()).unwrap_or(i64::MAX);
-    let offset = usize::try_from(part.offset).unwrap_or(usize::MAX);
-    let limit = usize::try_from(part.limit).unwrap_or_default();
-    let items = objects.into_iter().skip(offset).take(limit).collect();
-    Page { items, total }
+    Page::of(objects, part)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
-use super::session::Session;
+use super::{outdated::noted, session::Session};
 
 /// Connection to SQLite, for one statement.
 type SqliteSession<'c> = &'c mut SqliteConnection;
@@ -33,7 +33,7 @@ macro_rules! statements {
             ) -> BoxFuture<'c, sqlx::Result<u64>> {
                 let (conn, keeps) = $open(session);
                 let done = query.persistent(keeps).execute(conn);
-                async move { Ok(done.await?.rows_affected()) }.boxed()
+                async move { Ok(noted(done.await)?.rows_affected()) }.boxed()
             }
 
             pub fn fetch_one<'c, O: Row<$row> + 'c>(
@@ -41,7 +41,7 @@ macro_rules! statements {
                 session: $session<'c>,
             ) -> BoxFuture<'c, sqlx::Result<O>> {
                 let (conn, keeps) = $open(session);
-                query.persistent(keeps).fetch_one(conn).boxed()
+                query.persistent(keeps).fetch_one(conn).map(noted).boxed()
             }
 
             pub fn fetch_optional<'c, O: Row<$row> + 'c>(
@@ -49,7 +49,11 @@ macro_rules! statements {
                 session: $session<'c>,
             ) -> BoxFuture<'c, sqlx::Result<Option<O>>> {
                 let (conn, keeps) = $open(session);
-                query.persistent(keeps).fetch_optional(conn).boxed()
+                query
+                    .persistent(keeps)
+                    .fetch_optional(conn)
+                    .map(noted)
+                    .boxed()
             }
 
             pub fn fetch_all<'c, O: Row<$row> + 'c>(
@@ -57,7 +61,7 @@ macro_rules! statements {
                 session: $session<'c>,
             ) -> BoxFuture<'c, sqlx::Result<Vec<O>>> {
                 let (conn, keeps) = $open(session);
-                query.persistent(keeps).fetch_all(conn).boxed()
+                query.persistent(keeps).fetch_all(conn).map(noted).boxed()
             }
         }
     };

@@ -17,6 +17,7 @@ mod lease;
 mod migrations;
 mod notify;
 mod online_copy;
+mod outdated;
 mod page;
 mod probe;
 mod server;
@@ -389,9 +390,18 @@ pub fn broke_foreign_key(error: &sqlx::Error) -> bool {
 /// Primary codes of SQLite's passing failures: busy, locked, full.
 const SQLITE_PASSING: [u32; 3] = [5, 6, 13];
 /// Codes of PostgreSQL's passing failures: the engine is away, starting or stopping, short of
-/// connections, memory or room, another transaction is in the way, or a statement (57014) or a silent
-/// transaction (25P03) took longer than it may.
-const POSTGRES_PASSING: &[&str] = &["08", "53", "57P0", "57014", "25P03", "55P03", "40001"];
+/// connections, memory or room, another transaction is in the way, a statement (57014) or a silent
+/// transaction (25P03) took longer than it may, or a table got another column.
+const POSTGRES_PASSING: &[&str] = &[
+    "08",
+    "53",
+    "57P0",
+    "57014",
+    "25P03",
+    "55P03",
+    "40001",
+    outdated::REFUSAL,
+];
 
 /// Returns true for a failure that passes by itself, or once an operator acts.
 pub fn is_passing(error: &sqlx::Error) -> bool {

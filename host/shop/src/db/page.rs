@@ -48,6 +48,17 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// Returns a part of a list that was read as a whole.
+    pub fn of(all: Vec<T>, part: Part) -> Self {
+        let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
+        let offset = usize::try_from(part.offset).unwrap_or(usize::MAX);
+        let limit = usize::try_from(part.limit).unwrap_or_default();
+        Self {
+            items: all.into_iter().skip(offset).take(limit).collect(),
+            total,
+        }
+    }
+
     /// Number of the list's rows, as far as they were counted.
     pub fn counted(&self) -> i64 {
         self.total.min(MOST_COUNTED)

@@ -20,6 +20,7 @@ use sqlx::{
 use super::{
     conn::Inner,
     generation::Generation,
+    outdated::is_outdated,
     settings::{Pooler, Settings},
     statements::Recording,
 };
@@ -248,6 +249,9 @@ fn pool(settings: &Settings) -> PgPoolOptions {
         .test_before_acquire(false)
         .before_acquire(|conn, meta| {
             Box::pin(async move {
+                if is_outdated(meta.age) {
+                    return Ok(false);
+                }
                 if meta.idle_for >= TESTED_AFTER {
                     conn.ping().await?;
                 }

@@ -23,6 +23,7 @@ use super::{
     status::StatusDecider,
     store,
     tenancy::{self, Turns},
+    walls,
 };
 use crate::{
     Error, Result,
@@ -417,6 +418,7 @@ impl<S: Services> Reconciler<S> {
             return Ok(false);
         };
         announcement::announce(&mut conn, &self.clock, seen, finished.ready_at).await?;
+        walls::recorded(&mut conn, &self.clock, seen, &new_status.applied).await?;
         let is_current = finished.generation == seen.generation;
         if is_current {
             attention::tell(&mut conn, &self.clock, seen, new_status).await?;

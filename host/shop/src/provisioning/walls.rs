@@ -7,6 +7,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{
     cluster_watcher::SETTLE,
+    model::Instance,
     reconciler::PASS_TIMEOUT,
     store::{self, Living},
 };
@@ -14,7 +15,7 @@ use crate::{
     Result,
     alerts::{self, AlertKind},
     cluster::{ObjectRef, PolicyRef, WallChange},
-    db::{Clock, Db},
+    db::{Clock, Conn, Db},
 };
 
 const KIND: AlertKind = AlertKind::ForeignNetworkPolicy;
@@ -188,6 +189,28 @@ async fn report(db: &Db, clock: &Clock, policy: &PolicyRef) -> Result<()> {
     Ok(conn.commit().await?)
 }
 
+/// Ends the alerts about policies that an instance has from this pass on. A pass that takes too long applies
+/// policies and records none, so that they look foreign until a later one does.
+///
+/// # Errors
+/// When the database refuses.
+pub(super) async fn recorded(
+    conn: &mut Conn,
+    clock: &Clock,
+    seen: &Instance,
+    applied: &[ObjectRef],
+) -> Result<()> {
+    let is_new = |one: &&ObjectRef| one.kind == POLICY && !seen.applied.contains(one);
+    for object in applied.iter().filter(is_new) {
+        let policy = PolicyRef {
+            namespace: seen.namespace.clone(),
+            name: object.name.clone(),
+        };
+        alerts::resolve(conn, clock, KIND, &subject(&policy)).await?;
+    }
+    Ok(())
+}
+
 /// Ends the alerts about policies that went away while this server did not look, and about those that
 /// an instance is recorded to have meanwhile.
 async fn resolve_others(db: &Db, clock: &Clock, present: &[PolicyRef]) -> Result<()> {
@@ -209,13 +232,31 @@ async fn resolve_others(db: &Db, clock: &Clock, present: &[PolicyRef]) -> Result
 
 #[cfg(test)]
 mod tests {
+    use dermaga_runtime::contract;
+    use serde_json::{Value, json};
     use sqlx::types::Json;
 
     use super::*;
     use crate::{
         execute,
-        provisioning::test_shop::{GOOD_IMAGE, Shop},
+        provisioning::{
+            model::Status,
+            test_service::objects,
+            test_shop::{GOOD_IMAGE, Shop},
+        },
     };
+
+    /// The usual objects, and a policy.
+    fn with_policy(instance: &contract::Instance) -> Vec<Value> {
+        let name = &instance.name;
+        let pods = json!({"matchLabels": {"app.kubernetes.io/name": name}});
+        let mut all = objects(instance);
+        all.push(json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": POLICY, "metadata": {"name": name},
+            "spec": {"podSelector": pods, "ingress": [{"from": [{"podSelector": pods}]}]},
+        }));
+        all
+    }
 
     /// A shop with one instance, for which the policy `of-instance` was applied.
     async fn scene() -> (Shop, String, String) {
@@ -306,6 +347,25 @@ mod tests {
         see(&shop, &mut memory, change).await;
         see(&shop, &mut memory, WallChange::ForeignGone(pruned)).await;
         assert!(memory.next_doubt().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_is_recorded_late_is_told_no_more() {
+        let shop = Shop::open(GOOD_IMAGE).await;
+        shop.services.script().render = Some(with_policy);
+        let instance = shop.buy().await;
+        let late = policy(&instance.namespace, &instance.name);
+        let change = WallChange::Foreign {
+            policy: late.clone(),
+            instance: None,
+        };
+        see(&shop, &mut Memory::default(), change).await;
+        assert_eq!(told(&shop).await, [subject(&late)]);
+        let server = shop.server(shop.in_folder());
+        server.handle.wake();
+        shop.is(&instance, Status::Written).await;
+        assert!(told(&shop).await.is_empty());
+        server.stop().await;
     }
 
     #[tokio::test]

@@ -287,7 +287,7 @@ mod tests {
             newer(database, plan).await;
             found
         };
-        let at = |found: &SubscriptionView| place(found.created_at, found.id);
+        let at = SubscriptionView::place;
         let view = |found: SubscriptionView| found.id;
         archive.walk("list", read, at, view).await.unwrap();
         let listed = archive.all(read, at).await.unwrap();

@@ -1,5 +1,6 @@
 //! Databases and files that are lost, older, or read late.
 
+pub(crate) mod columns;
 pub(crate) mod database_files;
 pub(crate) mod readiness;
 pub(crate) mod readings;

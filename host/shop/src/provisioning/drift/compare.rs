@@ -13,6 +13,7 @@ use crate::{
     provisioning::model::Desired,
 };
 
+pub(super) const SECRET: &str = "Secret";
 /// Objects that Kubernetes makes in every namespace.
 const KUBERNETES_OWN: [(&str, &str); 3] = [
     ("ConfigMap", "kube-root-ca.crt"),
@@ -31,6 +32,8 @@ pub(super) struct Book {
     pub(super) ended: Vec<Entry>,
     /// Namespaces that customers of this database had instances in.
     pub(super) left: BTreeSet<String>,
+    /// Secret with the operator's certificate, which a replicator keeps in every customer's namespace.
+    pub(super) certificate: Option<String>,
 }
 
 impl Book {
@@ -263,9 +266,11 @@ impl Comparison<'_> {
         controller.is_some_and(|(_, uid)| self.uids.contains(uid.as_str()))
     }
 
-    /// Returns true for what Kubernetes makes by itself.
+    /// Returns true for what Kubernetes makes by itself, and for what settings ask the operator for.
     fn is_at_home(&self, seen: &Sighting) -> bool {
-        self.has_controller(seen) || is_of_kubernetes(&seen.object)
+        self.has_controller(seen)
+            || is_of_kubernetes(&seen.object)
+            || is_certificate(&seen.object, self.book.certificate.as_deref())
     }
 
     /// Returns objects that were applied and are not there.
@@ -318,8 +323,21 @@ fn is_own_wall(seen: &Sighting) -> bool {
     (seen.was_applied || has_labels) && is_wall(&seen.object.kind, &seen.object.name)
 }
 
+/// Returns true for an object that keeps its namespace, since it may hold data or be of another party: neither
+/// Kubernetes' own, nor one of our walls, nor the operator's certificate, which would come back again and again.
+pub(super) fn is_left(seen: &Sighting, certificate: Option<&str>) -> bool {
+    seen.object.kind != NAMESPACE
+        && !is_own_wall(seen)
+        && !is_of_kubernetes(&seen.object)
+        && !is_certificate(&seen.object, certificate)
+}
+
+fn is_certificate(object: &ObjectRef, certificate: Option<&str>) -> bool {
+    object.kind == SECRET && certificate == Some(object.name.as_str())
+}
+
 /// Returns true for what Kubernetes makes in every namespace.
-pub(super) fn is_of_kubernetes(object: &ObjectRef) -> bool {
+fn is_of_kubernetes(object: &ObjectRef) -> bool {
     let ObjectRef { kind, name, .. } = object;
     KUBERNETES_OWN.contains(&(kind.as_str(), name.as_str()))
         || (kind == "RoleBinding" && name.starts_with("system:"))

@@ -3,7 +3,7 @@
 use sqlx::types::Json;
 
 use super::{
-    compare::{Book, compare},
+    compare::{Book, compare, is_left},
     findings::Finding,
     store::Entry,
     view::{DriftKind, RepairAction},
@@ -247,6 +247,54 @@ fn a_policy_in_disguise_is_foreign_by_its_name() {
         (DriftKind::Foreign, object, action, true)
     });
     assert_eq!(found(all), expected);
+}
+
+#[test]
+fn a_namespace_goes_with_its_walls_and_with_nothing_in_their_disguise() {
+    let wall = |kind: &str, name: &str| Sighting {
+        instance: None,
+        ..applied(kind, name)
+    };
+    for (kind, name) in [
+        ("ResourceQuota", "dermaga"),
+        ("LimitRange", "dermaga"),
+        ("RoleBinding", "dermaga"),
+        ("NetworkPolicy", "dermaga-default-deny"),
+    ] {
+        assert!(!is_left(&wall(kind, name), None), "{kind}/{name}");
+        let unlabelled = Sighting {
+            was_applied: true,
+            ..of_others(kind, name)
+        };
+        assert!(!is_left(&unlabelled, None), "{kind}/{name} without labels");
+        assert!(
+            is_left(&of_others(kind, name), None),
+            "{kind}/{name} of others"
+        );
+    }
+    assert!(!is_left(&home(), None));
+    assert!(!is_left(&of_others("ServiceAccount", "default"), None));
+    for (kind, name) in [
+        ("NetworkPolicy", "dermaga-open"),
+        ("RoleBinding", "administrators"),
+        ("ConfigMap", "dermaga"),
+    ] {
+        assert!(is_left(&wall(kind, name), None), "{kind}/{name}");
+    }
+}
+
+#[test]
+fn the_certificate_of_the_operator_is_no_difference_and_keeps_no_namespace() {
+    let mut book = Book::new(vec![entry()], vec![entry()], None);
+    book.certificate = Some("wildcard".to_owned());
+    let copy = of_others("Secret", "wildcard");
+    let mut all = whole();
+    all.extend([copy.clone(), of_others("ConfigMap", "wildcard")]);
+    let found = compare(&Survey::of(all), &book);
+    let names: Vec<_> = found.iter().map(|one| one.object.to_string()).collect();
+    assert_eq!(names, ["ConfigMap/wildcard"]);
+    assert!(!is_left(&copy, book.certificate.as_deref()));
+    assert!(is_left(&copy, None));
 }
 
 #[test]

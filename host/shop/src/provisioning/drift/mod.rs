@@ -44,14 +44,7 @@ pub async fn list(
     let (_, mut found) = find(instances, instances.handle.cluster()?, namespace).await?;
     found.retain(|one| kind.is_none_or(|kind| one.drift == kind));
     found.sort_by(|one, other| one.place().cmp(&other.place()));
-    let total = i64::try_from(found.len()).unwrap_or(i64::MAX);
-    let offset = usize::try_from(part.offset).unwrap_or(usize::MAX);
-    let limit = usize::try_from(part.limit).unwrap_or_default();
-    let items = found.into_iter().skip(offset).take(limit);
-    Ok(Page {
-        items: items.map(DriftView::from).collect(),
-        total,
-    })
+    Ok(Page::of(found, part).map(DriftView::from))
 }
 
 /// Compares the cluster with the database. The database is read before and after the cluster, so
@@ -65,6 +58,8 @@ async fn find(
     let survey = cluster.survey(namespace).await?;
     let after = store::live(&mut instances.db.read().await?).await?;
     let mut book = Book::new(before, after, namespace);
+    book.certificate
+        .clone_from(&instances.handle.classes().entry.tls_secret);
     ask_for_ended(instances, &survey, &mut book).await?;
     let found = compare::compare(&survey, &book);
     Ok((survey, found))

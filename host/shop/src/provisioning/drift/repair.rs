@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
 use super::{
+    compare::{SECRET, is_left},
     find,
     findings::Finding,
     store,
@@ -30,7 +31,6 @@ use crate::{
 /// Longest wait for new rights to be known to the API server.
 const BINDING_TIMEOUT: Duration = Duration::from_secs(3);
 const BINDING_POLL: Duration = Duration::from_millis(100);
-const SECRET: &str = "Secret";
 /// Objects that one request repairs at most.
 const MAX_REPAIRED: usize = 100;
 
@@ -396,7 +396,9 @@ async fn delete(
             "Dermaga may not see the Secrets in it. Delete it by hand.",
         ));
     }
-    let left: Vec<_> = survey.found.iter().filter(|one| is_left(one)).collect();
+    let certificate = instances.handle.classes().entry.tls_secret.as_deref();
+    let found = survey.found.iter();
+    let left: Vec<_> = found.filter(|one| is_left(one, certificate)).collect();
     if let Some(first) = left.first() {
         let (count, first) = (left.len(), &first.object);
         let message = format!(
@@ -409,22 +411,6 @@ async fn delete(
         cluster.discard(same).await?;
     }
     Ok(done("It is deleted."))
-}
-
-/// Kinds of the walls around a customer's instances, which go with their namespace.
-const WALLS: [&str; 4] = [
-    "ResourceQuota",
-    "LimitRange",
-    "RoleBinding",
-    "NetworkPolicy",
-];
-
-/// Returns true for an object that keeps its namespace: neither Kubernetes' own nor one of our walls.
-fn is_left(seen: &Sighting) -> bool {
-    let is_ours = seen.instance.is_none() && (seen.is_managed || seen.was_applied);
-    // Our other objects may hold data.
-    let is_wall = is_ours && WALLS.contains(&seen.object.kind.as_str());
-    seen.object.kind != NAMESPACE && !is_wall && !super::compare::is_of_kubernetes(&seen.object)
 }
 
 /// Change of one object.

@@ -103,11 +103,12 @@ pub(super) async fn went_back(conn: &mut Conn, plans: &[PlanId]) -> sqlx::Result
     fetch_where(conn, "SELECT i.* FROM instances i", &filter, "").await
 }
 
-/// Returns live instances of these plans that fail while a change of them is not proven.
+/// Returns live instances of these plans whose change is not proven and fails: what refuses it was asked since, and a
+/// failure began with its rollout. One from before says nothing about the new recipe.
 pub(super) async fn failing(conn: &mut Conn, plans: &[PlanId]) -> sqlx::Result<Vec<Instance>> {
     let filter = live(plans).and("i.unproven_generation IS NOT NULL").and(
-        "(i.status = 'FAILED' OR EXISTS (SELECT 1 FROM health_spans h \
-         WHERE h.instance_id = i.id AND h.until IS NULL AND h.state = 'FAILED'))",
+        "((i.failures > 0 AND i.failure_cause = 'REFUSED') OR EXISTS (SELECT 1 FROM health_spans h \
+         WHERE h.instance_id = i.id AND h.until IS NULL AND h.state = 'FAILED' AND h.since >= i.rollout_since))",
     );
     fetch_where(conn, "SELECT i.* FROM instances i", &filter, "").await
 }

@@ -81,6 +81,21 @@ impl Scene {
         assert!(back.undone.is_some());
     }
 
+    /// Keeps the server from all instances.
+    async fn hold(&self) {
+        let mut conn = self.shop.db.begin().await.unwrap();
+        let sql = "UPDATE instances SET lease_holder = id, lease_until = $1";
+        execute!(conn, sql, self.shop.clock.now() + TimeDelta::days(1)).unwrap();
+        conn.commit().await.unwrap();
+    }
+
+    /// Writes what a pass would, into the first instance.
+    async fn write(&self, sql: &'static str) {
+        let mut conn = self.shop.db.begin().await.unwrap();
+        execute!(conn, sql, self.first.id).unwrap();
+        conn.commit().await.unwrap();
+    }
+
     async fn until_proven(&self) {
         let is_proven = |now: &Instance| {
             now.unproven_generation.is_none() && now.generation == now.observed_generation
@@ -180,6 +195,44 @@ async fn the_configuration_of_an_owner_halts_nothing() {
     assert_eq!(scene.halted_by(&other()).await, []);
     scene.until_undone().await;
     assert_eq!(scene.halted_by(&other()).await, []);
+    scene.server.stop().await;
+}
+
+/// A move to a version that mends them would end with the first of many.
+#[tokio::test]
+async fn a_failure_from_before_the_move_halts_nothing() {
+    let scene = Scene::open().await;
+    scene.hold().await;
+    let fails = "UPDATE instances SET status = 'FAILED', failures = 3, failure_cause = 'REFUSED' WHERE id = $1";
+    scene.write(fails).await;
+    let ails = "UPDATE health_spans SET state = 'FAILED' WHERE instance_id = $1 AND until IS NULL";
+    scene.write(ails).await;
+    scene.change(to_other).await;
+    assert_eq!(scene.halted_by(&other()).await, []);
+    // A pass looks at what runs, and it fails as before.
+    scene.shop.clock.advance(TimeDelta::minutes(1));
+    let mut conn = scene.shop.db.begin().await.unwrap();
+    let begins = "UPDATE instances SET rollout_since = $2 WHERE id = $1";
+    execute!(conn, begins, scene.first.id, scene.shop.clock.now()).unwrap();
+    conn.commit().await.unwrap();
+    assert_eq!(scene.halted_by(&other()).await, []);
+    let anew = "UPDATE health_spans SET since = (SELECT rollout_since FROM instances WHERE id = $1) \
+        WHERE instance_id = $1 AND until IS NULL";
+    scene.write(anew).await;
+    scene.is_halted().await;
+    scene.server.stop().await;
+}
+
+/// One that was delivered is not shown as failed then.
+#[tokio::test]
+async fn an_instance_that_the_cluster_refuses_halts_its_roll_at_once() {
+    let scene = Scene::open().await;
+    scene.hold().await;
+    scene.change(to_other).await;
+    assert_eq!(scene.halted_by(&other()).await, []);
+    let refused = "UPDATE instances SET status = 'DEGRADED', failures = 1, failure_cause = 'REFUSED' WHERE id = $1";
+    scene.write(refused).await;
+    scene.is_halted().await;
     scene.server.stop().await;
 }
 

@@ -26,7 +26,9 @@ use crate::{
 /// # Errors
 /// When the database does not answer.
 pub(crate) async fn undo_purchases(shop: &Subscriptions) -> Result<()> {
-    for found in provisioning::undeliverable(&mut shop.db.read().await?).await? {
+    // In a statement of its own, or the connection would be held while the purchases are undone.
+    let all = provisioning::undeliverable(&mut shop.db.read().await?).await?;
+    for found in all {
         if let Err(error) = undo(shop, &found).await {
             tracing::error!(subscription.id = %found.subscription_id, %error, cause = ?error.source, "purchase.not_undone");
         }

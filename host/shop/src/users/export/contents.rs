@@ -91,8 +91,8 @@ impl Archive {
             ..PaymentFilter::default()
         };
         let read = |span| payments::list(db, filter, span);
-        let at = |payment: &Payment| place(payment.created_at, payment.id);
-        self.walk("payments", read, at, PaymentView::from).await?;
+        self.walk("payments", read, Payment::place, PaymentView::from)
+            .await?;
         let read = |span| store::refunds(db, id, span);
         let at = |refund: &GatewayRefund| place(refund.created_at, refund.id);
         self.walk("refunds", read, at, |refund| refund).await?;
@@ -104,7 +104,7 @@ impl Archive {
         let at = |debt: &DebtView| place(debt.created_at, debt.id);
         self.walk("debts", read, at, |debt| debt).await?;
         let read = |span| coupons::redemptions_by(db, id, span);
-        let at = |used: &RedemptionView| place(used.created_at, used.id);
+        let at = RedemptionView::place;
         self.walk("coupons", read, at, |used| used).await
     }
 
@@ -122,8 +122,7 @@ impl Archive {
         } = sources;
         let db = &instances.db;
         let read = |span| subscriptions::list(db, id, None, span);
-        let at = |found: &SubscriptionView| place(found.created_at, found.id);
-        let listed = self.all(read, at).await?;
+        let listed = self.all(read, SubscriptionView::place).await?;
         let mut subscriptions = Vec::with_capacity(listed.len());
         for found in listed {
             own.insert(Subject::Subscription(found.id).to_string());
@@ -196,7 +195,7 @@ impl Archive {
             ..
         } = sources;
         let read = |span| notifications.walk(id, span);
-        let at = |told: &NotificationView| place(told.created_at, told.id);
+        let at = NotificationView::place;
         self.walk("notifications", read, at, |told| told).await?;
         let read = |span| notifications.walk_security(id, span);
         self.walk("security-events", read, at, |told| told).await?;
@@ -267,7 +266,7 @@ impl Archive {
         own: &mut BTreeSet<String>,
     ) -> Result<()> {
         let read = |span| tickets.list(id, None, span);
-        let at = |ticket: &TicketView| place(ticket.created_at, ticket.id);
+        let at = TicketView::place;
         let listed = self.all(read, at).await?;
         let mut left = MOST_PICTURE_BYTES;
         let mut details = Vec::with_capacity(listed.len());
