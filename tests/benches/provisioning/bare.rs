@@ -58,15 +58,20 @@ pub(crate) async fn client(kubeconfig: &Path) -> Client {
     Client::try_from(config).unwrap()
 }
 
+/// Returns the namespace of a customer.
+pub(crate) async fn namespace(shop: &Shop, user: UserId) -> String {
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT namespace FROM instances WHERE user_id = $1 LIMIT 1";
+    let (name,) = dermaga_shop::fetch_one!(conn, (String,), sql, user).unwrap();
+    name
+}
+
 /// Reads what these customers' purchases became.
 pub(crate) async fn copies(client: &Client, shop: &Shop, customers: &[(Person, UserId)]) -> Copies {
     let all = Api::<Namespace>::all(client.clone());
     let (mut namespaces, mut objects) = (Vec::new(), Vec::new());
     for (_, user) in customers {
-        let mut conn = shop.state().db.read().await.unwrap();
-        let sql = "SELECT namespace FROM instances WHERE user_id = $1 LIMIT 1";
-        let (name,) = dermaga_shop::fetch_one!(conn, (String,), sql, user).unwrap();
-        drop(conn);
+        let name = namespace(shop, *user).await;
         let labels = all.get(&name).await.unwrap().metadata.labels;
         for (group, version, kind) in KINDS {
             let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
