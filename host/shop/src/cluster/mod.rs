@@ -46,6 +46,8 @@ mod namespace_tests;
 #[cfg(test)]
 pub(crate) mod pretended;
 #[cfg(test)]
+mod request_tests;
+#[cfg(test)]
 mod tests;
 
 pub use capacity::{Capacity, Layout, NodeRule, ROOM_LAG, pods_of};

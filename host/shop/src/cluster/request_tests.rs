@@ -1,0 +1,173 @@
+//! Requests of one apply, counted by an API server that a test pretends.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use dermaga_runtime::gate::INSTANCE_LABEL;
+use http::{Method, Request, Response};
+use kube::{Client, client::Body};
+use serde_json::{Value, json};
+use tower::service_fn;
+
+use super::{
+    Applied, Cluster, FIELD_MANAGER, VOLUME_CLAIM, known::watched_kinds, object::MANAGED_BY_LABEL,
+};
+
+/// An API server that keeps what is applied.
+#[derive(Debug, Default)]
+struct ApiServer {
+    /// By path.
+    objects: BTreeMap<String, Value>,
+    /// Requests about objects, such as `PATCH statefulsets/db`.
+    asked: Vec<String>,
+}
+
+impl ApiServer {
+    fn answer(&mut self, method: &Method, path: &str, body: Value) -> (u16, Value) {
+        if let Some(found) = discovered(path) {
+            return (200, found);
+        }
+        let mut parts = path.rsplit('/');
+        let (name, kind) = (parts.next().unwrap(), parts.next().unwrap());
+        self.asked.push(format!("{method} {kind}/{name}"));
+        if *method == Method::PATCH {
+            self.objects.insert(path.to_owned(), body);
+        }
+        let absent = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": "not found", "reason": "NotFound", "code": 404,
+        });
+        match self.objects.get(path) {
+            Some(object) => (200, object.clone()),
+            None => (404, absent),
+        }
+    }
+}
+
+/// Returns what the API server serves, as far as a path asks for that.
+fn discovered(path: &str) -> Option<Value> {
+    let resource = |kind: &str, is_namespaced: bool| {
+        let singular = kind.to_lowercase();
+        json!({
+            "name": format!("{singular}s"), "singularName": singular, "namespaced": is_namespaced,
+            "kind": kind, "verbs": ["get", "list", "patch", "delete"],
+        })
+    };
+    let resources = |group_version: &str, resources: Vec<Value>| {
+        json!({
+            "kind": "APIResourceList", "apiVersion": "v1",
+            "groupVersion": group_version, "resources": resources,
+        })
+    };
+    let group = |name: &str| {
+        let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
+        json!({"name": name, "versions": [version], "preferredVersion": version})
+    };
+    Some(match path {
+        "/api" => {
+            json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
+        }
+        "/apis" => json!({
+            "kind": "APIGroupList", "apiVersion": "v1", "groups": [group("apps")],
+        }),
+        "/api/v1" => resources("v1", vec![resource(VOLUME_CLAIM, true)]),
+        "/apis/apps/v1" => resources("apps/v1", vec![resource("StatefulSet", true)]),
+        _ => return None,
+    })
+}
+
+/// A cluster whose watches have listed that there is nothing.
+struct Pretended {
+    cluster: Cluster,
+    server: Arc<Mutex<ApiServer>>,
+}
+
+impl Pretended {
+    fn new() -> Self {
+        let server = Arc::new(Mutex::new(ApiServer::default()));
+        let answering = Arc::clone(&server);
+        let service = service_fn(move |request: Request<Body>| {
+            let server = Arc::clone(&answering);
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect_bytes().await?;
+                let body = serde_json::from_slice(&body).unwrap_or_default();
+                let answered = server
+                    .lock()
+                    .unwrap()
+                    .answer(&head.method, head.uri.path(), body);
+                let text = answered.1.to_string().into_bytes();
+                let response = Response::builder().status(answered.0);
+                Ok::<_, kube::Error>(response.body(Body::from(text)).unwrap())
+            }
+        });
+        let client = Client::new(service, "default");
+        let cluster = Cluster::of(client, "http://pretended".into());
+        cluster.known.begin(watched_kinds().map(|(_, kind)| kind));
+        for (_, kind) in watched_kinds() {
+            cluster.known.list_begins(kind);
+            cluster.known.list_ends(kind);
+        }
+        Self { cluster, server }
+    }
+
+    fn server(&self) -> MutexGuard<'_, ApiServer> {
+        self.server.lock().unwrap()
+    }
+}
+
+fn object(api_version: &str, kind: &str, name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": api_version, "kind": kind,
+        "metadata": {
+            "name": name, "namespace": "user-a", "uid": name, "resourceVersion": "1",
+            "labels": {MANAGED_BY_LABEL: FIELD_MANAGER, INSTANCE_LABEL: "a"},
+        },
+        "spec": spec,
+    })
+}
+
+fn set() -> Value {
+    let claim = json!({"resources": {"requests": {"storage": "1Gi"}}});
+    let templates = json!([{"metadata": {"name": "data"}, "spec": claim}]);
+    let spec = json!({"replicas": 1, "volumeClaimTemplates": templates});
+    object("apps/v1", "StatefulSet", "db", &spec)
+}
+
+const FIRST: [&str; 2] = ["GET statefulsets/db", "PATCH statefulsets/db"];
+const CLAIM: &str = "GET persistentvolumeclaims/data-db-0";
+
+#[tokio::test]
+async fn a_new_stateful_set_costs_one_look_and_one_write() {
+    let pretended = Pretended::new();
+    let applied = pretended.cluster.apply("user-a", "a", &set()).await;
+    assert_eq!(applied, Ok(Applied::Yes));
+    assert_eq!(pretended.server().asked, FIRST);
+}
+
+#[tokio::test]
+async fn claims_that_a_set_may_have_are_looked_at() {
+    let left = Pretended::new();
+    let claim = object("v1", VOLUME_CLAIM, "data-db-0", &json!({}));
+    let claim = serde_json::from_value(claim).unwrap();
+    left.cluster.known.seen(("v1", VOLUME_CLAIM), claim);
+
+    // The claims of a set that is there may not have been shown yet.
+    let there = Pretended::new();
+    let path = "/apis/apps/v1/namespaces/user-a/statefulsets/db";
+    let mut earlier = set();
+    earlier["spec"]["replicas"] = json!(0);
+    there.server().objects.insert(path.to_owned(), earlier);
+
+    let unwatched = Pretended::new();
+    unwatched.cluster.known.begin([VOLUME_CLAIM].into_iter());
+
+    for pretended in [left, there, unwatched] {
+        let applied = pretended.cluster.apply("user-a", "a", &set()).await;
+        assert_eq!(applied, Ok(Applied::Yes));
+        let asked = pretended.server().asked.clone();
+        assert_eq!(asked, [FIRST.as_slice(), &[CLAIM]].concat());
+    }
+}
