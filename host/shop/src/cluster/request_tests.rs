@@ -1,18 +1,21 @@
-//! Requests of one apply, counted by an API server that a test pretends.
+//! Requests by which something is put into a cluster, counted by an API server that a test pretends.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use dermaga_runtime::gate::INSTANCE_LABEL;
 use http::{Method, Request, Response};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 use tower::service_fn;
 
 use super::{
-    Applied, Cluster, FIELD_MANAGER, VOLUME_CLAIM, known::watched_kinds, object::MANAGED_BY_LABEL,
+    Applied, Cluster, FIELD_MANAGER, VOLUME_CLAIM, known::watched_kinds, namespace_tests::tenant,
+    object::MANAGED_BY_LABEL,
 };
 
 /// An API server that keeps what is applied.
@@ -22,10 +25,22 @@ struct ApiServer {
     objects: BTreeMap<String, Value>,
     /// Requests about objects, such as `PATCH statefulsets/db`.
     asked: Vec<String>,
+    /// Number of requests under way, and the most there were.
+    under_way: (usize, usize),
 }
 
 impl ApiServer {
-    fn answer(&mut self, method: &Method, path: &str, body: Value) -> (u16, Value) {
+    fn begin(&mut self) {
+        let (now, most) = self.under_way;
+        self.under_way = (now + 1, most.max(now + 1));
+    }
+
+    fn answer(&mut self, method: &Method, path: &str, mut body: Value) -> (u16, Value) {
+        self.under_way.0 -= 1;
+        if path.ends_with("/selfsubjectaccessreviews") {
+            body["status"] = json!({"allowed": true});
+            return (201, body);
+        }
         if let Some(found) = discovered(path) {
             return (200, found);
         }
@@ -33,6 +48,8 @@ impl ApiServer {
         let (name, kind) = (parts.next().unwrap(), parts.next().unwrap());
         self.asked.push(format!("{method} {kind}/{name}"));
         if *method == Method::PATCH {
+            // As its controller does for a quota.
+            body["status"] = json!({"hard": body["spec"]["hard"]});
             self.objects.insert(path.to_owned(), body);
         }
         let absent = json!({
@@ -70,9 +87,19 @@ fn discovered(path: &str) -> Option<Value> {
             json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
         }
         "/apis" => json!({
-            "kind": "APIGroupList", "apiVersion": "v1", "groups": [group("apps")],
+            "kind": "APIGroupList", "apiVersion": "v1", "groups": [group("apps"), group("networking.k8s.io")],
         }),
-        "/api/v1" => resources("v1", vec![resource(VOLUME_CLAIM, true)]),
+        "/api/v1" => {
+            let namespaced = [VOLUME_CLAIM, "ResourceQuota", "LimitRange"];
+            let namespaced = namespaced.map(|kind| resource(kind, true));
+            let all = [resource("Namespace", false)].into_iter().chain(namespaced);
+            resources("v1", all.collect())
+        }
+        "/apis/networking.k8s.io/v1" => {
+            let mut policy = resource("NetworkPolicy", true);
+            policy["name"] = json!("networkpolicies");
+            resources("networking.k8s.io/v1", vec![policy])
+        }
         "/apis/apps/v1" => resources("apps/v1", vec![resource("StatefulSet", true)]),
         _ => return None,
     })
@@ -94,6 +121,8 @@ impl Pretended {
                 let (head, body) = request.into_parts();
                 let body = body.collect_bytes().await?;
                 let body = serde_json::from_slice(&body).unwrap_or_default();
+                server.lock().unwrap().begin();
+                sleep(Duration::from_millis(20)).await;
                 let answered = server
                     .lock()
                     .unwrap()
@@ -170,4 +199,25 @@ async fn claims_that_a_set_may_have_are_looked_at() {
         let asked = pretended.server().asked.clone();
         assert_eq!(asked, [FIRST.as_slice(), &[CLAIM]].concat());
     }
+}
+
+#[tokio::test]
+async fn walls_come_side_by_side_once_their_namespace_and_its_quota_are_there() {
+    let pretended = Pretended::new();
+    let tenant = tenant();
+    pretended.cluster.prepare_namespace(&tenant).await.unwrap();
+    let server = pretended.server();
+    let first = [
+        "GET namespaces/user-a",
+        "PATCH namespaces/user-a",
+        "PATCH resourcequotas/dermaga",
+    ];
+    assert_eq!(server.asked[..3], first);
+    assert_eq!(server.asked[9..], ["GET resourcequotas/dermaga"]);
+    let rest = server.asked[3..9].iter();
+    assert!(
+        rest.clone().all(|one| one.starts_with("PATCH ")),
+        "{rest:?}"
+    );
+    assert!(server.under_way.1 > 1, "one after another");
 }
