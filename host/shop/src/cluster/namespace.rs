@@ -283,7 +283,8 @@ impl Cluster {
         if manifests.is_empty() {
             return Ok(());
         }
-        if let Some(live) = self.namespace_of(&tenant.namespace, tenant.user_id).await?
+        if !self.walls.has_namespace(&tenant.namespace, tenant.user_id)
+            && let Some(live) = self.namespace_of(&tenant.namespace, tenant.user_id).await?
             && live.metadata.deletion_timestamp.is_some()
         {
             let message = format!("Namespace {} is still being removed", tenant.namespace);

@@ -14,9 +14,10 @@ use tokio::time::sleep;
 use tower::service_fn;
 
 use super::{
-    Applied, Cluster, FIELD_MANAGER, VOLUME_CLAIM, known::watched_kinds, namespace_tests::tenant,
-    object::MANAGED_BY_LABEL,
+    Applied, Cluster, ClusterError, FIELD_MANAGER, NAMESPACE, Tenant, VOLUME_CLAIM,
+    known::watched_kinds, namespace_tests::tenant, object::MANAGED_BY_LABEL,
 };
+use crate::ids::UserId;
 
 /// An API server that keeps what is applied.
 #[derive(Debug, Default)]
@@ -220,4 +221,29 @@ async fn walls_come_side_by_side_once_their_namespace_and_its_quota_are_there() 
         "{rest:?}"
     );
     assert!(server.under_way.1 > 1, "one after another");
+}
+
+#[tokio::test]
+async fn a_namespace_that_the_watch_shows_is_not_looked_for_again() {
+    let pretended = Pretended::new();
+    let walls = &pretended.cluster.walls;
+    walls.begin([NAMESPACE].into_iter());
+    walls.list_begins(NAMESPACE);
+    walls.list_ends(NAMESPACE);
+    let mut tenant = tenant();
+    pretended.cluster.prepare_namespace(&tenant).await.unwrap();
+    pretended.server().asked.clear();
+    tenant.instances.push("b".to_owned());
+    pretended.cluster.prepare_namespace(&tenant).await.unwrap();
+    assert_eq!(pretended.server().asked, ["PATCH namespaces/user-a"]);
+
+    let intruder = Tenant {
+        user_id: UserId::from_u128(1),
+        ..tenant
+    };
+    let refused = pretended.cluster.prepare_namespace(&intruder).await;
+    assert!(
+        matches!(refused, Err(ClusterError::NotOurs { .. })),
+        "{refused:?}"
+    );
 }
