@@ -8,6 +8,7 @@ mod additions;
 mod capacity;
 mod claims;
 mod client;
+mod creation;
 mod diagnosis;
 mod discovery;
 mod error;

@@ -139,6 +139,10 @@ impl Cluster {
         let Some(api) = self.api(&served, namespace, &object) else {
             return Ok(Applied::NotServed);
         };
+        let seems_absent = self.seems_absent(namespace, instance, &object);
+        if seems_absent && self.make(&api, (namespace, instance), manifest).await? {
+            return Ok(Applied::Yes);
+        }
         let whole = manifest;
         let checked = self.checked(&api, namespace, instance, whole);
         let Checked { manifest, is_new } = checked.await?;
@@ -171,6 +175,9 @@ impl Cluster {
         self.grow_claims((namespace, instance), whole, is_new)
             .await?;
         self.known.applied(&object, live, wanted);
+        if seems_absent && is_new {
+            self.creations.note_refused();
+        }
         Ok(if contested.is_empty() {
             Applied::Yes
         } else {

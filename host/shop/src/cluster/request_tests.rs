@@ -28,6 +28,8 @@ struct ApiServer {
     asked: Vec<String>,
     /// Number of requests under way, and the most there were.
     under_way: (usize, usize),
+    /// Makes nothing by a manifest that names a version.
+    refuses_versions: bool,
 }
 
 impl ApiServer {
@@ -49,19 +51,28 @@ impl ApiServer {
         let (name, kind) = (parts.next().unwrap(), parts.next().unwrap());
         self.asked.push(format!("{method} {kind}/{name}"));
         if *method == Method::PATCH {
+            let metadata = body["metadata"].as_object_mut().unwrap();
+            let names_version = metadata.remove("resourceVersion").is_some();
+            if names_version && (self.refuses_versions || self.objects.contains_key(path)) {
+                return failure(409, "Conflict");
+            }
             // As its controller does for a quota.
             body["status"] = json!({"hard": body["spec"]["hard"]});
             self.objects.insert(path.to_owned(), body);
         }
-        let absent = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": "not found", "reason": "NotFound", "code": 404,
-        });
         match self.objects.get(path) {
             Some(object) => (200, object.clone()),
-            None => (404, absent),
+            None => failure(404, "NotFound"),
         }
     }
+}
+
+fn failure(code: u16, reason: &str) -> (u16, Value) {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": reason, "reason": reason, "code": code,
+    });
+    (code, status)
 }
 
 /// Returns what the API server serves, as far as a path asks for that.
@@ -152,7 +163,7 @@ fn object(api_version: &str, kind: &str, name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": api_version, "kind": kind,
         "metadata": {
-            "name": name, "namespace": "user-a", "uid": name, "resourceVersion": "1",
+            "name": name, "namespace": "user-a",
             "labels": {MANAGED_BY_LABEL: FIELD_MANAGER, INSTANCE_LABEL: "a"},
         },
         "spec": spec,
@@ -166,40 +177,78 @@ fn set() -> Value {
     object("apps/v1", "StatefulSet", "db", &spec)
 }
 
-const FIRST: [&str; 2] = ["GET statefulsets/db", "PATCH statefulsets/db"];
+const PATH: &str = "/apis/apps/v1/namespaces/user-a/statefulsets/db";
+const LOOK: &str = "GET statefulsets/db";
+const APPLY: &str = "PATCH statefulsets/db";
 const CLAIM: &str = "GET persistentvolumeclaims/data-db-0";
 
-#[tokio::test]
-async fn a_new_stateful_set_costs_one_look_and_one_write() {
-    let pretended = Pretended::new();
+/// Applies the set, and returns the requests that it took.
+async fn asked_by_apply(pretended: &Pretended) -> Vec<String> {
+    pretended.server().asked.clear();
     let applied = pretended.cluster.apply("user-a", "a", &set()).await;
     assert_eq!(applied, Ok(Applied::Yes));
-    assert_eq!(pretended.server().asked, FIRST);
+    pretended.server().asked.clone()
 }
 
 #[tokio::test]
-async fn claims_that_a_set_may_have_are_looked_at() {
-    let left = Pretended::new();
+async fn a_new_object_costs_one_request() {
+    let pretended = Pretended::new();
+    assert_eq!(asked_by_apply(&pretended).await, [APPLY]);
+}
+
+#[tokio::test]
+async fn a_claim_that_an_earlier_set_left_is_looked_at() {
+    let pretended = Pretended::new();
     let claim = object("v1", VOLUME_CLAIM, "data-db-0", &json!({}));
     let claim = serde_json::from_value(claim).unwrap();
-    left.cluster.known.seen(("v1", VOLUME_CLAIM), claim);
+    pretended.cluster.known.seen(("v1", VOLUME_CLAIM), claim);
+    assert_eq!(asked_by_apply(&pretended).await, [APPLY, CLAIM]);
+}
 
-    // The claims of a set that is there may not have been shown yet.
-    let there = Pretended::new();
-    let path = "/apis/apps/v1/namespaces/user-a/statefulsets/db";
+#[tokio::test]
+async fn an_object_that_no_watch_shows_is_looked_at_once_it_turns_out_to_be_there() {
+    let pretended = Pretended::new();
     let mut earlier = set();
     earlier["spec"]["replicas"] = json!(0);
-    there.server().objects.insert(path.to_owned(), earlier);
+    pretended.server().objects.insert(PATH.to_owned(), earlier);
+    let asked = asked_by_apply(&pretended).await;
+    assert_eq!(asked, [APPLY, LOOK, APPLY, CLAIM]);
 
-    let unwatched = Pretended::new();
-    unwatched.cluster.known.begin([VOLUME_CLAIM].into_iter());
+    let mut foreign = set();
+    foreign["metadata"]["labels"] = json!({});
+    let pretended = Pretended::new();
+    let there = foreign.clone();
+    pretended.server().objects.insert(PATH.to_owned(), there);
+    let refused = pretended.cluster.apply("user-a", "a", &set()).await;
+    assert!(
+        matches!(refused, Err(ClusterError::NotOurs { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(pretended.server().objects[PATH], foreign);
+}
 
-    for pretended in [left, there, unwatched] {
-        let applied = pretended.cluster.apply("user-a", "a", &set()).await;
+#[tokio::test]
+async fn without_watches_an_object_is_looked_at_before_its_apply() {
+    let pretended = Pretended::new();
+    pretended.cluster.known.begin([VOLUME_CLAIM].into_iter());
+    assert_eq!(asked_by_apply(&pretended).await, [LOOK, APPLY, CLAIM]);
+}
+
+#[tokio::test]
+async fn a_cluster_that_refuses_versions_is_not_asked_again_and_again() {
+    let pretended = Pretended::new();
+    pretended.server().refuses_versions = true;
+    let mut asked = Vec::new();
+    for name in ["one", "two", "three", "four"] {
+        let mut other = set();
+        other["metadata"]["name"] = json!(name);
+        pretended.server().asked.clear();
+        let applied = pretended.cluster.apply("user-a", "a", &other).await;
         assert_eq!(applied, Ok(Applied::Yes));
-        let asked = pretended.server().asked.clone();
-        assert_eq!(asked, [FIRST.as_slice(), &[CLAIM]].concat());
+        asked.push(pretended.server().asked.len());
     }
+    // With the condition, a look, without it; then no more than the last two.
+    assert_eq!(asked, [3, 3, 3, 2]);
 }
 
 #[tokio::test]
