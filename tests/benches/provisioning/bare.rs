@@ -16,22 +16,28 @@ use kube::{
     },
     config::{KubeConfigOptions, Kubeconfig},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
 /// Group, version and kind of what the shop applies for a customer and an instance.
-const KINDS: [(&str, &str, &str); 10] = [
+const KINDS: [(&str, &str, &str); 11] = [
     ("", "v1", "ResourceQuota"),
     ("", "v1", "LimitRange"),
     ("", "v1", "ServiceAccount"),
     ("networking.k8s.io", "v1", "NetworkPolicy"),
     ("", "v1", "Secret"),
     ("", "v1", "ConfigMap"),
+    ("", "v1", "PersistentVolumeClaim"),
     ("", "v1", "Service"),
     ("policy", "v1", "PodDisruptionBudget"),
     ("apps", "v1", "Deployment"),
     ("apps", "v1", "StatefulSet"),
 ];
+/// Objects around the instances of a customer, but for the namespace.
+const AROUND: usize = 7;
+/// Prefix of the labels by which the shop's watches find its objects, and that of the copies: copies that these
+/// watches showed would make the instances due that they were copied from.
+const PREFIXES: (&str, &str) = ("dermaga.dev/", "tiruan.test/");
 const MANAGED: &str = "app.kubernetes.io/managed-by=dermaga";
 
 /// Objects of one round, by the namespace they were copied from.
@@ -58,16 +64,34 @@ pub(crate) async fn client(kubeconfig: &Path) -> Client {
     Client::try_from(config).unwrap()
 }
 
+/// Returns the namespace of a customer.
+pub(crate) async fn namespace(shop: &Shop, user: UserId) -> String {
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT namespace FROM instances WHERE user_id = $1 LIMIT 1";
+    let (name,) = dermaga_shop::fetch_one!(conn, (String,), sql, user).unwrap();
+    name
+}
+
+/// Returns the number of objects that were applied for a customer's instances.
+async fn applied(shop: &Shop, user: UserId) -> usize {
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT applied FROM instances WHERE user_id = $1";
+    let found = dermaga_shop::fetch_all!(conn, (String,), sql, user).unwrap();
+    let objects = found.iter().map(|(text,)| {
+        let objects: Vec<Value> = serde_json::from_str(text).unwrap();
+        objects.len()
+    });
+    objects.sum()
+}
+
 /// Reads what these customers' purchases became.
 pub(crate) async fn copies(client: &Client, shop: &Shop, customers: &[(Person, UserId)]) -> Copies {
     let all = Api::<Namespace>::all(client.clone());
     let (mut namespaces, mut objects) = (Vec::new(), Vec::new());
     for (_, user) in customers {
-        let mut conn = shop.state().db.read().await.unwrap();
-        let sql = "SELECT namespace FROM instances WHERE user_id = $1 LIMIT 1";
-        let (name,) = dermaga_shop::fetch_one!(conn, (String,), sql, user).unwrap();
-        drop(conn);
+        let name = namespace(shop, *user).await;
         let labels = all.get(&name).await.unwrap().metadata.labels;
+        let before = objects.len();
         for (group, version, kind) in KINDS {
             let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
             let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &name, &resource);
@@ -76,6 +100,11 @@ pub(crate) async fn copies(client: &Client, shop: &Shop, customers: &[(Person, U
                 objects.push((name.clone(), resource.clone(), plain(&resource, object)));
             }
         }
+        let applied = AROUND + applied(shop, *user).await;
+        assert!(
+            objects.len() - before >= applied,
+            "{applied} were applied in {name}, and fewer are copied"
+        );
         namespaces.push((name, json!(labels)));
     }
     Copies {
@@ -84,20 +113,26 @@ pub(crate) async fn copies(client: &Client, shop: &Shop, customers: &[(Person, U
     }
 }
 
-/// Removes what the server adds, and adds what it leaves out of lists: the kind.
+/// Removes what the cluster adds, adds what it leaves out of lists, the kind, and gives labels another prefix.
 fn plain(resource: &ApiResource, object: DynamicObject) -> Value {
     let mut value = serde_json::to_value(object).unwrap();
     let fields = value.as_object_mut().unwrap();
     fields.insert("apiVersion".to_owned(), json!(resource.api_version));
     fields.insert("kind".to_owned(), json!(resource.kind));
     fields.remove("status");
-    let (labels, name) = (
-        fields["metadata"]["labels"].clone(),
-        fields["metadata"]["name"].clone(),
-    );
-    fields["metadata"] = json!({ "name": name, "labels": labels });
+    let (ours, theirs) = PREFIXES;
+    let metadata = &fields["metadata"];
+    let (labels, name) = (metadata["labels"].clone(), metadata["name"].clone());
+    let annotations = metadata["annotations"].as_object();
+    let annotations = annotations.into_iter().flatten();
+    // The cluster has some of its own.
+    let annotations: Map<String, Value> = annotations
+        .filter(|(key, _)| key.starts_with(ours))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    fields["metadata"] = json!({ "name": name, "labels": labels, "annotations": annotations });
     if let Some(spec) = fields.get_mut("spec").and_then(Value::as_object_mut) {
-        for given in ["clusterIP", "clusterIPs"] {
+        for given in ["clusterIP", "clusterIPs", "volumeName"] {
             if spec
                 .get(given)
                 .is_some_and(|it| it != "None" && it != &json!(["None"]))
@@ -106,7 +141,7 @@ fn plain(resource: &ApiResource, object: DynamicObject) -> Value {
             }
         }
     }
-    value
+    serde_json::from_str(&value.to_string().replace(ours, theirs)).unwrap()
 }
 
 /// Applies the copies into namespaces of their own, this many at once; returns the time it took.

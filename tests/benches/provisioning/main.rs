@@ -1,11 +1,12 @@
 //! Measures provisioning on a disposable cluster that `DERMAGA_TEST_KUBECONFIG` names: how soon what
-//! was bought is applied, compared in the same run to a bare loop that applies the same objects; how
-//! soon it is ready; and the memory and processor time of thousands of instances at rest.
+//! was bought is applied, from the commit of the purchases on, and from their beginning on, compared in
+//! the same run to a bare loop that applies the same objects; how soon it is ready; and the memory and
+//! processor time of thousands of instances at rest.
 //!
 //! `cargo bench --package dermaga-tests --bench provisioning [-- [COUNT] [--purchases N] [--rounds N]
 //! [--rest SECONDS]]`, with the number of instances at rest (0 unless said, since ten thousand take
 //! some minutes and as many objects as six times that), of purchases one after another, of rounds of
-//! fifty instances beside a bare loop, and the time over which rest is measured.
+//! twice fifty instances beside a bare loop, and the time over which rest is measured.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,6 +18,7 @@
 )]
 
 mod bare;
+mod rates;
 mod rest;
 
 use std::{
@@ -28,17 +30,10 @@ use std::{
 use dermaga_shop::{ids::PlanId, provisioning::Choice};
 use dermaga_tests::{
     Engine, Shop,
-    bench::{self, buy, customers, verdict},
+    bench::{self, customers, verdict},
 };
-use futures::future::join_all;
 use serde_json::json;
 use tokio::time::sleep;
-
-/// Customers of one round, each with a namespace of their own.
-const CUSTOMERS: usize = 10;
-/// Instances of each customer.
-const EACH: usize = 5;
-const RATE_TARGET: f64 = 1.0;
 
 const READY_TARGET: Duration = Duration::from_millis(2_500);
 
@@ -96,7 +91,8 @@ async fn measure(kubeconfig: PathBuf, sizes: Sizes) {
     .unwrap();
     let plan = plan(&shop).await;
     until_ready(&shop, &kubeconfig, (plan, sizes.purchases)).await;
-    let mut namespaces = rates(&shop, &kubeconfig, (plan, sizes.rounds)).await;
+    let rates = rates::measure(&shop, &kubeconfig, (plan, sizes.rounds));
+    let mut namespaces = Box::pin(rates).await;
     if sizes.at_rest > 0 {
         let resting = rest::measure(&shop, plan, sizes.at_rest, sizes.rest);
         namespaces.extend(Box::pin(resting).await);
@@ -130,44 +126,6 @@ async fn all_applied(shop: &Shop) {
         assert!(Instant::now() < deadline, "instances are not applied");
         sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// Compares purchases that come at once with a bare loop, in turns, so that load slows both.
-async fn rates(shop: &Shop, kubeconfig: &Path, (plan, rounds): (PlanId, usize)) -> Vec<String> {
-    let client = bare::client(kubeconfig).await;
-    let (mut namespaces, mut ratios, mut side_by_side) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut ours, mut theirs) = (Duration::ZERO, Duration::ZERO);
-    for round in 0..rounds {
-        let customers = customers(shop, &format!("ronde-{round}"), CUSTOMERS).await;
-        let began = Instant::now();
-        let buying = customers.iter().map(|(_, user)| async move {
-            for _ in 0..EACH {
-                buy(shop.state(), *user, plan).await;
-            }
-        });
-        join_all(buying).await;
-        all_applied(shop).await;
-        let mine = began.elapsed();
-        let copies = bare::copies(&client, shop, &customers).await;
-        let loops = bare::apply(&client, &copies, "bare", 1).await;
-        let beside = bare::apply(&client, &copies, "beside", 8).await;
-        ratios.push(loops.as_secs_f64() / mine.as_secs_f64());
-        side_by_side.push(beside.as_secs_f64() / mine.as_secs_f64());
-        ours += mine;
-        theirs += loops;
-        namespaces.extend(copies.namespaces());
-        sleep(Duration::from_secs(1)).await;
-    }
-    let instances = (rounds * CUSTOMERS * EACH) as f64;
-    let ratio = median(ratios);
-    println!(
-        "{instances} instances from purchase to applied: {:.1}/s; a bare loop {:.1}/s; {ratio:.2} x its rate (target: >= {RATE_TARGET}, {}), {:.2} x that of eight loops side by side",
-        instances / ours.as_secs_f64(),
-        instances / theirs.as_secs_f64(),
-        verdict(ratio >= RATE_TARGET),
-        median(side_by_side)
-    );
-    namespaces
 }
 
 /// Measures purchases one after another over HTTP until the instance answers that it runs, and the time

@@ -12,7 +12,10 @@ use serde_json::Value;
 use tokio::{sync::OnceCell, time::timeout};
 use tower::layer::layer_fn;
 
-use super::{ClusterError, discovery::Served, known::Known, measured::Measured, walls::Walls};
+use super::{
+    ClusterError, creation::Creations, discovery::Served, known::Known, measured::Measured,
+    walls::Walls,
+};
 use crate::text;
 
 /// Time to answer the version, beyond which a cluster counts as away.
@@ -28,6 +31,7 @@ pub struct Cluster {
     pub(super) served: Arc<ArcSwapOption<Served>>,
     pub(super) walls: Walls,
     pub(super) known: Known,
+    pub(super) creations: Creations,
     pub(super) subject: Arc<OnceCell<Option<Value>>>,
     /// As it is shown.
     url: Arc<str>,
@@ -75,6 +79,7 @@ impl Cluster {
             served: Arc::default(),
             walls: Walls::default(),
             known: Known::default(),
+            creations: Creations::default(),
             subject: Arc::default(),
             url,
         }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     Cluster, ClusterError, FIELD_MANAGER, ObjectRef,
-    object::{CLAIMED, VOLUME_CLAIM},
+    object::{CLAIMED, VOLUME_CLAIM, as_large},
     reading::number,
 };
 
@@ -122,6 +122,26 @@ fn with_sizes_of<'a>(manifest: &'a Value, live: &DynamicObject) -> Cow<'a, Value
     }
 }
 
+/// Returns true for a manifest with sizes of claims that its live object may keep.
+pub(super) fn has_lasting_sizes(manifest: &Value) -> bool {
+    match ObjectRef::of(manifest).kind.as_str() {
+        VOLUME_CLAIM => true,
+        STATEFUL_SET => templates(manifest).next().is_some(),
+        _ => false,
+    }
+}
+
+/// Returns a manifest as it can be applied over its live object: a claim never shrinks, and the claims
+/// of a StatefulSet grow one by one.
+pub(super) fn with_lasting_sizes<'a>(manifest: &'a Value, live: &DynamicObject) -> Cow<'a, Value> {
+    if ObjectRef::of(manifest).kind != VOLUME_CLAIM {
+        return with_sizes_of(manifest, live);
+    }
+    let has = live.data.pointer(CLAIMED);
+    let grown = has.and_then(|has| as_large(manifest, has));
+    grown.map_or(Cow::Borrowed(manifest), Cow::Owned)
+}
+
 fn size_of(claim: &PersistentVolumeClaim) -> Option<Value> {
     let resources = claim.spec.as_ref()?.resources.as_ref()?;
     let storage = resources.requests.as_ref()?.get("storage")?;
@@ -168,35 +188,23 @@ impl Cluster {
         Ok(class.is_some_and(|class| class.allow_volume_expansion == Some(true)))
     }
 
-    /// Returns a StatefulSet as it can be applied: with the sizes of its live templates. Its claims
-    /// grow one by one.
-    pub(super) async fn with_live_templates<'a>(
-        &self,
-        api: &Api<DynamicObject>,
-        manifest: Cow<'a, Value>,
-    ) -> Result<Cow<'a, Value>, ClusterError> {
-        let object = ObjectRef::of(&manifest);
-        if object.kind != STATEFUL_SET || templates(&manifest).next().is_none() {
-            return Ok(manifest);
-        }
-        let live = self.call(&object, api.get_opt(&object.name)).await?;
-        Ok(match live {
-            Some(live) => Cow::Owned(with_sizes_of(&manifest, &live).into_owned()),
-            None => manifest,
-        })
-    }
-
-    /// Lets the claims of a StatefulSet's pods grow to the sizes of its templates.
+    /// Lets the claims of a StatefulSet's pods grow to the sizes of its templates. Those of a new one have
+    /// that size, but for claims that an earlier one left.
     pub(super) async fn grow_claims(
         &self,
-        namespace: &str,
+        (namespace, instance): (&str, &str),
         manifest: &Value,
+        is_new: bool,
     ) -> Result<(), ClusterError> {
         if ObjectRef::of(manifest).kind != STATEFUL_SET {
             return Ok(());
         }
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
         for Wanted { name, size } in wanted_by(manifest) {
+            // A claim that was left is older than this set, so that the watch shows it.
+            if is_new && self.known.lacks(namespace, instance, (VOLUME_CLAIM, &name)) {
+                continue;
+            }
             let object = format!("{VOLUME_CLAIM}/{name}");
             let Some(live) = self.call(&object, claims.get_opt(&name)).await? else {
                 continue;

@@ -235,6 +235,19 @@ impl Known {
             })
     }
 
+    /// Returns true when the watches show that an instance has no object of this kind and name.
+    pub(super) fn lacks(
+        &self,
+        namespace: &str,
+        instance: &str,
+        (kind, name): (&str, &str),
+    ) -> bool {
+        let state = self.state();
+        let is_it = |one: &Record| one.object.kind == kind && one.object.name == name;
+        let group = state.group(namespace, instance);
+        state.is_current() && group.is_none_or(|group| !group.records.iter().any(is_it))
+    }
+
     /// Returns the objects of an instance when the watches are current, and begins to keep them.
     pub(super) fn look(&self, namespace: &str, instance: &str) -> Option<Look> {
         let mut state = self.state();

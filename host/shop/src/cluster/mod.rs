@@ -8,6 +8,7 @@ mod additions;
 mod capacity;
 mod claims;
 mod client;
+mod creation;
 mod diagnosis;
 mod discovery;
 mod error;
@@ -45,6 +46,8 @@ mod contest_tests;
 mod namespace_tests;
 #[cfg(test)]
 pub(crate) mod pretended;
+#[cfg(test)]
+mod request_tests;
 #[cfg(test)]
 mod tests;
 

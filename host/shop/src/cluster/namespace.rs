@@ -6,6 +6,7 @@ use dermaga_runtime::{
     contract::Resources,
     gate::{POD_SCRATCH_MIB, addresses},
 };
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use kube::{
     Api,
@@ -16,8 +17,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Cluster, ClusterError, FIELD_MANAGER, ObjectRef, USER_LABEL,
+    Cluster, ClusterError, FIELD_MANAGER, NAMESPACE, ObjectRef, USER_LABEL,
     access::ROLE_BINDING,
+    discovery::Served,
     known::hash,
     object::{MANAGED_BY_LABEL, label, owner_labels},
 };
@@ -34,6 +36,9 @@ pub(super) const POLICIES: [&str; 5] = [
     "allow-internet",
     "allow-ingress",
 ];
+const QUOTA: &str = "ResourceQuota";
+/// Parts of one namespace that are applied side by side.
+const PARALLEL_WALLS: usize = 4;
 /// Longest wait for a new quota: pods made before the controller has seen it slip past it.
 const QUOTA_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for new rights to be known to the API server.
@@ -101,7 +106,7 @@ pub fn is_wall(kind: &str, name: &str) -> bool {
             let policy = policy.and_then(|rest| rest.strip_prefix('-'));
             policy.is_some_and(|policy| POLICIES.contains(&policy))
         }
-        "ResourceQuota" | "LimitRange" | "RoleBinding" => name == NAME,
+        QUOTA | "LimitRange" | "RoleBinding" => name == NAME,
         _ => false,
     }
 }
@@ -111,7 +116,7 @@ impl Tenant {
     pub fn manifests(&self) -> Vec<Value> {
         vec![
             self.namespace_object(),
-            self.object("v1", "ResourceQuota", NAME, &json!({"hard": self.hard()})),
+            self.object("v1", QUOTA, NAME, &json!({"hard": self.hard()})),
             self.object("v1", "LimitRange", NAME, &limits()),
             self.policy(
                 "default-deny",
@@ -200,6 +205,13 @@ fn limits() -> Value {
     ]})
 }
 
+/// Returns true for the namespace and the rights in it, without which the rest is refused, and for the
+/// quota, which its controller needs a moment for.
+fn is_before_others(manifest: &Value) -> bool {
+    let kind = ObjectRef::of(manifest).kind;
+    [NAMESPACE, ROLE_BINDING.1, QUOTA].contains(&kind.as_str())
+}
+
 /// Policy for traffic between the services of one customer.
 fn own_namespace() -> Value {
     let anybody = json!([{"podSelector": {}}]);
@@ -271,40 +283,67 @@ impl Cluster {
         if manifests.is_empty() {
             return Ok(());
         }
-        if let Some(live) = self.namespace_of(&tenant.namespace, tenant.user_id).await?
+        if !self.walls.has_namespace(&tenant.namespace, tenant.user_id)
+            && let Some(live) = self.namespace_of(&tenant.namespace, tenant.user_id).await?
             && live.metadata.deletion_timestamp.is_some()
         {
             let message = format!("Namespace {} is still being removed", tenant.namespace);
             return Err(ClusterError::NotYet(message));
         }
         let served = self.served().await?;
-        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let (ground, walls): (Vec<Value>, Vec<Value>) =
+            manifests.into_iter().partition(is_before_others);
         let mut is_bound = false;
-        for manifest in manifests {
-            let object = ObjectRef::of(&manifest);
-            let Some(resource) = served.resource(&object.api_version, &object.kind) else {
-                continue;
-            };
-            let api = self.namespace_part(&tenant.namespace, resource);
-            let patch = Patch::Apply(&manifest);
-            let deadline = Instant::now() + BINDING_TIMEOUT;
-            let applied = loop {
-                let applied = api.patch(&object.name, &params, &patch);
-                match self.call(&object, applied).await {
-                    Err(ClusterError::Denied(_)) if is_bound && Instant::now() < deadline => {
-                        sleep(BINDING_POLL).await;
-                    }
-                    applied => break applied?,
-                }
-            };
-            is_bound |= object.kind == ROLE_BINDING.1;
-            self.walls.applied(&object.kind, &applied, hash(&manifest));
+        for manifest in &ground {
+            self.put_part(&served, &tenant.namespace, manifest, is_bound)
+                .await?;
+            is_bound |= ObjectRef::of(manifest).kind == ROLE_BINDING.1;
         }
+        let put: Vec<_> = walls
+            .iter()
+            .map(|manifest| self.put_part(&served, &tenant.namespace, manifest, is_bound))
+            .collect();
+        stream::iter(put)
+            .buffer_unordered(PARALLEL_WALLS)
+            .try_collect::<()>()
+            .await?;
         self.quota_in_force(&tenant.namespace).await
     }
 
+    /// Applies one part of a customer's namespace. Rights that were bound just now may be unknown to the
+    /// API server for a moment.
+    async fn put_part(
+        &self,
+        served: &Served,
+        namespace: &str,
+        manifest: &Value,
+        is_bound: bool,
+    ) -> Result<(), ClusterError> {
+        let object = ObjectRef::of(manifest);
+        let Some(resource) = served.resource(&object.api_version, &object.kind) else {
+            return Ok(());
+        };
+        let api = self.namespace_part(namespace, resource);
+        let (params, patch) = (
+            PatchParams::apply(FIELD_MANAGER).force(),
+            Patch::Apply(manifest),
+        );
+        let deadline = Instant::now() + BINDING_TIMEOUT;
+        let applied = loop {
+            let applied = api.patch(&object.name, &params, &patch);
+            match self.call(&object, applied).await {
+                Err(ClusterError::Denied(_)) if is_bound && Instant::now() < deadline => {
+                    sleep(BINDING_POLL).await;
+                }
+                applied => break applied?,
+            }
+        };
+        self.walls.applied(&object.kind, &applied, hash(manifest));
+        Ok(())
+    }
+
     fn namespace_part(&self, namespace: &str, resource: &ApiResource) -> Api<DynamicObject> {
-        if resource.kind == "Namespace" {
+        if resource.kind == NAMESPACE {
             Api::all_with(self.client.clone(), resource)
         } else {
             Api::namespaced_with(self.client.clone(), namespace, resource)

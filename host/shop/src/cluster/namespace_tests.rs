@@ -9,7 +9,7 @@ use crate::{
     ids::UserId,
 };
 
-fn tenant() -> Tenant {
+pub(super) fn tenant() -> Tenant {
     let user_id: UserId = new_id(&Clock::system());
     let none = Resources {
         cpu_millis: 0,

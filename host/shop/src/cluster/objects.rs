@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use super::{
     Cluster, ClusterError, FIELD_MANAGER, ObjectRef, additions,
     discovery::{DEPENDENT_KINDS, INSTANCE_KINDS},
+    growth::{has_lasting_sizes, with_lasting_sizes},
     known::{Ownership, hash},
-    object::{CLAIMED, VOLUME_CLAIM, as_large, is_of_instance, to_json},
+    object::{is_of_instance, to_json},
 };
 
 /// Concurrent lists per instance: enough to hide latency, few enough for API priority and fairness.
@@ -110,6 +111,13 @@ impl LiveObjects {
     }
 }
 
+/// A manifest that may be applied.
+struct Checked<'a> {
+    manifest: Cow<'a, Value>,
+    /// The object is known not to be there yet.
+    is_new: bool,
+}
+
 impl Cluster {
     /// Server-side applies one object into its namespace, and takes over every field it names. A
     /// claim is never applied smaller than the live one.
@@ -131,9 +139,13 @@ impl Cluster {
         let Some(api) = self.api(&served, namespace, &object) else {
             return Ok(Applied::NotServed);
         };
+        let seems_absent = self.seems_absent(namespace, instance, &object);
+        if seems_absent && self.make(&api, (namespace, instance), manifest).await? {
+            return Ok(Applied::Yes);
+        }
         let whole = manifest;
-        let manifest = self.checked(&api, namespace, instance, whole).await?;
-        let manifest = self.with_live_templates(&api, manifest).await?;
+        let checked = self.checked(&api, namespace, instance, whole);
+        let Checked { manifest, is_new } = checked.await?;
         let patch = Patch::Apply(&*manifest);
         let ours = PatchParams::apply(FIELD_MANAGER);
         // Without force first: the answer names the fields that another controller changed.
@@ -160,8 +172,12 @@ impl Cluster {
         let live = self
             .without_additions(&api, &manifest, live, &mut contested)
             .await?;
-        self.grow_claims(namespace, whole).await?;
+        self.grow_claims((namespace, instance), whole, is_new)
+            .await?;
         self.known.applied(&object, live, wanted);
+        if seems_absent && is_new {
+            self.creations.note_refused();
+        }
         Ok(if contested.is_empty() {
             Applied::Yes
         } else {
@@ -202,16 +218,15 @@ impl Cluster {
     }
 
     /// Returns the manifest to apply after a look at the live object, if there is one: it must be
-    /// ours, and a claim keeps its size.
+    /// ours, and a claim keeps its size, as the claims in a StatefulSet's templates do.
     async fn checked<'a>(
         &self,
         api: &Api<DynamicObject>,
         namespace: &str,
         instance: &str,
         manifest: &'a Value,
-    ) -> Result<Cow<'a, Value>, ClusterError> {
+    ) -> Result<Checked<'a>, ClusterError> {
         let object = ObjectRef::of(manifest);
-        let (mut checked, mut ownership) = (Cow::Borrowed(manifest), Ownership::Ours);
         let owner_by = |labels: Option<&BTreeMap<String, String>>| {
             if is_of_instance(labels, instance) {
                 Ownership::Ours
@@ -219,13 +234,16 @@ impl Cluster {
                 Ownership::Foreign
             }
         };
-        if object.kind == VOLUME_CLAIM {
+        let mut checked = Checked {
+            manifest: Cow::Borrowed(manifest),
+            is_new: false,
+        };
+        let mut ownership = Ownership::Ours;
+        if has_lasting_sizes(manifest) {
             let live = self.call(&object, api.get_opt(&object.name)).await?;
+            checked.is_new = live.is_none();
             if let Some(live) = live {
-                let grown = live.data.pointer(CLAIMED);
-                if let Some(grown) = grown.and_then(|has| as_large(manifest, has)) {
-                    checked = Cow::Owned(grown);
-                }
+                checked.manifest = with_lasting_sizes(manifest, &live);
                 ownership = owner_by(live.metadata.labels.as_ref());
             }
         } else {
@@ -233,6 +251,7 @@ impl Cluster {
             if ownership == Ownership::Unknown {
                 let live = api.get_metadata_opt(&object.name);
                 let live = self.call(&object, live).await?;
+                checked.is_new = live.is_none();
                 ownership = live.map_or(Ownership::Ours, |live| {
                     owner_by(live.metadata.labels.as_ref())
                 });

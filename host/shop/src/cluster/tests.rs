@@ -238,6 +238,39 @@ async fn an_object_that_was_not_made_here_is_neither_changed_nor_removed() {
     clean_up(&cluster, &tenant).await;
 }
 
+/// Watches may be behind, and are relied on for nothing here.
+#[tokio::test]
+async fn an_object_that_no_watch_shows_is_made_at_once_and_left_alone_when_it_is_anothers() {
+    let Some((cluster, tenant)) = prepared().await else {
+        return;
+    };
+    let namespace = tenant.namespace.as_str();
+    let kinds = known::watched_kinds().map(|(_, kind)| kind);
+    cluster.known.begin(kinds);
+    for (_, kind) in known::watched_kinds() {
+        cluster.known.list_begins(kind);
+        cluster.known.list_ends(kind);
+    }
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
+    let mut foreign = ConfigMap::default();
+    foreign.metadata.name = Some("taken".to_owned());
+    maps.create(&PostParams::default(), &foreign).await.unwrap();
+    let taken = config_map(&tenant, "taken", "1");
+    let error = cluster.apply(namespace, "a", &taken).await.unwrap_err();
+    assert!(matches!(error, ClusterError::NotOurs { .. }), "{error:?}");
+    assert!(maps.get("taken").await.unwrap().data.is_none());
+
+    let new = config_map(&tenant, "new", "1");
+    let applied = cluster.apply(namespace, "a", &new).await;
+    assert_eq!(applied, Ok(Applied::Yes));
+    assert!(cluster.agrees(namespace, "a", &[new]));
+    assert!(
+        cluster.creations.have_worked(),
+        "this cluster makes nothing by a manifest that names a version"
+    );
+    clean_up(&cluster, &tenant).await;
+}
+
 #[tokio::test]
 async fn the_api_servers_objections_name_the_object() {
     let Some((cluster, tenant)) = prepared().await else {

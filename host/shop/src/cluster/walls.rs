@@ -19,18 +19,19 @@ use kube::{
 use tokio::time::Instant;
 
 use super::{
-    Cluster, ClusterError, FIELD_MANAGER, ObjectRef, USER_LABEL,
+    Cluster, ClusterError, FIELD_MANAGER, NAMESPACE, ObjectRef, USER_LABEL,
     access::ROLE_BINDING,
     known::{hash, version},
     namespace::{NAME, is_wall},
     object::{MANAGED_BY_LABEL, label},
     watch::{Failures, WatchEvent, tell_failing},
 };
+use crate::ids::UserId;
 
 const POLICY: &str = "NetworkPolicy";
 const QUOTA: &str = "ResourceQuota";
 const WALL_KINDS: [(&str, &str); 5] = [
-    ("v1", "Namespace"),
+    ("v1", NAMESPACE),
     ("v1", QUOTA),
     ("v1", "LimitRange"),
     ("networking.k8s.io/v1", POLICY),
@@ -74,6 +75,8 @@ struct Wall {
     applied: Option<(u64, u64)>,
     /// The controller of a quota keeps to it.
     is_in_force: bool,
+    /// Customer of a namespace that is ours and is not being removed.
+    customer: Option<Box<str>>,
 }
 
 /// Kind, namespace and name; the namespace of a Namespace is itself.
@@ -115,6 +118,7 @@ impl Walls {
         }
         wall.version = version;
         let part = |pointer: &str| object.data.pointer(pointer);
+        wall.customer = customer(kind, object);
         wall.is_in_force = part("/spec/hard") == part("/status/hard");
         std::mem::replace(&mut wall.content, content) != content
     }
@@ -151,6 +155,14 @@ impl Walls {
         let seen = self.seen();
         let wall = seen.walls.get(&(QUOTA, namespace.into(), NAME.into()));
         seen.is_current() && wall.is_some_and(|wall| wall.is_in_force)
+    }
+
+    /// Returns true when the watch shows the namespace of this customer, and that it stays.
+    pub(super) fn has_namespace(&self, name: &str, user_id: UserId) -> bool {
+        let seen = self.seen();
+        let wall = seen.walls.get(&(NAMESPACE, name.into(), name.into()));
+        let customer = wall.and_then(|wall| wall.customer.as_deref());
+        seen.is_current() && customer == Some(user_id.to_string().as_str())
     }
 
     fn forget(&self, kind: &'static str, object: &DynamicObject) {
@@ -208,6 +220,17 @@ impl Seen {
             && self.lists.values().all(|(_, is_complete)| *is_complete)
             && !self.failures.values().any(are_lasting)
     }
+}
+
+/// Returns the customer of a namespace that is ours and is not being removed.
+fn customer(kind: &str, object: &DynamicObject) -> Option<Box<str>> {
+    let labels = Some(object.labels());
+    let is_kept = kind == NAMESPACE
+        && object.metadata.deletion_timestamp.is_none()
+        && label(labels, MANAGED_BY_LABEL) == Some(FIELD_MANAGER);
+    label(labels, USER_LABEL)
+        .filter(|_| is_kept)
+        .map(Into::into)
 }
 
 fn place(kind: &'static str, object: &DynamicObject) -> Place {
@@ -354,130 +377,4 @@ impl Cluster {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn object(manifest: Value) -> DynamicObject {
-        serde_json::from_value(manifest).unwrap()
-    }
-
-    fn watch(kind: &'static str) -> WallWatch {
-        WallWatch {
-            kind,
-            walls: Walls::default(),
-            foreign: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_wall_that_is_as_it_was_applied_is_no_news() {
-        let quota = |pods: u32, used: u32| {
-            object(json!({
-                "metadata": {"name": "dermaga", "namespace": "user-1"},
-                "spec": {"hard": {"pods": pods}}, "status": {"used": {"pods": used}},
-            }))
-        };
-        let mut quotas = watch("ResourceQuota");
-        quotas.walls.applied(QUOTA, &quota(2, 0), 7);
-        assert_eq!(quotas.changes(Ok(Event::Apply(quota(2, 1)))), []);
-        let changed = [WallChange::Ours {
-            namespace: "user-1".to_owned(),
-        }];
-        assert_eq!(quotas.changes(Ok(Event::Apply(quota(9, 1)))), changed);
-        assert_eq!(quotas.changes(Ok(Event::Apply(quota(9, 2)))), []);
-        assert_eq!(quotas.changes(Ok(Event::Delete(quota(9, 2)))), changed);
-        assert_eq!(quotas.changes(Ok(Event::Apply(quota(9, 2)))), changed);
-    }
-
-    #[test]
-    fn policies_of_others_are_told_apart() {
-        let named = |name: &str| {
-            object(json!({"metadata": {"name": name, "namespace": "user-1"}, "spec": {}}))
-        };
-        let open = PolicyRef {
-            namespace: "user-1".to_owned(),
-            name: "open".to_owned(),
-        };
-        let mut policies = watch(POLICY);
-        assert_eq!(policies.changes(Ok(Event::Init)), []);
-        let foreign = |policy: &PolicyRef, instance: Option<&str>| WallChange::Foreign {
-            policy: policy.clone(),
-            instance: instance.map(str::to_owned),
-        };
-        assert_eq!(
-            policies.changes(Ok(Event::InitApply(named("open")))),
-            [foreign(&open, None)]
-        );
-        let ours = policies.changes(Ok(Event::InitApply(named("dermaga-default-deny"))));
-        assert!(matches!(ours[..], [WallChange::Ours { .. }]), "{ours:?}");
-        assert_eq!(
-            policies.changes(Ok(Event::InitDone)),
-            [WallChange::AllForeign(vec![open.clone()])]
-        );
-        assert_eq!(
-            policies.changes(Ok(Event::Delete(named("open")))),
-            [WallChange::ForeignGone(open)]
-        );
-        for (name, labels, instance) in [
-            ("dermaga-open", json!({}), None),
-            (
-                "a",
-                json!({MANAGED_BY_LABEL: FIELD_MANAGER, USER_LABEL: "1"}),
-                None,
-            ),
-            ("b", json!({INSTANCE_LABEL: "app"}), None),
-            (
-                "c",
-                json!({MANAGED_BY_LABEL: FIELD_MANAGER, INSTANCE_LABEL: "app"}),
-                Some("app"),
-            ),
-        ] {
-            let disguised = object(json!({
-                "metadata": {"name": name, "namespace": "user-1", "labels": labels}, "spec": {},
-            }));
-            let policy = policy(&disguised);
-            let changes = policies.changes(Ok(Event::Apply(disguised)));
-            assert_eq!(changes, [foreign(&policy, instance)], "{name}");
-        }
-    }
-
-    #[test]
-    fn walls_are_not_seen_while_a_watch_cannot_be_started() {
-        let walls = Walls::default();
-        walls.list_begins(QUOTA);
-        walls.list_ends(QUOTA);
-        let now = Instant::now();
-        for (ago, is_current) in [(150, true), (80, true), (10, false)] {
-            let before = now.checked_sub(Duration::from_secs(ago)).unwrap();
-            let failed = Err(watcher::Error::NoResourceVersion);
-            assert_eq!(walls.hears(QUOTA, &failed, before), !is_current);
-            assert_eq!(walls.is_current(), is_current, "{ago} seconds ago");
-        }
-        walls.begin([QUOTA].into_iter());
-        walls.list_begins(QUOTA);
-        walls.list_ends(QUOTA);
-        assert!(walls.is_current());
-    }
-
-    #[test]
-    fn a_wall_that_a_new_list_does_not_have_is_gone() {
-        let of = |namespace: &str| {
-            object(json!({"metadata": {"name": "dermaga", "namespace": namespace}}))
-        };
-        let mut limits = watch("LimitRange");
-        limits.changes(Ok(Event::Init));
-        limits.changes(Ok(Event::InitApply(of("user-1"))));
-        limits.changes(Ok(Event::InitApply(of("user-2"))));
-        assert_eq!(limits.changes(Ok(Event::InitDone)), []);
-        limits.changes(Ok(Event::Init));
-        limits.changes(Ok(Event::InitApply(of("user-2"))));
-        let gone = [WallChange::Ours {
-            namespace: "user-1".to_owned(),
-        }];
-        assert_eq!(limits.changes(Ok(Event::InitDone)), gone);
-    }
-}
+mod tests;

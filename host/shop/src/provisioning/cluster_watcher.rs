@@ -1,9 +1,9 @@
 //! Listens to the cluster: changes of instances and of what separates customers, and its absence.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use futures::{StreamExt, future::try_join};
+use futures::{StreamExt, future::try_join, stream};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep},
@@ -20,6 +20,10 @@ use crate::cluster::{Cluster, PolicyRef, WallChange};
 
 /// Delay after an event, so that events of one moment lead to one pass.
 pub(super) const SETTLE: TimeDelta = TimeDelta::milliseconds(300);
+/// Changes that are taken from the watches at once.
+const MOST_AT_ONCE: usize = 64;
+/// Instances that are made due at the same time.
+const TOGETHER: usize = 4;
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Interval between probes of a cluster that is away or has just come back.
 const PROBE_AWAY_EVERY: Duration = Duration::from_secs(1);
@@ -52,29 +56,40 @@ impl<S: Services> ClusterWatcher<S> {
 
     async fn follow_changes(&self, memory: &mut Memory) {
         match try_join(self.cluster.changes(), self.cluster.wall_changes()).await {
-            Ok((mut changes, mut walls)) => loop {
-                tokio::select! {
-                    Some(name) = changes.next() => self.touch(&name).await,
-                    Some(change) = walls.next() => self.attend(memory, change).await,
-                    Some(policy) = memory.next_doubt() => self.judge(memory, &policy).await,
-                    else => break,
+            Ok((changes, mut walls)) => {
+                let mut changes = changes.ready_chunks(MOST_AT_ONCE);
+                loop {
+                    tokio::select! {
+                        Some(names) = changes.next() => self.touch(&names).await,
+                        Some(change) = walls.next() => self.attend(memory, change).await,
+                        Some(policy) = memory.next_doubt() => self.judge(memory, &policy).await,
+                        else => break,
+                    }
                 }
-            },
+            }
             Err(error) => tracing::debug!(%error, "cluster.watch_not_started"),
         }
         sleep(PROBE_AWAY_EVERY).await;
     }
 
-    async fn touch(&self, name: &str) {
+    /// Makes instances due soon. Objects of many change at once, and several of each.
+    async fn touch(&self, names: &[String]) {
+        let names: BTreeSet<&String> = names.iter().collect();
+        let touching: Vec<_> = names.into_iter().map(|name| self.touch_one(name)).collect();
+        let mut touched = stream::iter(touching).buffer_unordered(TOGETHER);
+        while let Some(touched) = touched.next().await {
+            self.note(touched);
+        }
+    }
+
+    /// Makes one instance due soon. Each has a transaction of its own: one that waited for several rows could wait for
+    /// another that has some of them. Those of one moment share a commit all the same.
+    async fn touch_one(&self, name: &str) -> crate::Result<bool> {
         let Reconciler { db, clock, .. } = &*self.reconciler;
-        let touched = async {
-            // Pods of many instances change at once.
-            let mut conn = db.begin_together().await?;
-            let touched = store::touch(&mut conn, name, clock.now() + SETTLE).await?;
-            conn.commit().await?;
-            Ok::<_, crate::Error>(touched > 0)
-        };
-        self.note(touched.await);
+        let mut conn = db.begin_together().await?;
+        let touched = store::touch(&mut conn, name, clock.now() + SETTLE).await?;
+        conn.commit().await?;
+        Ok(touched > 0)
     }
 
     async fn attend(&self, memory: &mut Memory, change: WallChange) {
@@ -216,8 +231,24 @@ mod tests {
                 execute!(conn, broken).unwrap();
             }
             conn.commit().await.unwrap();
-            watcher.touch(&instance.name).await;
+            watcher.touch(std::slice::from_ref(&instance.name)).await;
             assert_eq!(watcher.has_full_look(instance.id), !is_broken);
+        }
+    }
+
+    #[tokio::test]
+    async fn instances_that_change_together_are_due_together() {
+        let shop = Shop::open(GOOD_IMAGE).await;
+        let watcher = watcher(&shop);
+        let (one, other) = (shop.buy().await, shop.buy().await);
+        let later = shop.clock.now() + TimeDelta::hours(1);
+        let mut conn = shop.db.begin().await.unwrap();
+        execute!(conn, "UPDATE instances SET next_attempt_at = $1", later).unwrap();
+        conn.commit().await.unwrap();
+        let names = [&other.name, &one.name, &other.name].map(Clone::clone);
+        watcher.touch(&names).await;
+        for instance in [&one, &other] {
+            assert!(shop.now(instance).await.next_attempt_at < later);
         }
     }
 

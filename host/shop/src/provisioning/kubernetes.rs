@@ -1,5 +1,6 @@
 //! The provisioner that makes a cluster agree.
 
+use futures::{StreamExt, stream};
 use serde_json::Value;
 
 use super::{
@@ -7,9 +8,59 @@ use super::{
     provisioner::{Observed, Outcome, Release},
 };
 use crate::{
-    cluster::{Applied, Cluster, ClusterError, NamespaceState, NamespaceVersion, ObjectRef},
+    cluster::{
+        Applied, Cluster, ClusterError, Contested, NamespaceState, NamespaceVersion, ObjectRef,
+    },
     ids::UserId,
 };
+
+/// Objects of an instance that are applied side by side: enough to hide latency, few enough for API priority and
+/// fairness.
+const SIDE_BY_SIDE: usize = 4;
+/// Kinds whose pods may start at once, and read what the other kinds hold.
+const WORKLOADS: [&str; 4] = ["Deployment", "StatefulSet", "Job", "CronJob"];
+
+/// Returns what pods use, and then the workloads, each in the order of the manifests.
+fn in_steps(objects: &[Value]) -> [(Vec<&Value>, usize); 2] {
+    let is_workload = |manifest: &&Value| {
+        let kind = manifest.get("kind").and_then(Value::as_str);
+        kind.is_some_and(|kind| WORKLOADS.contains(&kind))
+    };
+    let (workloads, used) = objects.iter().partition(is_workload);
+    [(used, SIDE_BY_SIDE), (workloads, 1)]
+}
+
+/// Results of applying the objects of an instance.
+#[derive(Debug, Default)]
+struct Results {
+    /// The first refusal.
+    refused: Option<ClusterError>,
+    left_out: Vec<ObjectRef>,
+    contested: Vec<Contested>,
+}
+
+impl Results {
+    /// Notes the result of one object.
+    ///
+    /// # Errors
+    /// When it is about more than this object, so that others need not be tried.
+    fn note(
+        &mut self,
+        manifest: &Value,
+        applied: Result<Applied, ClusterError>,
+    ) -> Result<(), ClusterError> {
+        match applied {
+            Ok(Applied::Yes) => {}
+            Ok(Applied::Corrected(fields)) => self.contested.extend(fields),
+            Ok(Applied::NotServed) => self.left_out.push(ObjectRef::of(manifest)),
+            Err(error) if error.is_about_object() => {
+                self.refused.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
 
 /// Puts instances into a cluster and takes them out again.
 #[derive(Debug, Clone)]
@@ -53,8 +104,35 @@ impl Kubernetes {
             && self.cluster.agrees(namespace, instance, objects))
     }
 
-    /// Applies the objects in their order, then prunes. A refused object does not keep the others
-    /// from being applied; the first refusal is returned.
+    /// Applies the objects: what pods use side by side, then the workloads one after another. A refused
+    /// object does not keep the others from being applied.
+    ///
+    /// # Errors
+    /// When the cluster is away, or denies more than one object.
+    async fn apply_all(
+        &self,
+        namespace: &str,
+        instance: &str,
+        objects: &[Value],
+    ) -> Result<Results, ClusterError> {
+        let mut results = Results::default();
+        for (step, at_once) in in_steps(objects) {
+            let applying: Vec<_> = step
+                .into_iter()
+                .map(|manifest| async move {
+                    let applied = self.cluster.apply(namespace, instance, manifest).await;
+                    (manifest, applied)
+                })
+                .collect();
+            let mut applied = stream::iter(applying).buffered(at_once);
+            while let Some((manifest, applied)) = applied.next().await {
+                results.note(manifest, applied)?;
+            }
+        }
+        Ok(results)
+    }
+
+    /// Applies the objects, then prunes; the first refusal is returned.
     pub(super) async fn apply(&self, release: &Release<'_>) -> Result<Outcome, ClusterError> {
         let Release {
             tenant,
@@ -67,20 +145,11 @@ impl Kubernetes {
         if self.is_unchanged(release).await? {
             return Ok(Outcome::of(Observed::Unchanged));
         }
-        let mut refused = None;
-        let (mut left_out, mut contested) = (Vec::new(), Vec::new());
-        for manifest in *objects {
-            let applied = self.cluster.apply(namespace, instance, manifest);
-            match applied.await {
-                Ok(Applied::Yes) => {}
-                Ok(Applied::Corrected(fields)) => contested.extend(fields),
-                Ok(Applied::NotServed) => left_out.push(ObjectRef::of(manifest)),
-                Err(error) if error.is_about_object() => {
-                    refused.get_or_insert(error);
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let Results {
+            refused,
+            left_out,
+            contested,
+        } = self.apply_all(namespace, instance, objects).await?;
         if let Some(error) = refused {
             return Err(error);
         }
@@ -183,6 +252,19 @@ mod tests {
         let fields = fields.as_object().unwrap().clone();
         object.as_object_mut().unwrap().extend(fields);
         object
+    }
+
+    #[test]
+    fn workloads_come_one_after_another_once_what_their_pods_use_is_there() {
+        let objects = ["StatefulSet", "Secret", "Job", "Service", "Deployment"]
+            .map(|kind| json!({"kind": kind}));
+        let steps = in_steps(&objects).map(|(step, at_once)| {
+            let kinds = step.into_iter().map(|one| one["kind"].as_str().unwrap());
+            (kinds.collect::<Vec<_>>(), at_once)
+        });
+        let used = (vec!["Secret", "Service"], SIDE_BY_SIDE);
+        let workloads = (vec!["StatefulSet", "Job", "Deployment"], 1);
+        assert_eq!(steps, [used, workloads]);
     }
 
     #[tokio::test]

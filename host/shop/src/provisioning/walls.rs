@@ -98,7 +98,7 @@ pub(super) async fn attend(
 ) -> Result<bool> {
     let is_touched = match change {
         WallChange::Ours { namespace } => {
-            let mut conn = db.begin().await?;
+            let mut conn = db.begin_together().await?;
             let soon = clock.now() + memory.corrections.delay(&namespace, Instant::now());
             let touched = store::touch_namespace(&mut conn, &namespace, soon).await?;
             conn.commit().await?;

@@ -1,0 +1,298 @@
+//! Requests by which something is put into a cluster, counted by an API server that a test pretends.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use dermaga_runtime::gate::INSTANCE_LABEL;
+use http::{Method, Request, Response};
+use kube::{Client, client::Body};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use tower::service_fn;
+
+use super::{
+    Applied, Cluster, ClusterError, FIELD_MANAGER, NAMESPACE, Tenant, VOLUME_CLAIM,
+    known::watched_kinds, namespace_tests::tenant, object::MANAGED_BY_LABEL,
+};
+use crate::ids::UserId;
+
+/// An API server that keeps what is applied.
+#[derive(Debug, Default)]
+struct ApiServer {
+    /// By path.
+    objects: BTreeMap<String, Value>,
+    /// Requests about objects, such as `PATCH statefulsets/db`.
+    asked: Vec<String>,
+    /// Number of requests under way, and the most there were.
+    under_way: (usize, usize),
+    /// Makes nothing by a manifest that names a version.
+    refuses_versions: bool,
+}
+
+impl ApiServer {
+    fn begin(&mut self) {
+        let (now, most) = self.under_way;
+        self.under_way = (now + 1, most.max(now + 1));
+    }
+
+    fn answer(&mut self, method: &Method, path: &str, mut body: Value) -> (u16, Value) {
+        self.under_way.0 -= 1;
+        if path.ends_with("/selfsubjectaccessreviews") {
+            body["status"] = json!({"allowed": true});
+            return (201, body);
+        }
+        if let Some(found) = discovered(path) {
+            return (200, found);
+        }
+        let mut parts = path.rsplit('/');
+        let (name, kind) = (parts.next().unwrap(), parts.next().unwrap());
+        self.asked.push(format!("{method} {kind}/{name}"));
+        if *method == Method::PATCH {
+            let metadata = body["metadata"].as_object_mut().unwrap();
+            let names_version = metadata.remove("resourceVersion").is_some();
+            if names_version && (self.refuses_versions || self.objects.contains_key(path)) {
+                return failure(409, "Conflict");
+            }
+            // As its controller does for a quota.
+            body["status"] = json!({"hard": body["spec"]["hard"]});
+            self.objects.insert(path.to_owned(), body);
+        }
+        match self.objects.get(path) {
+            Some(object) => (200, object.clone()),
+            None => failure(404, "NotFound"),
+        }
+    }
+}
+
+fn failure(code: u16, reason: &str) -> (u16, Value) {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": reason, "reason": reason, "code": code,
+    });
+    (code, status)
+}
+
+/// Returns what the API server serves, as far as a path asks for that.
+fn discovered(path: &str) -> Option<Value> {
+    let resource = |kind: &str, is_namespaced: bool| {
+        let singular = kind.to_lowercase();
+        json!({
+            "name": format!("{singular}s"), "singularName": singular, "namespaced": is_namespaced,
+            "kind": kind, "verbs": ["get", "list", "patch", "delete"],
+        })
+    };
+    let resources = |group_version: &str, resources: Vec<Value>| {
+        json!({
+            "kind": "APIResourceList", "apiVersion": "v1",
+            "groupVersion": group_version, "resources": resources,
+        })
+    };
+    let group = |name: &str| {
+        let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
+        json!({"name": name, "versions": [version], "preferredVersion": version})
+    };
+    Some(match path {
+        "/api" => {
+            json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
+        }
+        "/apis" => json!({
+            "kind": "APIGroupList", "apiVersion": "v1", "groups": [group("apps"), group("networking.k8s.io")],
+        }),
+        "/api/v1" => {
+            let namespaced = [VOLUME_CLAIM, "ResourceQuota", "LimitRange"];
+            let namespaced = namespaced.map(|kind| resource(kind, true));
+            let all = [resource("Namespace", false)].into_iter().chain(namespaced);
+            resources("v1", all.collect())
+        }
+        "/apis/networking.k8s.io/v1" => {
+            let mut policy = resource("NetworkPolicy", true);
+            policy["name"] = json!("networkpolicies");
+            resources("networking.k8s.io/v1", vec![policy])
+        }
+        "/apis/apps/v1" => resources("apps/v1", vec![resource("StatefulSet", true)]),
+        _ => return None,
+    })
+}
+
+/// A cluster whose watches have listed that there is nothing.
+struct Pretended {
+    cluster: Cluster,
+    server: Arc<Mutex<ApiServer>>,
+}
+
+impl Pretended {
+    fn new() -> Self {
+        let server = Arc::new(Mutex::new(ApiServer::default()));
+        let answering = Arc::clone(&server);
+        let service = service_fn(move |request: Request<Body>| {
+            let server = Arc::clone(&answering);
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect_bytes().await?;
+                let body = serde_json::from_slice(&body).unwrap_or_default();
+                server.lock().unwrap().begin();
+                sleep(Duration::from_millis(20)).await;
+                let answered = server
+                    .lock()
+                    .unwrap()
+                    .answer(&head.method, head.uri.path(), body);
+                let text = answered.1.to_string().into_bytes();
+                let response = Response::builder().status(answered.0);
+                Ok::<_, kube::Error>(response.body(Body::from(text)).unwrap())
+            }
+        });
+        let client = Client::new(service, "default");
+        let cluster = Cluster::of(client, "http://pretended".into());
+        cluster.known.begin(watched_kinds().map(|(_, kind)| kind));
+        for (_, kind) in watched_kinds() {
+            cluster.known.list_begins(kind);
+            cluster.known.list_ends(kind);
+        }
+        Self { cluster, server }
+    }
+
+    fn server(&self) -> MutexGuard<'_, ApiServer> {
+        self.server.lock().unwrap()
+    }
+}
+
+fn object(api_version: &str, kind: &str, name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": api_version, "kind": kind,
+        "metadata": {
+            "name": name, "namespace": "user-a",
+            "labels": {MANAGED_BY_LABEL: FIELD_MANAGER, INSTANCE_LABEL: "a"},
+        },
+        "spec": spec,
+    })
+}
+
+fn set() -> Value {
+    let claim = json!({"resources": {"requests": {"storage": "1Gi"}}});
+    let templates = json!([{"metadata": {"name": "data"}, "spec": claim}]);
+    let spec = json!({"replicas": 1, "volumeClaimTemplates": templates});
+    object("apps/v1", "StatefulSet", "db", &spec)
+}
+
+const PATH: &str = "/apis/apps/v1/namespaces/user-a/statefulsets/db";
+const LOOK: &str = "GET statefulsets/db";
+const APPLY: &str = "PATCH statefulsets/db";
+const CLAIM: &str = "GET persistentvolumeclaims/data-db-0";
+
+/// Applies the set, and returns the requests that it took.
+async fn asked_by_apply(pretended: &Pretended) -> Vec<String> {
+    pretended.server().asked.clear();
+    let applied = pretended.cluster.apply("user-a", "a", &set()).await;
+    assert_eq!(applied, Ok(Applied::Yes));
+    pretended.server().asked.clone()
+}
+
+#[tokio::test]
+async fn a_new_object_costs_one_request() {
+    let pretended = Pretended::new();
+    assert_eq!(asked_by_apply(&pretended).await, [APPLY]);
+}
+
+#[tokio::test]
+async fn a_claim_that_an_earlier_set_left_is_looked_at() {
+    let pretended = Pretended::new();
+    let claim = object("v1", VOLUME_CLAIM, "data-db-0", &json!({}));
+    let claim = serde_json::from_value(claim).unwrap();
+    pretended.cluster.known.seen(("v1", VOLUME_CLAIM), claim);
+    assert_eq!(asked_by_apply(&pretended).await, [APPLY, CLAIM]);
+}
+
+#[tokio::test]
+async fn an_object_that_no_watch_shows_is_looked_at_once_it_turns_out_to_be_there() {
+    let pretended = Pretended::new();
+    let mut earlier = set();
+    earlier["spec"]["replicas"] = json!(0);
+    pretended.server().objects.insert(PATH.to_owned(), earlier);
+    let asked = asked_by_apply(&pretended).await;
+    assert_eq!(asked, [APPLY, LOOK, APPLY, CLAIM]);
+
+    let mut foreign = set();
+    foreign["metadata"]["labels"] = json!({});
+    let pretended = Pretended::new();
+    let there = foreign.clone();
+    pretended.server().objects.insert(PATH.to_owned(), there);
+    let refused = pretended.cluster.apply("user-a", "a", &set()).await;
+    assert!(
+        matches!(refused, Err(ClusterError::NotOurs { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(pretended.server().objects[PATH], foreign);
+}
+
+#[tokio::test]
+async fn without_watches_an_object_is_looked_at_before_its_apply() {
+    let pretended = Pretended::new();
+    pretended.cluster.known.begin([VOLUME_CLAIM].into_iter());
+    assert_eq!(asked_by_apply(&pretended).await, [LOOK, APPLY, CLAIM]);
+}
+
+#[tokio::test]
+async fn a_cluster_that_refuses_versions_is_not_asked_again_and_again() {
+    let pretended = Pretended::new();
+    pretended.server().refuses_versions = true;
+    let mut asked = Vec::new();
+    for name in ["one", "two", "three", "four"] {
+        let mut other = set();
+        other["metadata"]["name"] = json!(name);
+        pretended.server().asked.clear();
+        let applied = pretended.cluster.apply("user-a", "a", &other).await;
+        assert_eq!(applied, Ok(Applied::Yes));
+        asked.push(pretended.server().asked.len());
+    }
+    // With the condition, a look, without it; then no more than the last two.
+    assert_eq!(asked, [3, 3, 3, 2]);
+}
+
+#[tokio::test]
+async fn walls_come_side_by_side_once_their_namespace_and_its_quota_are_there() {
+    let pretended = Pretended::new();
+    let tenant = tenant();
+    pretended.cluster.prepare_namespace(&tenant).await.unwrap();
+    let server = pretended.server();
+    let first = [
+        "GET namespaces/user-a",
+        "PATCH namespaces/user-a",
+        "PATCH resourcequotas/dermaga",
+    ];
+    assert_eq!(server.asked[..3], first);
+    assert_eq!(server.asked[9..], ["GET resourcequotas/dermaga"]);
+    let rest = server.asked[3..9].iter();
+    assert!(
+        rest.clone().all(|one| one.starts_with("PATCH ")),
+        "{rest:?}"
+    );
+    assert!(server.under_way.1 > 1, "one after another");
+}
+
+#[tokio::test]
+async fn a_namespace_that_the_watch_shows_is_not_looked_for_again() {
+    let pretended = Pretended::new();
+    let walls = &pretended.cluster.walls;
+    walls.begin([NAMESPACE].into_iter());
+    walls.list_begins(NAMESPACE);
+    walls.list_ends(NAMESPACE);
+    let mut tenant = tenant();
+    pretended.cluster.prepare_namespace(&tenant).await.unwrap();
+    pretended.server().asked.clear();
+    tenant.instances.push("b".to_owned());
+    pretended.cluster.prepare_namespace(&tenant).await.unwrap();
+    assert_eq!(pretended.server().asked, ["PATCH namespaces/user-a"]);
+
+    let intruder = Tenant {
+        user_id: UserId::from_u128(1),
+        ..tenant
+    };
+    let refused = pretended.cluster.prepare_namespace(&intruder).await;
+    assert!(
+        matches!(refused, Err(ClusterError::NotOurs { .. })),
+        "{refused:?}"
+    );
+}
