@@ -1,5 +1,8 @@
 //! Making, changing, switching and deleting coupons, and what they cost.
 
+#[cfg(test)]
+mod tests;
+
 use chrono::{DateTime, Utc};
 use dermaga_runtime::{
     Plugin,
