@@ -265,3 +265,23 @@ fn json_size<T: Serialize>(value: &T) -> usize {
     let _ = serde_json::to_writer(&mut count, value);
     count.0
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Reports compare the figure with the limit of an answer, which is counted in bytes.
+    #[test]
+    fn an_answer_is_measured_in_bytes_of_json() {
+        for value in [
+            json!(null),
+            json!("é\n\u{1f4b0}"),
+            json!({ "a": [1, -2.5, true] }),
+        ] {
+            assert_eq!(json_size(&value), value.to_string().len(), "{value}");
+        }
+        assert_eq!(json_size(&()), 4);
+    }
+}

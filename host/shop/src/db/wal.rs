@@ -179,7 +179,7 @@ mod tests {
         for piece in [&[][..], PREFIX, &whole[..whole.len() - 1], &whole[1..]] {
             assert!(values_of(piece).is_empty());
         }
-        let mut torn = whole.clone();
+        let mut torn = whole;
         torn[PREFIX.len()] = 0xff;
         assert!(values_of(&torn).is_empty(), "what is no text is no value");
     }
