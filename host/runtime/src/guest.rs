@@ -201,6 +201,7 @@ impl Guest {
             }
             Stop::Guest(error) => error,
         };
+        // First: without its memory a guest traps in some way that says nothing of the cause.
         if host.meter.refused() {
             return Failure::MemoryExceeded {
                 limit: limits.memory_bytes,

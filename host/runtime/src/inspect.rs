@@ -96,6 +96,7 @@ fn surface(bytes: &[u8]) -> Result<Surface, LoadError> {
             } if depth == 0 => {
                 return Err(LoadError::CoreModule);
             }
+            // The parser walks into nested parts, each of which has an end of its own.
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {

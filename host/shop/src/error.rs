@@ -250,10 +250,12 @@ impl Error {
     pub fn join(checks: impl IntoIterator<Item = Result<()>>) -> Result<()> {
         let mut refusal: Option<Self> = None;
         for failure in checks.into_iter().filter_map(Result::err) {
+            // Faults beside another failure would look like all of them, and may not be.
             if failure.code != Code::ValidationFailed {
                 return Err(failure);
             }
             if let Some(refusal) = &mut refusal {
+                // The sentence of one check does not speak for the others.
                 INVALID_FIELDS.clone_into(&mut refusal.message);
                 refusal.details.extend(failure.details);
             } else {

@@ -76,6 +76,7 @@ impl Rupiah {
     /// # Errors
     /// [`AmountOverflow`] when the share does not fit in 64 bits.
     pub fn share(self, part: i64, whole: i64) -> Result<Self, AmountOverflow> {
+        // In 128 bits nothing is lost before the one division.
         let product = i128::from(self.0).saturating_mul(i128::from(part));
         let share = product.checked_div(i128::from(whole)).unwrap_or_default();
         i64::try_from(share).map(Self).map_err(|_| AmountOverflow)

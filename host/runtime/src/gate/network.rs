@@ -163,6 +163,7 @@ fn check_ports(rule: &Node<'_>, report: &mut Report) {
             (Some(first), Some(last)) => last.checked_sub(first),
             _ => None,
         };
+        // Both ends belong to the range.
         if width.is_none_or(|width| width >= MAX_PORT_RANGE) {
             let message = format!("a range has at most {MAX_PORT_RANGE} ports, the first first");
             report.refuse_because(&last, Rule::NetworkTooOpen, message);

@@ -160,6 +160,7 @@ fn cached(key: TypeId, make: impl FnOnce() -> Shape) -> Arc<Shape> {
     if let Some(shape) = known.get(&key) {
         return Arc::clone(shape);
     }
+    // Writing below would wait for this reader, which is the same thread.
     drop(known);
     let shape = Arc::new(make());
     let mut shapes = SHAPES.write().unwrap_or_else(PoisonError::into_inner);

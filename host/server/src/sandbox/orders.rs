@@ -135,6 +135,7 @@ impl Order {
 
     /// Applies an action; `Err` with Midtrans' words when it leads to nothing.
     pub(super) fn act(&mut self, action: Action, now: DateTime<Utc>) -> Result<(), &'static str> {
+        // Read before the status is replaced, which these are parts of.
         let challenged = self.is_challenged();
         let captured = self.status == Some("capture") && !challenged;
         let open = matches!(self.status, Some("pending")) || challenged;

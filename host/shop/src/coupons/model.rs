@@ -98,6 +98,7 @@ pub struct Coupon {
 impl Coupon {
     /// Returns true when what is left of its budget holds an amount.
     pub fn has_budget_for(&self, amount: Rupiah) -> bool {
+        // A sum that cannot be counted is beyond every budget.
         let sum = self.granted_amount.plus(amount);
         self.budget
             .is_none_or(|budget| sum.is_ok_and(|sum| sum <= budget))

@@ -61,16 +61,19 @@ pub(super) struct NextCheck {
 /// ones until they cannot be paid any more; ones that a person must settle daily, once their time
 /// is over.
 pub(super) fn next_check(payment: &Payment, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    // Sixteen doublings are beyond the longest wait; many more could not be computed.
     let doublings = u32::try_from(payment.checks.clamp(0, 16)).unwrap_or(16);
     let wait = FIRST
         .checked_mul(2_i32.saturating_pow(doublings))
         .map_or(LONGEST, |wait| wait.min(LONGEST));
     let over = payment.expires_at + EXPIRY_GRACE;
+    // A person decides about it, whatever its state: an end must not take it out of the questions.
     if payment.problem.is_some() && now >= payment.expires_at + AFTERMATH {
         return Some(now + SETTLING);
     }
     match payment.state {
         PaymentState::Starting | PaymentState::Pending => Some(if now < over {
+            // However long the wait has become, a page that has closed is asked about at once.
             (now + wait).min(over)
         } else {
             now + LONGEST

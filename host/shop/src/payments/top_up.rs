@@ -274,6 +274,7 @@ fn too_many_open(most: i64) -> Error {
 /// The gateway knows an order for ever; a number alone would come back with a fresh database.
 fn order_id(transaction: &Transaction, id: PaymentId) -> String {
     let tail = Uuid::from(id).simple().to_string();
+    // The end of an id is random; its beginning is the time.
     let tail = tail.get(20..).unwrap_or(&tail);
     format!("{}-{tail}", transaction.number)
 }

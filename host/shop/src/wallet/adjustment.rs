@@ -112,6 +112,7 @@ async fn book(
     adjustment: Adjustment,
     reason: &str,
 ) -> Result<Transaction> {
+    // Read again where it is locked already: another of these adjustments may have changed it.
     let mut wallet = lock(conn, adjustment.user_id).await?;
     // Nothing could take it out of a deleted account again.
     wallet.check_open()?;

@@ -231,6 +231,7 @@ pub async fn undo_purchase(
     if total.is_positive() {
         let back = (cash, bonus);
         let row = wallet.row_mut();
+        // Written with the entry that follows.
         row.total_spent = row.total_spent.minus(total)?;
         give_back(conn, clock, wallet, back, idempotency_key, new).await?;
     }

@@ -197,6 +197,7 @@ fn smallest(schema: &Value) -> Value {
             let above = least("exclusiveMinimum").map(|bound| bound.saturating_add(1));
             json!(least("minimum").or(above).unwrap_or(1))
         }
+        // A schema may ask for gigabytes; a text that is too short for it is dropped afterwards.
         Some("string") => json!("a".repeat(length("minLength").unwrap_or(1).min(1000))),
         Some("boolean") => json!(false),
         Some("array") => {

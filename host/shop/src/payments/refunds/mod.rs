@@ -207,6 +207,7 @@ fn check(payment: &Payment, held: Rupiah, refund: &Refund) -> Result<()> {
             Error::new(Code::RefundTooLarge, message).with("refundable", left.get().to_string())
         );
     }
+    // Before it settles the gateway can only void a card payment, which is all of it.
     if payment.state == PaymentState::Captured && refund.amount != left {
         let message = "This card payment has not settled yet: it can be refunded in full only.";
         return Err(Error::new(Code::InvalidState, message));

@@ -124,6 +124,7 @@ async fn month(
         let figures = figures.of(service);
         let (new, lost) = figures.map_or((0, 0), |figures| (figures.began, figures.ended));
         let active = *live;
+        // From the newest month back: so many lived at the end of the one before.
         *live = live.saturating_sub(new).saturating_add(lost);
         MonthOfService {
             service: service.clone(),

@@ -153,6 +153,7 @@ fn anchor(
     now: DateTime<Utc>,
 ) -> Result<(DateTime<Utc>, u32)> {
     if matches!(kind, Kind::Thaw(_)) {
+        // Its service begins now, so that its months are counted from here.
         return Ok((now, months));
     }
     let passed = u32::try_from(current.anchor_months).map_err(Error::internal)?;
@@ -201,6 +202,7 @@ async fn plans(
 /// Takes a price down to that of the storage, with a line that says so.
 fn storage_only(lines: &mut Vec<PriceLine>, price: Rupiah, storage: Rupiah) -> Result<Rupiah> {
     let off = price.minus(storage)?;
+    // A frozen service never costs more than one that runs.
     if !off.is_positive() {
         return Ok(price);
     }
@@ -234,6 +236,7 @@ fn unpaid_storage(
         }));
     }
     let month = pricing::period_end(zone, current.period_end, 1)? - current.period_end;
+    // No less by a clock that was set back, and no more than the month by a job that came late.
     let unpaid = (now - current.period_end).clamp(TimeDelta::zero(), month);
     let amount = storage.share(unpaid.num_seconds(), month.num_seconds())?;
     Ok(amount.is_positive().then(|| PriceLine {
