@@ -1,8 +1,5 @@
 //! Making, changing, switching and deleting coupons, and what they cost.
 
-#[cfg(test)]
-mod tests;
-
 use chrono::{DateTime, Utc};
 use dermaga_runtime::{
     Plugin,
@@ -345,3 +342,6 @@ pub async fn statistics(
         by_type,
     })
 }
+
+#[cfg(test)]
+mod tests;

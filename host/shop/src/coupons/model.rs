@@ -1,8 +1,5 @@
 //! Rows, values and views of coupons.
 
-#[cfg(test)]
-pub(super) mod tests;
-
 use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
@@ -419,3 +416,6 @@ pub struct CouponFilter {
     /// Moment of the query: an active coupon whose window is over counts as expired.
     pub now: DateTime<Utc>,
 }
+
+#[cfg(test)]
+pub(super) mod tests;
