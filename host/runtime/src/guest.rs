@@ -201,6 +201,7 @@ impl Guest {
             }
             Stop::Guest(error) => error,
         };
+        // First: without its memory a guest traps in some way that says nothing of the cause.
         if host.meter.refused() {
             return Failure::MemoryExceeded {
                 limit: limits.memory_bytes,
@@ -264,4 +265,24 @@ fn json_size<T: Serialize>(value: &T) -> usize {
     // Neither counting nor the contract's types can fail to serialise.
     let _ = serde_json::to_writer(&mut count, value);
     count.0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Reports compare the figure with the limit of an answer, which is counted in bytes.
+    #[test]
+    fn an_answer_is_measured_in_bytes_of_json() {
+        for value in [
+            json!(null),
+            json!("é\n\u{1f4b0}"),
+            json!({ "a": [1, -2.5, true] }),
+        ] {
+            assert_eq!(json_size(&value), value.to_string().len(), "{value}");
+        }
+        assert_eq!(json_size(&()), 4);
+    }
 }

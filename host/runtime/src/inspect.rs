@@ -96,6 +96,7 @@ fn surface(bytes: &[u8]) -> Result<Surface, LoadError> {
             } if depth == 0 => {
                 return Err(LoadError::CoreModule);
             }
+            // The parser walks into nested parts, each of which has an end of its own.
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
@@ -116,4 +117,48 @@ fn surface(bytes: &[u8]) -> Result<Surface, LoadError> {
         }
     }
     Ok(surface)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spoken(names: &[&str]) -> Result<Version, LoadError> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        version(names.iter())
+    }
+
+    #[test]
+    fn a_component_speaks_one_version_of_the_contract() {
+        let old = ["dermaga:plugin/log@0.1.0", "dermaga:plugin/service@0.1.0"];
+        assert_eq!(spoken(&old).unwrap(), Version::V0_1);
+        assert_eq!(
+            spoken(&["dermaga:plugin/log@0.2.0"]).unwrap(),
+            Version::V0_2
+        );
+        let mixed = ["dermaga:plugin/log@0.1.0", "dermaga:plugin/service@0.2.0"];
+        assert!(matches!(spoken(&mixed), Err(LoadError::WrongWorld(_))));
+    }
+
+    /// The refusal then names the interfaces of the newest contract that are missing.
+    #[test]
+    fn a_component_without_the_contract_is_of_the_newest() {
+        for names in [&[][..], &["wasi:io/streams@0.2.0"], &["run"]] {
+            assert_eq!(spoken(names).unwrap(), Version::NEWEST, "{names:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_that_is_not_known_is_named() {
+        for (name, told) in [
+            ("dermaga:plugin/log@9.0.0", "9.0.0"),
+            ("dermaga:plugin/log@0.2", "0.2"),
+            ("dermaga:plugin/log", "an unknown version"),
+        ] {
+            let Err(LoadError::WrongContract { found }) = spoken(&[name]) else {
+                panic!("{name}");
+            };
+            assert_eq!(found, told);
+        }
+    }
 }

@@ -172,3 +172,49 @@ mod milliseconds {
         u64::deserialize(from).map(Duration::from_millis)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A grant must never take anything away, whatever an operator set.
+    #[test]
+    fn a_larger_class_has_no_less_of_anything() {
+        let mut limits = Limits::default();
+        for (component_bytes, memory_bytes) in [
+            (limits.large.component_bytes, limits.large.memory_bytes),
+            (1, 1),
+        ] {
+            limits.large = LargeLimits {
+                component_bytes,
+                memory_bytes,
+            };
+            let [standard, large] = SizeClass::ALL.map(|size| limits.component_bytes_of(size));
+            assert!(large >= standard);
+            for call in [LimitClass::Quick, LimitClass::Heavy] {
+                let [standard, large] = SizeClass::ALL.map(|size| limits.of(call, size));
+                assert!(large.memory_bytes >= standard.memory_bytes);
+                assert!(large.memory_bytes <= limits.most_memory_bytes());
+                let same = CallLimits {
+                    memory_bytes: standard.memory_bytes,
+                    ..large
+                };
+                assert_eq!(same, standard, "memory alone is larger");
+            }
+        }
+    }
+
+    #[test]
+    fn a_class_is_read_as_it_is_written() {
+        for class in SizeClass::ALL {
+            assert_eq!(class.to_string().parse(), Ok(class));
+        }
+        for wrong in ["", "Large", "huge"] {
+            assert!(wrong.parse::<SizeClass>().is_err(), "{wrong}");
+        }
+        assert!(
+            SizeClass::Standard < SizeClass::Large,
+            "grants are compared"
+        );
+    }
+}

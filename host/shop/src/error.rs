@@ -250,10 +250,12 @@ impl Error {
     pub fn join(checks: impl IntoIterator<Item = Result<()>>) -> Result<()> {
         let mut refusal: Option<Self> = None;
         for failure in checks.into_iter().filter_map(Result::err) {
+            // Faults beside another failure would look like all of them, and may not be.
             if failure.code != Code::ValidationFailed {
                 return Err(failure);
             }
             if let Some(refusal) = &mut refusal {
+                // The sentence of one check does not speak for the others.
                 INVALID_FIELDS.clone_into(&mut refusal.message);
                 refusal.details.extend(failure.details);
             } else {
@@ -338,5 +340,94 @@ impl From<crate::money::AmountOverflow> for Error {
 impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Self {
         Self::internal(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::money::AmountOverflow;
+
+    fn invalid(field: &str) -> Result<()> {
+        Err(Error::invalid(field, "is missing"))
+    }
+
+    #[test]
+    fn every_code_is_one_word_of_a_failure() {
+        let mut seen = HashSet::new();
+        for &code in Code::ALL {
+            let word = code.as_str();
+            assert!(seen.insert(word), "{word}");
+            let is_plain = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+            assert!(word.bytes().all(is_plain), "{word}");
+            assert!((400..=503).contains(&code.status()), "{word}");
+            assert!(code.meaning().ends_with('.'), "{word}");
+            let read: Code = serde_json::from_str(&format!("\"{word}\"")).unwrap();
+            assert_eq!(read, code);
+        }
+    }
+
+    /// A lasting refusal is kept under its key, which a fault of the shop must never be.
+    #[test]
+    fn only_refusals_of_the_client_last() {
+        for code in Code::ALL.iter().filter(|code| code.lasts()) {
+            assert!([404, 409].contains(&code.status()), "{code}");
+        }
+        for passing in [
+            Code::InsufficientCredit,
+            Code::QuotaExhausted,
+            Code::QuoteChanged,
+            Code::InvalidState,
+            Code::InProgress,
+            Code::Internal,
+        ] {
+            assert!(!passing.lasts(), "{passing}");
+        }
+    }
+
+    #[test]
+    fn faults_of_several_checks_are_told_at_once() {
+        Error::join([]).unwrap();
+        Error::join([Ok(()), Ok(())]).unwrap();
+        let joined = Error::join([invalid("a"), Ok(()), invalid("b"), invalid("a")]).unwrap_err();
+        let fields: Vec<_> = joined
+            .details
+            .iter()
+            .map(|one| one.field.as_str())
+            .collect();
+        assert_eq!(fields, ["a", "b", "a"]);
+        assert_eq!(joined.message, INVALID_FIELDS);
+    }
+
+    #[test]
+    fn a_fault_that_stands_alone_keeps_its_sentence() {
+        let own = || Err(Error::new(Code::ValidationFailed, "Its own sentence."));
+        let alone = Error::join([Ok(()), own()]).unwrap_err();
+        assert_eq!(alone.message, "Its own sentence.");
+        let both = Error::join([own(), invalid("a")]).unwrap_err();
+        assert_eq!(both.message, INVALID_FIELDS);
+    }
+
+    #[test]
+    fn another_failure_hides_the_faults() {
+        let away = || Err(Error::new(Code::Unavailable, "Away."));
+        for checks in [[invalid("a"), away()], [away(), invalid("a")]] {
+            assert_eq!(Error::join(checks).unwrap_err().code, Code::Unavailable);
+        }
+    }
+
+    #[test]
+    fn a_database_that_is_slow_is_tried_again_and_a_sum_that_does_not_fit_is_not() {
+        let slow = Error::from(sqlx::Error::PoolTimedOut);
+        assert_eq!((slow.code, slow.retry_after), (Code::Unavailable, Some(2)));
+        let broken = Error::from(sqlx::Error::RowNotFound);
+        assert_eq!((broken.code, broken.retry_after), (Code::Internal, None));
+        let large = Error::from(AmountOverflow);
+        assert_eq!(
+            (large.code, large.retry_after),
+            (Code::ValidationFailed, None)
+        );
     }
 }

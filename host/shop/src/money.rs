@@ -76,6 +76,7 @@ impl Rupiah {
     /// # Errors
     /// [`AmountOverflow`] when the share does not fit in 64 bits.
     pub fn share(self, part: i64, whole: i64) -> Result<Self, AmountOverflow> {
+        // In 128 bits nothing is lost before the one division.
         let product = i128::from(self.0).saturating_mul(i128::from(part));
         let share = product.checked_div(i128::from(whole)).unwrap_or_default();
         i64::try_from(share).map(Self).map_err(|_| AmountOverflow)
@@ -140,6 +141,39 @@ mod tests {
         assert_eq!(
             Rupiah::total([Rupiah::new(1), Rupiah::new(2)]),
             Ok(Rupiah::new(3))
+        );
+    }
+
+    /// Exact up to the largest amount, and towards zero on both sides of it.
+    #[test]
+    fn a_share_is_computed_before_it_is_rounded() {
+        const MAX: i64 = i64::MAX;
+        for (amount, part, whole, share) in [
+            (7, 1, 3, Ok(2)),
+            (-7, 1, 3, Ok(-2)),
+            (7, -1, 3, Ok(-2)),
+            (100, 0, 3, Ok(0)),
+            (100, 1, 0, Ok(0)),
+            (MAX, MAX, MAX, Ok(MAX)),
+            (MAX, 2, 4, Ok(MAX / 2)),
+            (MAX, 2, 1, Err(AmountOverflow)),
+            (i64::MIN, i64::MIN, 1, Err(AmountOverflow)),
+        ] {
+            let got = Rupiah::new(amount).share(part, whole);
+            assert_eq!(got, share.map(Rupiah::new), "{amount} {part} {whole}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_range_are_written_and_turned_around() {
+        let least = Rupiah::new(i64::MIN);
+        assert_eq!(least.to_string(), "-Rp9.223.372.036.854.775.808");
+        assert_eq!(least.negated(), Rupiah::new(i64::MAX));
+        assert_eq!(Rupiah::total([]), Ok(Rupiah::ZERO));
+        let [most, one] = [i64::MAX, 1].map(Rupiah::new);
+        assert_eq!(
+            Rupiah::total([most, one, one.negated()]),
+            Err(AmountOverflow)
         );
     }
 

@@ -302,3 +302,26 @@ pub async fn purge(conn: &mut Conn, before: DateTime<Utc>, limit: i64) -> Result
                 ORDER BY created_at LIMIT $2)";
     Ok(execute!(conn, sql, before, limit, ADMINISTRATORS)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thief who is signed in must not be able to switch them off.
+    #[test]
+    fn notices_about_security_are_required() {
+        for &topic in Topic::ALL {
+            assert!(!topic.is_about_security() || topic.is_required(), "{topic}");
+        }
+    }
+
+    /// A proof of who reads an address would be none, had anyone else its token.
+    #[test]
+    fn mails_that_prove_an_address_go_nowhere_else() {
+        for &topic in Topic::ALL.iter().filter(|topic| topic.is_mail_only()) {
+            assert!(topic.is_required(), "{topic}");
+            assert!(!topic.is_for_administrators(), "{topic}");
+        }
+        assert_ne!(ADDRESSEE, ADMINISTRATORS);
+    }
+}

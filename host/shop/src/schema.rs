@@ -57,6 +57,7 @@ fn validator(schema: &Value) -> Result<Arc<Validator>> {
     if let Some(validator) = known().get(&text) {
         return Ok(Arc::clone(validator));
     }
+    // Without the lock, which all requests share; of two that build the same, the later one stays.
     let built = jsonschema::validator_for(schema);
     let built = Arc::new(built.map_err(|error| Error::internal(error.to_string()))?);
     let mut known = known();

@@ -81,6 +81,45 @@ mod tests {
         }
     }
 
+    #[test]
+    fn one_thing_is_counted_apart() {
+        for (number, told) in [
+            (0, "0 objects"),
+            (1, "1 object"),
+            (2, "2 objects"),
+            (21, "21 objects"),
+            (-1, "-1 objects"),
+        ] {
+            assert_eq!(counted(number, "object"), told);
+        }
+    }
+
+    #[test]
+    fn a_reason_is_counted_in_letters_and_after_it_was_cleaned() {
+        let letters = |count: usize| "é".repeat(count);
+        assert_eq!(given_reason(&letters(500)).unwrap(), letters(500));
+        let padded = format!("  {}\n ", letters(500));
+        assert_eq!(given_reason(&padded).unwrap(), letters(500));
+        let refused = given_reason(&letters(501)).unwrap_err();
+        assert_eq!(refused, "must be at most 500 characters, not 501");
+        for (count, is_good) in [(9, false), (10, true)] {
+            assert_eq!(given_reason(&letters(count)).is_ok(), is_good, "{count}");
+        }
+        assert!(given_reason("a        b").is_err(), "blanks are not seen");
+    }
+
+    #[test]
+    fn a_namespace_is_a_label_of_a_host_name() {
+        let longest = "a".repeat(63);
+        for good in ["a", "shop-1", &longest] {
+            namespace(good).unwrap();
+        }
+        let too_long = "a".repeat(64);
+        for bad in ["", "Shop", "shop_1", "shop.1", "toko-é", &too_long] {
+            assert!(namespace(bad).is_err(), "{bad:?}");
+        }
+    }
+
     /// A letter and its accent are one character, however they were typed. Letters that others only resemble stay.
     #[test]
     fn a_text_is_composed_and_not_folded() {

@@ -137,6 +137,7 @@ impl<K: Hash + Eq> Throttle<K> {
 
 /// Returns the refusal of an event beyond its limit.
 pub(crate) fn too_many(of_what: &str, wait: TimeDelta) -> Error {
+    // The part of a second that is cut off counts, or the next attempt would come too early.
     let seconds = u64::try_from(wait.num_seconds()).unwrap_or_default() + 1;
     let message = format!("Too many {of_what}. Try again in {}.", in_words(seconds));
     Error::new(Code::TooManyRequests, message).retry_after(seconds)

@@ -51,3 +51,33 @@ pub trait Coloured {
     /// Returns the text with the escape codes of a terminal.
     fn coloured(&self) -> String;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_good_to_its_half_and_bad_near_its_end() {
+        let Palette {
+            good, care, bad, ..
+        } = Palette::COLOURS;
+        for (percent, style) in [
+            (0, good),
+            (50, good),
+            (51, care),
+            (80, care),
+            (81, bad),
+            (100, bad),
+            (u32::MAX, bad),
+        ] {
+            assert_eq!(Palette::COLOURS.of_share(percent), style, "{percent}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_a_terminal_has_no_codes() {
+        assert_eq!(Painted(Palette::default().bad, "no").to_string(), "no");
+        let painted = Painted(Palette::COLOURS.good, "yes").to_string();
+        assert_eq!(painted, "\u{1b}[32myes\u{1b}[0m");
+    }
+}

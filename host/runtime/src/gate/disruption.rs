@@ -97,6 +97,7 @@ fn selects(budget: &Node<'_>, workload: &Workload<'_>, policy: &Policy) -> bool 
     let wanted = wanted.map(|labels| labels.members()).unwrap_or_default();
     wanted.iter().all(|(key, value)| {
         let label = workload.template.at(&["metadata", "labels", key]);
+        // The host puts its own on pods and selectors alike, after this check.
         *key == INSTANCE_LABEL
             || policy.labels.contains_key(*key)
             || label.is_some_and(|label| label.value() == value.value())

@@ -163,6 +163,7 @@ fn check_ports(rule: &Node<'_>, report: &mut Report) {
             (Some(first), Some(last)) => last.checked_sub(first),
             _ => None,
         };
+        // Both ends belong to the range.
         if width.is_none_or(|width| width >= MAX_PORT_RANGE) {
             let message = format!("a range has at most {MAX_PORT_RANGE} ports, the first first");
             report.refuse_because(&last, Rule::NetworkTooOpen, message);
@@ -185,5 +186,57 @@ fn check_block(block: &Node<'_>, closed: &[Block], report: &mut Report) {
         let reached: Vec<_> = reached.iter().map(ToString::to_string).collect();
         let message = format!("the block reaches {}", reached.join(", "));
         report.refuse_because(block, Rule::NetworkTooOpen, message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A path must mean the same to the ingress controller, to its configuration, and to the server behind it.
+    #[test]
+    fn a_path_is_read_in_one_way_only() {
+        let longest = format!("/{}", "a".repeat(MAX_PATH - 1));
+        for good in [
+            "/",
+            "/api",
+            "/a/b/",
+            "/a.b-c_d~e",
+            "/%41",
+            "/caf%C3%A9",
+            "/...",
+            &longest,
+        ] {
+            assert!(is_plain_path(good), "{good}");
+        }
+        let too_long = format!("{longest}a");
+        for bad in [
+            "",
+            "api",
+            "//api",
+            "/a//b",
+            "/.",
+            "/a/../b",
+            "/a/..",
+            "/%2e%2E/b",
+            "/a%2Fb",
+            "/a%2fb",
+            "/%",
+            "/%4",
+            "/%zz",
+            "/%é1",
+            "/%00",
+            "/%0a",
+            "/%7F",
+            "/a b",
+            "/a;b",
+            "/a\nb",
+            "/(.*)",
+            "/café",
+            "/a?b",
+            &too_long,
+        ] {
+            assert!(!is_plain_path(bad), "{bad:?}");
+        }
     }
 }

@@ -192,3 +192,48 @@ fn domain(key: &str) -> Option<&str> {
         .map(|(domain, _)| domain)
         .filter(|domain| domain.contains('.'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Labels of other domains are read by controllers, which would act on them.
+    #[test]
+    fn only_words_of_no_controller_are_labels() {
+        for known in [
+            "app",
+            "part-of",
+            "app.kubernetes.io/name",
+            "dermaga.dev/anything",
+        ] {
+            assert!(is_known_label(known), "{known}");
+        }
+        for unknown in [
+            "",
+            "App",
+            "istio-injection",
+            "app.kubernetes.io/unknown",
+            "app.kubernetes.io/",
+            "kubernetes.io/name",
+            "sub.dermaga.dev/instance",
+            "dermaga.dev.example.com/instance",
+        ] {
+            assert!(!is_known_label(unknown), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_domain_is_before_the_slash_and_has_a_dot() {
+        for (key, found) in [
+            ("name", None),
+            ("plugin/name", None),
+            ("example.com/name", Some("example.com")),
+            ("example.com/a/b", Some("example.com")),
+            ("/name", None),
+            (".", None),
+            ("./name", Some(".")),
+        ] {
+            assert_eq!(domain(key), found, "{key}");
+        }
+    }
+}

@@ -352,3 +352,68 @@ async fn word_missing_file(request: Request, next: Next) -> Answer {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Generated clients name their functions so: a name that changes breaks them.
+    #[test]
+    fn an_operation_is_named_after_its_method_and_path() {
+        for (method, path, id) in [
+            ("get", "/api/wallet/info", "getWalletInfo"),
+            (
+                "get",
+                "/api/admin/wallets/{userId}",
+                "getAdminWalletsByUserId",
+            ),
+            (
+                "post",
+                "/api/subscriptions/{id}/upgrade-quote",
+                "postSubscriptionsByIdUpgradeQuote",
+            ),
+            (
+                "delete",
+                "/api/instances/{id}/domains/{domainId}",
+                "deleteInstancesByIdDomainsByDomainId",
+            ),
+            ("get", "/health/live", "getHealthLive"),
+        ] {
+            assert_eq!(operation_id(method, path), id);
+        }
+    }
+
+    #[test]
+    fn codes_of_one_status_are_listed_once() {
+        for (known, added, all) in [
+            ("`A`", "`B`", "`A`, `B`"),
+            ("`A`, `B`", "`B`, `C`", "`A`, `B`, `C`"),
+            ("`A`", "`A`", "`A`"),
+        ] {
+            assert_eq!(both(known, added), all);
+        }
+    }
+
+    #[test]
+    fn a_code_that_may_be_left_out_may_be_empty() {
+        let code = json!({ "$ref": "#/components/schemas/CouponCode" });
+        let other = json!({ "$ref": "#/components/schemas/Reason" });
+        let schema = |property: &Value| json!({ "properties": { "it": { "oneOf": [{ "type": "null" }, property] } } });
+        let mut document = json!({ "components": { "schemas": { "A": schema(&code), "B": schema(&other), "C": {} } } });
+        let_codes_be_empty(&mut document);
+        let parts = |name: &str| {
+            let pointer = format!("/components/schemas/{name}/properties/it/oneOf");
+            document
+                .pointer(&pointer)
+                .and_then(Value::as_array)
+                .map(Vec::len)
+        };
+        assert_eq!(
+            (parts("A"), parts("B"), parts("C")),
+            (Some(3), Some(2), None)
+        );
+        let_codes_be_empty(&mut json!({}));
+    }
+}

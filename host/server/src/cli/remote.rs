@@ -90,3 +90,33 @@ pub(super) fn is_envelope(body: &str) -> bool {
     let parsed: Option<serde_json::Value> = serde_json::from_str(body).ok();
     parsed.is_some_and(|body| body.pointer("/error/code").is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_an_address_and_nothing_more() {
+        for good in [
+            "https://shop.example.com",
+            "http://127.0.0.1:8080",
+            "http://[::1]:8080",
+            "https://example.com/shop",
+        ] {
+            assert!(is_server(good), "{good}");
+        }
+        for bad in [
+            "",
+            "shop.example.com",
+            "localhost:8080",
+            "ftp://shop.example.com",
+            "https://",
+            "https://sari@shop.example.com",
+            "https://:secret@shop.example.com",
+            "https://shop.example.com?a=1",
+            "https://shop.example.com#a",
+        ] {
+            assert!(!is_server(bad), "{bad}");
+        }
+    }
+}

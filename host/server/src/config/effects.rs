@@ -98,3 +98,25 @@ fn is_of_ingresses(key: &str) -> bool {
     });
     is_below || key == "kubernetes.io/ingress.class"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn annotations_of_ingresses_are_known_by_their_domain() {
+        for (key, is_so) in [
+            ("nginx.ingress.kubernetes.io/ssl-redirect", true),
+            ("ingress.kubernetes.io/timeout", true),
+            ("kubernetes.io/ingress.class", true),
+            ("notingress.kubernetes.io/timeout", false),
+            ("ingress.kubernetes.io.example.com/a", false),
+            ("example.com/ingress.kubernetes.io", false),
+            ("ingress.kubernetes.io", false),
+            ("kubernetes.io/ingress.class2", false),
+            ("", false),
+        ] {
+            assert_eq!(is_of_ingresses(key), is_so, "{key}");
+        }
+    }
+}

@@ -160,6 +160,7 @@ fn cached(key: TypeId, make: impl FnOnce() -> Shape) -> Arc<Shape> {
     if let Some(shape) = known.get(&key) {
         return Arc::clone(shape);
     }
+    // Writing below would wait for this reader, which is the same thread.
     drop(known);
     let shape = Arc::new(make());
     let mut shapes = SHAPES.write().unwrap_or_else(PoisonError::into_inner);
@@ -359,4 +360,101 @@ fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
     reference
         .and_then(|reference| root.pointer(reference.trim_start_matches('#')))
         .unwrap_or(schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detail(field: &str, message: &str) -> Detail {
+        Detail {
+            field: field.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_pointer_becomes_the_name_that_a_client_knows() {
+        for (pointer, name) in [
+            ("", "body"),
+            ("/name", "name"),
+            ("/plans/0/slug", "plans[0].slug"),
+            ("/plans/10", "plans[10]"),
+            ("/0", "0"),
+            ("/a~1b/~0c", "a/b.~c"),
+            ("/a/0b", "a.0b"),
+        ] {
+            assert_eq!(field(pointer, "body"), name, "{pointer:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_rust_become_those_of_json() {
+        for (rust, json) in [
+            ("name", "name"),
+            ("max_uses_per_user", "maxUsesPerUser"),
+            ("plans[0].monthly_price", "plans[0].monthlyPrice"),
+            ("image_1", "image1"),
+            ("", ""),
+        ] {
+            assert_eq!(camel_case(rust), json);
+        }
+    }
+
+    #[test]
+    fn a_fault_of_the_schema_hides_others_of_its_field() {
+        let of_schema = vec![detail("a", "is missing")];
+        let of_rules = vec![detail("a", "is too short"), detail("b", "is odd")];
+        let fields = merged(of_schema, of_rules);
+        assert_eq!(fields, [detail("a", "is missing"), detail("b", "is odd")]);
+    }
+
+    #[test]
+    fn faults_are_told_once_in_the_order_of_their_fields() {
+        let told = refusal(vec![
+            detail("b", "2"),
+            detail("a", "2"),
+            detail("b", "2"),
+            detail("a", "1"),
+        ]);
+        assert_eq!(
+            told.details,
+            [detail("a", "1"), detail("a", "2"), detail("b", "2")]
+        );
+    }
+
+    #[test]
+    fn a_format_with_a_rule_needs_no_bounds_beside_it() {
+        let bounded = |format: &str| json!({ "type": "string", "format": format, "pattern": "^a$", "minLength": 1, "maxLength": 9 });
+        let mut schema =
+            json!({ "properties": { "a": bounded("email"), "b": [bounded("password")] } });
+        keep_rules_alone(&mut schema);
+        let kept = json!({ "type": "string", "format": "email" });
+        assert_eq!(schema["properties"]["a"], kept);
+        assert_eq!(schema["properties"]["b"][0], bounded("password"));
+    }
+
+    /// A blank in the place of a word, a number or an id is a value that was lost, and is refused.
+    #[test]
+    fn only_free_text_is_left_out_by_a_blank() {
+        let root = json!({ "Name": { "type": "string" } });
+        for (schema, is_free) in [
+            (json!({ "type": "string" }), true),
+            (json!({ "type": ["string", "null"] }), true),
+            (json!({ "type": "string", "format": "phone" }), true),
+            (
+                json!({ "oneOf": [{ "type": "null" }, { "$ref": "#/Name" }] }),
+                true,
+            ),
+            (json!({ "type": "string", "format": "uuid" }), false),
+            (json!({ "type": "string", "enum": ["A"] }), false),
+            (json!({ "type": "string", "pattern": "^a$" }), false),
+            (json!({ "type": "string", "minLength": 2 }), false),
+            (json!({ "type": ["string", "integer"] }), false),
+            (json!({ "type": "integer" }), false),
+            (json!({}), false),
+        ] {
+            assert_eq!(may_be_blank(&root, &schema, " "), is_free, "{schema}");
+        }
+    }
 }

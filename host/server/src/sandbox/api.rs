@@ -24,6 +24,8 @@ use super::{
 
 /// A gateway forgets nothing; this one, whose orders live in memory, forgets the oldest.
 const ORDERS_KEPT: usize = 10_000;
+/// Longest time for which a page can be asked for: its end is a moment that a clock can show.
+const LONGEST_EXPIRY: TimeDelta = TimeDelta::days(365);
 /// Message for an order whose id was used before, in Midtrans' words.
 const USED: &str = "transaction_details.order_id sudah digunakan";
 /// Message for an order that is not there, in Midtrans' words.
@@ -121,12 +123,14 @@ struct Expiry {
 }
 
 impl Expiry {
-    fn length(&self) -> TimeDelta {
-        match self.unit.trim_end_matches('s') {
-            "minute" => TimeDelta::minutes(self.duration),
-            "hour" => TimeDelta::hours(self.duration),
-            _ => TimeDelta::days(self.duration),
-        }
+    /// Returns the time for which the page is open; `None` for one that no page has.
+    fn length(&self) -> Option<TimeDelta> {
+        let length = match self.unit.trim_end_matches('s') {
+            "minute" => TimeDelta::try_minutes(self.duration),
+            "hour" => TimeDelta::try_hours(self.duration),
+            _ => TimeDelta::try_days(self.duration),
+        };
+        length.filter(|length| *length > TimeDelta::zero() && *length <= LONGEST_EXPIRY)
     }
 }
 
@@ -147,10 +151,8 @@ async fn create(
     let notify = headers.get("x-override-notification");
     let notify = notify.and_then(|url| url.to_str().ok()).map(str::to_owned);
     let order_id = request.transaction_details.order_id;
-    let length = request
-        .expiry
-        .as_ref()
-        .map_or(TimeDelta::hours(24), Expiry::length);
+    let length = request.expiry.as_ref().and_then(Expiry::length);
+    let length = length.unwrap_or(TimeDelta::hours(24));
     let new = NewOrder {
         order_id: order_id.clone(),
         token: Uuid::from_bytes(crypto::random_bytes()).to_string(),
@@ -213,14 +215,18 @@ fn faults(request: &SnapRequest) -> Vec<String> {
         let message = "transaction_details.gross_amount must be greater than or equal to 0.01";
         faults.push(message.to_owned());
     }
-    let total: i64 = request
-        .item_details
-        .iter()
-        .map(|item| item.price * item.quantity)
-        .sum();
-    if !request.item_details.is_empty() && total != details.gross_amount {
+    let mut items = request.item_details.iter();
+    // A sum that does not fit is none that was asked for.
+    let total = items.try_fold(0_i64, |sum, item| {
+        sum.checked_add(item.price.checked_mul(item.quantity)?)
+    });
+    if !request.item_details.is_empty() && total != Some(details.gross_amount) {
         let message = "transaction_details.gross_amount is not equal to the sum of item_details";
         faults.push(message.to_owned());
+    }
+    let expiry = request.expiry.as_ref();
+    if expiry.is_some_and(|expiry| expiry.length().is_none()) {
+        faults.push("expiry.duration is not valid".to_owned());
     }
     faults
 }
@@ -338,5 +344,76 @@ impl Sandbox {
         order
             .filter(|order| order.status.is_some())
             .map(|order| order.order_id.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asks for a page over 10,000 rupiah, with these fields in place of its own.
+    fn asked(order_id: &str, more: &Value) -> Vec<String> {
+        let mut body =
+            json!({ "transaction_details": { "order_id": order_id, "gross_amount": 10_000 } });
+        for (field, value) in more.as_object().unwrap() {
+            body[field] = value.clone();
+        }
+        faults(&serde_json::from_value(body).unwrap())
+    }
+
+    #[test]
+    fn an_order_has_a_short_and_plain_name() {
+        let longest = "a".repeat(50);
+        for good in ["a", "TXMP-101_b~c.d", &longest] {
+            assert!(asked(good, &json!({})).is_empty(), "{good}");
+        }
+        let too_long = "a".repeat(51);
+        for bad in ["", "a b", "a/b", "é", &too_long] {
+            assert_eq!(
+                asked(bad, &json!({})),
+                ["transaction_details.order_id is not valid"]
+            );
+        }
+    }
+
+    #[test]
+    fn items_add_up_to_the_amount() {
+        let item =
+            |price: i64, quantity: i64| json!({ "name": "", "price": price, "quantity": quantity });
+        for (items, is_good) in [
+            (json!([]), true),
+            (json!([item(10_000, 1)]), true),
+            (json!([item(2_500, 4)]), true),
+            (json!([item(12_000, 1), item(-2_000, 1)]), true),
+            (json!([item(10_001, 1)]), false),
+            (json!([item(i64::MAX, 2)]), false),
+            (json!([item(i64::MAX, 1), item(i64::MAX, 1)]), false),
+        ] {
+            let faults = asked("a", &json!({ "item_details": items }));
+            assert_eq!(faults.is_empty(), is_good, "{items}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_open_for_minutes_hours_or_days() {
+        for (duration, unit, minutes) in [
+            (60, "minutes", Some(60)),
+            (1, "minute", Some(1)),
+            (2, "hours", Some(120)),
+            (1, "day", Some(1_440)),
+            (365, "days", Some(525_600)),
+            (366, "days", None),
+            (0, "minutes", None),
+            (-1, "hours", None),
+            (i64::MAX, "minutes", None),
+            (i64::MIN, "days", None),
+        ] {
+            let expiry = json!({ "duration": duration, "unit": unit });
+            let read: Expiry = serde_json::from_value(expiry.clone()).unwrap();
+            let length = read.length().map(|length| length.num_minutes());
+            assert_eq!(length, minutes, "{duration} {unit}");
+            let faults = asked("a", &json!({ "expiry": expiry }));
+            assert_eq!(faults.is_empty(), minutes.is_some(), "{duration} {unit}");
+        }
     }
 }

@@ -51,3 +51,20 @@ fn origin(address: SocketAddr) -> String {
     };
     format!("http://{host}:{}", address.port())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_listens_everywhere_is_reached_on_its_own_machine() {
+        for (listens, reached) in [
+            ("0.0.0.0:8080", "http://127.0.0.1:8080"),
+            ("[::]:8080", "http://127.0.0.1:8080"),
+            ("192.0.2.1:80", "http://192.0.2.1:80"),
+            ("[2001:db8::1]:443", "http://[2001:db8::1]:443"),
+        ] {
+            assert_eq!(origin(listens.parse().unwrap()), reached);
+        }
+    }
+}

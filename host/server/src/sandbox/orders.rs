@@ -135,6 +135,7 @@ impl Order {
 
     /// Applies an action; `Err` with Midtrans' words when it leads to nothing.
     pub(super) fn act(&mut self, action: Action, now: DateTime<Utc>) -> Result<(), &'static str> {
+        // Read before the status is replaced, which these are parts of.
         let challenged = self.is_challenged();
         let captured = self.status == Some("capture") && !challenged;
         let open = matches!(self.status, Some("pending")) || challenged;
@@ -273,4 +274,160 @@ fn jakarta(moment: DateTime<Utc>) -> String {
         .unwrap_or_else(|| moment.naive_utc())
         .format("%Y-%m-%d %H:%M:%S")
         .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    const BEGUN: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+    /// An order over 10,000 rupiah whose page is open for an hour.
+    fn order(channel: &str) -> Order {
+        let new = NewOrder {
+            order_id: "TXMP-101-a".to_owned(),
+            token: String::new(),
+            transaction_id: Uuid::nil(),
+            amount: 10_000,
+            name: String::new(),
+            channels: vec![channel.to_owned()],
+            notify: None,
+            callbacks: Callbacks::default(),
+            expires_at: BEGUN + TimeDelta::hours(1),
+        };
+        Order::new(new, BEGUN)
+    }
+
+    fn after(channel: &str, actions: &[Action]) -> Order {
+        let mut order = order(channel);
+        for action in actions {
+            order.act(*action, BEGUN).unwrap();
+        }
+        order
+    }
+
+    #[test]
+    fn an_order_goes_the_way_of_its_payer() {
+        use Action::{
+            Accept, Cancel, Challenge, Chargeback, Choose, Deny, Expire, Pay, Refund, Settle,
+        };
+        let ways: [(&str, &[Action], &str); 13] = [
+            ("other_qris", &[Choose], "pending"),
+            ("other_qris", &[Pay], "settlement"),
+            ("other_qris", &[Choose, Pay], "settlement"),
+            ("other_qris", &[Choose, Expire], "expire"),
+            ("other_qris", &[Choose, Cancel], "cancel"),
+            ("other_qris", &[Choose, Deny, Pay], "settlement"),
+            ("credit_card", &[Pay], "capture"),
+            ("credit_card", &[Pay, Settle], "settlement"),
+            ("credit_card", &[Pay, Cancel], "cancel"),
+            ("credit_card", &[Challenge, Accept, Settle], "settlement"),
+            ("credit_card", &[Challenge, Deny], "deny"),
+            ("other_qris", &[Pay, Refund(4_000), Refund(6_000)], "refund"),
+            (
+                "other_qris",
+                &[Pay, Refund(4_000), Chargeback],
+                "chargeback",
+            ),
+        ];
+        for (channel, actions, status) in ways {
+            let order = after(channel, actions);
+            assert_eq!(order.status, Some(status), "{actions:?}");
+        }
+    }
+
+    /// A challenged card is not settled before a person accepts it.
+    #[test]
+    fn an_action_that_leads_to_nothing_changes_nothing() {
+        let challenged = after("credit_card", &[Action::Challenge]);
+        let paid = after("other_qris", &[Action::Pay]);
+        for (before, action) in [
+            (&order("other_qris"), Action::Settle),
+            (&order("other_qris"), Action::Refund(1)),
+            (&challenged, Action::Settle),
+            (&challenged, Action::Refund(1)),
+            (&paid, Action::Choose),
+            (&paid, Action::Pay),
+            (&paid, Action::Accept),
+            (&paid, Action::Cancel),
+            (&paid, Action::Deny),
+            (&paid, Action::Expire),
+        ] {
+            let mut order = before.clone();
+            assert_eq!(order.act(action, BEGUN), Err(REFUSED), "{action:?}");
+            assert_eq!((order.status, order.fraud), (before.status, before.fraud));
+        }
+    }
+
+    #[test]
+    fn a_page_is_paid_before_its_end_and_while_it_is_open() {
+        let end = BEGUN + TimeDelta::hours(1);
+        let last = end - TimeDelta::milliseconds(1);
+        assert_eq!(order("other_qris").act(Action::Pay, last), Ok(()));
+        assert_eq!(order("other_qris").act(Action::Pay, end), Err(REFUSED));
+        let mut closed = order("other_qris");
+        closed.is_page_closed = true;
+        assert_eq!(closed.act(Action::Pay, BEGUN), Err(REFUSED));
+    }
+
+    #[test]
+    fn no_more_is_paid_back_than_was_paid() {
+        for amount in [0, -1, 10_001, i64::MIN, i64::MAX] {
+            let mut order = after("other_qris", &[Action::Pay]);
+            assert_eq!(order.act(Action::Refund(amount), BEGUN), Err(REFUSED));
+            assert_eq!((order.refunded(), order.status), (0, Some("settlement")));
+        }
+        let mut order = after("other_qris", &[Action::Pay, Action::Refund(10_000)]);
+        assert_eq!(order.act(Action::Refund(1), BEGUN), Err(REFUSED));
+    }
+
+    /// A shop that checks the signature checks what was told, also where a test put other words.
+    #[test]
+    fn an_order_is_told_with_its_code_and_signed_as_told() {
+        for (channel, actions, code) in [
+            ("other_qris", vec![Action::Choose], "201"),
+            ("credit_card", vec![Action::Challenge], "201"),
+            ("credit_card", vec![Action::Pay], "200"),
+            ("other_qris", vec![Action::Choose, Action::Deny], "202"),
+            ("other_qris", vec![Action::Choose, Action::Expire], "407"),
+            ("other_qris", vec![Action::Pay], "200"),
+        ] {
+            let mut order = after(channel, &actions);
+            order
+                .told_instead
+                .insert("gross_amount".to_owned(), json!("9.00"));
+            let told = order.told("key", "Success");
+            assert_eq!(told["status_code"], code, "{actions:?}");
+            let signed = format!("TXMP-101-a{code}9.00key");
+            let signature = hex::encode(Sha512::digest(signed));
+            assert_eq!(told["signature_key"], signature, "{actions:?}");
+        }
+    }
+
+    #[test]
+    fn refunds_are_listed_with_their_sum() {
+        let order = after(
+            "other_qris",
+            &[Action::Pay, Action::Refund(1_000), Action::Refund(500)],
+        );
+        let told = order.told("key", "Success");
+        assert_eq!(told["refund_amount"], "1500.00");
+        assert_eq!(told["refunds"][1]["refund_chargeback_id"], 2);
+        assert_eq!(told["refunds"][1]["refund_amount"], "500.00");
+        assert_eq!(told["transaction_time"], "1970-01-01 07:00:00");
+    }
+
+    #[test]
+    fn a_way_of_payment_has_midtrans_name() {
+        for (channel, name) in [
+            ("other_qris", "qris"),
+            ("bca_va", "bank_transfer"),
+            ("gopay", "gopay"),
+            ("credit_card", "credit_card"),
+        ] {
+            assert_eq!(order(channel).payment_type(), name);
+        }
+    }
 }

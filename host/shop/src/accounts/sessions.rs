@@ -91,6 +91,7 @@ impl Standings {
         if known.len() >= SWEEP_AT {
             known.retain(|_, (_, read_at)| now - *read_at < STANDING_TTL);
         }
+        // Full of fresh ones, it does not grow: the database is asked about this session each time.
         if known.len() < SWEEP_AT {
             known.insert(key, (standing, now));
         }

@@ -129,6 +129,7 @@ pub(super) fn behind(
             Status::Suspended
         },
         grace_until: grace_until.filter(|_| runs),
+        // The first moment stays: the retention of the data counts from it.
         suspended_at: (!runs).then(|| seen.suspended_at.unwrap_or(now)),
         unpaid,
     }
@@ -178,6 +179,7 @@ pub(super) async fn fall_behind(
         seen.status.check_move(behind.status)?;
     }
     store::fall_behind(&mut conn, seen, behind, now).await?;
+    // Compute was paid for until now: the next period is of the storage alone, paid or not.
     if seen.freeze_state == FreezeState::Pending {
         provisioning::change(&mut conn, clock, seen.id, Act::Freeze, FROZEN).await?;
     }

@@ -56,6 +56,7 @@ impl ImageView {
         let stale = checked
             .and_then(|day| day.checked_add_days(Days::new(most_days)))
             .is_some_and(|last| last < today);
+        // Both days still count themselves: it is old from the day after.
         let old = match (until, checked) {
             (Some(until), _) if until < today => Some(format!("Its support ended on {until}.")),
             (_, Some(checked)) if stale => {

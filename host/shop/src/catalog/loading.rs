@@ -285,3 +285,72 @@ impl RefusedTemplate {
         format!("{REFUSED} {} {state} {ADVICE}", self.first())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(key: &str, message: &str) -> TemplateProblem {
+        TemplateProblem {
+            line: 3,
+            column: 7,
+            key: key.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+
+    fn refused(problems: Vec<TemplateProblem>) -> RefusedTemplate {
+        RefusedTemplate {
+            file: "ghost.toml".to_owned(),
+            service: None,
+            sold_as_before: false,
+            problems,
+        }
+    }
+
+    #[test]
+    fn the_first_problem_is_told_and_the_others_are_counted() {
+        let first = || problem("plans[0].slug", "it is missing");
+        for (problems, told) in [
+            (vec![], "The problem is in the file ghost.toml."),
+            (
+                vec![problem("", "it is no TOML.")],
+                "The problem is in the file ghost.toml:3:7: it is no TOML.",
+            ),
+            (
+                vec![first()],
+                "The problem is in ghost.toml:3:7: plans[0].slug: it is missing.",
+            ),
+            (
+                vec![first(), first()],
+                "The problem is in ghost.toml:3:7: plans[0].slug: it is missing. There is 1 more problem.",
+            ),
+            (
+                vec![first(), first(), first()],
+                "The problem is in ghost.toml:3:7: plans[0].slug: it is missing. There are 2 more problems.",
+            ),
+        ] {
+            assert_eq!(refused(problems).first(), told);
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_becomes_of_the_service() {
+        for (service, sold_as_before, told) in [
+            (
+                Some("ghost"),
+                true,
+                "Its service ghost is sold as it was loaded last.",
+            ),
+            (Some("ghost"), false, "Its service ghost is not sold."),
+            (None, false, "Its service is not sold."),
+        ] {
+            let refused = RefusedTemplate {
+                service: service.map(str::to_owned),
+                sold_as_before,
+                ..refused(Vec::new())
+            };
+            assert!(refused.sentence().contains(told), "{}", refused.sentence());
+        }
+    }
+}

@@ -75,6 +75,7 @@ fn of_deployment(workload: &Value) -> Rollout {
         let message = "It did not become ready in time.";
         return Rollout::Stalled(message.to_owned());
     }
+    // More pods than updated ones: some of the old template still run.
     if updated < want || available < want || all > updated {
         return waiting(updated.min(available), want);
     }

@@ -231,6 +231,7 @@ fn status_after(before: &Coupon, wanted: &NewCoupon, now: DateTime<Utc>) -> Coup
             .budget
             .is_some_and(|budget| before.granted_amount.get() >= budget);
     match before.status {
+        // An administrator's switch outlasts all, and spent uses outlast a window that was moved.
         CouponStatus::Disabled => CouponStatus::Disabled,
         _ if used_up => CouponStatus::UsedUp,
         _ if wanted.ends_at.is_some_and(|end| end <= now) => CouponStatus::Expired,
@@ -341,3 +342,6 @@ pub async fn statistics(
         by_type,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -153,3 +153,60 @@ pub enum Switch {
     Active,
     Disabled,
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use serde_json::{from_value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_duration_is_a_number_of_months_or_forever() {
+        for (sent, periods) in [
+            (json!(1), Some(Some(1))),
+            (json!(1_200), Some(Some(1_200))),
+            (json!("forever"), Some(None)),
+            (json!("Forever"), None),
+            (json!("3"), None),
+            (json!(-1), None),
+            (json!(1.5), None),
+            (json!(null), None),
+        ] {
+            let read = from_value::<Lasts>(sent.clone()).ok();
+            assert_eq!(read.map(Lasts::periods), periods, "{sent}");
+        }
+        assert_eq!(Lasts::default().periods(), Some(1));
+    }
+
+    #[test]
+    fn a_duration_has_bounds() {
+        for (months, is_good) in [
+            (0, false),
+            (1, true),
+            (1_200, true),
+            (1_201, false),
+            (u32::MAX, false),
+        ] {
+            let checked = at_least_one(&Lasts::Periods(months), &());
+            assert_eq!(checked.is_ok(), is_good, "{months}");
+        }
+        at_least_one(&Lasts::Forever(Forever::Forever), &()).unwrap();
+    }
+
+    #[test]
+    fn a_window_ends_after_it_starts() {
+        let start = DateTime::UNIX_EPOCH;
+        let later = start + TimeDelta::milliseconds(1);
+        for (from, until, is_good) in [
+            (None, None, true),
+            (Some(start), None, true),
+            (None, Some(start), true),
+            (Some(start), Some(later), true),
+            (Some(start), Some(start), false),
+            (Some(later), Some(start), false),
+        ] {
+            assert_eq!(is_after(from)(&until, &()).is_ok(), is_good);
+        }
+    }
+}

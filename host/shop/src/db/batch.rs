@@ -45,6 +45,7 @@ impl Waiting {
 
     /// Adds a statement, whose arguments will be added next.
     pub(super) fn add(&mut self, sql: &str) {
+        // Arguments of the engine that is not in use are always none.
         let before = self.sqlite.len() + self.postgres.len();
         self.statements.push(renumbered(sql, before));
     }

@@ -146,3 +146,48 @@ fn system_millis() -> i64 {
     )]
     Utc::now().timestamp_millis()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_clock_is_not_moved() {
+        let clock = Clock::system();
+        let before = clock.now();
+        clock.advance(TimeDelta::days(1));
+        clock.set_offset(TimeDelta::days(1));
+        clock.step(TimeDelta::days(1));
+        assert_eq!(clock.offset(), None);
+        assert!(clock.now() - before < TimeDelta::hours(1));
+    }
+
+    #[test]
+    fn moves_add_up_and_an_offset_replaces_them() {
+        let clock = Clock::movable();
+        assert_eq!(clock.offset(), Some(TimeDelta::zero()));
+        clock.advance(TimeDelta::days(1));
+        clock.advance(TimeDelta::hours(-1));
+        assert_eq!(clock.offset(), Some(TimeDelta::hours(23)));
+        clock.set_offset(TimeDelta::days(-3));
+        assert_eq!(clock.offset(), Some(TimeDelta::days(-3)));
+    }
+
+    /// Copies show one time: a server has one clock.
+    #[test]
+    fn a_copy_moves_with_its_clock() {
+        let clock = Clock::movable();
+        let copy = clock.clone();
+        clock.advance(TimeDelta::days(7));
+        assert_eq!(copy.offset(), Some(TimeDelta::days(7)));
+    }
+
+    #[test]
+    fn a_wrong_time_server_is_no_move_on_purpose() {
+        let clock = Clock::movable();
+        let before = clock.now();
+        clock.step(TimeDelta::days(2));
+        assert_eq!(clock.offset(), Some(TimeDelta::zero()));
+        assert!(clock.now() - before >= TimeDelta::days(2));
+    }
+}

@@ -150,3 +150,45 @@ pub(super) async fn has_mark(conn: &mut SqliteConnection) -> sqlx::Result<bool> 
     let count: i64 = sqlx::query_scalar(sql).fetch_one(conn).await?;
     Ok(count > 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(before: &str, after: &str) -> Vec<u8> {
+        [PREFIX, before.as_bytes(), b":", after.as_bytes()].concat()
+    }
+
+    #[test]
+    fn both_values_of_every_mark_of_a_page_are_found() {
+        let [a, b, c] = ["a", "b", "c"].map(|digit| digit.repeat(DIGITS));
+        let page = [
+            b"\0\xff free space \0".as_slice(),
+            &mark(&a, &b),
+            b"between",
+            &mark(&b, &c),
+        ]
+        .concat();
+        assert_eq!(values_of(&page), [a, b.clone(), b, c]);
+    }
+
+    /// A page ends where it ends; pieces of marks are left in it by rows that were moved.
+    #[test]
+    fn pieces_of_a_mark_are_none() {
+        let whole = mark(&"a".repeat(DIGITS), &"b".repeat(DIGITS));
+        for piece in [&[][..], PREFIX, &whole[..whole.len() - 1], &whole[1..]] {
+            assert!(values_of(piece).is_empty());
+        }
+        let mut torn = whole;
+        torn[PREFIX.len()] = 0xff;
+        assert!(values_of(&torn).is_empty(), "what is no text is no value");
+    }
+
+    #[test]
+    fn numbers_beyond_the_end_are_none() {
+        assert_eq!(u32_at(&[0, 0, 16, 0], 0), Some(4_096));
+        assert_eq!(u32_at(&[9, 0, 0, 16, 0], 1), Some(4_096));
+        assert_eq!(u32_at(&[0, 0, 16], 0), None);
+        assert_eq!(u32_at(&[0, 0, 16, 0], 1), None);
+    }
+}

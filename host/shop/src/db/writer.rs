@@ -227,6 +227,7 @@ impl Line {
         let settled = match open.as_mut() {
             None => Ok(()),
             Some(_) if self.lost.load(Ordering::Acquire) => Err(undone()),
+            // Others wait for the commit of what they wrote before it.
             Some(transaction) if undo && !alone => run(transaction, UNDO).await,
             Some(_) => Ok(()),
         };
@@ -293,6 +294,7 @@ impl Group {
             let _ = only.send(result);
             return;
         }
+        // An error of sqlx cannot be cloned, so that several receive its text.
         let failure = result.err().map(|error| error.to_string());
         for one in done {
             let _ = one.send(match &failure {

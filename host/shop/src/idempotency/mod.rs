@@ -109,12 +109,14 @@ pub async fn begin(db: &Db, clock: &Clock, request: Request, lease: TimeDelta) -
     loop {
         let now = clock.now();
         let known = store::find(&mut db.read().await?, &request, now - KEPT).await?;
+        // A lock beyond it is of a clock that was ahead, and would hold the key for as long.
         let believed = now..=now + lease + SKEW;
         let held_until = known
             .as_ref()
             .map(|known| known.locked_until)
             .filter(|until| *until > now && believed.contains(until));
         match known {
+            // First: another request must neither wait for this answer nor have it.
             Some(known) if known.request_hash != request.fingerprint => return Err(mismatch()),
             Some(known) => {
                 if let Some(answer) = known.answer() {

@@ -294,6 +294,7 @@ impl Catalogue {
 /// Returns the reading of which more is recognised, of two that are equal the first.
 fn fuller(first: Option<Said>, second: Option<Said>) -> Option<Said> {
     match (first, second) {
+        // On a tie the first stays, whose words were chosen for the whole text.
         (Some(first), Some(second)) if second.recognised > first.recognised => Some(second),
         (None, second) => second,
         (first, _) => first,

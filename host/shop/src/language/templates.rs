@@ -49,6 +49,7 @@ impl Table {
             let most = best
                 .as_ref()
                 .map_or(0, |(template, _)| template.literal_bytes);
+            // Compared first, since a match costs more.
             if template.literal_bytes > most
                 && let Some(arguments) = template.arguments(text)
             {

@@ -61,16 +61,19 @@ pub(super) struct NextCheck {
 /// ones until they cannot be paid any more; ones that a person must settle daily, once their time
 /// is over.
 pub(super) fn next_check(payment: &Payment, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    // Sixteen doublings are beyond the longest wait; many more could not be computed.
     let doublings = u32::try_from(payment.checks.clamp(0, 16)).unwrap_or(16);
     let wait = FIRST
         .checked_mul(2_i32.saturating_pow(doublings))
         .map_or(LONGEST, |wait| wait.min(LONGEST));
     let over = payment.expires_at + EXPIRY_GRACE;
+    // A person decides about it, whatever its state: an end must not take it out of the questions.
     if payment.problem.is_some() && now >= payment.expires_at + AFTERMATH {
         return Some(now + SETTLING);
     }
     match payment.state {
         PaymentState::Starting | PaymentState::Pending => Some(if now < over {
+            // However long the wait has become, a page that has closed is asked about at once.
             (now + wait).min(over)
         } else {
             now + LONGEST
@@ -236,4 +239,98 @@ async fn look(payments: &Payments, payment: Payment) -> Result<()> {
     // One that has changed in the meantime is looked at the next time.
     settlement::apply(&mut conn, &payments.clock, &learned.payment, &claim.into()).await?;
     Ok(conn.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payments::model::tests::payment;
+
+    fn at(minutes: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes)
+    }
+
+    fn waiting(checks: i64) -> Payment {
+        Payment {
+            checks,
+            ..payment(PaymentState::Pending, 10_000)
+        }
+    }
+
+    #[test]
+    fn a_payment_that_waits_is_asked_about_less_and_less() {
+        for (checks, seconds) in [
+            (-1, 30),
+            (0, 30),
+            (1, 60),
+            (5, 960),
+            (6, 1_800),
+            (16, 1_800),
+            (i64::MAX, 1_800),
+        ] {
+            let next = next_check(&waiting(checks), at(0)).unwrap();
+            assert_eq!(next - at(0), TimeDelta::seconds(seconds), "{checks}");
+        }
+    }
+
+    /// A page may be paid in its last second, so that the question after it is not put off.
+    #[test]
+    fn a_page_is_asked_about_right_after_it_has_closed() {
+        for (now, next) in [(40, 62), (61, 62), (62, 92), (500, 530)] {
+            assert_eq!(next_check(&waiting(10), at(now)), Some(at(next)), "{now}");
+        }
+    }
+
+    #[test]
+    fn a_capture_is_asked_about_daily_for_two_weeks() {
+        let captured = payment(PaymentState::Captured, 10_000);
+        let day = 24 * 60;
+        for (now, next) in [
+            (0, Some(day)),
+            (13 * day - 1, Some(14 * day - 1)),
+            (13 * day, None),
+            (20 * day, None),
+        ] {
+            assert_eq!(next_check(&captured, at(now)), next.map(at), "{now}");
+        }
+    }
+
+    #[test]
+    fn an_order_that_was_given_up_is_watched_for_two_hours_after_its_page() {
+        for state in [
+            PaymentState::Denied,
+            PaymentState::Cancelled,
+            PaymentState::Expired,
+            PaymentState::Failed,
+        ] {
+            let ended = payment(state, 10_000);
+            for (now, next) in [(10, Some(40)), (170, Some(180)), (180, None), (181, None)] {
+                assert_eq!(next_check(&ended, at(now)), next.map(at), "{state} {now}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_asked_about_money_that_has_settled() {
+        for state in [
+            PaymentState::Settled,
+            PaymentState::PartlyReversed,
+            PaymentState::Reversed,
+        ] {
+            assert_eq!(next_check(&payment(state, 10_000), at(0)), None, "{state}");
+        }
+    }
+
+    /// A person settles it, at any time: the gateway is asked daily, whatever the state.
+    #[test]
+    fn an_unclear_payment_is_asked_about_until_it_is_reviewed() {
+        for &state in PaymentState::ALL {
+            let unclear = Payment {
+                problem: Some("Its currency is USD, not IDR.".to_owned()),
+                ..payment(state, 10_000)
+            };
+            let next = next_check(&unclear, at(180));
+            assert_eq!(next, Some(at(180 + 24 * 60)), "{state}");
+        }
+    }
 }

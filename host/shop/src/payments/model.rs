@@ -262,3 +262,59 @@ pub struct DebtFilter {
     pub user_id: Option<UserId>,
     pub open: Option<bool>,
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::HashSet;
+
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    /// A payment that was begun at the epoch and whose page is open for an hour.
+    pub(in crate::payments) fn payment(state: PaymentState, amount: i64) -> Payment {
+        let begun = DateTime::UNIX_EPOCH;
+        Payment {
+            id: PaymentId::from_u128(1),
+            transaction_id: TransactionId::from_u128(2),
+            user_id: UserId::from_u128(3),
+            order_id: "TXMP-101-0123456789ab".to_owned(),
+            method: PaymentMethod::Qris,
+            amount: Rupiah::new(amount),
+            state,
+            credited: Rupiah::ZERO,
+            reversed: Rupiah::ZERO,
+            token: None,
+            redirect_url: None,
+            payment_type: None,
+            fee: Rupiah::ZERO,
+            expires_at: begun + TimeDelta::hours(1),
+            next_check_at: None,
+            checks: 0,
+            last_error: None,
+            problem: None,
+            created_at: begun,
+            updated_at: begun,
+        }
+    }
+
+    /// A customer who chose a way to pay sees no other, so none is offered under two names.
+    #[test]
+    fn every_channel_belongs_to_one_method() {
+        let mut seen = HashSet::new();
+        for method in PaymentMethod::ALL {
+            assert!(!method.channels().is_empty(), "{method}");
+            for channel in method.channels() {
+                assert!(seen.insert(*channel), "{channel}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_not_paid_and_not_ended_waits() {
+        for &state in PaymentState::ALL {
+            let waits = ["STARTING", "PENDING"].contains(&state.as_str());
+            assert_eq!(state.is_waiting(), waits, "{state}");
+        }
+    }
+}

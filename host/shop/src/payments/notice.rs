@@ -187,3 +187,45 @@ async fn confirm(payments: &Payments, kept: &Kept, claim: Claim) -> Result<Strin
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTICE: &str =
+        r#"{"order_id":"TXMP-101-a","gross_amount":"10000.00","transaction_status":"settlement"}"#;
+
+    fn refused(body: &[u8]) -> String {
+        let error = read(body).unwrap_err();
+        assert_eq!(error.code, Code::MalformedRequest);
+        error.message
+    }
+
+    /// The text is kept as evidence, so that a mark in front of it is no part of it.
+    #[test]
+    fn a_notice_is_kept_without_its_mark() {
+        for mark in ["", "\u{feff}"] {
+            let body = format!("{mark}{NOTICE}");
+            let (text, notice) = read(body.as_bytes()).unwrap();
+            assert_eq!((text, notice.order_id.as_str()), (NOTICE, "TXMP-101-a"));
+        }
+    }
+
+    #[test]
+    fn what_no_database_holds_is_refused() {
+        assert_eq!(
+            refused(b"{\"a\":\"\xff\"}"),
+            "The notice is not UTF-8 text."
+        );
+        let with_nul = NOTICE.replace("TXMP", "\\u0000");
+        let told = "The notice must not contain the character U+0000.";
+        assert_eq!(refused(with_nul.as_bytes()), told);
+    }
+
+    #[test]
+    fn another_form_is_told_with_its_fault() {
+        let told = "The notice is not as Midtrans writes it: `gross_amount` is missing.";
+        assert_eq!(refused(br#"{"order_id":"1"}"#), told);
+        assert!(refused(b"").ends_with("it is not JSON: it ends too early (line 1, column 0)."));
+    }
+}

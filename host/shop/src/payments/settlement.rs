@@ -48,6 +48,7 @@ pub(super) async fn apply(
 ) -> Result<Applied> {
     let (wallet, payment) = lock(conn, seen).await?;
     let step = step(payment.state, heard.claim);
+    // Old news is so by any state; a step is taken only on the one that it was judged by.
     if step != Step::Stay && payment.standing() != seen.standing() {
         return Ok(Applied::Changed(payment));
     }
@@ -112,6 +113,7 @@ impl Act<'_> {
             Step::Credit(to) => self.credit(to).await,
             Step::TakeBack { cause, total } => self.take_back(cause, total).await,
             Step::CreditAndTakeBack { cause, total } => {
+                // Both are booked, although they cancel out: the books show that the money came and went.
                 self.credit(PaymentState::Settled).await?;
                 self.take_back(cause, total).await
             }
@@ -161,6 +163,7 @@ impl Act<'_> {
 
     /// Takes back what the gateway took since the last time, never more than was credited.
     async fn take_back(&mut self, cause: Cause, total: Rupiah) -> Result<String> {
+        // A fee that the payer paid on top may come back with it, and never reached the wallet.
         let total = total.min(self.payment.credited);
         let amount = total.minus(self.payment.reversed)?;
         if !amount.is_positive() {
@@ -177,6 +180,7 @@ impl Act<'_> {
                 Cause::Chargeback => TransactionType::Chargeback,
             },
         };
+        // Named by the sum so far, so that news that comes twice is one reversal.
         let key = format!("payment:{}:reversal:{}", self.payment.id, total.get());
         let reversal =
             wallet::take_back(self.conn, self.clock, &mut self.wallet, &taken, &key).await?;

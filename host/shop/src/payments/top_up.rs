@@ -274,6 +274,7 @@ fn too_many_open(most: i64) -> Error {
 /// The gateway knows an order for ever; a number alone would come back with a fresh database.
 fn order_id(transaction: &Transaction, id: PaymentId) -> String {
     let tail = Uuid::from(id).simple().to_string();
+    // The end of an id is random; its beginning is the time.
     let tail = tail.get(20..).unwrap_or(&tail);
     format!("{}-{tail}", transaction.number)
 }
@@ -365,5 +366,87 @@ fn check_waiting(payment: &Payment) -> Result<()> {
     match payment.problem {
         Some(_) => Err(problem::refusal()),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use sqlx::types::Json;
+
+    use super::*;
+    use crate::{
+        payments::model::tests::payment,
+        wallet::{TransactionStatus, TransactionType},
+    };
+
+    fn transaction(number: &str) -> Transaction {
+        Transaction {
+            id: TransactionId::from_u128(1),
+            number: number.parse().unwrap(),
+            user_id: UserId::from_u128(2),
+            kind: TransactionType::TopUp,
+            status: TransactionStatus::Pending,
+            amount: Rupiah::new(10_000),
+            balance_before: None,
+            balance_after: None,
+            description: String::new(),
+            details: Json(Value::Null),
+            subscription_id: None,
+            coupon_id: None,
+            price_decision_id: None,
+            coupon_decision_id: None,
+            created_at: DateTime::UNIX_EPOCH,
+            completed_at: None,
+        }
+    }
+
+    /// Midtrans takes at most 50 of these characters.
+    #[test]
+    fn the_name_of_an_order_fits_at_the_gateway() {
+        for number in ["TXMP-101", "TXMP-9223372036854775807"] {
+            let name = order_id(&transaction(number), PaymentId::from_u128(u128::MAX));
+            assert_eq!(name, format!("{number}-ffffffffffff"));
+            assert!(name.len() <= 50, "{name}");
+        }
+        let [one, other] = [1, 2].map(PaymentId::from_u128);
+        let named = transaction("TXMP-101");
+        assert_ne!(order_id(&named, one), order_id(&named, other));
+    }
+
+    #[test]
+    fn the_open_top_ups_are_counted_in_the_refusal() {
+        for (most, told) in [
+            (
+                1,
+                "You have a top-up waiting for payment. Pay or cancel it first.",
+            ),
+            (
+                5,
+                "You have 5 top-ups waiting for payment. Pay or cancel one first.",
+            ),
+        ] {
+            let refused = too_many_open(most);
+            assert_eq!(
+                (refused.code, refused.message.as_str()),
+                (Code::TooManyOpenTopUps, told)
+            );
+        }
+    }
+
+    #[test]
+    fn only_a_clear_top_up_that_waits_is_cancelled() {
+        for &state in PaymentState::ALL {
+            let plain = payment(state, 10_000);
+            let cancelled = check_waiting(&plain).map_err(|error| error.code);
+            let expected = state.is_waiting().then_some(()).ok_or(Code::InvalidState);
+            assert_eq!(cancelled, expected, "{state}");
+            let unclear = Payment {
+                problem: Some("Its currency is USD, not IDR.".to_owned()),
+                ..plain
+            };
+            let refused = check_waiting(&unclear).unwrap_err();
+            assert_eq!(refused.message == problem::NOTICE, state.is_waiting());
+        }
     }
 }

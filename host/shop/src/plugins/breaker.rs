@@ -80,6 +80,7 @@ pub(super) const fn counts(failure: &Failure) -> bool {
         | Failure::DeadlineExceeded { .. }
         | Failure::Trapped(_)
         | Failure::MalformedOutput { .. } => true,
+        // Faults of the host or of the caller, by which no version is judged.
         Failure::BadInput(_)
         | Failure::UnknownFunction { .. }
         | Failure::Busy { .. }

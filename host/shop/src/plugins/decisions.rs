@@ -443,6 +443,7 @@ fn compare(
 ) -> Replay {
     let first_difference = match (&recorded.output, &replayed) {
         (Some(old), Some(new)) if old != new => {
+            // In bytes, as of a file. Of two outputs that begin alike, the shorter ends there.
             let common = old
                 .bytes()
                 .zip(new.bytes())

@@ -400,6 +400,31 @@ pub async fn reset(
 mod tests {
     use super::*;
 
+    /// An instance is named before decisions that can be replayed, and these before coupons.
+    #[test]
+    fn a_version_in_use_is_kept_for_its_strongest_use() {
+        for (decided, instances, coupons, told) in [
+            (
+                true,
+                2,
+                3,
+                Some("Instances were made with this version: 2."),
+            ),
+            (true, 0, 3, Some("This version has made decisions,")),
+            (false, 0, 3, Some("This is the last version of the plugin,")),
+            (false, 0, 0, None),
+        ] {
+            let uses = Uses {
+                decided,
+                instances,
+                coupons,
+            };
+            let refused = refuse_used(&uses).err().map(|error| error.message);
+            assert_eq!(refused.is_some(), told.is_some());
+            assert!(refused.unwrap_or_default().starts_with(told.unwrap_or("")));
+        }
+    }
+
     /// Every step that a state allows, and no other.
     #[test]
     fn every_step_from_every_state() {

@@ -56,6 +56,7 @@ pub(super) async fn load(
     }
     match registry.compile(component, sufficient).await {
         Ok(plugin) if granted(&plugin) >= sufficient => Ok(plugin),
+        // The larger class was granted to another plugin than this one turned out to be.
         Ok(_) => Err(refused(&error)),
         Err(other) => Err(refused(&other)),
     }

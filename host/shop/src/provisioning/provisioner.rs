@@ -239,3 +239,43 @@ impl Provisioner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_of_earlier_releases_follow_those_of_this_one_once() {
+        let of = |names: &[&str]| -> Vec<ObjectRef> {
+            let names = names.iter();
+            names
+                .map(|name| ObjectRef::new("v1", "Service", name))
+                .collect()
+        };
+        let cases: [[&[&str]; 3]; 4] = [
+            [&["a", "b"], &[], &["a", "b"]],
+            [&[], &["a"], &["a"]],
+            [&["b", "a"], &["a", "c"], &["b", "a", "c"]],
+            [&["a"], &["a"], &["a"]],
+        ];
+        for [rendered, previous, all] in cases {
+            assert_eq!(union(of(rendered), &of(previous)), of(all));
+        }
+        // The same name in another kind is another object.
+        let claim = vec![ObjectRef::new("v1", "PersistentVolumeClaim", "a")];
+        assert_eq!(union(of(&["a"]), &claim).len(), 2);
+    }
+
+    #[test]
+    fn a_choice_is_a_word_in_lower_case() {
+        for (word, choice) in [
+            ("auto", Some(Choice::Auto)),
+            ("kubernetes", Some(Choice::Kubernetes)),
+            ("directory", Some(Choice::Directory)),
+            ("Auto", None),
+            ("", None),
+        ] {
+            assert_eq!(word.parse::<Choice>().ok(), choice, "{word:?}");
+        }
+    }
+}

@@ -11,6 +11,7 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// Returns the wait after this many failures in a row: 2 s, 4 s, ... up to 5 minutes, spread.
 pub(super) fn back_off(instance_id: InstanceId, failures: i64) -> Duration {
+    // Beyond sixteen the wait is the longest anyway.
     let doublings = u32::try_from(failures.clamp(1, 16)).unwrap_or(16) - 1;
     let wait = FIRST
         .saturating_mul(2_u32.saturating_pow(doublings))

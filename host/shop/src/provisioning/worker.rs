@@ -167,6 +167,7 @@ impl<S: Services> Worker<S> {
         let mut is_new_place = self.reconciler.provisioner.cluster().is_some();
         while !cancel.is_cancelled() {
             if is_first {
+                // Until it succeeds: leases of an earlier run would hold up their instances to the end.
                 is_first = self.drop_own_leases().await.is_err();
             }
             if is_new_place {
@@ -227,6 +228,7 @@ impl<S: Services> Worker<S> {
         let leases = store::PASSES
             .claim_due(&mut conn, clock, Term { now, until }, limit)
             .await?;
+        // One holder has all leases of a claim.
         if let Some(lease) = leases.first() {
             store::name_server(&mut conn, lease.holder, self.identity.id).await?;
         }

@@ -40,6 +40,7 @@ impl Rule {
     /// Returns how much of a window is left when no more than `most` of `before` requests count any more.
     fn left_when(&self, before: u32, most: u32) -> Duration {
         let millis = self.millis();
+        // The longest time of which no more than `most` count, by the division of `fading`, and its millisecond.
         let left = ((u128::from(most) + 1) * millis - 1).checked_div(u128::from(before));
         let left = left.map_or(millis, |covered| millis.min(covered + 1));
         Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX))
@@ -114,6 +115,7 @@ impl Window {
         if now < self.ends {
             return;
         }
+        // After a whole window without a request, none of an earlier one counts.
         *self = if now < self.ends + rule.length {
             Self::after(self.past(), self.ends, now, rule)
         } else {
@@ -196,6 +198,7 @@ impl Window {
 
     /// Adds a portion, if it was asked for in this window.
     pub(super) fn take(&mut self, began: Instant, taken: Taken, now: Instant) {
+        // Its window is over, or this server counts alone since it did not come in time.
         if self.began != began || !self.is_asking {
             return;
         }

@@ -122,3 +122,53 @@ pub struct JobView {
     pub next_run: Option<DateTime<Utc>>,
     pub last_run: Option<RunView>,
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn run(status: RunStatus, lease_until: Option<DateTime<Utc>>) -> RunRow {
+        RunRow {
+            id: RunId::from_u128(1),
+            job: "ledger-seal".to_owned(),
+            scheduled_for: DateTime::UNIX_EPOCH,
+            trigger: Trigger::Schedule,
+            attempts: 1,
+            started_at: DateTime::UNIX_EPOCH,
+            lease_until,
+            finished_at: None,
+            status,
+            total: 0,
+            items: 0,
+            error_count: 0,
+            errors: Json(Vec::new()),
+        }
+    }
+
+    /// A lease is over in its last moment, as the claim of another server has it.
+    #[test]
+    fn a_run_whose_lease_is_over_is_shown_as_abandoned() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::hours(1);
+        let moment = TimeDelta::milliseconds(1);
+        for (until, status) in [
+            (Some(now + moment), RunStatus::Running),
+            (Some(now), RunStatus::Abandoned),
+            (Some(now - moment), RunStatus::Abandoned),
+            (None, RunStatus::Abandoned),
+        ] {
+            let shown = RunView::of(run(RunStatus::Running, until), now);
+            assert_eq!(shown.status, status, "{until:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_has_ended_stays_as_it_ended() {
+        for &status in RunStatus::ALL {
+            let shown = RunView::of(run(status, None), DateTime::UNIX_EPOCH);
+            let is_running = status == RunStatus::Running;
+            assert_eq!(shown.status == status, !is_running, "{status}");
+        }
+    }
+}

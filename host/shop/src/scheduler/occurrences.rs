@@ -131,6 +131,7 @@ fn start_of_offset(zone: Tz, from: DateTime<Utc>, until: DateTime<Utc>) -> Optio
 fn change_between(zone: Tz, before: DateTime<Utc>, after: DateTime<Utc>) -> DateTime<Utc> {
     let new = offset_at(zone, after);
     let (mut old, mut changed) = (before, after);
+    // Offsets change at whole seconds, so that the search ends.
     while changed - old > SECOND {
         let middle = old + TimeDelta::seconds((changed - old).num_seconds() / 2);
         if offset_at(zone, middle) == new {

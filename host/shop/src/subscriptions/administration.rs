@@ -187,6 +187,31 @@ mod tests {
     use super::*;
     use crate::test_database;
 
+    #[test]
+    fn a_price_is_only_lowered() {
+        let seen = test_database::ended(SubscriptionStatus::Active);
+        for (price, is_good) in [(0, true), (49_999, true), (50_000, true), (50_001, false)] {
+            let checked = check_price(&seen, Rupiah::new(price));
+            assert_eq!(checked.is_ok(), is_good, "{price}");
+        }
+    }
+
+    /// A suspended one begins a new period when it is paid for, which an extension would move.
+    #[test]
+    fn only_what_runs_is_extended_and_only_what_lives_is_edited() {
+        for (status, is_extended, is_edited) in [
+            (SubscriptionStatus::Active, true, true),
+            (SubscriptionStatus::PastDue, true, true),
+            (SubscriptionStatus::Suspended, false, true),
+            (SubscriptionStatus::Cancelled, false, false),
+            (SubscriptionStatus::Expired, false, false),
+        ] {
+            let seen = test_database::ended(status);
+            assert_eq!(check_extends(&seen).is_ok(), is_extended, "{status}");
+            assert_eq!(check_lives(&seen).is_ok(), is_edited, "{status}");
+        }
+    }
+
     /// The end moves by exactly so many days, and the next period is never shorter than a month.
     #[test]
     fn an_extension_is_exact_and_shortens_no_later_period() {

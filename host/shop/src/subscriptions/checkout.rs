@@ -128,6 +128,7 @@ pub async fn buy(
     quote_id: Option<QuoteId>,
 ) -> Result<Uncommitted<PurchaseView>> {
     let (mut bought, view) = Box::pin(sell(shop, order, quote_id)).await?.take();
+    // In the transaction of the purchase, so that a disabling which comes later covers it.
     owners::check_active(bought.conn(), order.user_id).await?;
     Ok(bought.map(|()| view))
 }
@@ -150,6 +151,7 @@ pub(super) async fn sell(
             check_quote(shop, order, quote_id, &priced).await?;
         }
         catalog::check_quota(&shop.db, &shop.clock, order.user_id, &priced.offer).await?;
+        // After the refusals that cost less: this one has manifests rendered.
         let pods = rehearse(shop, order, &priced, Asking::Act).await?;
         check_room(shop, order, &priced, &pods).await?;
         if let Some(purchase) = settle(shop, order, quote_id, (&priced, &pods)).await? {

@@ -69,3 +69,35 @@ pub(crate) async fn tell(
     outbox::put_once(conn, clock, what, &id.to_string(), payload).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The templates of the notice choose their sentence by these words.
+    #[test]
+    fn every_cause_has_its_own_word_and_only_the_shops_has_a_reason() {
+        let causes = [
+            Cause::Customer,
+            Cause::NotRenewed,
+            Cause::Unpaid,
+            Cause::Shop("Abuse of the service."),
+            Cause::Undeliverable,
+        ];
+        let words: BTreeSet<_> = causes.iter().map(|cause| cause.as_str()).collect();
+        assert_eq!(words.len(), causes.len());
+        let reasons: Vec<_> = causes.iter().filter_map(|cause| cause.reason()).collect();
+        assert_eq!(reasons, ["Abuse of the service."]);
+        for template in [
+            include_str!("../notifications/templates/subscription-ended.en.txt"),
+            include_str!("../notifications/templates/subscription-ended.id.txt"),
+        ] {
+            // An end by the shop has the last sentence, which has no condition.
+            for word in words.iter().filter(|word| **word != "SHOP") {
+                assert!(template.contains(&format!("\"{word}\"")), "{word}");
+            }
+        }
+    }
+}

@@ -124,3 +124,59 @@ fn period(subscription: &Subscription, refund: &Refund, now: DateTime<Utc>) -> R
         None => Ok(current),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::{subscriptions::SubscriptionStatus, test_database::ended};
+
+    fn asked(period: Option<i64>) -> Refund {
+        Refund {
+            amount: Rupiah::new(1),
+            reason: "The service was away for a day.".to_owned(),
+            period,
+        }
+    }
+
+    #[test]
+    fn without_a_number_the_period_is_meant_that_runs() {
+        let seen = ended(SubscriptionStatus::Active);
+        let end = seen.period_end;
+        let last = end - TimeDelta::milliseconds(1);
+        assert_eq!(period(&seen, &asked(None), last).unwrap(), 1);
+        let refused = period(&seen, &asked(None), end).unwrap_err();
+        assert_eq!(refused.code, Code::InvalidState);
+        assert_eq!(refused.details[0].field, "period");
+        assert_eq!(period(&seen, &asked(Some(7)), end).unwrap(), 7);
+    }
+
+    /// Of what has ended no period follows, so that its last one cannot be mistaken.
+    #[test]
+    fn of_what_has_ended_the_last_period_is_meant() {
+        for status in [SubscriptionStatus::Cancelled, SubscriptionStatus::Expired] {
+            let seen = ended(status);
+            let later = seen.period_end + TimeDelta::days(400);
+            assert_eq!(period(&seen, &asked(None), later).unwrap(), 1, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_refund_beyond_what_was_paid_names_what_is_left() {
+        for (left, told) in [
+            (0, "No cash paid for this period is left to refund."),
+            (
+                1_500,
+                "Rp1.500 of the cash paid for this period can still be refunded.",
+            ),
+        ] {
+            let refused = too_large(Rupiah::new(left));
+            assert_eq!(
+                (refused.code, refused.message.as_str()),
+                (Code::RefundTooLarge, told)
+            );
+            assert_eq!(refused.details[0].message, left.to_string());
+        }
+    }
+}

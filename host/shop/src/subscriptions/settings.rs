@@ -62,3 +62,22 @@ impl Settings {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grace_is_within_its_bounds_both_included() {
+        let settings = Settings {
+            grace_min_days: 3,
+            grace_max_days: 7,
+            ..Settings::default()
+        };
+        for (days, is_good) in [(0, false), (2, false), (3, true), (7, true), (8, false)] {
+            assert_eq!(settings.check_grace_days(days).is_ok(), is_good, "{days}");
+        }
+        let refused = settings.check_grace_days(u64::MAX).unwrap_err();
+        assert!(refused.starts_with("must be from 3 to 7 days"), "{refused}");
+    }
+}

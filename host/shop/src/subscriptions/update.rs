@@ -183,3 +183,50 @@ fn dearer(now: Rupiah, next: Rupiah) -> Result<Error> {
     );
     Ok(Error::new(Code::PriceWouldRise, message))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{catalog::Tier, test_database::ended};
+
+    #[test]
+    fn only_what_is_paid_for_gets_a_new_configuration() {
+        for &status in SubscriptionStatus::ALL {
+            let refused = check_state(status).err().map(|error| error.message);
+            match status {
+                SubscriptionStatus::Active => assert_eq!(refused, None),
+                SubscriptionStatus::PastDue | SubscriptionStatus::Suspended => {
+                    assert!(refused.unwrap().ends_with("Top up your wallet first."));
+                }
+                ended => assert!(refused.unwrap().contains(ended.as_str())),
+            }
+        }
+    }
+
+    #[test]
+    fn a_plan_is_named_only_as_it_is() {
+        let row = SubscriptionRow {
+            subscription: ended(SubscriptionStatus::Active),
+            service_slug: "ghost".to_owned(),
+            service_name: "Ghost".to_owned(),
+            plan_slug: "basic".to_owned(),
+            plan_name: "Basic".to_owned(),
+            tier: Tier::Basic,
+            instance_id: None,
+            instance_status: None,
+        };
+        check_plan(&row, None).unwrap();
+        check_plan(&row, Some(row.subscription.plan_id)).unwrap();
+        let refused = check_plan(&row, Some(PlanId::from_u128(9))).unwrap_err();
+        let path = format!("/api/subscriptions/{}/upgrade", row.subscription.id);
+        assert!(refused.details[0].message.contains(&path));
+    }
+
+    #[test]
+    fn a_dearer_configuration_is_refused_with_the_difference() {
+        let refused = dearer(Rupiah::new(50_000), Rupiah::new(65_000)).unwrap();
+        assert_eq!(refused.code, Code::PriceWouldRise);
+        assert!(refused.message.contains("Rp15.000 more"), "{refused}");
+        assert!(dearer(Rupiah::new(-2), Rupiah::new(i64::MAX)).is_err());
+    }
+}

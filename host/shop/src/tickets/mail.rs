@@ -196,6 +196,7 @@ fn is_automatic(mail: &Message<'_>) -> bool {
 fn id_of(mail: &Message<'_>, raw: &[u8]) -> String {
     match mail.message_id() {
         Some(id) if id.len() <= LONGEST_MAIL_ID && !id.contains('\0') => id.to_owned(),
+        // Its digest can be stored, and knows the same mail when it comes again.
         Some(id) => crypto::sha256_hex(id),
         None => crypto::sha256_hex(raw),
     }

@@ -174,3 +174,64 @@ fn check(obstacles: &store::Obstacles, balance: Balance, gives_up_credit: bool) 
     }
     Err(refusal)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::money::Rupiah;
+
+    const FREE: store::Obstacles = store::Obstacles {
+        subscriptions: 0,
+        instances: 0,
+        top_ups: 0,
+        refunds: 0,
+        debts: 0,
+    };
+
+    fn obstacles(found: &store::Obstacles, paid: i64, bonus: i64, gives_up: bool) -> Vec<String> {
+        let balance = Balance {
+            paid: Rupiah::new(paid),
+            bonus: Rupiah::new(bonus),
+        };
+        let refused = check(found, balance, gives_up).err();
+        let details = refused.map(|error| error.details).unwrap_or_default();
+        let told = details.into_iter();
+        told.map(|detail| format!("{}: {}", detail.field, detail.message))
+            .collect()
+    }
+
+    #[test]
+    fn money_is_given_up_only_if_that_was_said() {
+        let none: [&str; 0] = [];
+        assert_eq!(obstacles(&FREE, 0, 0, false), none);
+        assert_eq!(obstacles(&FREE, 1, 0, true), none);
+        let told = "giveUpCredit: the wallet holds Rp1 of paid credit; spend it, ask for it back, or give it up";
+        assert_eq!(obstacles(&FREE, 1, 0, false), [told]);
+    }
+
+    #[test]
+    fn a_gift_is_no_obstacle() {
+        assert!(obstacles(&FREE, 0, 1_000_000, false).is_empty());
+    }
+
+    /// A customer ends all of it at once, and not one after the other.
+    #[test]
+    fn everything_in_the_way_is_told_at_once() {
+        let found = store::Obstacles {
+            subscriptions: 1,
+            instances: 2,
+            top_ups: 3,
+            refunds: 4,
+            debts: 5,
+        };
+        let told = [
+            "subscriptions: 1 still to be cancelled",
+            "instances: 2 still to be removed",
+            "topUps: 3 still to be paid or cancelled",
+            "refunds: 4 still to be answered by the gateway",
+            "debts: 5 still to be paid",
+        ];
+        assert_eq!(obstacles(&found, 0, 0, false), told);
+        assert_eq!(obstacles(&found, 7, 0, true), told);
+    }
+}

@@ -112,6 +112,7 @@ async fn book(
     adjustment: Adjustment,
     reason: &str,
 ) -> Result<Transaction> {
+    // Read again where it is locked already: another of these adjustments may have changed it.
     let mut wallet = lock(conn, adjustment.user_id).await?;
     // Nothing could take it out of a deleted account again.
     wallet.check_open()?;
@@ -207,6 +208,57 @@ mod tests {
         Balance {
             paid: Rupiah::new(paid),
             bonus: Rupiah::new(bonus),
+        }
+    }
+
+    fn moved(direction: Direction, amount: i64, kind: Option<CreditKind>) -> Result<(i64, i64)> {
+        let wallet = WalletRow {
+            user_id: UserId::from_u128(1),
+            paid_balance: Rupiah::new(300),
+            bonus_balance: Rupiah::new(100),
+            total_top_up: Rupiah::ZERO,
+            total_spent: Rupiah::ZERO,
+            entries: 0,
+            head_hash: String::new(),
+            closed_at: None,
+        };
+        let adjustment = Adjustment {
+            user_id: wallet.user_id,
+            direction,
+            amount: Rupiah::new(amount),
+            kind,
+        };
+        let Movement {
+            paid,
+            bonus,
+            others,
+        } = movement(&wallet, adjustment)?;
+        let all = others.iter().map(|(_, other)| *other).chain([paid, bonus]);
+        assert!(Rupiah::total(all)?.is_zero(), "postings balance");
+        Ok((paid.get(), bonus.get()))
+    }
+
+    #[test]
+    fn what_is_added_is_a_gift_unless_it_is_called_paid() {
+        for (direction, amount, kind, expected) in [
+            (Direction::Add, 50, None, (0, 50)),
+            (Direction::Add, 50, Some(CreditKind::Bonus), (0, 50)),
+            (Direction::Add, 50, Some(CreditKind::Paid), (50, 0)),
+            (Direction::Deduct, 150, None, (-50, -100)),
+            (Direction::Deduct, 50, Some(CreditKind::Paid), (-50, 0)),
+        ] {
+            let got = moved(direction, amount, kind).unwrap();
+            assert_eq!(got, expected, "{direction} {amount} {kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_adjustment_moves_at_least_a_rupiah() {
+        for direction in [Direction::Add, Direction::Deduct] {
+            for amount in [0, -1, i64::MIN] {
+                let refused = moved(direction, amount, None).unwrap_err();
+                assert_eq!(refused.details[0].field, "amount", "{direction} {amount}");
+            }
         }
     }
 

@@ -43,6 +43,7 @@ impl Movement {
             .map(|(account, amount)| (*account, *amount, None));
         own.into_iter()
             .chain(others)
+            // Before they are numbered, so that lines have no gaps.
             .filter(|(_, amount, _)| !amount.is_zero())
             .zip(1..)
             .map(|((account, amount, user_id), line)| PostingRow {
@@ -138,6 +139,7 @@ impl WalletRow {
             return Err(Error::new(Code::InsufficientCredit, message));
         }
         match kind {
+            // A top-up that is taken back later stays among those that were received.
             TransactionType::TopUp => self.total_top_up = self.total_top_up.plus(paid)?,
             TransactionType::Subscription | TransactionType::Upgrade => {
                 self.total_spent = self.total_spent.minus(paid.plus(bonus)?)?;
@@ -222,6 +224,7 @@ async fn append(
     wallet: &mut LockedWallet,
     entry: Option<EntryRow>,
 ) -> Result<()> {
+    // Nothing moved, so that the row of the wallet is as it was.
     let Some(entry) = entry else {
         return Ok(());
     };

@@ -231,6 +231,7 @@ pub async fn undo_purchase(
     if total.is_positive() {
         let back = (cash, bonus);
         let row = wallet.row_mut();
+        // Written with the entry that follows.
         row.total_spent = row.total_spent.minus(total)?;
         give_back(conn, clock, wallet, back, idempotency_key, new).await?;
     }
@@ -284,4 +285,64 @@ pub async fn balance(conn: &mut Conn, user_id: UserId) -> Result<Balance> {
 /// When the database does not answer.
 pub async fn is_first_purchase(conn: &mut Conn, user_id: UserId) -> Result<bool> {
     Ok(store::purchases(conn, user_id).await? == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn balance(paid: i64, bonus: i64) -> Balance {
+        Balance {
+            paid: Rupiah::new(paid),
+            bonus: Rupiah::new(bonus),
+        }
+    }
+
+    fn holding(paid: i64) -> WalletRow {
+        WalletRow {
+            user_id: UserId::from_u128(1),
+            paid_balance: Rupiah::new(paid),
+            bonus_balance: Rupiah::new(1_000_000),
+            total_top_up: Rupiah::ZERO,
+            total_spent: Rupiah::ZERO,
+            entries: 0,
+            head_hash: String::new(),
+            closed_at: None,
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_told_to_the_rupiah() {
+        let refused = insufficient(Rupiah::new(50_000), balance(20_000, 5_000)).unwrap();
+        assert_eq!(
+            refused.message,
+            "This costs Rp50.000 and your wallet holds Rp25.000. You need Rp25.000 more."
+        );
+        assert_eq!(refused.details[0].message, "25000");
+        assert!(insufficient(Rupiah::ZERO, balance(i64::MAX, 1)).is_err());
+    }
+
+    /// Bonus credit is no money of the customer, and counts for nothing here.
+    #[test]
+    fn a_cap_is_of_paid_credit_and_may_be_reached() {
+        let capped = Settings {
+            balance_cap: Some(Rupiah::new(100)),
+            ..Settings::default()
+        };
+        for (held, amount, room) in [
+            (0, 100, None),
+            (60, 40, None),
+            (60, 41, Some("40")),
+            (100, 1, Some("0")),
+            (250, 1, Some("0")),
+        ] {
+            let checked = check_cap(&capped, &holding(held), Rupiah::new(amount));
+            let told = checked.err().map(|error| error.details[0].message.clone());
+            assert_eq!(told.as_deref(), room, "{held} {amount}");
+        }
+        let huge = Rupiah::new(i64::MAX);
+        check_cap(&Settings::default(), &holding(1), huge).unwrap();
+        let overflow = check_cap(&capped, &holding(1), huge).unwrap_err();
+        assert_eq!(overflow.code, Code::ValidationFailed);
+    }
 }

@@ -243,7 +243,9 @@ impl Due {
     fn after(&self, attempt: &Attempt, now: DateTime<Utc>) -> Outcome {
         let pause = pause(self.attempts);
         let state = match pause {
+            // First, since the last attempt has no pause after it and may succeed.
             _ if attempt.is_success() => WebhookDeliveryState::Delivered,
+            // The receiver says that there is no endpoint any more.
             _ if attempt.status == Some(StatusCode::GONE) => WebhookDeliveryState::Dead,
             Some(_) => WebhookDeliveryState::Failed,
             None => WebhookDeliveryState::Dead,

@@ -205,3 +205,37 @@ pub struct WebhookDeliveryDetail {
     /// Attempts, newest first; at most 50.
     pub log: Vec<WebhookAttempt>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_endpoint_is_sent_the_token_of_a_mail() {
+        let customer = Owner::Customer(UserId::from_u128(1));
+        for &topic in Topic::ALL.iter().filter(|topic| topic.is_mail_only()) {
+            assert!(!Owner::Shop.may_have(topic), "{topic}");
+            assert!(!customer.may_have(topic), "{topic}");
+        }
+    }
+
+    #[test]
+    fn the_shop_has_all_that_a_customer_has_and_figures_of_its_own() {
+        let customer = Owner::Customer(UserId::from_u128(1));
+        let only_shop =
+            |topic: &&Topic| Owner::Shop.may_have(**topic) && !customer.may_have(**topic);
+        let mut own: Vec<_> = Topic::ALL
+            .iter()
+            .filter(only_shop)
+            .map(|topic| topic.as_str())
+            .collect();
+        own.sort_unstable();
+        assert_eq!(own, ["ADMIN_BILLING_SUMMARY", "IMAGE_OLD"]);
+        for &topic in Topic::ALL {
+            assert!(
+                !customer.may_have(topic) || Owner::Shop.may_have(topic),
+                "{topic}"
+            );
+        }
+    }
+}

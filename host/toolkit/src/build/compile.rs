@@ -129,3 +129,50 @@ fn read(mut from: impl Read) -> String {
     let _ = from.read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::build::Silent;
+
+    fn artifact(name: &str, kind: &str, files: &[&str]) -> Value {
+        json!({
+            "reason": "compiler-artifact", "manifest_path": format!("/{name}/Cargo.toml"),
+            "target": { "name": name, "kind": [kind] }, "filenames": files,
+        })
+    }
+
+    fn followed(messages: &[Value]) -> BTreeMap<PathBuf, PathBuf> {
+        let lines = messages.iter().map(|message| format!("{message}\n"));
+        follow(lines.collect::<String>().as_bytes(), &Silent)
+    }
+
+    #[test]
+    fn the_module_of_a_plugin_is_that_of_its_library() {
+        let modules = followed(&[
+            artifact("serde", "lib", &["/target/libserde.rlib"]),
+            artifact(
+                "coupon",
+                "cdylib",
+                &["/target/coupon.d", "/target/coupon.wasm"],
+            ),
+            artifact("tool", "bin", &["/target/tool.wasm"]),
+        ]);
+        let expected = ["/coupon/Cargo.toml", "/target/coupon.wasm"].map(PathBuf::from);
+        assert_eq!(modules, BTreeMap::from([expected.into()]));
+    }
+
+    /// Build scripts share their manifest with the library, and would take its place.
+    #[test]
+    fn other_messages_are_no_crates() {
+        let script = artifact("coupon", "custom-build", &["/target/script.wasm"]).to_string();
+        let other = r#"{"reason":"build-finished","success":true}"#;
+        for line in ["", "warning: unused", "{}", "[]", other, &script] {
+            assert!(Artifact::read(line).is_none(), "{line}");
+        }
+        let read = Artifact::read(&artifact("coupon", "cdylib", &[]).to_string()).unwrap();
+        assert_eq!((read.target.name.as_str(), read.module), ("coupon", None));
+    }
+}

@@ -127,6 +127,7 @@ fn digest_of(files: &BTreeSet<PathBuf>) -> Result<Digest, (PathBuf, std::io::Err
     let mut all = Vec::new();
     for file in files {
         let bytes = fs::read(file).map_err(|error| (file.clone(), error))?;
+        // Names, too: two files that changed places are another source.
         all.extend_from_slice(file.as_os_str().as_encoded_bytes());
         all.extend_from_slice(Digest::of(&bytes).as_bytes());
     }

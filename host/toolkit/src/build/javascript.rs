@@ -139,3 +139,31 @@ fn install(one: &PluginSource, progress: &dyn Progress) -> Result<(), BuildError
         .args([how, "--ignore-scripts", "--no-audit", "--no-fund"]);
     run(&mut npm).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_modules_of_a_plugin_are_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = ["plugin.js", "lib/rules.mjs", "lib/deep/er.js"];
+        let others = [
+            "node_modules/a/index.js",
+            "target/guard/plugin.mjs",
+            "cases/case.js",
+            ".git/hook.js",
+            "lib/types.ts",
+            "package.json",
+        ];
+        for name in own.iter().chain(&others) {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let mut found = BTreeSet::new();
+        modules(folder.path(), &mut found).unwrap();
+        let expected: BTreeSet<_> = own.iter().map(|name| folder.path().join(name)).collect();
+        assert_eq!(found, expected);
+    }
+}

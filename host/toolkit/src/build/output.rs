@@ -159,6 +159,7 @@ impl Output {
             replace(&path, bytes)?;
         }
         let digest = Digest::of(bytes);
+        // After the component: a build that was cut off in between is not taken for a fresh one.
         let stamp = Stamp::of(one, files, digest)?;
         replace(&stamp_path(&self.folder, &one.name), &stamp.to_json())?;
         Ok(Built {

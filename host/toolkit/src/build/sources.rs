@@ -145,3 +145,44 @@ fn unique(mut plugins: Vec<PluginSource>) -> Result<Vec<PluginSource>, BuildErro
     }
     Ok(plugins)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(name: &str, folder: &str) -> PluginSource {
+        PluginSource {
+            name: name.to_owned(),
+            folder: folder.into(),
+            language: Language::Rust,
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_found_twice_is_built_once() {
+        let found = vec![source("b", "/b"), source("a", "/a"), source("b", "/b")];
+        assert_eq!(
+            unique(found).unwrap(),
+            [source("a", "/a"), source("b", "/b")]
+        );
+        assert!(unique(Vec::new()).unwrap().is_empty());
+    }
+
+    /// Both would be written into one file.
+    #[test]
+    fn two_folders_of_one_name_are_both_named() {
+        let refused = unique(vec![source("a", "/two"), source("a", "/one")]).unwrap_err();
+        let BuildError::SameName {
+            name,
+            first,
+            second,
+        } = refused
+        else {
+            panic!("another refusal");
+        };
+        assert_eq!(
+            (name.as_str(), first, second),
+            ("a", "/one".into(), "/two".into())
+        );
+    }
+}

@@ -197,6 +197,7 @@ fn smallest(schema: &Value) -> Value {
             let above = least("exclusiveMinimum").map(|bound| bound.saturating_add(1));
             json!(least("minimum").or(above).unwrap_or(1))
         }
+        // A schema may ask for gigabytes; a text that is too short for it is dropped afterwards.
         Some("string") => json!("a".repeat(length("minLength").unwrap_or(1).min(1000))),
         Some("boolean") => json!(false),
         Some("array") => {
@@ -224,6 +225,34 @@ fn required(schema: &Value) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_smallest_value_is_within_its_bounds_and_of_its_type() {
+        for (schema, value) in [
+            (json!({"type": "integer"}), json!(1)),
+            (json!({"type": "integer", "exclusiveMinimum": 5}), json!(6)),
+            (
+                json!({"type": "integer", "exclusiveMinimum": i64::MAX}),
+                json!(i64::MAX),
+            ),
+            (json!({"type": "integer", "minimum": -3}), json!(-3)),
+            (json!({"type": ["string", "null"]}), json!("a")),
+            (json!({"type": "string", "minLength": 0}), json!("")),
+            (json!({"type": "string", "minLength": -1}), json!("a")),
+            (json!({"type": "array"}), json!([])),
+            (json!({"type": "array", "minItems": 1}), json!([null])),
+            (json!({"type": "string", "default": null}), json!(null)),
+            (json!({"const": 7, "default": 8}), json!(7)),
+            (json!({"examples": [], "enum": []}), json!(null)),
+            (json!(true), json!(null)),
+        ] {
+            assert_eq!(smallest(&schema), value, "{schema}");
+        }
+        let huge = json!({"type": "string", "minLength": u64::MAX});
+        assert!(smallest(&huge).as_str().unwrap().len() <= 1000);
+        let many = json!({"type": "array", "minItems": 1_000_000_000});
+        assert!(smallest(&many).as_array().unwrap().len() <= 100);
+    }
 
     #[test]
     fn a_sample_is_what_the_schema_accepts() {

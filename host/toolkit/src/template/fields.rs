@@ -329,3 +329,25 @@ pub(super) fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
         .min()
         .map(|(_, candidate)| candidate)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_name_means_the_nearest_and_not_any() {
+        let known = ["slug", "summary", "storage_price", "name"];
+        for (written, meant) in [
+            ("sumary", Some("summary")),
+            ("summray", Some("summary")),
+            ("naem", Some("name")),
+            ("storageprice", Some("storage_price")),
+            ("quota", None),
+            ("", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(written, &known), meant, "{written}");
+        }
+        assert_eq!(nearest("name", &[]), None);
+    }
+}

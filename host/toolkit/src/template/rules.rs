@@ -176,3 +176,36 @@ fn names(sentence: &str) -> Vec<String> {
         .map(str::to_owned)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_is_a_label_that_begins_with_a_letter() {
+        let longest = "a".repeat(50);
+        for good in ["abc", "a-1", "a--b", &longest] {
+            assert_eq!(name(good, 3).as_deref(), Ok(good));
+        }
+        let too_long = "a".repeat(51);
+        for bad in ["", "ab", "1ab", "-ab", "ab-", "Abc", "a_b", "aé", &too_long] {
+            assert!(name(bad, 3).is_err(), "{bad:?}");
+        }
+    }
+
+    /// The sentences are serde's: `unknown variant `x`, expected one of `a`, `b``.
+    #[test]
+    fn the_known_names_are_found_in_a_refusal() {
+        for (sentence, known) in [
+            (
+                "unknown variant `x`, expected one of `a`, `b`",
+                vec!["a", "b"],
+            ),
+            ("unknown variant `x`, expected `a`", vec!["a"]),
+            ("unknown variant `x`, there are no variants", vec![]),
+            ("", vec![]),
+        ] {
+            assert_eq!(names(sentence), known, "{sentence}");
+        }
+    }
+}

@@ -138,3 +138,38 @@ fn movable(state: &AppState) -> Result<&Clock> {
         Err(Error::not_found("route"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn asked(now: Option<DateTime<Utc>>, offset: Option<&str>) -> Result<ClockSetting> {
+        let request = ClockRequest {
+            now,
+            offset: offset.map(str::to_owned),
+            reason: None,
+        };
+        request.setting()
+    }
+
+    #[test]
+    fn a_clock_is_set_by_a_moment_or_an_offset() {
+        let moment = DateTime::UNIX_EPOCH;
+        assert_eq!(
+            asked(Some(moment), None).unwrap(),
+            ClockSetting::Now(moment)
+        );
+        let expected = ClockSetting::Offset(TimeDelta::days(31));
+        assert_eq!(asked(None, Some("+31d")).unwrap(), expected);
+        for (now, offset, field) in [
+            (None, None, "now"),
+            (Some(moment), Some("+1d"), "now"),
+            (None, Some("soon"), "offset"),
+        ] {
+            let refused = asked(now, offset).unwrap_err();
+            assert_eq!(refused.details[0].field, field, "{offset:?}");
+        }
+    }
+}

@@ -156,3 +156,26 @@ async fn replay(
     };
     Ok(Success::ok(message, replay))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_written_in_one_way() {
+        let good = "0123456789abcdef".repeat(4);
+        is_digest(&good, &()).unwrap();
+        let upper = good.to_uppercase();
+        let wide = "é".repeat(32);
+        for bad in [
+            "",
+            &good[1..],
+            &format!("{good}0"),
+            &upper,
+            &good.replace('f', "g"),
+            &wide,
+        ] {
+            assert!(is_digest(bad, &()).is_err(), "{bad}");
+        }
+    }
+}

@@ -206,3 +206,30 @@ fn read_signature(bytes: &[u8]) -> Result<Signature> {
     text.and_then(str::parse)
         .map_err(|why| Distrust::Malformed(why).refusal())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The header is a list, of which each part may have parameters (RFC 7240).
+    #[test]
+    fn an_answer_before_the_end_is_asked_for_by_name() {
+        for (lines, is_asked) in [
+            (vec![], false),
+            (vec!["respond-async"], true),
+            (vec!["Respond-Async"], true),
+            (vec!["wait=10, respond-async"], true),
+            (vec!["respond-async; q=1"], true),
+            (vec!["return=minimal", "respond-async"], true),
+            (vec!["respond-asynchronously"], false),
+            (vec!["x; respond-async"], false),
+            (vec![""], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in &lines {
+                headers.append("prefer", line.parse().unwrap());
+            }
+            assert_eq!(prefers_async(&headers), is_asked, "{lines:?}");
+        }
+    }
+}

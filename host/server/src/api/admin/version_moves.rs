@@ -202,3 +202,89 @@ fn message(moves: &Moves) -> String {
     }
     sentences.join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use dermaga_shop::{
+        ids::UserId,
+        provisioning::version_moves::{HaltedBy, Moved},
+    };
+
+    use super::*;
+
+    fn moved(outcome: MoveOutcome) -> Moved {
+        Moved {
+            instance_id: InstanceId::from_u128(1),
+            name: "ghost-1".to_owned(),
+            user_id: UserId::from_u128(2),
+            from: String::new(),
+            outcome,
+            reason: None,
+            new_secrets: Vec::new(),
+            changes: Vec::new(),
+            diff: String::new(),
+            restarts: false,
+        }
+    }
+
+    fn moves(outcomes: &[MoveOutcome], applied: bool) -> Moves {
+        Moves {
+            plugin_id: None,
+            to: None,
+            service: None,
+            applied,
+            instances: outcomes.iter().copied().map(moved).collect(),
+            skipped: Vec::new(),
+            remaining: 0,
+            next: None,
+            halted_by: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_move_is_told_in_numbers() {
+        use MoveOutcome::{Moved, Ready, Refused};
+        let told: [(&[MoveOutcome], bool, &str); 5] = [
+            (&[], true, "0 instances are being moved, 0 refused."),
+            (&[Moved], true, "1 instance is being moved, 0 refused."),
+            (&[Ready], false, "1 instance can be moved, 0 refused."),
+            (
+                &[Moved, Moved, Refused],
+                true,
+                "2 instances are being moved, 1 refused.",
+            ),
+            (&[Refused], false, "0 instances can be moved, 1 refused."),
+        ];
+        for (outcomes, applied, sentence) in told {
+            assert_eq!(message(&moves(outcomes, applied)), sentence);
+        }
+    }
+
+    #[test]
+    fn skipped_and_failed_ones_are_told_apart() {
+        let failed = |number| HaltedBy {
+            instance_id: InstanceId::from_u128(number),
+            name: String::new(),
+            reason: String::new(),
+        };
+        let one = Moves {
+            skipped: vec![InstanceId::from_u128(1)],
+            halted_by: vec![failed(2)],
+            ..moves(&[], false)
+        };
+        assert_eq!(
+            message(&one),
+            "0 instances can be moved, 0 refused. 1 that was named is not among those to move. \
+             1 instance failed with this target: no other is moved without despiteFailures."
+        );
+        let two = Moves {
+            skipped: vec![InstanceId::from_u128(1), InstanceId::from_u128(2)],
+            halted_by: vec![failed(3), failed(4)],
+            ..moves(&[], false)
+        };
+        assert!(
+            message(&two)
+                .contains(" 2 that were named are not among those to move. 2 instances failed")
+        );
+    }
+}

@@ -157,3 +157,37 @@ fn encoded(text: &str) -> String {
     let bytes = form_urlencoded::byte_serialize(text.as_bytes());
     bytes.collect::<String>().replace('+', "%20")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A slash or a question mark of a name must not lead to another route.
+    #[test]
+    fn a_text_stays_one_part_of_a_path() {
+        for (text, part) in [
+            ("ghost", "ghost"),
+            ("a/b?c#d", "a%2Fb%3Fc%23d"),
+            ("a b+c", "a%20b%2Bc"),
+            ("100%", "100%25"),
+            ("é", "%C3%A9"),
+            ("", ""),
+        ] {
+            assert_eq!(encoded(text), part);
+        }
+    }
+
+    #[test]
+    fn a_text_is_sent_in_a_form_without_its_quotes() {
+        for (value, sent) in [
+            (json!("a \"b\""), "a \"b\""),
+            (json!(7), "7"),
+            (json!(true), "true"),
+            (json!(null), "null"),
+        ] {
+            assert_eq!(plain(&value), sent);
+        }
+    }
+}

@@ -226,6 +226,35 @@ mod tests {
     ];
     const VIEW: View = View::of(COLUMNS);
 
+    #[test]
+    fn a_list_of_several_pages_says_where_it_goes_on() {
+        for (page, all, items, more, told) in [
+            (1, 0, 0, false, ""),
+            (1, 1, 20, false, ""),
+            (
+                1,
+                3,
+                50,
+                false,
+                "Page 1 of 3; 50 in all. --page 2 shows the next.\n",
+            ),
+            (3, 3, 50, false, "Page 3 of 3; 50 in all.\n"),
+            (
+                3,
+                3,
+                60,
+                true,
+                "Page 3 of more than 3; more than 60 in all. --page 4 shows the next.\n",
+            ),
+        ] {
+            let envelope = json!({ "pagination": {
+                "page": page, "totalPages": all, "totalItems": items, "moreThanTotal": more,
+            } });
+            assert_eq!(pages(&envelope), told, "{page} {all}");
+        }
+        assert_eq!(pages(&json!({})), "");
+    }
+
     fn shown(envelope: &Value, view: &View) -> String {
         describe(envelope, view, chrono_tz::Asia::Jakarta)
     }

@@ -378,3 +378,34 @@ pub async fn reset_service(
         plans,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_field_that_changes_is_a_change() {
+        let (mut name, mut changes) = ("Basic".to_owned(), Vec::new());
+        put("name", &mut name, None, &mut changes);
+        put("name", &mut name, Some("Basic".to_owned()), &mut changes);
+        assert!(changes.is_empty());
+        put("name", &mut name, Some("Kecil".to_owned()), &mut changes);
+        assert_eq!(name, "Kecil");
+        let expected = FieldChange {
+            field: "name".to_owned(),
+            before: json!("Basic"),
+            after: json!("Kecil"),
+        };
+        assert_eq!(changes, [expected]);
+    }
+
+    /// A price that is taken away is another thing than one that was left out.
+    #[test]
+    fn a_field_may_be_set_to_nothing() {
+        let (mut price, mut changes) = (Some(5_000), Vec::new());
+        put("storagePrice", &mut price, None, &mut changes);
+        assert_eq!(price, Some(5_000));
+        put("storagePrice", &mut price, Some(None), &mut changes);
+        assert_eq!((price, changes[0].after.is_null()), (None, true));
+    }
+}

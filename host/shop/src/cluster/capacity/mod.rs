@@ -403,6 +403,7 @@ impl State {
 fn take_one<T: PartialEq>(pods: &mut BTreeMap<Arc<str>, Vec<T>>, instance: &str, pod: &T) {
     if let Some(own) = pods.get_mut(instance) {
         if let Some(at) = own.iter().position(|one| one == pod) {
+            // Equal pods are alike, and their order has no meaning.
             own.swap_remove(at);
         }
         if own.is_empty() {

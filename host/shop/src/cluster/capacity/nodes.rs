@@ -43,6 +43,7 @@ impl NodeRule {
         let whole = Load::of(data.pointer("/status/allocatable"));
         let usable = 100_u64.saturating_sub(self.headroom);
         let part = |amount: u64| {
+            // Bytes times a percentage may not fit in 64 bits.
             let part = u128::from(amount).saturating_mul(usable.into()) / 100;
             u64::try_from(part).unwrap_or(u64::MAX)
         };

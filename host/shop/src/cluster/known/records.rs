@@ -194,12 +194,14 @@ impl State {
         let at = records.iter().position(|one| one.object == record.object);
         let earlier = at.map(|at| records.swap_remove(at));
         if let Some(earlier) = earlier {
+            // The watch is behind our own apply, whose answer was noted before.
             if version < earlier.version {
                 records.push(Record { list, ..earlier });
                 return Some((records.last_mut()?, false));
             }
             let is_same = earlier.uid == record.uid;
             is_news = !is_same || earlier.version != version;
+            // An object that was made again under its name was never applied by us.
             record.applied = earlier.applied.filter(|_| is_same);
             record.whole = earlier.whole.filter(|_| !is_news);
         }

@@ -459,6 +459,7 @@ fn code(answer: &Value) -> Option<u16> {
 fn wait(attempt: u32) -> Duration {
     let longest = FIRST_WAIT_MS << attempt.min(6);
     let [spread] = crypto::random_bytes::<1>();
+    // Between half of it and the whole, so that servers that failed together do not ask together.
     Duration::from_millis(longest / 2 + longest * u64::from(spread) / 512)
 }
 

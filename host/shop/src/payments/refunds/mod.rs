@@ -207,6 +207,7 @@ fn check(payment: &Payment, held: Rupiah, refund: &Refund) -> Result<()> {
             Error::new(Code::RefundTooLarge, message).with("refundable", left.get().to_string())
         );
     }
+    // Before it settles the gateway can only void a card payment, which is all of it.
     if payment.state == PaymentState::Captured && refund.amount != left {
         let message = "This card payment has not settled yet: it can be refunded in full only.";
         return Err(Error::new(Code::InvalidState, message));
@@ -341,4 +342,73 @@ async fn give_back(payments: &Payments, refund: &PendingRefund) -> Result<()> {
     payments_store::update(&mut conn, &payment).await?;
     unanswered::resolve(&mut conn, clock, refund).await?;
     Ok(conn.commit().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payments::model::tests::payment;
+
+    fn paid(state: PaymentState, credited: i64, reversed: i64) -> Payment {
+        Payment {
+            credited: Rupiah::new(credited),
+            reversed: Rupiah::new(reversed),
+            ..payment(state, credited)
+        }
+    }
+
+    fn refused(payment: &Payment, held: i64, amount: i64) -> Option<(Code, String)> {
+        let refund = Refund {
+            amount: Rupiah::new(amount),
+            reason: "The customer asked for it.".to_owned(),
+            intent: None,
+        };
+        let checked = check(payment, Rupiah::new(held), &refund);
+        checked.err().map(|error| (error.code, error.message))
+    }
+
+    #[test]
+    fn money_that_never_came_does_not_go_back() {
+        for &state in PaymentState::ALL {
+            let (code, message) = refused(&payment(state, 10_000), 10_000, 1).unwrap();
+            assert_eq!(code, Code::InvalidState);
+            assert!(message.contains(state.as_str()), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_refund_takes_up_to_the_last_rupiah() {
+        let settled = paid(PaymentState::PartlyReversed, 10_000, 4_000);
+        assert_eq!(refused(&settled, 6_000, 6_000), None);
+        let (code, message) = refused(&settled, 10_000, 6_001).unwrap();
+        assert_eq!(code, Code::RefundTooLarge);
+        assert_eq!(message, "Rp6.000 of this payment can still be refunded.");
+        let whole = paid(PaymentState::Reversed, 10_000, 10_000);
+        let (_, message) = refused(&whole, 10_000, 1).unwrap();
+        assert_eq!(message, "Nothing of this payment is left to refund.");
+    }
+
+    /// Until it settles, a card payment can only be cancelled, which is all of it.
+    #[test]
+    fn a_capture_goes_back_in_full_only() {
+        let captured = paid(PaymentState::Captured, 10_000, 0);
+        assert_eq!(refused(&captured, 10_000, 10_000), None);
+        let (code, _) = refused(&captured, 10_000, 9_999).unwrap();
+        assert_eq!(code, Code::InvalidState);
+    }
+
+    #[test]
+    fn credit_that_was_spent_does_not_go_back() {
+        let settled = paid(PaymentState::Settled, 10_000, 0);
+        for (held, told) in [
+            (
+                9_999,
+                "The customer has spent it: Rp9.999 of paid credit is left.",
+            ),
+            (0, "The customer has spent it: no paid credit is left."),
+        ] {
+            let (code, message) = refused(&settled, held, 10_000).unwrap();
+            assert_eq!((code, message.as_str()), (Code::InsufficientCredit, told));
+        }
+    }
 }

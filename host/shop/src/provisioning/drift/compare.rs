@@ -137,6 +137,7 @@ impl Comparison<'_> {
             return self.judge_namespace(seen);
         }
         let at = place(&seen.namespace, &seen.object);
+        // By its place, whatever its labels say: those may have been removed.
         if let Some(entry) = self.places.get(&at) {
             return self.judge_applied(seen, entry);
         }

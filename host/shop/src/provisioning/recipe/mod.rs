@@ -156,6 +156,7 @@ impl Recipe {
 
     /// Returns the largest part in which this recipe is another one.
     fn differs_from(&self, other: &Self) -> Option<ChangeKind> {
+        // The first that differs names the change: those after it may have come with it.
         if self.plugin_digest != other.plugin_digest {
             Some(ChangeKind::Version)
         } else if self.settings != other.settings {

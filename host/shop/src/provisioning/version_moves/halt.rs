@@ -142,3 +142,36 @@ pub(super) fn refusal(failures: &[HaltedBy]) -> Error {
         error.with(failure.name.as_str(), failure.reason.as_str())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(number: u128) -> HaltedBy {
+        HaltedBy {
+            instance_id: InstanceId::from_u128(number),
+            name: format!("ghost-{number}"),
+            reason: "It did not become ready.".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_halt_counts_all_and_names_ten() {
+        let told = refusal(&[failed(1)]);
+        assert!(
+            told.message
+                .starts_with("1 instance failed with this target (ghost-1),")
+        );
+        let many: Vec<HaltedBy> = (1..=12).map(failed).collect();
+        let told = refusal(&many);
+        assert_eq!(
+            (told.code, told.details.len()),
+            (Code::RollHalted, MOST_NAMED)
+        );
+        assert!(
+            told.message
+                .starts_with("12 instances failed with this target (ghost-1, ")
+        );
+        assert!(told.message.contains("ghost-10)") && !told.message.contains("ghost-11"));
+    }
+}

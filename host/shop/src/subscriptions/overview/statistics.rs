@@ -124,6 +124,7 @@ async fn month(
         let figures = figures.of(service);
         let (new, lost) = figures.map_or((0, 0), |figures| (figures.began, figures.ended));
         let active = *live;
+        // From the newest month back: so many lived at the end of the one before.
         *live = live.saturating_sub(new).saturating_add(lost);
         MonthOfService {
             service: service.clone(),
@@ -190,5 +191,62 @@ fn set_apart(services: &mut [ServiceCounts], waiting: &[ServiceCount]) {
         let own = waiting.iter().find(|one| one.service == counts.service);
         counts.pending = own.map_or(0, |own| own.number);
         counts.active = counts.active.saturating_sub(counts.pending);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ServiceId;
+
+    fn row(service: &str, status: SubscriptionStatus, number: i64) -> StatusCount {
+        StatusCount {
+            service: service.to_owned(),
+            service_name: service.to_uppercase(),
+            status,
+            number,
+        }
+    }
+
+    fn waiting(service: &str, number: i64) -> ServiceCount {
+        ServiceCount {
+            service_id: ServiceId::from_u128(1),
+            service: service.to_owned(),
+            number,
+        }
+    }
+
+    #[test]
+    fn rows_of_a_service_become_one() {
+        let rows = SubscriptionStatus::ALL.iter().zip(1..);
+        let mut rows: Vec<_> = rows
+            .map(|(status, number)| row("a", *status, number))
+            .collect();
+        rows.push(row("b", SubscriptionStatus::Suspended, 7));
+        let [a, b]: [ServiceCounts; 2] = by_service(rows).try_into().unwrap();
+        let each = [a.active, a.past_due, a.suspended, a.cancelled, a.expired];
+        assert_eq!((each, a.service_name.as_str()), ([1, 2, 3, 4, 5], "A"));
+        assert_eq!(a.live(), 6, "what has ended lives no more");
+        assert_eq!((b.suspended, b.live()), (7, 7));
+        assert!(by_service(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn those_that_wait_are_no_more_among_the_active() {
+        let rows = vec![
+            row("a", SubscriptionStatus::Active, 5),
+            row("b", SubscriptionStatus::Active, 1),
+            row("c", SubscriptionStatus::Active, 4),
+        ];
+        let mut services = by_service(rows);
+        set_apart(
+            &mut services,
+            &[waiting("a", 2), waiting("b", 1), waiting("d", 9)],
+        );
+        let counts: Vec<_> = services
+            .iter()
+            .map(|one| (one.pending, one.active, one.live()))
+            .collect();
+        assert_eq!(counts, [(2, 3, 5), (1, 0, 1), (0, 4, 4)]);
     }
 }

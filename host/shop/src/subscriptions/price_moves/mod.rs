@@ -337,3 +337,111 @@ pub async fn keep_price(
     outbox::put_once(&mut conn, clock, what, &act.to_string(), payload).await?;
     Ok(conn.commit().await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::{subscriptions::SubscriptionStatus, test_database::ended};
+
+    fn term(months: u32, monthly: i64, price: Option<i64>) -> SoldTerm {
+        SoldTerm {
+            months,
+            monthly_price: Rupiah::new(monthly),
+            price: price.map(Rupiah::new),
+        }
+    }
+
+    #[test]
+    fn a_subscription_is_named_once() {
+        let ids = |numbers: &[u128]| -> Vec<SubscriptionId> {
+            let ids = numbers.iter().copied();
+            ids.map(SubscriptionId::from_u128).collect()
+        };
+        for good in [&[][..], &[1], &[1, 2, 3]] {
+            check_once(&ids(good)).unwrap();
+        }
+        for twice in [&[1, 1][..], &[1, 2, 2, 3]] {
+            let refused = check_once(&ids(twice)).unwrap_err();
+            assert_eq!(refused.details[0].field, "subscriptionIds");
+        }
+    }
+
+    #[test]
+    fn only_what_lives_and_stays_in_its_plan_is_moved() {
+        let (own, other) = (term(1, 50_000, None), term(1, 60_000, None));
+        for &status in SubscriptionStatus::ALL {
+            let moved = check_moves(&ended(status), own, other);
+            assert_eq!(moved.is_ok(), status.is_live(), "{status}");
+        }
+        let leaving = Subscription {
+            next_plan_id: Some(PlanId::from_u128(9)),
+            ..ended(SubscriptionStatus::Active)
+        };
+        let refused = check_moves(&leaving, own, other).unwrap_err();
+        assert_eq!(refused.message, NEXT_PLAN);
+    }
+
+    #[test]
+    fn a_move_to_the_same_price_is_none_unless_the_term_costs_another() {
+        let seen = ended(SubscriptionStatus::Active);
+        for (own, to, is_move) in [
+            (term(1, 50_000, None), term(1, 50_000, None), false),
+            (term(1, 50_000, None), term(1, 49_999, None), true),
+            (
+                term(12, 50_000, Some(510_000)),
+                term(12, 50_000, Some(510_000)),
+                false,
+            ),
+            (
+                term(12, 50_000, Some(510_000)),
+                term(12, 50_000, Some(500_000)),
+                true,
+            ),
+            (
+                term(12, 50_000, None),
+                term(12, 50_000, Some(600_000)),
+                false,
+            ),
+        ] {
+            assert_eq!(
+                check_moves(&seen, own, to).is_ok(),
+                is_move,
+                "{own:?} {to:?}"
+            );
+        }
+    }
+
+    /// Sent again, a move is found as the database kept it, which drops what is below a microsecond.
+    #[test]
+    fn a_repeated_move_is_known_to_the_microsecond() {
+        let from = DateTime::UNIX_EPOCH + TimeDelta::microseconds(7);
+        let told = Subscription {
+            next_price: Some(Rupiah::new(60_000)),
+            next_price_from: Some(from),
+            ..ended(SubscriptionStatus::Active)
+        };
+        let asked = |after: i64, effective_at| PriceMove {
+            subscription_id: told.id,
+            user_id: told.user_id,
+            before: told.monthly_price,
+            after: Rupiah::new(after),
+            term_months: 1,
+            term_before: told.monthly_price,
+            term_after: Rupiah::new(after),
+            effective_at,
+        };
+        for (after, effective_at, is_known) in [
+            (60_000, from, true),
+            (60_000, from + TimeDelta::nanoseconds(999), true),
+            (60_000, from + TimeDelta::microseconds(1), false),
+            (60_001, from, false),
+        ] {
+            let known = is_announced(&told, &asked(after, effective_at)).unwrap();
+            assert_eq!(known, is_known, "{after} {effective_at}");
+        }
+        let untold = ended(SubscriptionStatus::Active);
+        assert!(!is_announced(&untold, &asked(60_000, from)).unwrap());
+    }
+}

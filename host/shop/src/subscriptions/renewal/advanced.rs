@@ -7,7 +7,9 @@ impl Next {
     /// Returns the months that the coupon still reduces once this period is paid.
     pub(super) fn coupon_left(&self, seen: &Subscription) -> Option<i64> {
         seen.coupon_periods_left
+            // A frozen month is not reduced, and uses up none of the coupon's.
             .filter(|_| !self.kind.is_frozen())
+            // A longer term may take more months than the coupon has.
             .map(|left| left.saturating_sub(self.term.months.into()).max(0))
             .or(seen.coupon_periods_left)
     }

@@ -153,6 +153,7 @@ fn anchor(
     now: DateTime<Utc>,
 ) -> Result<(DateTime<Utc>, u32)> {
     if matches!(kind, Kind::Thaw(_)) {
+        // Its service begins now, so that its months are counted from here.
         return Ok((now, months));
     }
     let passed = u32::try_from(current.anchor_months).map_err(Error::internal)?;
@@ -201,6 +202,7 @@ async fn plans(
 /// Takes a price down to that of the storage, with a line that says so.
 fn storage_only(lines: &mut Vec<PriceLine>, price: Rupiah, storage: Rupiah) -> Result<Rupiah> {
     let off = price.minus(storage)?;
+    // A frozen service never costs more than one that runs.
     if !off.is_positive() {
         return Ok(price);
     }
@@ -234,6 +236,7 @@ fn unpaid_storage(
         }));
     }
     let month = pricing::period_end(zone, current.period_end, 1)? - current.period_end;
+    // No less by a clock that was set back, and no more than the month by a job that came late.
     let unpaid = (now - current.period_end).clamp(TimeDelta::zero(), month);
     let amount = storage.share(unpaid.num_seconds(), month.num_seconds())?;
     Ok(amount.is_positive().then(|| PriceLine {
@@ -251,4 +254,106 @@ pub(super) fn switched_off(current: &Subscription, now: DateTime<Utc>) -> TimeDe
     let off = since.map(|since| now - since);
     // A moment that a wrong clock wrote down may lie ahead.
     off.unwrap_or_default().max(TimeDelta::zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_database::ended;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    /// A subscription whose period ended then.
+    fn over(status: SubscriptionStatus, end: &str) -> Subscription {
+        Subscription {
+            period_end: at(end),
+            ..ended(status)
+        }
+    }
+
+    fn unpaid(seen: &Subscription, storage: i64, now: &str) -> Option<i64> {
+        let line = unpaid_storage(seen, Rupiah::new(storage), (Tz::UTC, at(now))).unwrap();
+        line.map(|line| line.amount)
+    }
+
+    #[test]
+    fn a_frozen_month_costs_its_storage_and_never_more_than_the_service() {
+        for (price, storage, due) in [
+            (50_000, 10_000, 10_000),
+            (50_000, 0, 0),
+            (50_000, 49_999, 49_999),
+            (50_000, 50_000, 50_000),
+            (5_000, 10_000, 5_000),
+            (0, 10_000, 0),
+        ] {
+            let mut lines = Vec::new();
+            let charged = storage_only(&mut lines, Rupiah::new(price), Rupiah::new(storage));
+            assert_eq!(charged.unwrap(), Rupiah::new(due), "{price} {storage}");
+            let off: i64 = lines.iter().map(|line| line.amount).sum();
+            assert_eq!(price + off, due, "the lines explain the price");
+            assert_eq!(lines.len(), usize::from(storage < price));
+        }
+    }
+
+    #[test]
+    fn storage_is_owed_for_the_time_since_the_period_rounded_down() {
+        let seen = over(SubscriptionStatus::Active, "2028-01-10T12:00:00Z");
+        for (storage, now, owed) in [
+            (31_000, "2028-01-09T12:00:00Z", None),
+            (31_000, "2028-01-10T12:00:00Z", None),
+            (31_000, "2028-01-10T12:00:01Z", None),
+            (31_000, "2028-01-11T12:00:00Z", Some(1_000)),
+            (100, "2028-01-11T12:00:00Z", Some(3)),
+            (31_000, "2028-02-10T11:59:59Z", Some(30_999)),
+            (31_000, "2028-02-10T12:00:00Z", Some(31_000)),
+            (31_000, "2029-02-10T12:00:00Z", Some(31_000)),
+        ] {
+            assert_eq!(unpaid(&seen, storage, now), owed, "{storage} {now}");
+        }
+    }
+
+    /// The month after the 31st of January is one of 29 days in a leap year, and of 28 in another.
+    #[test]
+    fn a_day_of_storage_is_a_share_of_its_own_month() {
+        for (end, now, owed) in [
+            ("2028-01-31T00:00:00Z", "2028-02-01T00:00:00Z", 28_000),
+            ("2027-01-31T00:00:00Z", "2027-02-01T00:00:00Z", 29_000),
+        ] {
+            let seen = over(SubscriptionStatus::Active, end);
+            assert_eq!(unpaid(&seen, 29 * 28_000, now), Some(owed), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_frozen_month_that_could_not_be_renewed_is_owed_whole() {
+        for status in [SubscriptionStatus::PastDue, SubscriptionStatus::Suspended] {
+            let seen = over(status, "2028-01-10T12:00:00Z");
+            let now = "2028-01-10T12:00:00Z";
+            assert_eq!(unpaid(&seen, 31_000, now), Some(31_000), "{status}");
+            assert_eq!(unpaid(&seen, 0, now), None, "{status}");
+        }
+    }
+
+    /// Only a thaw has a new anchor; all other periods are counted from the anchor, so that a subscription of the
+    /// 31st comes back to the 31st.
+    #[test]
+    fn a_period_is_counted_from_the_anchor_except_after_a_thaw() {
+        let now = at("2028-03-01T00:00:00Z");
+        let current = Subscription {
+            anchor_months: 12,
+            ..ended(SubscriptionStatus::Active)
+        };
+        let off = TimeDelta::days(3);
+        let renewed = anchor(&current, Kind::Service, (off, 3), now).unwrap();
+        assert_eq!(renewed, (current.anchor_at + off, 15));
+        let thawed = anchor(&current, Kind::Thaw(Rupiah::ZERO), (off, 3), now).unwrap();
+        assert_eq!(thawed, (now, 3));
+        let wrong = Subscription {
+            anchor_months: -1,
+            ..current
+        };
+        assert!(anchor(&wrong, Kind::Service, (off, 1), now).is_err());
+    }
 }

@@ -108,3 +108,63 @@ fn a_move_without_a_price_of_the_term_keeps_the_share() {
         );
     }
 }
+
+#[test]
+fn a_frozen_period_is_a_month_at_the_price_of_the_storage() {
+    let storage = Rupiah::new(10_000);
+    for (freeze_state, storage_price, months, kind) in [
+        (FreezeState::None, None, 12, Kind::Service),
+        (FreezeState::None, Some(storage), 12, Kind::Service),
+        (
+            FreezeState::Pending,
+            Some(storage),
+            1,
+            Kind::Storage(storage),
+        ),
+        (
+            FreezeState::Frozen,
+            Some(storage),
+            1,
+            Kind::Storage(storage),
+        ),
+    ] {
+        let seen = Subscription {
+            term_months: 12,
+            freeze_state,
+            storage_price,
+            ..ended(Status::Active)
+        };
+        assert_eq!(seen.next_months(), months, "{freeze_state}");
+        assert_eq!(Kind::of(&seen), kind, "{freeze_state}");
+    }
+}
+
+/// Nothing of a first period is used before its delivery, however long that takes.
+#[test]
+fn a_period_is_used_from_the_delivery_on() {
+    let delivered = ended(Status::Active);
+    let now = at("2027-12-20T12:00:00Z");
+    assert_eq!(delivered.used_until(now), now);
+    let waiting = Subscription {
+        delivered_at: None,
+        ..delivered
+    };
+    assert_eq!(waiting.used_until(now), waiting.period_start);
+    let second = Subscription {
+        period_number: 2,
+        ..waiting
+    };
+    assert_eq!(second.used_until(now), now);
+}
+
+#[test]
+fn a_term_that_no_one_sold_is_an_error() {
+    for (term_months, months) in [(1, Some(1)), (12, Some(12)), (-1, None), (i64::MAX, None)] {
+        let seen = Subscription {
+            term_months,
+            ..ended(Status::Active)
+        };
+        let term = seen.term().ok().map(|term| term.months);
+        assert_eq!(term, months, "{term_months}");
+    }
+}

@@ -149,6 +149,7 @@ pub(super) fn left(
     let whole = bounds.end.saturating_sub(bounds.start);
     Ok(Left {
         whole,
+        // `clamp` panics on bounds in the wrong order.
         seconds: bounds.end.saturating_sub(moment).clamp(0, whole.max(0)),
         cash,
         bonus: unused(paid)?.minus(cash)?,
