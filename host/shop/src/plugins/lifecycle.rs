@@ -100,6 +100,25 @@ pub async fn refuse_retired(conn: &mut Conn, digest: &str) -> Result<()> {
     }
 }
 
+/// Keeps a version from being retired until the caller's transaction ends.
+///
+/// # Errors
+/// As [`refuse_retired`].
+pub async fn keep_unretired(conn: &mut Conn, digest: &str) -> Result<()> {
+    store::hold(conn, digest).await?;
+    refuse_retired(conn, digest).await
+}
+
+/// Keeps a plugin from being retired until the caller's transaction ends; returns false when none of its versions is
+/// active (any more).
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn keep_active(conn: &mut Conn, plugin_id: &str) -> Result<bool> {
+    store::lock(conn, plugin_id).await?;
+    Ok(store::active_of(conn, plugin_id).await?.is_some())
+}
+
 /// A decision that was recorded since the uses were counted keeps its version.
 fn still_used(error: sqlx::Error) -> Result<bool> {
     if db::broke_foreign_key(&error) {
