@@ -68,9 +68,13 @@ async fn take(
     if taken {
         Ok(())
     } else {
-        let message = "Another administrator has just changed this version. Look again.";
-        Err(Error::new(Code::Conflict, message))
+        Err(changed_meanwhile())
     }
+}
+
+pub(super) fn changed_meanwhile() -> Error {
+    let message = "Another administrator has just changed this version. Look again.";
+    Error::new(Code::Conflict, message)
 }
 
 fn illegal(state: VersionState, step: Step) -> Error {
@@ -169,6 +173,24 @@ pub async fn activate(
     digest: &str,
     by: Option<By<'_>>,
 ) -> Result<Activation> {
+    switch(registry, templates, (plugin_id, digest), by, To::Any).await
+}
+
+/// Version that an activation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum To {
+    Any,
+    /// The one that was active before the present one.
+    Previous,
+}
+
+async fn switch(
+    registry: &Registry,
+    templates: &[Template],
+    (plugin_id, digest): (&str, &str),
+    by: Option<By<'_>>,
+    to: To,
+) -> Result<Activation> {
     let plugin = registry.version(digest).await?;
     // The running version has been checked, and activating it again ends a suspension.
     if plugin.about().id == plugin_id && registry.running(plugin_id) != Some(plugin.digest()) {
@@ -181,6 +203,15 @@ pub async fn activate(
     if state == VersionState::Active {
         conn.commit().await?;
         return Ok(activation(&plugin, digest, None));
+    }
+    // Another one may have become active since, and this one is the previous one no more.
+    if to == To::Previous
+        && store::last_superseded(&mut conn, plugin_id)
+            .await?
+            .as_deref()
+            != Some(digest)
+    {
+        return Err(changed_meanwhile());
     }
     let superseded = store::active_of(&mut conn, plugin_id).await?;
     if let Some(active) = &superseded {
@@ -211,7 +242,8 @@ fn activation(plugin: &Plugin, digest: &str, superseded: Option<String>) -> Acti
 /// Activates the version that was active before the present one.
 ///
 /// # Errors
-/// `NOT_FOUND` for an unknown plugin, `INVALID_STATE` when there is none; and as [`activate`].
+/// `NOT_FOUND` for an unknown plugin, `INVALID_STATE` when there is none, `CONFLICT` when another version becomes
+/// active at the same time; and as [`activate`].
 pub async fn roll_back(
     registry: &Registry,
     templates: &[Template],
@@ -230,7 +262,8 @@ pub async fn roll_back(
             "No earlier version of this plugin has been active.",
         )
     })?;
-    activate(registry, templates, plugin_id, &previous, Some(by)).await
+    let version = (plugin_id, previous.as_str());
+    switch(registry, templates, version, Some(by), To::Previous).await
 }
 
 /// Retires a version that is not active: it cannot be activated any more. Instances provisioned
