@@ -139,7 +139,7 @@ async fn killed_again_and_again(on_postgres: bool) {
     };
     let mut random = seeded();
 
-    let (customers, _) = site.opened(open_shop).await;
+    let (customers, _) = Box::pin(site.opened(open_shop)).await;
     let mut server = Server::start(&site);
     let stop = Arc::new(AtomicBool::new(false));
     let customers: Vec<_> = customers
@@ -222,7 +222,7 @@ async fn killed_while_it_renews(on_postgres: bool) {
         return;
     };
     let mut random = seeded();
-    let (customers, admin) = site.opened(open_shop).await;
+    let (customers, admin) = Box::pin(site.opened(open_shop)).await;
     let mut server = Server::start(&site);
     let rich = json!({ "code": "RICH", "plugin": "coupon-credit-topup", "parameters": { "amount": RICH } });
     admin.post("/api/admin/coupons", "rich", &rich).await;

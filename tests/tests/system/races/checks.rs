@@ -231,3 +231,25 @@ async fn a_plan_is_kept_by_the_subscription_that_was_seen_on_postgresql() {
     let seen = subscription(&shop, id).await;
     assert_eq!(seen["nextPlanId"], json!(free), "{seen:#}");
 }
+
+/// A plan that came while the plugins were asked has the tier of one in a template, which is refused then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_sees_the_plans_that_came_while_it_judged_on_postgresql() {
+    let Some((shop, admin)) = on_postgresql().await else {
+        return;
+    };
+    let rename = async |conn: &mut Conn| {
+        let lock = "UPDATE services SET updated_at = updated_at WHERE slug = 'n8n'";
+        execute!(conn, lock).unwrap();
+        let sql = "UPDATE service_plans SET slug = 'other' WHERE slug = 'basic'
+                     AND service_id = (SELECT id FROM services WHERE slug = 'n8n')";
+        assert_eq!(execute!(conn, sql).unwrap(), 1);
+    };
+    let request = post(&admin, "/api/admin/catalog/reload", because(json!({})));
+    let told = meanwhile(&shop, "UPDATE services SET updated_at", rename, request).await;
+    let told = told.data(200);
+    assert_eq!(told["refused"][0]["service"], "n8n", "{told:#}");
+    let n8n = service(&admin, "n8n").await;
+    let plans = n8n["plans"].as_array().unwrap().iter();
+    assert_eq!(plans.filter(|plan| plan["tier"] == "BASIC").count(), 1);
+}

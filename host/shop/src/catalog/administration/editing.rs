@@ -350,6 +350,8 @@ pub async fn reset_service(
         return Err(Error::new(Code::InvalidState, message));
     }
     let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
+    // The category of the template is written, too, and a reload takes those locks before that of a service.
+    store::lock_categories(&mut conn).await?;
     store::lock_service(&mut conn, id).await?;
     own_template::still_says(&mut conn, id, Some(template.source().text.as_str())).await?;
     let before = managed(&mut conn, id).await?;
