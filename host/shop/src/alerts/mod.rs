@@ -67,11 +67,7 @@ pub async fn resolve(
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn list(
-    db: &Db,
-    filter: &AlertFilter<'_>,
-    span: Span<AlertId>,
-) -> Result<Walked<Alert>> {
+pub async fn list(db: &Db, filter: &AlertFilter<'_>, span: Span<AlertId>) -> Result<Walked<Alert>> {
     Ok(store::list(&mut db.read().await?, filter, span).await?)
 }
 
