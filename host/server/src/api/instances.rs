@@ -70,6 +70,10 @@ struct ListQuery {
     #[garde(skip)]
     #[param(inline)]
     status: Option<Status>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::OwnInstances>>,
 }
 
 /// Lists this customer's instances, newest first.
@@ -80,9 +84,18 @@ async fn list(
     customer: Customer,
     Paged(page, query): Paged<ListQuery>,
 ) -> Reply<Vec<InstanceView>> {
-    let found = provisioning::list(&state.db, customer.user_id, query.status, page.part()).await?;
-    let message = format!("{}.", counted(found.counted(), "instance"));
-    Ok(Success::page(message, page, found))
+    let (span, user_id) = (page.span(query.cursor)?, customer.user_id);
+    let found = provisioning::list(&state.db, user_id, query.status, span).await?;
+    let message = match found.total {
+        Some(total) => format!("{}.", counted(total.min(MOST_COUNTED), "instance")),
+        None => "Earlier instances.".to_owned(),
+    };
+    Ok(Success::walk::<lists::OwnInstances>(
+        message,
+        page,
+        found,
+        InstanceView::place,
+    ))
 }
 
 /// Subscription whose instance is asked for.

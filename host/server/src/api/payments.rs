@@ -18,14 +18,14 @@ use dermaga_shop::{
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer, IdempotencyKey, Keyed},
     http::{
-        Envelope, Nothing, PageQuery, Params, Refusal, Reply, Segment, Success, announced::Raw,
-        context, failure_responses, routes,
+        Cursor, Envelope, Nothing, PageQuery, Paged, Refusal, Reply, Segment, Success,
+        announced::Raw, context, failure_responses, lists, routes,
     },
 };
 
@@ -199,22 +199,36 @@ async fn cancel_top_up(
     Ok(Success::ok("The top-up is cancelled.", view))
 }
 
+/// Place in a list of a customer's debts.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct OwnDebtQuery {
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::OwnDebts>>,
+}
+
 /// Lists the debts of this customer, present and past: top-ups that were taken back after they were
 /// spent.
-#[utoipa::path(get, path = "/wallet/debts", tag = "wallet", params(PageQuery), security(("bearer" = [])),
+#[utoipa::path(get, path = "/wallet/debts", tag = "wallet", params(PageQuery, OwnDebtQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of debts, newest first", body = Envelope<Vec<DebtView>>)))]
 async fn own_debts(
     State(state): State<AppState>,
     customer: Customer,
-    Params(page): Params<PageQuery>,
+    Paged(page, query): Paged<OwnDebtQuery>,
 ) -> Reply<Vec<DebtView>> {
     let filter = DebtFilter {
         user_id: Some(customer.user_id),
         open: None,
     };
-    let debts = payments::debts(&state.db, filter, page.part()).await?;
+    let found = payments::debts(&state.db, filter, page.span(query.cursor)?).await?;
     let message = "Your debts. Your next top-ups and refunds pay the open ones first.";
-    Ok(Success::page(message, page, debts))
+    let place = DebtView::place;
+    Ok(Success::walk::<lists::OwnDebts>(
+        message, page, found, place,
+    ))
 }
 
 /// Takes Midtrans' notices. One that cannot be applied now is answered with 5xx and sent again.

@@ -5,8 +5,9 @@ use std::{fmt, str::FromStr};
 use chrono::{DateTime, Utc};
 use dermaga_shop::{
     ids::{
-        AuditEventId, DecisionId, DeliveryId, HealthSpanId, NotificationId, PaymentId,
-        RedemptionId, RunId, SubscriptionId, TicketId, UserId, WebhookDeliveryId,
+        AlertId, AuditEventId, CouponId, DebtId, DecisionId, DeliveryId, DomainId, HealthSpanId,
+        InstanceId, NotificationId, PaymentId, RedemptionId, RunId, SubscriptionId, TicketId,
+        UserId, WaitId, WebhookDeliveryId,
     },
     input,
     money::Rupiah,
@@ -54,6 +55,17 @@ impl Rank for Rupiah {
     }
 }
 
+/// Number that the shop counts up.
+impl Rank for i64 {
+    fn number(self) -> i64 {
+        self
+    }
+
+    fn of_number(number: i64) -> Option<Self> {
+        Some(number).filter(|number| !number.is_negative())
+    }
+}
+
 macro_rules! rank {
     () => { DateTime<Utc> };
     ($rank:ty) => { $rank };
@@ -83,10 +95,18 @@ lists! {
     Accounts, "accounts", UserId;
     /// Acts of administrators, and reads of passwords.
     Acts, "acts", AuditEventId;
+    /// Alerts for administrators.
+    Alerts, "alerts", AlertId;
+    /// All coupons.
+    Coupons, "coupons", CouponId;
+    /// Debts of all customers.
+    Debts, "debts", DebtId;
     /// Decisions of plugins.
     Decisions, "decisions", DecisionId;
     /// Deliveries to one webhook.
     Deliveries, "deliveries", WebhookDeliveryId;
+    /// Domains of all customers.
+    Domains, "domains", DomainId;
     /// Health of one instance.
     HealthSpans, "health", HealthSpanId;
     /// Events of one instance.
@@ -95,6 +115,10 @@ lists! {
     Mails, "mails", DeliveryId;
     /// Notifications of one account.
     Notifications, "inbox", NotificationId;
+    /// Debts of one customer.
+    OwnDebts, "own-debts", DebtId;
+    /// Instances of one customer.
+    OwnInstances, "own-instances", InstanceId;
     /// Coupons that one customer has used.
     OwnRedemptions, "own-redemptions", RedemptionId;
     /// Subscriptions of one customer.
@@ -103,6 +127,8 @@ lists! {
     OwnTickets, "own-tickets", TicketId;
     /// Payments of all customers.
     Payments, "payments", PaymentId;
+    /// Customers who wait for one plan, in their order.
+    Queue, "queue", WaitId, by i64;
     /// Uses of one coupon.
     Redemptions, "redemptions", RedemptionId;
     /// Runs of one job.
@@ -152,5 +178,7 @@ mod tests {
             assert_eq!(read, Some(amount));
         }
         assert_eq!(<Rupiah as Rank>::of_number(-1), None);
+        assert_eq!(<i64 as Rank>::of_number(7), Some(7));
+        assert_eq!(<i64 as Rank>::of_number(-1), None);
     }
 }

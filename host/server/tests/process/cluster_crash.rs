@@ -85,9 +85,11 @@ async fn bought(site: &Site) -> Bought {
 }
 
 async fn killed_while_it_applies(on_postgres: bool) {
-    let Some(site) = Site::in_cluster(on_postgres).await else {
+    let Some(mut site) = Site::in_cluster(on_postgres).await else {
         return;
     };
+    // A sign-in that takes its time on a busy machine is not cut off.
+    site.set("DERMAGA_REQUEST_TIMEOUT", "30s");
     let mut server = Server::start(&site);
     let Bought {
         admin,

@@ -189,9 +189,10 @@ async fn a_component_that_costs_too_much_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_process_ends_with_its_request_and_with_its_server() {
-    let site = Site::new(false).await.unwrap();
+    let mut site = Site::new(false).await.unwrap();
+    let sign_in = async |site: &Site| Patient::new(site).administrator(site).await;
+    let admin = site.opened(sign_in).await;
     let server = Server::start(&site);
-    let admin = Patient::new(&site).administrator(&site).await;
     let waiting = tokio::spawn({
         let admin = admin.clone();
         async move { admin.upload(slow_to_compile(), "wait=60").await }

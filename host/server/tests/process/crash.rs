@@ -110,7 +110,8 @@ impl Customer {
     }
 }
 
-async fn open_shop(site: &Site, patient: &Patient) -> (Vec<Customer>, Patient) {
+async fn open_shop(site: &Site) -> (Vec<Customer>, Patient) {
+    let patient = Patient::new(site);
     let admin = patient.administrator(site).await;
     let coupon = json!({ "code": "GIFT", "plugin": "coupon-credit-topup", "parameters": { "amount": REDEEMED } });
     admin.post("/api/admin/coupons", "coupon", &coupon).await;
@@ -119,10 +120,7 @@ async fn open_shop(site: &Site, patient: &Patient) -> (Vec<Customer>, Patient) {
     let plan = plans.find(|plan| plan["slug"] == "basic").unwrap();
     let mut customers = Vec::new();
     for number in 0..CUSTOMERS {
-        let body = json!({
-            "email": format!("c{number}@example.com"), "password": "kata sandi yang panjang", "name": "Pelanggan",
-        });
-        let session = patient.post("/api/auth/register", "register", &body).await;
+        let session = patient.registered(&format!("c{number}@example.com")).await;
         customers.push(Customer {
             patient: patient.signed_in(&session),
             plan: plan["id"].as_str().unwrap().to_owned(),
@@ -136,15 +134,14 @@ async fn open_shop(site: &Site, patient: &Patient) -> (Vec<Customer>, Patient) {
 }
 
 async fn killed_again_and_again(on_postgres: bool) {
-    let Some(site) = Site::new(on_postgres).await else {
+    let Some(mut site) = Site::new(on_postgres).await else {
         return;
     };
     let mut random = seeded();
 
+    let (customers, _) = Box::pin(site.opened(open_shop)).await;
     let mut server = Server::start(&site);
-    let patient = Patient::new(&site);
     let stop = Arc::new(AtomicBool::new(false));
-    let (customers, _) = open_shop(&site, &patient).await;
     let customers: Vec<_> = customers
         .into_iter()
         .map(|customer| tokio::spawn(customer.act_until(Arc::clone(&stop))))
@@ -221,13 +218,12 @@ async fn periods(db: &Db) -> i64 {
 }
 
 async fn killed_while_it_renews(on_postgres: bool) {
-    let Some(site) = Site::new(on_postgres).await else {
+    let Some(mut site) = Site::new(on_postgres).await else {
         return;
     };
     let mut random = seeded();
+    let (customers, admin) = Box::pin(site.opened(open_shop)).await;
     let mut server = Server::start(&site);
-    let patient = Patient::new(&site);
-    let (customers, admin) = open_shop(&site, &patient).await;
     let rich = json!({ "code": "RICH", "plugin": "coupon-credit-topup", "parameters": { "amount": RICH } });
     admin.post("/api/admin/coupons", "rich", &rich).await;
     let mut price = 0;

@@ -55,17 +55,14 @@ async fn killed_while_it_delivers(on_postgres: bool, connections: u32) {
     };
     let mails = MailServer::start().await;
     mails.pause(PAUSE * connections);
-    let site = site
+    let mut site = site
         .with("SMTP_URL", mails.url())
         .with("MAIL_FROM", "Toko <toko@example.com>".to_owned())
         .with("SMTP_CONNECTIONS", connections.to_string());
     let mut random = seeded();
+    let register = async |site: &Site| Patient::new(site).registered("kabar@example.com").await;
+    let account = site.opened(register).await;
     let mut server = Server::start(&site);
-    let body = json!({
-        "email": "kabar@example.com", "password": "kata sandi yang panjang", "name": "Pelanggan",
-    });
-    let patient = Patient::new(&site);
-    let account = patient.post("/api/auth/register", "register", &body).await;
     let reader = account["user"]["id"].as_str().unwrap().parse().unwrap();
     let db = site.database().await;
     write_messages(&db, reader).await;

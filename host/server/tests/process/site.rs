@@ -1,6 +1,7 @@
 //! Servers that die, and clients that do not mind.
 
 mod clusters;
+mod opening;
 
 use std::{
     fs::File,
@@ -19,12 +20,14 @@ use dermaga_tests::{postgres, skip};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use reqwest::multipart::{Form, Part};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{command, command_of, dermaga, stderr, stdout};
 
 pub(super) const KEY: &str = "SB-Mid-server-crash";
+/// Longest wait for a limit, which is one of a minute.
+const LONGEST_LIMIT: Duration = Duration::from_secs(90);
 
 /// Database and data folder, and the way servers on them are started.
 pub(super) struct Site {
@@ -51,6 +54,7 @@ impl Site {
             "DERMAGA_CUSTOMER_REQUESTS_PER_MINUTE",
             "DERMAGA_ADMIN_REQUESTS_PER_MINUTE",
             "DERMAGA_WEBHOOK_REQUESTS_PER_MINUTE",
+            "DERMAGA_REGISTRATIONS_PER_HOUR",
         ] {
             environment.push((name, "1000000".to_owned()));
         }
@@ -308,6 +312,19 @@ impl Drop for Server {
     }
 }
 
+/// Returns the time to wait for a limit that was met, such as that of questions to the gateway, which no setting
+/// raises.
+fn limited(path: &str, response: &reqwest::Response) -> Option<Duration> {
+    if response.status().as_u16() != 429 {
+        return None;
+    }
+    let wait = response.headers().get("retry-after");
+    let wait = wait.and_then(|wait| wait.to_str().ok()?.parse().ok());
+    let wait = Duration::from_secs(wait.unwrap_or(1));
+    assert!(wait <= LONGEST_LIMIT, "{path} is limited for {wait:?}");
+    Some(wait)
+}
+
 /// Client that does not give up before it has an answer.
 #[derive(Clone)]
 pub(super) struct Patient {
@@ -405,6 +422,10 @@ impl Patient {
             };
             if let Ok(response) = request.bearer_auth(&self.token).send().await {
                 let status = response.status().as_u16();
+                if let Some(wait) = limited(path, &response) {
+                    tokio::time::sleep(wait).await;
+                    continue;
+                }
                 match (status, response.json::<Value>().await) {
                     (200..=202, Ok(answer)) => return answer["data"].clone(),
                     // Being answered, or not able to at the moment.
@@ -473,22 +494,5 @@ impl Patient {
             token: session["accessToken"].as_str().unwrap().to_owned(),
             ..self.clone()
         }
-    }
-
-    /// The first administrator, signed in.
-    pub(super) async fn administrator(&self, site: &Site) -> Self {
-        let create = [
-            "admin",
-            "create",
-            "--email",
-            "a@example.com",
-            "--name",
-            "Admin",
-        ];
-        let made = site.run(&create);
-        let password = stdout(&made);
-        let password = password.split_whitespace().last().unwrap_or_default();
-        let login = json!({ "email": "a@example.com", "password": password });
-        self.signed_in(&self.post("/api/auth/login", "login", &login).await)
     }
 }

@@ -48,11 +48,8 @@ async fn killed_while_a_page_is_made(on_postgres: bool) {
     let (gateway, base) = sandbox().await;
     site.set("MIDTRANS_BASE_URL", &base);
     site.set("MIDTRANS_TIMEOUT", "2s");
+    let customer = site.customer("c@example.com").await;
     let mut server = Server::start(&site);
-    let patient = Patient::new(&site);
-    let body = json!({ "email": "c@example.com", "password": "kata sandi yang panjang", "name": "Pelanggan" });
-    let session = patient.post("/api/auth/register", "register", &body).await;
-    let customer = patient.signed_in(&session);
     let body = json!({ "amount": AMOUNT, "paymentMethod": "QRIS" });
     for (number, fault) in WAITS.into_iter().enumerate() {
         let (key, asked) = (format!("top-up-{number}"), gateway.asked());
@@ -90,11 +87,8 @@ async fn looked_at_after_a_kill(on_postgres: bool) {
     let (gateway, base) = sandbox().await;
     site.set("MIDTRANS_BASE_URL", &base);
     site.set("MIDTRANS_TIMEOUT", "20s");
+    let customer = site.customer("d@example.com").await;
     let server = Server::start(&site);
-    let patient = Patient::new(&site);
-    let body = json!({ "email": "d@example.com", "password": "kata sandi yang panjang", "name": "Pelanggan" });
-    let session = patient.post("/api/auth/register", "register", &body).await;
-    let customer = patient.signed_in(&session);
     let asked = gateway.asked();
     gateway.fail_next([Fault::Silence]);
     let begun = tokio::spawn({

@@ -75,10 +75,10 @@ async fn killed_while_it_delivers(on_postgres: bool) {
     let mut random = seeded();
     let ids = Ids::default();
     let url = receiver(Arc::clone(&ids)).await;
+    let register = async |site: &Site| Patient::new(site).registered("c@example.com").await;
+    let session = site.opened(register).await;
     let mut server = Server::start(&site);
     let patient = Patient::new(&site);
-    let body = json!({ "email": "c@example.com", "password": "kata sandi yang panjang", "name": "Pelanggan" });
-    let session = patient.post("/api/auth/register", "register", &body).await;
     let reader = session["user"]["id"].as_str().unwrap().parse().unwrap();
     let hook = json!({ "url": url, "events": ["QUOTA_FREE"] });
     let patient = patient.signed_in(&session);

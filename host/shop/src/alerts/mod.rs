@@ -13,7 +13,7 @@ pub use model::{Alert, AlertFilter, AlertKind, AlertState};
 use crate::{
     Error, Result,
     audit::{self, AuditAct, By, Event, Subject},
-    db::{Clock, Conn, Db, Page, Part, new_id},
+    db::{Clock, Conn, Db, Span, Walked, new_id},
     ids::AlertId,
 };
 
@@ -67,8 +67,8 @@ pub async fn resolve(
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn list(db: &Db, filter: &AlertFilter<'_>, part: Part) -> Result<Page<Alert>> {
-    Ok(store::list(&mut db.read().await?, filter, part).await?)
+pub async fn list(db: &Db, filter: &AlertFilter<'_>, span: Span<AlertId>) -> Result<Walked<Alert>> {
+    Ok(store::list(&mut db.read().await?, filter, span).await?)
 }
 
 /// Records who acknowledged an alert first; the alert stays open until its cause ends.

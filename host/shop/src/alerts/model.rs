@@ -1,11 +1,13 @@
 //! Alerts as they are stored and shown.
 
-use crate::ids::AlertId;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::ids::UserId;
+use crate::{
+    db::Place,
+    ids::{AlertId, UserId},
+};
 
 crate::text_enum! {
     /// Kind of fault.
@@ -82,6 +84,16 @@ pub struct Alert {
     pub acknowledged_by: Option<UserId>,
     #[serde(serialize_with = "crate::calendar::in_json_if_any")]
     pub resolved_at: Option<DateTime<Utc>>,
+}
+
+impl Alert {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<AlertId> {
+        Place {
+            at: self.raised_at,
+            tie: self.id,
+        }
+    }
 }
 
 /// Filter of a list of alerts.

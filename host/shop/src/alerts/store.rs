@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::model::{Alert, AlertFilter, AlertKind, AlertState};
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_page, find_where},
+    db::{Conn, Filter, List, Span, Walked, fetch_span, find_where},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{AlertId, UserId},
 };
@@ -88,8 +88,8 @@ pub(super) async fn open_subjects(conn: &mut Conn, kind: AlertKind) -> sqlx::Res
 pub(super) async fn list(
     conn: &mut Conn,
     wanted: &AlertFilter<'_>,
-    part: Part,
-) -> sqlx::Result<Page<Alert>> {
+    span: Span<AlertId>,
+) -> sqlx::Result<Walked<Alert>> {
     let state = wanted.state.map(|state| match state {
         AlertState::Open => "resolved_at IS NULL",
         AlertState::Resolved => "resolved_at IS NOT NULL",
@@ -106,5 +106,6 @@ pub(super) async fn list(
         .with_some("subject = ?", wanted.subject)
         .and_some(state)
         .and_some(acknowledged);
-    fetch_page(conn, ALERTS, &filter, part).await
+    let place = "(raised_at, id) < (?, ?)";
+    fetch_span(conn, ALERTS, place, filter, span).await
 }

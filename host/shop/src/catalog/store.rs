@@ -109,8 +109,14 @@ pub(super) async fn upsert_service(
     Ok(id)
 }
 
+/// Takes the locks of all services; the caller has those of the categories, in whose order all wait.
+pub(super) async fn lock_services(conn: &mut Conn) -> sqlx::Result<()> {
+    let sql = "UPDATE services SET updated_at = updated_at";
+    execute!(conn, sql).map(|_| ())
+}
+
 /// Source that a service was loaded from.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, PartialEq, Eq, sqlx::FromRow)]
 pub(super) struct LoadedFrom {
     pub(super) slug: String,
     /// Name of the file; absent, as the text, for one that was loaded before they were kept.
@@ -125,7 +131,7 @@ pub(super) async fn loaded_from(conn: &mut Conn) -> sqlx::Result<Vec<LoadedFrom>
 }
 
 /// A plan as far as templates must go together with it.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, PartialEq, Eq, sqlx::FromRow)]
 pub(super) struct KnownPlan {
     /// Slug of the service.
     pub(super) service: String,

@@ -1,5 +1,7 @@
 //! The service templates as last read, and their reload while the shop is open.
 
+mod judged;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -23,7 +25,7 @@ use super::{
     store::{self, Edits, LoadedFrom},
 };
 use crate::{
-    Code, Error, Result,
+    Error, Result,
     audit::{self, AuditAct, By, Event, Subject},
     db::{Clock, Conn, Db},
     plugins::Registry,
@@ -124,15 +126,15 @@ impl Templates {
 /// does not keep the others from being sold.
 ///
 /// # Errors
-/// `VALIDATION_FAILED` when the folder cannot be read; or when the database does not answer.
+/// `VALIDATION_FAILED` when the folder cannot be read; `CONFLICT` when the catalogue changes all the time; or when the
+/// database does not answer.
 pub async fn load_at_start(
     templates: &Templates,
     registry: &Registry,
     db: &Db,
     clock: &Clock,
 ) -> Result<()> {
-    let loading = judge(templates, registry, db).await?;
-    let mut conn = db.begin().await?;
+    let (loading, mut conn) = judged::begin(templates, registry, db).await?;
     loading.write(&mut conn, clock).await?;
     loading.tell(&mut conn, clock).await?;
     conn.commit().await?;
@@ -156,7 +158,7 @@ pub struct Examined {
 /// # Errors
 /// As [`load_at_start`].
 pub async fn examine(templates: &Templates, registry: &Registry, db: &Db) -> Result<Examined> {
-    let loading = judge(templates, registry, db).await?;
+    let loading = judged::judge(templates, registry, db).await?;
     let is_lost = |template: &&Template| registry.active(&template.plugin).is_err();
     let lost = loading.fresh.iter().filter(is_lost);
     let without_plugin: Vec<_> = lost
@@ -167,24 +169,6 @@ pub async fn examine(templates: &Templates, registry: &Registry, db: &Db) -> Res
         without_plugin,
         refused: loading.refused,
     })
-}
-
-async fn judge(templates: &Templates, registry: &Registry, db: &Db) -> Result<Loading> {
-    let folder = templates
-        .read()
-        .await?
-        .map_err(|wrong| unreadable(&wrong))?;
-    let mut conn = db.read().await?;
-    let loaded = store::loaded_from(&mut conn).await?;
-    let known = store::known_plans(&mut conn).await?;
-    drop(conn);
-    Loading::judge(registry, folder, (&loaded, &known)).await
-}
-
-fn unreadable(wrong: &TemplateError) -> Error {
-    let TemplateError { file, message, .. } = wrong;
-    let message = format!("The service templates cannot be read: {file}: {message}.");
-    Error::new(Code::ValidationFailed, message)
 }
 
 text_enum! {
@@ -274,11 +258,11 @@ pub struct CatalogReload {
 /// administrators left them.
 ///
 /// # Errors
-/// `VALIDATION_FAILED` when the folder cannot be read; nothing changes then.
+/// `VALIDATION_FAILED` when the folder cannot be read; `CONFLICT` when the catalogue changes all the time. Nothing
+/// changes then.
 pub async fn reload(catalog: &Catalog, by: By<'_>, dry_run: bool) -> Result<CatalogReload> {
     let (clock, templates) = (&catalog.clock, &catalog.templates);
-    let loading = judge(templates, &catalog.plugins, &catalog.db).await?;
-    let mut conn = catalog.db.begin().await?;
+    let (loading, mut conn) = judged::begin(templates, &catalog.plugins, &catalog.db).await?;
     let before = snapshot(&mut conn).await?;
     loading.write(&mut conn, clock).await?;
     let after = snapshot(&mut conn).await?;

@@ -37,6 +37,7 @@ pub async fn create(
     };
     check(coupons, &mut new, end).await?;
     let mut conn = coupons.db.begin().await?;
+    keep_type(&mut conn, &new.plugin).await?;
     let row = store::NewCouponRow {
         id: new_id(&coupons.clock),
         code: &new.code,
@@ -89,6 +90,15 @@ async fn check(coupons: &Coupons, new: &mut NewCoupon, limits: Result<()>) -> Re
         Answer::Ok(()) => Ok(()),
         Answer::Problems(problems) => Err(schema::refused(problems, "parameters")),
     }
+}
+
+/// Refuses a coupon type that was retired since it was asked, and keeps one that was not until the commit: a
+/// retirement counts the coupons that need it.
+async fn keep_type(conn: &mut Conn, plugin_id: &str) -> Result<()> {
+    if plugins::keep_active(conn, plugin_id).await? {
+        return Ok(());
+    }
+    Err(unknown_type(plugin_id))
 }
 
 /// The coupon type whose schema the parameters fit; whole numbers in them are written as such.
@@ -163,6 +173,7 @@ pub async fn change(
     check_frozen(&before, &wanted)?;
     // It may have been used since its limits were checked.
     check_limits(&before, &wanted)?;
+    keep_type(&mut conn, &wanted.plugin).await?;
     let now = coupons.clock.now();
     let row = ChangedRow {
         id,

@@ -93,6 +93,14 @@ pub struct Coupon {
 }
 
 impl Coupon {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> db::Place<CouponId> {
+        db::Place {
+            at: self.created_at,
+            tie: self.id,
+        }
+    }
+
     /// Returns true when what is left of its budget holds an amount.
     pub fn has_budget_for(&self, amount: Rupiah) -> bool {
         // A sum that cannot be counted is beyond every budget.

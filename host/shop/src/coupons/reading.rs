@@ -3,7 +3,7 @@
 use super::{Coupon, CouponFilter, RedeemedBy, RedemptionView, store};
 use crate::{
     Error, Result,
-    db::{Db, Page, Part, Span, Walked},
+    db::{Db, Span, Walked},
     ids::{CouponId, RedemptionId, UserId},
 };
 
@@ -11,8 +11,8 @@ use crate::{
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn list(db: &Db, filter: &CouponFilter, part: Part) -> Result<Page<Coupon>> {
-    Ok(store::admin::list(&mut db.read().await?, filter, part).await?)
+pub async fn list(db: &Db, filter: &CouponFilter, span: Span<CouponId>) -> Result<Walked<Coupon>> {
+    Ok(store::admin::list(&mut db.read().await?, filter, span).await?)
 }
 
 /// Returns a coupon.

@@ -35,7 +35,7 @@ pub use model::{
     DebtFilter, DebtView, NoticeOutcome, NoticeView, Payment, PaymentFilter, PaymentMethod,
     PaymentState, PaymentView, RefundState,
 };
-pub use reading::{debts, list, of_customer, walk_debts, with_notices};
+pub use reading::{debts, list, of_customer, with_notices};
 pub use settings::{Midtrans, Settings};
 
 pub use self::gateway::Gateway;

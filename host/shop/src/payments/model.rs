@@ -249,6 +249,16 @@ pub struct DebtView {
     pub settled_at: Option<DateTime<Utc>>,
 }
 
+impl DebtView {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<DebtId> {
+        Place {
+            at: self.created_at,
+            tie: self.id,
+        }
+    }
+}
+
 /// Filter of a list of payments.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct PaymentFilter {

@@ -3,7 +3,7 @@
 use super::{DebtFilter, DebtView, NoticeView, Payment, PaymentFilter, store};
 use crate::{
     Error, Result,
-    db::{Db, Page, Part, Span, Walked},
+    db::{Db, Span, Walked},
     ids::{DebtId, PaymentId, UserId},
     wallet::{self, TransactionName},
 };
@@ -50,18 +50,6 @@ pub async fn with_notices(db: &Db, id: PaymentId) -> Result<(Payment, Vec<Notice
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn debts(db: &Db, filter: DebtFilter, part: Part) -> Result<Page<DebtView>> {
-    Ok(walk_debts(db, filter, Span::Page(part)).await?.into_page())
-}
-
-/// Walks debts, newest first.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn walk_debts(
-    db: &Db,
-    filter: DebtFilter,
-    span: Span<DebtId>,
-) -> Result<Walked<DebtView>> {
+pub async fn debts(db: &Db, filter: DebtFilter, span: Span<DebtId>) -> Result<Walked<DebtView>> {
     Ok(store::debts(&mut db.read().await?, filter, span).await?)
 }

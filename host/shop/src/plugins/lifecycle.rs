@@ -68,9 +68,13 @@ async fn take(
     if taken {
         Ok(())
     } else {
-        let message = "Another administrator has just changed this version. Look again.";
-        Err(Error::new(Code::Conflict, message))
+        Err(changed_meanwhile())
     }
+}
+
+pub(super) fn changed_meanwhile() -> Error {
+    let message = "Another administrator has just changed this version. Look again.";
+    Error::new(Code::Conflict, message)
 }
 
 fn illegal(state: VersionState, step: Step) -> Error {
@@ -98,6 +102,25 @@ pub async fn refuse_retired(conn: &mut Conn, digest: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Keeps a version from being retired until the caller's transaction ends.
+///
+/// # Errors
+/// As [`refuse_retired`].
+pub async fn keep_unretired(conn: &mut Conn, digest: &str) -> Result<()> {
+    store::hold(conn, digest).await?;
+    refuse_retired(conn, digest).await
+}
+
+/// Keeps a plugin from being retired until the caller's transaction ends; returns false when none of its versions is
+/// active (any more).
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn keep_active(conn: &mut Conn, plugin_id: &str) -> Result<bool> {
+    store::lock(conn, plugin_id).await?;
+    Ok(store::active_of(conn, plugin_id).await?.is_some())
 }
 
 /// A decision that was recorded since the uses were counted keeps its version.
@@ -150,6 +173,24 @@ pub async fn activate(
     digest: &str,
     by: Option<By<'_>>,
 ) -> Result<Activation> {
+    switch(registry, templates, (plugin_id, digest), by, To::Any).await
+}
+
+/// Version that an activation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum To {
+    Any,
+    /// The one that was active before the present one.
+    Previous,
+}
+
+async fn switch(
+    registry: &Registry,
+    templates: &[Template],
+    (plugin_id, digest): (&str, &str),
+    by: Option<By<'_>>,
+    to: To,
+) -> Result<Activation> {
     let plugin = registry.version(digest).await?;
     // The running version has been checked, and activating it again ends a suspension.
     if plugin.about().id == plugin_id && registry.running(plugin_id) != Some(plugin.digest()) {
@@ -162,6 +203,15 @@ pub async fn activate(
     if state == VersionState::Active {
         conn.commit().await?;
         return Ok(activation(&plugin, digest, None));
+    }
+    // Another one may have become active since, and this one is the previous one no more.
+    if to == To::Previous
+        && store::last_superseded(&mut conn, plugin_id)
+            .await?
+            .as_deref()
+            != Some(digest)
+    {
+        return Err(changed_meanwhile());
     }
     let superseded = store::active_of(&mut conn, plugin_id).await?;
     if let Some(active) = &superseded {
@@ -192,7 +242,8 @@ fn activation(plugin: &Plugin, digest: &str, superseded: Option<String>) -> Acti
 /// Activates the version that was active before the present one.
 ///
 /// # Errors
-/// `NOT_FOUND` for an unknown plugin, `INVALID_STATE` when there is none; and as [`activate`].
+/// `NOT_FOUND` for an unknown plugin, `INVALID_STATE` when there is none, `CONFLICT` when another version becomes
+/// active at the same time; and as [`activate`].
 pub async fn roll_back(
     registry: &Registry,
     templates: &[Template],
@@ -211,7 +262,8 @@ pub async fn roll_back(
             "No earlier version of this plugin has been active.",
         )
     })?;
-    activate(registry, templates, plugin_id, &previous, Some(by)).await
+    let version = (plugin_id, previous.as_str());
+    switch(registry, templates, version, Some(by), To::Previous).await
 }
 
 /// Retires a version that is not active: it cannot be activated any more. Instances provisioned

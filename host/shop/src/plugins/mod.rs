@@ -29,7 +29,10 @@ pub use describe::describe;
 pub use erasure::{Look, assign_look, forget, looks_without_account};
 pub use explain::{ExplainedDecision, explain, walk_explained};
 pub use findings::Findings;
-pub use lifecycle::{activate, delete, refuse_retired, reset, retire, retire_plugin, roll_back};
+pub use lifecycle::{
+    activate, delete, keep_active, keep_unretired, refuse_retired, reset, retire, retire_plugin,
+    roll_back,
+};
 pub use model::{
     Activation, DecisionFilter, DecisionView, GrantedClass, Outcome, PluginClass, PluginView,
     Replay, Reset, Retirement, VersionState, VersionView,

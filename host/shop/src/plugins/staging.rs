@@ -7,7 +7,7 @@ use dermaga_toolkit::template::{Template, TemplateError};
 use serde_json::{Value, json};
 
 use super::{
-    Registry, activate,
+    Registry, activate, lifecycle,
     model::{PluginClass, VersionRow, VersionState, VersionView},
     signatures::{Distrust, Signature},
     size_class, store, sync, vetting,
@@ -38,7 +38,8 @@ pub struct Upload {
 ///
 /// # Errors
 /// `COMPONENT_REFUSED` with the loader's code, the code of a signature that is missing or not good,
-/// or the first failed check of the report; `PLUGIN_BUSY` when no call to it found a place.
+/// or the first failed check of the report; `PLUGIN_BUSY` when no call to it found a place; `CONFLICT` when the same
+/// bytes are deleted at the same time.
 pub async fn stage(
     registry: &Registry,
     upload: Upload,
@@ -181,6 +182,11 @@ async fn again(
     uploaded_by: Option<UserId>,
 ) -> Result<VersionView> {
     let mut conn = registry.db().begin().await?;
+    // It may have been deleted since it was found.
+    store::hold(&mut conn, &known.digest).await?;
+    if store::state_of(&mut conn, &known.digest).await?.is_none() {
+        return Err(lifecycle::changed_meanwhile());
+    }
     let granted = size_class::grant_with_upload(&mut conn, registry, plugin, uploaded_by).await?;
     let signature = signature.filter(|new| known.signature.as_ref() != Some(new));
     if let Some(signature) = &signature {

@@ -138,6 +138,12 @@ pub(super) async fn lock(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<()> {
     execute!(conn, sql, plugin_id).map(|_| ())
 }
 
+/// Takes the lock of a version's row on both engines, which a retirement waits for.
+pub(super) async fn hold(conn: &mut Conn, digest: &str) -> sqlx::Result<()> {
+    let sql = "UPDATE plugin_versions SET state = state WHERE digest = $1";
+    execute!(conn, sql, digest).map(|_| ())
+}
+
 pub(super) async fn active_of(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<Option<String>> {
     let sql = "SELECT digest FROM plugin_versions WHERE plugin_id = $1 AND state = 'ACTIVE'";
     let row = fetch_optional!(conn, (String,), sql, plugin_id)?;

@@ -100,7 +100,7 @@ pub use model::{Desired, Event, Halt, Instance, NewInstance, Pinned, Status};
 pub use plugin_calls::Services;
 pub use pods::{Mirror, Pods, Toleration};
 pub use provisioner::{Choice, Provisioner};
-pub use reading::{credentials, detail, detail_of_any, list, manifests, show, walk, walk_events};
+pub use reading::{credentials, detail, detail_of_any, list, manifests, show, walk_events};
 pub use recipe::{ChangeKind, Undone, diff::ObjectChange};
 pub use rehearsal::{rehearse_change, rehearse_purchase};
 pub use render::Classes;

@@ -16,7 +16,7 @@ use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
     catalog,
-    db::{Conn, Db, Page, Part, Span, Walked},
+    db::{Conn, Db, Span, Walked},
     ids::{InstanceId, UserId},
     plugins,
 };
@@ -49,22 +49,9 @@ pub async fn list(
     db: &Db,
     user_id: UserId,
     status: Option<Status>,
-    part: Part,
-) -> Result<Page<InstanceView>> {
-    let found = store::list(&mut db.read().await?, user_id, status, Span::Page(part)).await?;
-    Ok(found.into_page().map(|owned| InstanceView::from(&owned)))
-}
-
-/// Walks all instances of a customer, newest first.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn walk(
-    db: &Db,
-    user_id: UserId,
     span: Span<InstanceId>,
 ) -> Result<Walked<InstanceView>> {
-    let found = store::list(&mut db.read().await?, user_id, None, span).await?;
+    let found = store::list(&mut db.read().await?, user_id, status, span).await?;
     Ok(found.map(|owned| InstanceView::from(&owned)))
 }
 

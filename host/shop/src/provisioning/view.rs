@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     crypto::Hidden,
+    db::Place,
     ids::{DecisionId, InstanceId, SubscriptionId},
     language,
 };
@@ -51,6 +52,16 @@ pub struct InstanceView {
     pub created_at: DateTime<Utc>,
     #[serde(serialize_with = "crate::calendar::in_json")]
     pub updated_at: DateTime<Utc>,
+}
+
+impl InstanceView {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<InstanceId> {
+        Place {
+            at: self.created_at,
+            tie: self.id,
+        }
+    }
 }
 
 impl From<&Owned> for InstanceView {

@@ -1,13 +1,13 @@
 //! Tests of asking for the instance of a subscription.
 
 use chrono::TimeDelta;
-use dermaga_shop::execute;
+use dermaga_shop::{db::Conn, execute, ids::SubscriptionId, provisioning};
 use dermaga_tests::{Shop, both_engines};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{bought::Bought, wallet::id_nobody};
-use crate::journeys::waiting::buy_blocked;
+use crate::{journeys::waiting::buy_blocked, races::checks::meanwhile};
 
 const INSTANCES: &str = "/api/instances";
 
@@ -22,6 +22,7 @@ both_engines!(
         what_is_no_request_is_refused,
         one_key_asks_once,
         many_requests_at_once_make_no_second_instance,
+        what_is_cancelled_meanwhile_is_refused,
     ]
 );
 
@@ -188,4 +189,25 @@ async fn many_requests_at_once_make_no_second_instance(shop: Shop) {
     bought.becomes(&shop, "RUNNING").await;
     bought.is_the_only_one().await;
     shop.books_balance().await;
+}
+
+/// The request has seen the subscription alive, and waits for the instance, which is being removed.
+async fn what_is_cancelled_meanwhile_is_refused(shop: Shop) {
+    let bought = bought(&shop, "mendadak@example.com").await;
+    bought.waits(&shop, "FAILED", 2).await;
+    let id: SubscriptionId = bought.subscription.parse().unwrap();
+    let (clock, customer, body) = (shop.clock(), bought.customer.clone(), bought.request());
+    let request = async move { customer.post(INSTANCES, body).await };
+    let cancel = async |conn: &mut Conn| {
+        let sql = "UPDATE subscriptions SET status = 'CANCELLED', auto_renew = FALSE, cancelled_at = $2, updated_at = $2
+                   WHERE id = $1";
+        assert_eq!(execute!(conn, sql, id, clock.now()).unwrap(), 1);
+        provisioning::terminate(conn, clock, id).await.unwrap();
+    };
+    let tries = "UPDATE instances SET next_attempt_at";
+    let asked = meanwhile(&shop, tries, cancel, request).await;
+    asked.fails(409, "INVALID_STATE");
+    assert!(!asked.text.contains(&bought.instance), "{}", asked.text);
+    bought.becomes(&shop, "TERMINATED").await;
+    bought.is_the_only_one().await;
 }

@@ -437,7 +437,7 @@ async fn a_cursor_is_refused_that_is_none(shop: Shop) {
         assert_eq!(refused.detail("cursor"), Some(message));
     }
     // Lists that do not grow have none.
-    let other = format!("/api/instances?cursor={cursor}");
+    let other = format!("/api/subscriptions/waitlist?cursor={cursor}");
     customer.get(&other).await.fails(400, "VALIDATION_FAILED");
 }
 

@@ -1,5 +1,5 @@
 //! Long lists that are read by pages and by cursors alike: accounts, wallets, subscriptions, payments, tickets, and
-//! uses of coupons.
+//! uses of coupons. `further_lists.rs` has the others.
 
 use dermaga_tests::{Client, Shop, both_engines, unique};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ both_engines!(Till, [payments_are_read_on]);
 both_engines!(Desk, [tickets_are_read_on]);
 
 /// Reads a list to its end by its pages, two at a time.
-async fn by_pages(client: &Client, path: &str, field: &str) -> Vec<Value> {
+pub(super) async fn by_pages(client: &Client, path: &str, field: &str) -> Vec<Value> {
     let joint = if path.contains('?') { '&' } else { '?' };
     let (mut seen, mut page) = (Vec::new(), 0);
     loop {
@@ -48,7 +48,7 @@ async fn by_pages(client: &Client, path: &str, field: &str) -> Vec<Value> {
 
 /// A list of at least five items is read on in the order of its pages, each item once, whatever comes meanwhile. It
 /// refuses other cursors than its own.
-async fn is_read_on(client: &Client, path: &str, list: &str, new: impl AsyncFn()) {
+pub(super) async fn is_read_on(client: &Client, path: &str, list: &str, new: impl AsyncFn()) {
     let before = by_pages(client, path, "id").await;
     assert!(before.len() >= 5, "{path}: {before:?}");
     assert_eq!(walked(client, path, "id", new).await, before, "{path}");
@@ -56,7 +56,7 @@ async fn is_read_on(client: &Client, path: &str, list: &str, new: impl AsyncFn()
 }
 
 /// A cursor shows its sender's own items, also one that another customer was given.
-async fn shows_nothing_to(other: &Client, client: &Client, path: &str) {
+pub(super) async fn shows_nothing_to(other: &Client, client: &Client, path: &str) {
     let first = client.get(&format!("{path}?limit=1")).await;
     let cursor = first.body["pagination"]["nextCursor"].as_str().unwrap();
     let path = format!("{path}?cursor={cursor}");

@@ -32,6 +32,7 @@ pub(crate) mod exports;
 pub(crate) mod faults_at_once;
 pub(crate) mod forced_ends;
 pub(crate) mod forgotten;
+pub(crate) mod further_lists;
 pub(crate) mod granted_terms;
 pub(crate) mod headers;
 pub(crate) mod health;

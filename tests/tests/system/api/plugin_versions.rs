@@ -4,7 +4,12 @@ use dermaga_runtime::{
     contract::{Decision, Effect, Grant},
     fixtures::CouponFixture,
 };
-use dermaga_tests::{Shop, both_engines};
+use dermaga_shop::{db::Conn, execute};
+use dermaga_tests::{Engine, Shop, both_engines};
+use serde_json::json;
+
+use super::plugin_lifecycle::{PLUGIN, install};
+use crate::races::checks::meanwhile;
 
 fn giving(amount: i64, version: &str) -> Vec<u8> {
     let mut fixture = CouponFixture::deciding(Decision::Grant(Grant {
@@ -60,4 +65,53 @@ async fn equal_versions_with_different_bytes_are_refused(shop: Shop) {
     let mut statuses = [one.status, two.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 400]);
+}
+
+/// The request has found these bytes installed, and waits for their row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_that_are_deleted_meanwhile_are_not_said_to_be_there_on_postgresql() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let admin = shop.admin().await;
+    let staged = admin.upload(giving(1, "1.0.0")).await.data(201);
+    let client = admin.clone();
+    let request = async move { client.upload(giving(1, "1.0.0")).await };
+    let delete = async |conn: &mut Conn| {
+        let sql = "DELETE FROM plugin_versions WHERE plugin_id = 'coupon-gift'";
+        assert_eq!(execute!(conn, sql).unwrap(), 1);
+    };
+    let again = meanwhile(&shop, "UPDATE plugin_versions SET state", delete, request).await;
+    again.fails(409, "CONFLICT");
+    let made = admin.upload(giving(1, "1.0.0")).await.data(201);
+    assert_eq!(made["digest"], staged["digest"]);
+}
+
+/// Another version was active directly before the present one by the time that the request goes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_goes_to_the_version_before_the_present_one_on_postgresql() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let admin = shop.admin().await;
+    let mut digests = Vec::new();
+    for version in ["1.0.0", "1.1.0", "1.2.0"] {
+        digests.push(install(&admin, giving(1, version)).await);
+    }
+    let client = admin.clone();
+    let back = format!("{PLUGIN}/rollback");
+    let request = {
+        let back = back.clone();
+        async move { client.post(&back, json!(null)).await }
+    };
+    let later = shop.clock().now() + chrono::TimeDelta::hours(1);
+    let first = digests[0].as_str();
+    let activate = async |conn: &mut Conn| {
+        let sql = "UPDATE plugin_versions SET activated_at = $2 WHERE digest = $1";
+        assert_eq!(execute!(conn, sql, first, later).unwrap(), 1);
+    };
+    let refused = meanwhile(&shop, "UPDATE plugin_versions SET state", activate, request).await;
+    refused.fails(409, "CONFLICT");
+    let gone_back = admin.post(&back, json!(null)).await.data(200);
+    assert_eq!(gone_back["digest"], json!(first), "{gone_back:#}");
 }

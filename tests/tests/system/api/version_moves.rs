@@ -4,6 +4,8 @@ use std::{fs, time::Duration};
 
 use dermaga_shop::{
     audit::By,
+    db::Conn,
+    execute, fetch_one,
     ids::UserId,
     provisioning::{
         carry_out,
@@ -11,8 +13,10 @@ use dermaga_shop::{
     },
     time_budget::TimeBudget,
 };
-use dermaga_tests::{Client, Shop, both_engines, plugins_folder};
+use dermaga_tests::{Client, Engine, Shop, both_engines, plugins_folder};
 use serde_json::{Value, json};
+
+use crate::races::checks::meanwhile;
 
 const KNOWN: &[u8] = b"N8N_DIAGNOSTICS_ENABLED";
 const OTHER: &[u8] = b"N8N_DIAGNOSTICS_DISABLE";
@@ -289,4 +293,34 @@ async fn moves_are_made_once_and_refused_with_reason(shop: Shop) {
         refused.fails(409, "INVALID_STATE").detail("to"),
         Some(first.as_str())
     );
+}
+
+/// A roll looks at its version once, and may take long enough for an administrator to retire it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_moved_to_a_version_that_was_retired_meanwhile_on_postgresql() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let admin = shop.admin().await;
+    let customer = shop.customer("pensiun@example.com").await;
+    bought(&shop, &customer).await;
+    let (_, other) = install_other(&admin).await;
+    let (client, order) = (admin.clone(), json!({ "to": other }));
+    let request = async move {
+        let path = "/api/admin/plugins/service-n8n/moves";
+        client.post(path, order).await
+    };
+    let retire = async |conn: &mut Conn| {
+        let sql = "UPDATE plugin_versions SET state = 'RETIRED', retired_at = created_at WHERE digest = $1";
+        assert_eq!(execute!(conn, sql, other.as_str()).unwrap(), 1);
+    };
+    let moves = meanwhile(&shop, "UPDATE plugin_versions SET state", retire, request).await;
+    let moves = moves.data(200);
+    assert_eq!(outcomes(&moves), ["REFUSED"]);
+    let reason = moves["instances"][0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("This version is retired"), "{reason}");
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT count(*) FROM instances WHERE plugin_digest = $1";
+    let (moved,) = fetch_one!(conn, (i64,), sql, other.as_str()).unwrap();
+    assert_eq!(moved, 0);
 }

@@ -3,6 +3,7 @@
 pub(crate) mod administrators;
 pub(crate) mod catalogue;
 pub(crate) mod checkouts;
+pub(crate) mod checks;
 pub(crate) mod deletions;
 pub(crate) mod ended_sessions;
 pub(crate) mod jobs;

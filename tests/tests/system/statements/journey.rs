@@ -335,7 +335,9 @@ async fn waiting(till: &Till, customer: &Client) {
     let disabled = json!({ "status": "DISABLED", "reason": "The account was misused." });
     till.admin.patch(&path, disabled).await.data(200);
     let path = format!("/api/admin/quota/plans/{plan}/waitlist");
-    till.admin.get(&path).await.data(200);
+    for query in [String::new(), format!("?cursor={}", cursor("queue"))] {
+        till.admin.get(&format!("{path}{query}")).await.data(200);
+    }
 }
 
 /// Asks and answers.
@@ -442,13 +444,15 @@ async fn archive(till: &Till, customer: &Client, user: &Value) {
         user_id: Some(user),
         ..DebtFilter::default()
     };
-    payments::walk_debts(db, owed, after(now)).await.unwrap();
+    payments::debts(db, owed, after(now)).await.unwrap();
     let used = coupons::redemptions_by(db, user, after(now));
     assert_eq!(used.await.unwrap().items.len(), 1);
     subscriptions::list(db, user, None, after(now))
         .await
         .unwrap();
-    provisioning::walk(db, user, after(now)).await.unwrap();
+    provisioning::list(db, user, None, after(now))
+        .await
+        .unwrap();
     dermaga_shop::plugins::walk_explained(db, user, after(now))
         .await
         .unwrap();

@@ -7,8 +7,14 @@ use uuid::Uuid;
 /// Names of lists whose cursors are among the filters.
 const CURSORS: &[&str] = &[
     "accounts",
+    "alerts",
+    "coupons",
+    "debts",
+    "domains",
     "inbox",
     "mails",
+    "own-debts",
+    "own-instances",
     "own-redemptions",
     "own-subscriptions",
     "own-tickets",
@@ -32,6 +38,7 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
             "subject=x",
             "acknowledged=true",
             "acknowledged=false",
+            "cursor={cursor-of-alerts}",
         ],
     ),
     (
@@ -42,6 +49,7 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
             "status=DISABLED",
             "plugin=coupon-credit-topup",
             "q=a",
+            "cursor={cursor-of-coupons}",
         ],
     ),
     ("billing/stats", &[]),
@@ -73,7 +81,15 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("services/statistics", &[]),
-    ("debts", &["userId={user}", "open=true", "open=false"]),
+    (
+        "debts",
+        &[
+            "userId={user}",
+            "open=true",
+            "open=false",
+            "cursor={cursor-of-debts}",
+        ],
+    ),
     (
         "decisions",
         &[
@@ -93,7 +109,13 @@ pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
     ),
     (
         "domains",
-        &["state=ACTIVE", "userId={user}", "instanceId={user}", "q=a"],
+        &[
+            "state=ACTIVE",
+            "userId={user}",
+            "instanceId={user}",
+            "q=a",
+            "cursor={cursor-of-domains}",
+        ],
     ),
     ("jobs/ledger-seal/runs", &["cursor={cursor-of-runs}"]),
     (
@@ -191,7 +213,10 @@ pub(super) const OWN_LISTS: &[(&str, &[&str])] = &[
         "catalog/search",
         &["q=a", "category=databases", "featured=true"],
     ),
-    ("instances", &["status=RUNNING"]),
+    (
+        "instances",
+        &["status=RUNNING", "cursor={cursor-of-own-instances}"],
+    ),
     (
         "notifications",
         &[
@@ -220,7 +245,7 @@ pub(super) const OWN_LISTS: &[(&str, &[&str])] = &[
         "wallet/coupon-history",
         &["cursor={cursor-of-own-redemptions}"],
     ),
-    ("wallet/debts", &[]),
+    ("wallet/debts", &["cursor={cursor-of-own-debts}"]),
     (
         "wallet/transactions",
         &[

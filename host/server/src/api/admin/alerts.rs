@@ -15,7 +15,9 @@ use crate::{
         Admin, AppState,
         admin::reasons::{OptionalReason, Reason},
     },
-    http::{Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses, routes},
+    http::{
+        Cursor, Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses, lists, routes,
+    },
 };
 
 failure_responses!(Missing: NotFound);
@@ -45,6 +47,10 @@ struct AlertQuery {
     /// True for alerts that an administrator has acknowledged, false for the others.
     #[garde(skip)]
     acknowledged: Option<bool>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::Alerts>>,
 }
 
 /// Lists the alerts for administrators, newest first.
@@ -61,8 +67,14 @@ async fn list(
         subject: query.subject.as_deref(),
         acknowledged: query.acknowledged,
     };
-    let alerts = alerts::list(&state.db, &filter, page.part()).await?;
-    Ok(Success::page("The alerts.", page, alerts))
+    let found = alerts::list(&state.db, &filter, page.span(query.cursor)?).await?;
+    let place = Alert::place;
+    Ok(Success::walk::<lists::Alerts>(
+        "The alerts.",
+        page,
+        found,
+        place,
+    ))
 }
 
 /// Marks an alert as seen. It stays open until its cause is over.

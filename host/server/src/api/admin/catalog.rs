@@ -12,8 +12,10 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState},
-    http::{Body, Envelope, Reply, Success, routes},
+    http::{Body, Envelope, Reply, Success, failure_responses, routes},
 };
+
+failure_responses!(Reloading: Conflict);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -50,7 +52,7 @@ fn given_unless(dry_run: bool) -> impl FnOnce(&Option<GivenReason>, &()) -> gard
 /// whether something is sold, and edited fields (`kept`) stay as administrators left them; what customers bought stays at its
 /// price.
 #[utoipa::path(post, path = "/admin/catalog/reload", tag = "admin: catalogue", request_body = ReloadRequest, security(("bearer" = [])),
-    responses((status = 200, description = "The changes, made or only shown", body = Envelope<CatalogReload>)))]
+    responses((status = 200, description = "The changes, made or only shown", body = Envelope<CatalogReload>), Reloading))]
 async fn reload(
     State(state): State<AppState>,
     admin: Admin,

@@ -5,8 +5,8 @@ use dermaga_runtime::contract::Kind;
 use dermaga_shop::{
     audit::GivenReason,
     coupons::{
-        self, CouponFilter, CouponStatistics, CouponStatus, CouponTypeView, CouponView, NewCoupon,
-        RedeemedBy, Switch, administration, place_name,
+        self, Coupon, CouponFilter, CouponStatistics, CouponStatus, CouponTypeView, CouponView,
+        NewCoupon, RedeemedBy, Switch, administration, place_name,
     },
     ids::CouponId,
 };
@@ -78,6 +78,10 @@ struct CouponQuery {
     #[param(max_length = 200)]
     #[serde(default, deserialize_with = "dermaga_shop::text::typed_search")]
     q: Option<String>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::Coupons>>,
 }
 
 /// Lists all coupons, newest first.
@@ -95,9 +99,12 @@ async fn list_coupons(
         text: query.q,
         now,
     };
-    let found = coupons::list(&state.db, &filter, page.part()).await?;
-    let views = found.map(|coupon| CouponView::of(coupon, now));
-    Ok(Success::page("The coupons.", page, views))
+    let found = coupons::list(&state.db, &filter, page.span(query.cursor)?).await?;
+    let listed = Success::walk::<lists::Coupons>("The coupons.", page, found, Coupon::place);
+    Ok(listed.map(|coupons| {
+        let views = coupons.into_iter();
+        views.map(|coupon| CouponView::of(coupon, now)).collect()
+    }))
 }
 
 /// Returns a coupon.

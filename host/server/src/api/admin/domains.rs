@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use dermaga_shop::{
+    db::MOST_COUNTED,
     ids::{DomainId, InstanceId, UserId},
     provisioning::domains::{DomainFilter, DomainState, OwnedDomain},
     text::counted,
@@ -14,7 +15,8 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{Admin, AppState, admin::reasons::RequiredReason, domains::removed},
     http::{
-        Body, Envelope, Id, Nothing, PageQuery, Paged, Reply, Success, failure_responses, routes,
+        Body, Cursor, Envelope, Id, Nothing, PageQuery, Paged, Reply, Success, failure_responses,
+        lists, routes,
     },
 };
 
@@ -44,6 +46,10 @@ struct DomainQuery {
     #[param(max_length = 200)]
     #[serde(default, deserialize_with = "dermaga_shop::text::typed_search")]
     q: Option<String>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::Domains>>,
 }
 
 /// Lists the domains of all customers, newest first: those that lead to instances, and those that wait for a proof.
@@ -60,9 +66,14 @@ async fn list(
         instance_id: query.instance_id,
         q: query.q.as_deref(),
     };
-    let found = state.domains.list_all(&filter, page.part()).await?;
-    let message = format!("{}.", counted(found.total, "domain"));
-    Ok(Success::page(message, page, found))
+    let span = page.span(query.cursor)?;
+    let found = state.domains.list_all(&filter, span).await?;
+    let message = match found.total {
+        Some(total) => format!("{}.", counted(total.min(MOST_COUNTED), "domain")),
+        None => "Earlier domains.".to_owned(),
+    };
+    let place = OwnedDomain::place;
+    Ok(Success::walk::<lists::Domains>(message, page, found, place))
 }
 
 /// Removes a domain of any customer. One that leads to an instance is taken back from it. The reason is kept.

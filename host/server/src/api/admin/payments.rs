@@ -200,6 +200,9 @@ struct DebtQuery {
     user_id: Option<UserId>,
     /// True for open debts, false for paid ones.
     open: Option<bool>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::Debts>>,
 }
 
 /// Lists the debts of customers, newest first.
@@ -214,6 +217,12 @@ async fn list_debts(
         user_id: query.user_id,
         open: query.open,
     };
-    let debts = payments::debts(&state.db, filter, page.part()).await?;
-    Ok(Success::page("The debts.", page, debts))
+    let found = payments::debts(&state.db, filter, page.span(query.cursor)?).await?;
+    let place = DebtView::place;
+    Ok(Success::walk::<lists::Debts>(
+        "The debts.",
+        page,
+        found,
+        place,
+    ))
 }

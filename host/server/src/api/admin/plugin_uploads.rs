@@ -36,7 +36,7 @@ const RESPOND_ASYNC: &str = "respond-async";
 /// Bytes of the short parts of an upload.
 const SHORT_PART: usize = 1024;
 
-failure_responses!(Uploading: ComponentRefused, PayloadTooLarge, UnsupportedMediaType, PluginBusy);
+failure_responses!(Uploading: ComponentRefused, Conflict, PayloadTooLarge, UnsupportedMediaType, PluginBusy);
 failure_responses!(Missing: NotFound);
 
 /// The routes of uploads; `component_bytes`, the size of the largest class, bounds one before it is read.

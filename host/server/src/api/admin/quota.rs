@@ -18,7 +18,8 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     api::{Admin, AppState},
     http::{
-        Body, Envelope, Id, PageQuery, Paged, Params, Reply, Success, failure_responses, routes,
+        Body, Cursor, Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses, lists,
+        routes,
     },
 };
 
@@ -93,17 +94,35 @@ async fn get(State(state): State<AppState>, _: Admin, Id(id): Id<PlanId>) -> Rep
     Ok(Success::ok("The quota.", quota))
 }
 
+/// Place in the queue of a plan.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct QueueQuery {
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<lists::Queue>>,
+}
+
 /// Lists the customers who wait for a plan, and those for whom a place is held, in their order.
-#[utoipa::path(get, path = "/admin/quota/plans/{id}/waitlist", tag = "admin: quota", params(("id" = Uuid, Path), PageQuery),
+#[utoipa::path(get, path = "/admin/quota/plans/{id}/waitlist", tag = "admin: quota", params(("id" = Uuid, Path), PageQuery, QueueQuery),
     security(("bearer" = [])), responses((status = 200, description = "A page of the queue", body = Envelope<Vec<QueueEntry>>), Missing))]
 async fn queue(
     State(state): State<AppState>,
     _admin: Admin,
     Id(plan_id): Id<PlanId>,
-    Params(page): Params<PageQuery>,
+    Paged(page, query): Paged<QueueQuery>,
 ) -> Reply<Vec<QueueEntry>> {
-    let found = waitlist::queue(&state.catalog, plan_id, page.part()).await?;
-    Ok(Success::page("The queue.", page, found))
+    let span = page.span(query.cursor)?;
+    let found = waitlist::queue(&state.catalog, plan_id, span).await?;
+    let place = QueueEntry::place;
+    Ok(Success::walk::<lists::Queue>(
+        "The queue.",
+        page,
+        found,
+        place,
+    ))
 }
 
 /// New quota of a plan.

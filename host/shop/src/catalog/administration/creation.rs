@@ -13,7 +13,8 @@ use dermaga_toolkit::template::{
 use serde_json::json;
 
 use super::{
-    ManagedPlan, ManagedService, PlanRow, WRITTEN_HERE, managed, plan_row, service_row, store,
+    ManagedPlan, ManagedService, PlanRow, WRITTEN_HERE, managed, own_template, plan_row,
+    service_row, store,
 };
 use crate::{
     Code, Error, Result,
@@ -118,10 +119,16 @@ pub async fn create_service(
         plans: new.plans.into_iter().map(Into::into).collect(),
     };
     let file = format!("{WRITTEN_HERE}{}", draft.slug);
-    let template = accepted(catalog, &draft, &file).await?;
+    let mut template = accepted(catalog, &draft, &file).await?;
     let clock = &catalog.clock;
     let mut conn = catalog.db.begin().await?;
     store::lock_categories(&mut conn).await?;
+    // It may have been edited since it was read, or deleted, and is not made again.
+    (_, template.category) = self::category(&mut conn, &new.category).await?;
+    // A retirement of the plugin counts the services that need it.
+    if !plugins::keep_active(&mut conn, &template.plugin).await? {
+        return Err(not_active(&template.plugin));
+    }
     if store::by_slug(&mut conn, &template.slug).await?.is_some() {
         let message = format!("There is a service {} already.", template.slug);
         return Err(Error::new(Code::Conflict, message));
@@ -140,8 +147,7 @@ pub async fn create_service(
 /// Puts a service to the rules of templates and to the check of its plugin, and returns its template.
 pub(super) async fn accepted(catalog: &Catalog, draft: &Draft, file: &str) -> Result<Template> {
     if catalog.plugins.active(&draft.plugin).is_err() {
-        let message = format!("no version of a plugin `{}` is active", draft.plugin);
-        return Err(Error::invalid("plugin", message));
+        return Err(not_active(&draft.plugin));
     }
     let mut supported = draft.image_support.keys();
     if let Some(name) = supported.find(|name| !draft.images.contains_key(*name)) {
@@ -155,11 +161,16 @@ pub(super) async fn accepted(catalog: &Catalog, draft: &Draft, file: &str) -> Re
     Ok(template)
 }
 
+fn not_active(plugin_id: &str) -> Error {
+    let message = format!("no version of a plugin `{plugin_id}` is active");
+    Error::invalid("plugin", message)
+}
+
 /// Creates a plan of a service after its plugin has accepted it; the caller commits it.
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown service; `VALIDATION_FAILED`; `PLUGIN_REFUSED_INPUT`; `CONFLICT` when
-/// the service has a plan of this slug or tier.
+/// the service has a plan of this slug or tier, and when it changes at the same time.
 pub async fn create_plan(
     catalog: &Catalog,
     actor_id: UserId,
@@ -168,12 +179,14 @@ pub async fn create_plan(
     reason: &str,
 ) -> Result<Uncommitted<ManagedPlan>> {
     let plan = template::Plan::from(new);
-    let draft = with_one_plan(catalog, service_id, plan.clone(), Sent::Plan).await?;
-    check(catalog, &draft, Sent::Plan).await?;
+    let known = template(catalog, service_id).await?;
+    let asked = with_one_plan(&known, plan.clone(), Sent::Plan)?;
+    check(catalog, &asked, Sent::Plan).await?;
     let clock = &catalog.clock;
     let now: DateTime<Utc> = clock.now();
     let mut conn = catalog.db.begin().await?;
     store::lock_service(&mut conn, service_id).await?;
+    own_template::still_says(&mut conn, service_id, Some(known.source().text.as_str())).await?;
     let plans = store::plans(&mut conn, &[service_id]).await?;
     let tier = Tier::from(plan.tier);
     if plans.iter().any(|row| row.plan.slug == plan.slug) || has_tier(&plans, tier) {
@@ -202,15 +215,18 @@ pub(super) fn taken() -> Error {
     Error::new(Code::Conflict, message)
 }
 
-/// Puts a plan to the rules of templates and to the check of its plugin.
+/// Puts a plan to the rules of templates and to the check of its plugin. Returns the template of the service that
+/// it was checked with.
 pub(super) async fn check_plan(
     catalog: &Catalog,
     service_id: ServiceId,
     plan: &Plan,
-) -> Result<()> {
+) -> Result<Template> {
     let plan = written(plan, PlanTexts::default())?;
-    let template = with_one_plan(catalog, service_id, plan, Sent::Edit).await?;
-    check(catalog, &template, Sent::Edit).await
+    let known = template(catalog, service_id).await?;
+    let asked = with_one_plan(&known, plan, Sent::Edit)?;
+    check(catalog, &asked, Sent::Edit).await?;
+    Ok(known)
 }
 
 /// Returns a plan as a template has it.
@@ -232,13 +248,8 @@ pub(super) fn written(plan: &Plan, texts: PlanTexts) -> Result<template::Plan> {
 }
 
 /// Returns the template of a service with this plan alone.
-async fn with_one_plan(
-    catalog: &Catalog,
-    service_id: ServiceId,
-    plan: template::Plan,
-    sent: Sent,
-) -> Result<Template> {
-    let mut draft = Draft::from(template(catalog, service_id).await?);
+fn with_one_plan(known: &Template, plan: template::Plan, sent: Sent) -> Result<Template> {
+    let mut draft = Draft::from(known.clone());
     draft.plans = vec![plan];
     draft
         .template(&draft.slug)

@@ -183,7 +183,7 @@ fn apply_to_plan(row: &mut PlanRow, wanted: PlanChanges) -> Vec<FieldChange> {
 ///
 /// # Errors
 /// `NOT_FOUND`; `VALIDATION_FAILED`; `PLUGIN_REFUSED_INPUT` when the plugin cannot make it;
-/// `CONFLICT` when the plan changes at the same time.
+/// `CONFLICT` when the plan, or what its service runs, changes at the same time.
 pub async fn change_plan(
     catalog: &Catalog,
     actor_id: UserId,
@@ -198,9 +198,12 @@ pub async fn change_plan(
         return Ok(row.into());
     }
     // The plugin is asked before the transaction, which looks again at what it was asked about.
-    creation::check_plan(catalog, service_id, &row.plan).await?;
+    let known = creation::check_plan(catalog, service_id, &row.plan).await?;
     let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
+    // What the service runs and the sizes of its plans were accepted together.
+    store::lock_service(&mut conn, service_id).await?;
     store::lock_plan(&mut conn, id).await?;
+    own_template::still_says(&mut conn, service_id, Some(known.source().text.as_str())).await?;
     let now = plan_row(&mut conn, service_id, id).await?;
     if sizes(&now) != sizes(&seen) {
         let message = "The plan was changed at the same time. Look at it and try again.";
@@ -217,7 +220,7 @@ pub async fn change_plan(
 }
 
 /// Values that an edit may change.
-fn sizes(row: &PlanRow) -> Value {
+pub(super) fn sizes(row: &PlanRow) -> Value {
     let plan = &row.plan;
     json!([
         plan.name,
@@ -347,6 +350,8 @@ pub async fn reset_service(
         return Err(Error::new(Code::InvalidState, message));
     }
     let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
+    // The category of the template is written, too, and a reload takes those locks before that of a service.
+    store::lock_categories(&mut conn).await?;
     store::lock_service(&mut conn, id).await?;
     own_template::still_says(&mut conn, id, Some(template.source().text.as_str())).await?;
     let before = managed(&mut conn, id).await?;

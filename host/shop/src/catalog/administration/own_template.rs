@@ -5,8 +5,13 @@
 
 use chrono::{DateTime, Utc};
 use dermaga_toolkit::template::{self, Draft, Template};
+use serde_json::Value;
 
-use super::{PlanRow, ServiceChanges, WRITTEN_HERE, creation, editing::put, store};
+use super::{
+    PlanRow, ServiceChanges, WRITTEN_HERE, creation,
+    editing::{put, sizes},
+    store,
+};
 use crate::{
     Code, Error, Result,
     catalog::{Catalog, FieldChange},
@@ -21,6 +26,8 @@ pub(super) struct Rewritten {
     pub(super) changes: Vec<FieldChange>,
     /// Text of the template that the values were put into.
     before: Option<String>,
+    /// Plans that the plugin has accepted with them.
+    plans: Vec<(String, Value)>,
 }
 
 /// Puts new images, with their support, settings and exceptions into the template of a service, after its plugin has
@@ -55,6 +62,7 @@ pub(super) async fn rewritten(
         template: creation::accepted(catalog, &draft, &file).await?,
         changes,
         before: loaded.template,
+        plans: offered(&plans),
     }))
 }
 
@@ -104,6 +112,13 @@ fn apply(draft: &mut Draft, wanted: &mut ServiceChanges) -> Vec<FieldChange> {
     changes
 }
 
+/// Returns what a plugin accepts of the plans that are not retired, by their slugs.
+fn offered(rows: &[PlanRow]) -> Vec<(String, Value)> {
+    let rows = rows.iter().filter(|row| row.retired_at.is_none());
+    rows.map(|row| (row.plan.slug.clone(), sizes(row)))
+        .collect()
+}
+
 /// Returns the plans of a service that are not retired, as they are now; those of its template when
 /// there are none.
 fn present(rows: &[PlanRow], written: Vec<template::Plan>) -> Result<Vec<template::Plan>> {
@@ -130,8 +145,12 @@ pub(super) async fn still_says(conn: &mut Conn, id: ServiceId, text: Option<&str
     if now.as_deref() == text {
         return Ok(());
     }
+    Err(changed_meanwhile())
+}
+
+fn changed_meanwhile() -> Error {
     let message = "The service was changed at the same time. Look at it and try again.";
-    Err(Error::new(Code::Conflict, message))
+    Error::new(Code::Conflict, message)
 }
 
 impl Rewritten {
@@ -143,6 +162,9 @@ impl Rewritten {
         now: DateTime<Utc>,
     ) -> Result<()> {
         still_says(conn, id, self.before.as_deref()).await?;
+        if offered(&store::plans(conn, &[id]).await?) != self.plans {
+            return Err(changed_meanwhile());
+        }
         Ok(store::rewrite_service(conn, id, &self.template, now).await?)
     }
 }

@@ -267,10 +267,10 @@ pub async fn reset_category(
     id: CategoryId,
     reason: &str,
 ) -> Result<CategoryReset> {
-    let written = written(catalog, id).await?;
     let mut conn = catalog.db.begin().await?;
     lock_categories(&mut conn).await?;
     let before = row(&mut conn, id).await?;
+    let written = written(&mut conn, &before.slug).await?;
     let fields = names(&before.edited);
     let unedited = CategoryRow {
         edited: String::new(),
@@ -294,10 +294,8 @@ pub async fn reset_category(
 }
 
 /// Returns a category as a file of a service has it.
-async fn written(catalog: &Catalog, id: CategoryId) -> Result<template::Category> {
-    let mut conn = catalog.db.read().await?;
-    let slug = row(&mut conn, id).await?.slug;
-    let loaded = super::store::loaded_from(&mut conn).await?;
+async fn written(conn: &mut Conn, slug: &str) -> Result<template::Category> {
+    let loaded = super::store::loaded_from(conn).await?;
     // Templates that an administrator wrote have the texts that the category had then.
     let of_files = loaded.iter().filter(|loaded| {
         let file = loaded.template_file.as_deref();

@@ -22,7 +22,7 @@ use super::{Catalog, Offer, quota};
 use crate::{
     Code, Error, Result,
     calendar::json_text,
-    db::{Clock, Conn, Page, Part, Span, Walked, new_id},
+    db::{Clock, Conn, Page, Part, Place, Span, Walked, new_id},
     ids::{PlanId, ServiceId, UserId, WaitId},
     outbox::{self, Topic},
     owners,
@@ -67,6 +67,19 @@ pub struct QueueEntry {
     pub held_until: Option<DateTime<Utc>>,
     #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+    /// Order of the queue, with gaps where customers have left.
+    #[serde(skip)]
+    pub number: i64,
+}
+
+impl QueueEntry {
+    /// Returns its place in the queue.
+    pub const fn place(&self) -> Place<WaitId, i64> {
+        Place {
+            at: self.number,
+            tie: self.id,
+        }
+    }
 }
 
 /// An entry, as acts on it need it.
@@ -148,10 +161,14 @@ pub async fn walk(
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown plan.
-pub async fn queue(catalog: &Catalog, plan_id: PlanId, part: Part) -> Result<Page<QueueEntry>> {
+pub async fn queue(
+    catalog: &Catalog,
+    plan_id: PlanId,
+    span: Span<WaitId, i64>,
+) -> Result<Walked<QueueEntry>> {
     let mut conn = catalog.db.read().await?;
     super::plan(&mut conn, plan_id).await?;
-    Ok(store::queue(&mut conn, plan_id, part).await?)
+    Ok(store::queue(&mut conn, plan_id, span).await?)
 }
 
 /// Ends a customer's wait; a place that was held goes to the next.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Entry, QueueEntry, WaitView};
 use crate::{
-    db::{Conn, Filter, List, Page, Part, Span, Walked, fetch_page, fetch_span, find_where},
+    db::{Conn, Filter, List, Span, Walked, fetch_span, find_where},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{PlanId, ServiceId, UserId, WaitId},
 };
@@ -24,7 +24,7 @@ const QUEUE: List = List {
     rows: "SELECT w.id, w.user_id, u.email,
         CASE WHEN w.held_until IS NULL THEN (SELECT count(*) FROM waitlist o
           WHERE o.plan_id = w.plan_id AND o.number <= w.number AND o.held_until IS NULL) END AS position,
-        w.held_until, w.created_at
+        w.held_until, w.created_at, w.number
         FROM waitlist w JOIN users u ON u.id = w.user_id",
     from: "FROM waitlist w",
     key: "w.id",
@@ -57,9 +57,12 @@ pub(super) async fn own(
 pub(super) async fn queue(
     conn: &mut Conn,
     plan_id: PlanId,
-    part: Part,
-) -> sqlx::Result<Page<QueueEntry>> {
-    fetch_page(conn, QUEUE, &Filter::of("w.plan_id = ?", plan_id), part).await
+    span: Span<WaitId, i64>,
+) -> sqlx::Result<Walked<QueueEntry>> {
+    let filter = Filter::of("w.plan_id = ?", plan_id);
+    // This list begins with the first who came.
+    let place = "(w.number, w.id) > (?, ?)";
+    fetch_span(conn, QUEUE, place, filter, span).await
 }
 
 /// Entry of a customer.

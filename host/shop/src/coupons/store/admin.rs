@@ -13,7 +13,7 @@ use super::{
     COUPON,
 };
 use crate::{
-    db::{Conn, Filter, List, Page, Part, Span, Walked, fetch_page, fetch_span, fetch_where},
+    db::{Conn, Filter, List, Span, Walked, fetch_span, fetch_where},
     execute, fetch_all,
     ids::{CouponId, RedemptionId},
     money::Rupiah,
@@ -40,8 +40,8 @@ fn of_status(filter: Filter<'_>, status: CouponStatus, now: DateTime<Utc>) -> Fi
 pub(in crate::coupons) async fn list(
     conn: &mut Conn,
     wanted: &CouponFilter,
-    part: Part,
-) -> sqlx::Result<Page<Coupon>> {
+    span: Span<CouponId>,
+) -> sqlx::Result<Walked<Coupon>> {
     let list = List {
         rows: COUPON,
         from: "FROM coupons",
@@ -54,7 +54,8 @@ pub(in crate::coupons) async fn list(
     if let Some(status) = wanted.status {
         filter = of_status(filter, status, wanted.now);
     }
-    fetch_page(conn, list, &filter, part).await
+    let place = "(created_at, id) < (?, ?)";
+    fetch_span(conn, list, place, filter, span).await
 }
 
 /// An update that changes nothing takes the row's lock on both engines.

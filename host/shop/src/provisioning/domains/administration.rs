@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Error, Result,
     audit::{self, AuditAct, Event, Subject},
-    db::{Page, Part},
+    db::{Span, Walked},
     ids::{DomainId, UserId},
 };
 
@@ -22,9 +22,9 @@ impl Domains {
     pub async fn list_all(
         &self,
         filter: &DomainFilter<'_>,
-        part: Part,
-    ) -> Result<Page<OwnedDomain>> {
-        Ok(store::list(&mut self.instances.db.read().await?, filter, part).await?)
+        span: Span<DomainId>,
+    ) -> Result<Walked<OwnedDomain>> {
+        Ok(store::list(&mut self.instances.db.read().await?, filter, span).await?)
     }
 
     /// Removes a domain of any customer, by an administrator; returns true when it has to be taken back from its

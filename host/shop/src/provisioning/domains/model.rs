@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::proof;
 use crate::{
+    db::Place,
     ids::{DomainId, InstanceId, UserId},
     provisioning::model::Status,
     text_enum,
@@ -189,6 +190,16 @@ pub struct OwnedDomain {
     pub checked_at: Option<DateTime<Utc>>,
     #[serde(serialize_with = "crate::calendar::in_json")]
     pub created_at: DateTime<Utc>,
+}
+
+impl OwnedDomain {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<DomainId> {
+        Place {
+            at: self.created_at,
+            tie: self.id,
+        }
+    }
 }
 
 /// Filter of a list of domains.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::model::{Domain, DomainFilter, DomainState, Holder, Led, OwnedDomain, ProvenBy};
 use crate::{
-    db::{Conn, Filter, LeasedQueue, List, Page, Part, fetch_page},
+    db::{Conn, Filter, LeasedQueue, List, Span, Walked, fetch_span},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{DomainId, InstanceId, UserId},
     leased_queue,
@@ -86,14 +86,15 @@ const DOMAINS: List = List {
 pub(super) async fn list(
     conn: &mut Conn,
     wanted: &DomainFilter<'_>,
-    part: Part,
-) -> sqlx::Result<Page<OwnedDomain>> {
+    span: Span<DomainId>,
+) -> sqlx::Result<Walked<OwnedDomain>> {
     let filter = Filter::default()
         .with_some("d.state = ?", wanted.state)
         .with_some("d.user_id = ?", wanted.user_id)
         .with_some("d.instance_id = ?", wanted.instance_id)
         .containing(&["d.name", "u.email"], wanted.q);
-    fetch_page(conn, DOMAINS, &filter, part).await
+    let place = "(d.created_at, d.id) < (?, ?)";
+    fetch_span(conn, DOMAINS, place, filter, span).await
 }
 
 /// Domains that lead to an instance, and those that are being taken back, in the order of their names.

@@ -8,6 +8,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use chrono::{DateTime, Utc};
 use dermaga_runtime::Plugin;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, By, Event, Subject},
     db::Conn,
-    ids::{InstanceId, UserId},
+    ids::{InstanceId, SubscriptionId, UserId},
     plugins, text_enum,
     time_budget::TimeBudget,
 };
@@ -272,10 +273,12 @@ async fn one(
     let mut outcome = MoveOutcome::Ready;
     if !order.dry_run {
         let how = (order, &target, despite);
-        if !apply(instances, by, how, &instance, &preview).await? {
-            return Ok(changed());
+        match apply(instances, by, how, &instance, &preview).await {
+            Ok(true) => outcome = MoveOutcome::Moved,
+            Ok(false) => return Ok(changed()),
+            Err(error) if error.code == Code::InvalidState => return Ok(refused(in_words(&error))),
+            Err(error) => return Err(error),
         }
-        outcome = MoveOutcome::Moved;
     }
     let names = preview.new_secrets.into_iter().map(|spec| spec.name);
     Ok(Moved {
@@ -295,6 +298,19 @@ fn in_words(error: &Error) -> String {
     format!("{}{}", error.message, details.collect::<String>())
 }
 
+/// Refuses an instance whose period is over: the next one is priced by the version that it has then.
+async fn refuse_overdue(
+    conn: &mut Conn,
+    subscription_id: SubscriptionId,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    if store::is_overdue(conn, subscription_id, now).await? {
+        let message = "Its period is over and the next one is not charged yet. Renew it first.";
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    Ok(())
+}
+
 /// Renders an instance as it would be after the move.
 async fn prepare(
     instances: &Instances,
@@ -303,10 +319,7 @@ async fn prepare(
 ) -> Result<(Plugin, Preview), RenderError> {
     let mut conn = instances.db.read().await?;
     let (subscription_id, now) = (instance.subscription_id, instances.clock.now());
-    if store::is_overdue(&mut conn, subscription_id, now).await? {
-        let message = "Its period is over and the next one is not charged yet. Renew it first.";
-        return Err(Error::new(Code::InvalidState, message).into());
-    }
+    refuse_overdue(&mut conn, subscription_id, now).await?;
     let present = store::present(&mut conn, instance.id).await?;
     drop(conn);
     let target = match version {
@@ -326,6 +339,9 @@ async fn prepare(
 
 /// Puts the new recipe into the instance and asks the reconciler for it; returns false when the instance
 /// has changed since it was read.
+///
+/// # Errors
+/// `INVALID_STATE` when the version was retired since, or the instance's period is over.
 async fn apply(
     instances: &Instances,
     by: By<'_>,
@@ -351,6 +367,11 @@ async fn apply(
         details.insert("despiteFailures".to_owned(), json!(despite));
     }
     let mut conn = instances.db.begin().await?;
+    // A roll of many takes a while, in which its version may be retired and periods end.
+    if let Target::Version { to, .. } = &order.target {
+        plugins::keep_unretired(&mut conn, to).await?;
+    }
+    refuse_overdue(&mut conn, seen.subscription_id, instances.clock.now()).await?;
     if !recipe::change(
         &mut conn,
         (&instances.clock, &instances.vault),

@@ -142,6 +142,10 @@ async fn keep(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Uncommitted
     let seen = &row.subscription;
     let mut conn = shop.db.begin().await?;
     wallet::lock(&mut conn, seen.user_id).await?;
+    // In another plan by now, what waits may be the very plan that is wanted.
+    if !is_as_seen(&mut conn, seen).await? {
+        return Err(changed_meanwhile());
+    }
     let planned = schedule::take_back(&mut conn, &shop.clock, seen.id).await?;
     let planned = planned.ok_or_else(|| {
         let message = "is the plan that it has, and no other is planned";

@@ -100,7 +100,7 @@ impl Archive {
             user_id: Some(id),
             ..DebtFilter::default()
         };
-        let read = |span| payments::walk_debts(db, filter, span);
+        let read = |span| payments::debts(db, filter, span);
         let at = |debt: &DebtView| place(debt.created_at, debt.id);
         self.walk("debts", read, at, |debt| debt).await?;
         let read = |span| coupons::redemptions_by(db, id, span);
@@ -131,7 +131,7 @@ impl Archive {
         }
         self.json("subscriptions", &subscriptions).await?;
         self.changes(db, id).await?;
-        let read = |span| provisioning::walk(db, id, span);
+        let read = |span| provisioning::list(db, id, None, span);
         let at = |found: &InstanceView| place(found.created_at, found.id);
         let listed = self.all(read, at).await?;
         let mut details = Vec::with_capacity(listed.len());

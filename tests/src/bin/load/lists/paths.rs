@@ -30,6 +30,7 @@ const OF_ADMINISTRATORS: &[&str] = &[
     "/api/admin/coupons/:coupon/redemptions",
     "/api/admin/debts",
     "/api/admin/debts?open=true",
+    "/api/admin/debts?cursor=:cursor-of-debts",
     "/api/admin/decisions",
     "/api/admin/decisions?page=:page-of-decisions",
     "/api/admin/decisions?plugin=coupon-credit-topup",
@@ -156,13 +157,14 @@ const OF_VISITORS: &[&str] = &[
 ];
 
 /// Lists whose answers have a cursor, and the word for it.
-pub(super) const CURSORS: [(Who, &str, &str); 9] = [
+pub(super) const CURSORS: [(Who, &str, &str); 10] = [
     (Who::Administrator, "/api/admin/audit", ":cursor-of-audit"),
     (
         Who::Administrator,
         "/api/admin/decisions",
         ":cursor-of-decisions",
     ),
+    (Who::Administrator, "/api/admin/debts", ":cursor-of-debts"),
     (
         Who::Administrator,
         "/api/admin/payments",

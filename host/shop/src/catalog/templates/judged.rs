@@ -1,0 +1,84 @@
+//! Judgement of the templates, and the transaction in which it is written while it holds.
+
+use dermaga_toolkit::template::TemplateError;
+
+use super::Templates;
+use crate::{
+    Code, Error, Result,
+    catalog::{
+        administration::lock_categories,
+        loading::Loading,
+        store::{self, KnownPlan, LoadedFrom},
+    },
+    db::{Conn, Db},
+    plugins::Registry,
+};
+
+/// Judgements of a catalogue that others change all the time.
+const ATTEMPTS: usize = 5;
+
+/// Services and plans that the templates are judged beside.
+#[derive(Debug, PartialEq, Eq)]
+struct Beside {
+    loaded: Vec<LoadedFrom>,
+    known: Vec<KnownPlan>,
+}
+
+impl Beside {
+    async fn read(conn: &mut Conn) -> Result<Self> {
+        Ok(Self {
+            loaded: store::loaded_from(conn).await?,
+            known: store::known_plans(conn).await?,
+        })
+    }
+}
+
+/// Reads the templates and decides which services can be sold.
+///
+/// # Errors
+/// `VALIDATION_FAILED` when the folder cannot be read; or when the database does not answer.
+pub(super) async fn judge(templates: &Templates, registry: &Registry, db: &Db) -> Result<Loading> {
+    let (loading, _) = Box::pin(judged(templates, registry, db)).await?;
+    Ok(loading)
+}
+
+/// Judges as [`judge`] does, and opens the transaction to write it in. Plugins take their time: what administrators
+/// changed meanwhile is judged again, and they wait for the commit from then on.
+///
+/// # Errors
+/// As [`judge`]; `CONFLICT` when the catalogue changes all the time.
+pub(super) async fn begin(
+    templates: &Templates,
+    registry: &Registry,
+    db: &Db,
+) -> Result<(Loading, Conn)> {
+    for _ in 0..ATTEMPTS {
+        let (loading, beside) = Box::pin(judged(templates, registry, db)).await?;
+        let mut conn = db.begin().await?;
+        lock_categories(&mut conn).await?;
+        store::lock_services(&mut conn).await?;
+        if Beside::read(&mut conn).await? == beside {
+            return Ok((loading, conn));
+        }
+        conn.rollback().await?;
+    }
+    let message = "The catalogue is changing right now. Try again in a moment.";
+    Err(Error::new(Code::Conflict, message).retry_after(1))
+}
+
+async fn judged(templates: &Templates, registry: &Registry, db: &Db) -> Result<(Loading, Beside)> {
+    let folder = templates
+        .read()
+        .await?
+        .map_err(|wrong| unreadable(&wrong))?;
+    let beside = Beside::read(&mut db.read().await?).await?;
+    let known = (beside.loaded.as_slice(), beside.known.as_slice());
+    let loading = Loading::judge(registry, folder, known).await?;
+    Ok((loading, beside))
+}
+
+fn unreadable(wrong: &TemplateError) -> Error {
+    let TemplateError { file, message, .. } = wrong;
+    let message = format!("The service templates cannot be read: {file}: {message}.");
+    Error::new(Code::ValidationFailed, message)
+}

@@ -1,0 +1,255 @@
+//! Requests whose checks are made before their transaction: what has changed by then is seen within it.
+
+use std::time::Duration;
+
+use dermaga_shop::{db::Conn, execute, ids::SubscriptionId};
+use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
+use serde_json::{Value, json};
+
+use crate::{
+    api::{
+        categories::{self, category},
+        services::{because, images, new_plan, path_of, plan_path, service},
+    },
+    journeys::{
+        renewal::{buy, id_of, subscription},
+        upgrade::customer_with_cash,
+    },
+};
+
+const SERVICES: &str = "/api/admin/services";
+
+both_engines!(
+    Shop,
+    [
+        no_coupon_is_made_of_a_type_that_was_retired,
+        no_service_is_made_of_a_plugin_that_was_retired,
+    ]
+);
+
+/// Sends a request while a transaction is open that changes what the request looks at, and commits it once the
+/// request waits for its locks, at a statement with this beginning. SQLite tells nothing of those who wait: there a
+/// request on a slow machine may come after the commit.
+pub(crate) async fn meanwhile(
+    shop: &Shop,
+    statement: &str,
+    change: impl AsyncFnOnce(&mut Conn),
+    request: impl Future<Output = Answer> + Send + 'static,
+) -> Answer {
+    let mut conn = shop.state().db.begin().await.unwrap();
+    change(&mut conn).await;
+    let asking = tokio::spawn(request);
+    if conn.is_postgres() {
+        shop.statements_wait(&format!("{statement}%"), 1).await;
+    } else {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    conn.commit().await.unwrap();
+    asking.await.unwrap()
+}
+
+/// Returns a request that can be sent beside the test.
+fn post(client: &Client, path: &str, body: Value) -> impl Future<Output = Answer> + Send + use<> {
+    let (client, path) = (client.clone(), path.to_owned());
+    async move { client.post(&path, body).await }
+}
+
+fn put(client: &Client, path: &str, body: Value) -> impl Future<Output = Answer> + Send + use<> {
+    let (client, path) = (client.clone(), path.to_owned());
+    async move { client.put(&path, body).await }
+}
+
+async fn cache(shop: &Shop) -> Value {
+    because(json!({
+        "slug": "cache", "category": "web", "plugin": "service-n8n", "name": "Cache",
+        "summary": "A cache.", "description": "A cache, made here.",
+        "images": images(shop, "n8n").await, "plans": [new_plan("one", "BASIC", 10_000)],
+    }))
+}
+
+/// Retires the versions of a plugin on another server, of which this one has not heard.
+async fn retire(shop: &Shop, plugin: &str) {
+    let mut conn = shop.state().db.begin().await.unwrap();
+    let sql = "UPDATE plugin_versions SET state = 'RETIRED', retired_at = created_at WHERE plugin_id = $1";
+    assert!(execute!(conn, sql, plugin).unwrap() > 0);
+    conn.commit().await.unwrap();
+}
+
+async fn no_coupon_is_made_of_a_type_that_was_retired(shop: Shop) {
+    let admin = shop.admin().await;
+    let coupon = |code: &str| {
+        json!({
+            "code": code, "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 },
+        })
+    };
+    let path = "/api/admin/coupons";
+    let made = admin.post(path, coupon("DULU")).await.data(201);
+    retire(&shop, "coupon-credit-topup").await;
+    let refused = admin.post(path, coupon("NANTI")).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert!(refused.detail("plugin").is_some(), "{}", refused.text);
+    let of_made = format!("{path}/{}", made["id"].as_str().unwrap());
+    let refused = admin.put(&of_made, coupon("DULU")).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    let found = admin.get(&format!("{path}?q=NANTI")).await.data(200);
+    assert_eq!(found, json!([]));
+}
+
+async fn no_service_is_made_of_a_plugin_that_was_retired(shop: Shop) {
+    let admin = shop.admin().await;
+    let web = category("web", &Value::Null, 0);
+    admin.post(categories::PATH, web).await.data(201);
+    let new = cache(&shop).await;
+    retire(&shop, "service-n8n").await;
+    let refused = admin.post(SERVICES, new).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert!(refused.detail("plugin").is_some(), "{}", refused.text);
+}
+
+/// Opens a shop where a request can be seen to wait.
+async fn on_postgresql() -> Option<(Shop, Client)> {
+    let shop = Shop::open(Engine::Postgres).await?;
+    let admin = shop.admin().await;
+    Some((shop, admin))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_category_that_was_deleted_does_not_come_back_on_postgresql() {
+    let Some((shop, admin)) = on_postgresql().await else {
+        return;
+    };
+    let web = category("web", &Value::Null, 0);
+    admin.post(categories::PATH, web).await.data(201);
+    let request = post(&admin, SERVICES, cache(&shop).await);
+    let delete = async |conn: &mut Conn| {
+        let sql = "DELETE FROM service_categories WHERE slug = 'web'";
+        assert_eq!(execute!(conn, sql).unwrap(), 1);
+    };
+    let refused = meanwhile(&shop, "UPDATE service_categories", delete, request).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert!(refused.detail("category").is_some(), "{}", refused.text);
+    let all = admin.get(categories::PATH).await.data(200);
+    let mut all = all.as_array().unwrap().iter();
+    assert!(all.all(|one| one["slug"] != "web"));
+}
+
+/// The plugin has accepted a plan with other images and settings than the service has by now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_is_of_the_service_that_was_asked_about_on_postgresql() {
+    let Some((shop, admin)) = on_postgresql().await else {
+        return;
+    };
+    let n8n = service(&admin, "n8n").await;
+    let edit = async |conn: &mut Conn| {
+        let sql = "UPDATE services SET template = template || ' ' WHERE slug = 'n8n'";
+        assert_eq!(execute!(conn, sql).unwrap(), 1);
+    };
+    let plans = format!("{}/plans", path_of(&n8n));
+    let new = because(json!({ "plan": new_plan("giant", "ENTERPRISE", 900_000) }));
+    let basic = plan_path(&n8n, "basic");
+    let dearer = because(json!({ "monthlyPrice": 60_001 }));
+    let locked = "UPDATE services SET updated_at";
+    let made = meanwhile(&shop, locked, &edit, post(&admin, &plans, new)).await;
+    made.fails(409, "CONFLICT");
+    let changed = meanwhile(&shop, locked, &edit, put(&admin, &basic, dearer)).await;
+    changed.fails(409, "CONFLICT");
+    let now = service(&admin, "n8n").await;
+    assert_eq!(now["plans"], n8n["plans"]);
+}
+
+/// The plugin has accepted images with other plans than the service has by now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn images_are_of_the_plans_that_were_asked_about_on_postgresql() {
+    let Some((shop, admin)) = on_postgresql().await else {
+        return;
+    };
+    let web = category("web", &Value::Null, 0);
+    admin.post(categories::PATH, web).await.data(201);
+    let made = admin.post(SERVICES, cache(&shop).await).await.data(201);
+    let newer = because(json!({ "images": { "app": "docker.io/n8nio/n8n:1.999.1" } }));
+    let edit = async |conn: &mut Conn| {
+        let lock = "UPDATE services SET updated_at = updated_at WHERE slug = 'cache'";
+        execute!(conn, lock).unwrap();
+        let sql = "UPDATE service_plans SET name = 'Renamed' WHERE slug = 'one'";
+        assert_eq!(execute!(conn, sql).unwrap(), 1);
+    };
+    let locked = "UPDATE services SET updated_at";
+    let request = put(&admin, &path_of(&made), newer.clone());
+    let changed = meanwhile(&shop, locked, edit, request).await;
+    changed.fails(409, "CONFLICT");
+    admin.put(&path_of(&made), newer).await.data(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_category_is_reset_to_the_templates_of_now_on_postgresql() {
+    let Some((shop, admin)) = on_postgresql().await else {
+        return;
+    };
+    let all = admin.get(categories::PATH).await.data(200);
+    let mut all = all.as_array().unwrap().iter();
+    let tools = all.find(|one| one["slug"] == "development-tools").unwrap();
+    let reload = async |conn: &mut Conn| {
+        let lock = "UPDATE service_categories SET position = position";
+        execute!(conn, lock).unwrap();
+        let sql = "UPDATE services SET template = replace(template,
+                     'Automation and tools for building things.', 'Tools for those who build.')";
+        assert!(execute!(conn, sql).unwrap() > 0);
+    };
+    let path = format!("{}/reset", categories::path_of(tools));
+    let request = post(&admin, &path, because(json!({})));
+    let reset = meanwhile(&shop, "UPDATE service_categories", reload, request).await;
+    let reset = reset.data(200);
+    let text = "Tools for those who build.";
+    let told = reset.to_string();
+    assert!(told.contains(text), "{told}");
+}
+
+/// A subscription that is in another plan by now, or at another price, is not the one that was looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_is_kept_by_the_subscription_that_was_seen_on_postgresql() {
+    let Some((shop, admin)) = on_postgresql().await else {
+        return;
+    };
+    let customer = customer_with_cash(&shop, "tetap@example.com", 100_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let id = id_of(&bought);
+    let (basic, free) = (
+        shop.plan("n8n", "basic").await,
+        shop.plan("n8n", "free").await,
+    );
+    let at_end = |plan: &str| because(json!({ "planId": plan, "at": "period_end" }));
+    let path = format!("/api/admin/subscriptions/{id}/upgrade");
+    admin.put(&path, at_end(&free)).await.data(200);
+    let of: SubscriptionId = id.parse().unwrap();
+    let edit = async |conn: &mut Conn| {
+        let sql = "UPDATE subscriptions SET monthly_price = monthly_price - 1 WHERE id = $1";
+        assert_eq!(execute!(conn, sql, of).unwrap(), 1);
+    };
+    let request = put(&admin, &path, at_end(&basic));
+    let kept = meanwhile(&shop, "UPDATE subscriptions SET updated_at", edit, request).await;
+    kept.fails(409, "CONFLICT");
+    let seen = subscription(&shop, id).await;
+    assert_eq!(seen["nextPlanId"], json!(free), "{seen:#}");
+}
+
+/// A plan that came while the plugins were asked has the tier of one in a template, which is refused then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_sees_the_plans_that_came_while_it_judged_on_postgresql() {
+    let Some((shop, admin)) = on_postgresql().await else {
+        return;
+    };
+    let rename = async |conn: &mut Conn| {
+        let lock = "UPDATE services SET updated_at = updated_at WHERE slug = 'n8n'";
+        execute!(conn, lock).unwrap();
+        let sql = "UPDATE service_plans SET slug = 'other' WHERE slug = 'basic'
+                     AND service_id = (SELECT id FROM services WHERE slug = 'n8n')";
+        assert_eq!(execute!(conn, sql).unwrap(), 1);
+    };
+    let request = post(&admin, "/api/admin/catalog/reload", because(json!({})));
+    let told = meanwhile(&shop, "UPDATE services SET updated_at", rename, request).await;
+    let told = told.data(200);
+    assert_eq!(told["refused"][0]["service"], "n8n", "{told:#}");
+    let n8n = service(&admin, "n8n").await;
+    let plans = n8n["plans"].as_array().unwrap().iter();
+    assert_eq!(plans.filter(|plan| plan["tier"] == "BASIC").count(), 1);
+}
