@@ -227,6 +227,19 @@ impl Db {
         opened.boxed()
     }
 
+    /// Starts work that writes by a single statement, as [`begin_together`](Self::begin_together) does. On PostgreSQL
+    /// such a statement is a transaction of its own, so that neither its beginning nor its commit is a round trip: what
+    /// it wrote cannot be undone. Commit all the same, which is what makes it durable elsewhere.
+    ///
+    /// # Errors
+    /// When no connection becomes free in time.
+    pub fn begin_single(&self) -> BoxFuture<'_, sqlx::Result<Conn>> {
+        if matches!(self, Self::Postgres(_)) && self.keeps_sessions() {
+            return self.read();
+        }
+        self.begin_together()
+    }
+
     async fn begin_seeing(&self, sees: Sees) -> sqlx::Result<Conn> {
         let inner = match self {
             Self::Sqlite { writer, .. } => {
