@@ -107,7 +107,7 @@ pub use updates::{Update, make_update, prepare_update};
 pub use version_moves::{Moved, Moves, carry_out};
 pub use worker::{Handle, ProvisionerStatus, Worker};
 
-use self::names::{instance_name, name_taken, namespace_of};
+use self::names::{instance_name, namespace_of};
 use crate::{
     Code, Error, Result,
     catalog::PlanRoom,
@@ -265,9 +265,7 @@ pub async fn create(
 ) -> Result<Instance> {
     let (secrets, given) = (new.secrets.clone(), new.given.clone());
     let instance = draft(clock, new);
-    store::insert(conn, &instance)
-        .await
-        .map_err(|error| name_taken(error, &instance.name))?;
+    store::insert(conn, &instance).await?;
     for spec in &secrets {
         match given.get(&spec.name) {
             Some(value) => {

@@ -28,8 +28,9 @@ macro_rules! terms {
     };
 }
 
-pub(super) async fn insert(conn: &mut Conn, instance: &Instance) -> sqlx::Result<u64> {
-    execute!(
+/// Inserts an instance, which waits, as all that refers to it does.
+pub(super) async fn insert(conn: &mut Conn, instance: &Instance) -> sqlx::Result<()> {
+    defer!(
         conn,
         "INSERT INTO instances (id, subscription_id, user_id, plan_id, plugin_digest, name, namespace, hostname, \
          config, desired, status, message, applied, next_attempt_at, created_at, updated_at, settings, images, \

@@ -482,7 +482,7 @@ async fn a_name_that_is_taken_is_no_reason_not_to_try_again() {
     let mut conn = shop.db.begin().await.unwrap();
     let sql = "UPDATE instances SET name = $1 WHERE id = $2";
     let taken = execute!(conn, sql, &first.name, second.id).unwrap_err();
-    let refused = name_taken(taken, &first.name);
+    let refused = Error::from(taken);
     let told = (refused.code, refused.retry_after);
     assert_eq!(told, (Code::Conflict, Some(1)), "{refused}");
 }

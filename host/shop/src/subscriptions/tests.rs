@@ -299,6 +299,28 @@ async fn a_purchase_takes_one_of_the_quota_and_pays_one_period() {
     assert_eq!(shop.database.number(left).await, 10_000);
 }
 
+/// The answer is made of what is written, and is what a read finds then.
+#[tokio::test]
+async fn a_purchase_reads_nothing_that_it_wrote() {
+    let shop = TestShop::selling(&ServiceFixture::default()).await;
+    shop.offer_half().await;
+    shop.credit(200_000).await;
+    let sent = shop.shop.db.record();
+    for order in [shop.order(None), shop.order(Some("HALF"))] {
+        sent.clear();
+        let bought = shop.buy(&order, None).await.unwrap();
+        let is_read = |one: &crate::db::Statement| {
+            one.file.ends_with("subscriptions/store.rs") && one.sql.starts_with("SELECT")
+        };
+        let reads = sent.statements().into_iter().filter(is_read).count();
+        assert_eq!(reads, 1, "the standing of the customer");
+        let mut conn = shop.shop.db.read().await.unwrap();
+        let read = owned(&mut conn, order.user_id, bought.subscription.id).await;
+        let read = SubscriptionView::from(read.unwrap());
+        assert_eq!(json!(bought.subscription), json!(read));
+    }
+}
+
 #[tokio::test]
 async fn what_is_written_is_delivered_as_what_runs() {
     let delivered = "SELECT count(*) FROM subscriptions WHERE delivered_at IS NOT NULL";
