@@ -12,7 +12,7 @@ use super::{
     domains::{self, DomainNames},
     health::{self, Plan},
     marks,
-    model::{Desired, Instance, NewStatus, Terms},
+    model::{Desired, Instance, NewStatus, Status, Terms},
     plugin_calls::Services,
     provisioner::{Observed, Outcome, ProvisionError, Provisioner, Release, union},
     recipe::{self, ChangeKind},
@@ -63,11 +63,12 @@ struct Material {
 }
 
 impl<S: Services> Reconciler<S> {
-    /// Works on a leased instance and releases the lease.
+    /// Works on a leased instance and releases the lease. Returns true when this, or another instance of the
+    /// customer, may be due again already.
     ///
     /// # Errors
     /// When the database fails; the lease ends by itself then, and the instance is due again.
-    pub(super) async fn pass(&self, lease: &Lease) -> Result<()> {
+    pub(super) async fn pass(&self, lease: &Lease) -> Result<bool> {
         let (started, begun) = (self.clock.now(), Instant::now());
         let seen = store::instance(&mut self.db.read().await?, lease.id.into()).await?;
         let seen = seen.ok_or_else(|| Error::not_found("instance"))?;
@@ -116,7 +117,10 @@ impl<S: Services> Reconciler<S> {
             self.recreate(&seen, &plan).await;
             self.leave_room(&seen, &new_status).await?;
         }
-        Ok(())
+        // The others are looked at again after a while, and what changes until then says so by itself.
+        let is_undone = seen.unproven_generation.is_some();
+        let is_gone = new_status.status == Status::Terminated;
+        Ok(!is_current || plan.acts() || is_undone || is_gone)
     }
 
     /// Follows the health of an instance through time.

@@ -280,12 +280,6 @@ pub(super) async fn recorded(
 pub(super) const PASSES: LeasedQueue =
     leased_queue!("instances", due: "next_attempt_at", open: "status <> 'TERMINATED'");
 
-/// Records the server that made a claim.
-pub(super) async fn name_server(conn: &mut Conn, holder: Uuid, server: Uuid) -> sqlx::Result<u64> {
-    let sql = "UPDATE instances SET lease_server = $2 WHERE lease_until IS NOT NULL AND lease_holder = $1";
-    execute!(conn, sql, holder, server)
-}
-
 /// Ends the leases of a server that is no more, under whose identity another one starts.
 pub(super) async fn drop_leases(
     conn: &mut Conn,
