@@ -10,6 +10,7 @@ mod drafts;
 mod tests;
 
 use std::{
+    borrow::{Borrow, Cow},
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
@@ -115,9 +116,12 @@ impl Directory {
         write_all(&namespace, &tenant.manifests(), cut_off)?;
         drop(turn);
         let folder = namespace.join(instance);
-        let objects: Vec<Value> = objects
+        let objects: Vec<Cow<'_, Value>> = objects
             .iter()
-            .map(|object| self.external(object).unwrap_or_else(|| object.clone()))
+            .map(|object| {
+                let external = self.external(object);
+                external.map_or(Cow::Borrowed(object), Cow::Owned)
+            })
             .collect();
         write_all(&folder, &objects, cut_off)?;
         // Left by a server that died. The namespace's may be those of another one's pass.
@@ -191,9 +195,9 @@ fn may_change(cut_off: &CancellationToken) -> io::Result<()> {
     Ok(())
 }
 
-fn write_all(
+fn write_all<M: Borrow<Value>>(
     folder: &Path,
-    manifests: &[Value],
+    manifests: &[M],
     cut_off: &CancellationToken,
 ) -> Result<(), DirectoryError> {
     let is_new = !folder.is_dir();
@@ -202,6 +206,7 @@ fn write_all(
         .map_err(failed("make", folder))?;
     let (mut drafts, mut written) = (Drafts::default(), BTreeSet::new());
     for (position, manifest) in manifests.iter().enumerate() {
+        let manifest = Borrow::<Value>::borrow(manifest);
         let object = ObjectRef::of(manifest);
         let name = format!(
             "{position:02}-{}-{}.yaml",
@@ -209,7 +214,12 @@ fn write_all(
             object.name
         );
         let path = folder.join(&name);
-        let old = fs::read_to_string(&path).ok();
+        // Nothing is looked for in a folder that was made for this.
+        let old = if is_new {
+            None
+        } else {
+            fs::read_to_string(&path).ok()
+        };
         let claim = old.as_deref().and_then(|old| written_claim(old, &object));
         let grown = claim.and_then(|has| as_large(manifest, &has));
         let content = document(grown.as_ref().unwrap_or(manifest), &object);
