@@ -279,6 +279,14 @@ pub async fn create(
     Ok(instance)
 }
 
+/// Message of an instance that no pass has looked at.
+const WAITING: &str = "Waiting to be set up.";
+
+/// Returns true for an instance as it was bought: no pass has written anything about it, in its row or elsewhere.
+fn is_untouched(instance: &Instance) -> bool {
+    instance.generation == 1 && instance.status == Status::Pending && instance.message == WAITING
+}
+
 /// Returns a new instance under a name of its own, written nowhere yet.
 fn draft(clock: &Clock, new: NewInstance) -> Instance {
     let now = clock.now();
@@ -299,7 +307,7 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         desired: Desired::Running,
         halt: None,
         status: Status::Pending,
-        message: "Waiting to be set up.".to_owned(),
+        message: WAITING.to_owned(),
         generation: 1,
         observed_generation: 0,
         applied: Json(Vec::new()),

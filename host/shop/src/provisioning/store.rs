@@ -198,6 +198,12 @@ pub(super) async fn instance(conn: &mut Conn, id: InstanceId) -> sqlx::Result<Op
     fetch_optional!(conn, Instance, "SELECT * FROM instances WHERE id = $1", id)
 }
 
+/// An instance with its terms, for a pass.
+pub(super) async fn with_terms(conn: &mut Conn, id: InstanceId) -> sqlx::Result<Option<Owned>> {
+    let sql = concat!("SELECT i.*, ", terms!(), " WHERE i.id = $1");
+    fetch_optional!(conn, Owned, sql, id)
+}
+
 /// Namespace and name of every instance that was applied and is not proven to be gone.
 pub(super) async fn applied(conn: &mut Conn) -> sqlx::Result<Vec<(String, String)>> {
     let sql = "SELECT namespace, name FROM instances WHERE observed_generation > 0 AND status <> 'TERMINATED'";
