@@ -173,6 +173,8 @@ pub struct Instances {
     /// Reads of credentials by customer: each is recorded for good.
     looks: Arc<Throttle<UserId>>,
     room: capacity::Room,
+    /// Offers whose alert was looked for a moment ago.
+    reassured: Arc<rehearsal::Reassured>,
 }
 
 impl Instances {
@@ -232,6 +234,7 @@ pub async fn prepare(
     let instances = Instances {
         looks: Arc::new(looks),
         room: capacity::Room::new(settings.capacity, &handle.classes().pods),
+        reassured: Arc::default(),
         db,
         clock,
         vault,

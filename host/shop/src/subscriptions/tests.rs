@@ -344,6 +344,20 @@ async fn what_is_written_is_delivered_as_what_runs() {
 }
 
 #[tokio::test]
+async fn an_alert_about_an_offer_is_looked_for_once_in_a_while() {
+    let shop = TestShop::selling(&ServiceFixture::default()).await;
+    shop.credit(200_000).await;
+    let (order, sent) = (shop.order(None), shop.shop.db.record());
+    for looks in [1, 0] {
+        sent.clear();
+        shop.buy(&order, None).await.unwrap();
+        let sent = sent.statements().into_iter();
+        let of_alerts = sent.filter(|one| one.file.ends_with("alerts/store.rs"));
+        assert_eq!(of_alerts.count(), looks);
+    }
+}
+
+#[tokio::test]
 async fn a_quote_is_for_one_order() {
     let shop = TestShop::selling(&ServiceFixture::default()).await;
     shop.offer_half().await;
