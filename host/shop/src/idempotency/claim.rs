@@ -52,7 +52,8 @@ impl Claim {
         };
         let mut conn = self.db.begin_single().await?;
         let taken = store::claim(&mut conn, &new).await?;
-        conn.commit().await?;
+        // The answer is kept only under a claim that is there, and is durable with it.
+        conn.commit_unawaited().await?;
         self.settled = !taken;
         Ok(taken.then_some(self))
     }
