@@ -321,6 +321,13 @@ impl From<sqlx::Error> for Error {
             .retry_after(2)
             .caused_by(other),
             other if is_booked(&other) => Self::booked_already().caused_by(other),
+            // Names of instances are drawn: another try draws another one.
+            other if is_name_taken(&other) => Self::new(
+                Code::Conflict,
+                "The name of the new service is already taken. Try again.",
+            )
+            .retry_after(1)
+            .caused_by(other),
             other => Self::internal(other),
         }
     }
@@ -329,6 +336,11 @@ impl From<sqlx::Error> for Error {
 /// Journal inserts are deferred, so this violation can surface at any later statement.
 fn is_booked(error: &sqlx::Error) -> bool {
     db::broken_unique(error).as_deref() == Some("journal_entries_idempotency_key_key")
+}
+
+/// Instances are inserted as entries are.
+fn is_name_taken(error: &sqlx::Error) -> bool {
+    db::broken_unique(error).as_deref() == Some("instances_name_key")
 }
 
 impl From<crate::money::AmountOverflow> for Error {

@@ -20,6 +20,7 @@ use crate::{
     db::{self, Clock, Conn, Db, new_id},
     ids::{SubscriptionId, TransactionId, UserId},
     money::Rupiah,
+    owners,
     plugins::{self, Asking, Decision, Registry, Subject},
     wallet::{self, LockedWallet},
 };
@@ -225,7 +226,7 @@ pub(super) fn amount(
     }
 }
 
-/// A decision that still holds for a customer whose wallet is locked: only [`still_holds`] makes
+/// A decision that still holds for a customer whose wallet is locked: only a look under that lock makes
 /// one, and only one can be [taken](take).
 #[derive(Debug)]
 pub struct Held<'e> {
@@ -245,17 +246,45 @@ pub async fn still_holds<'e>(
     evaluated: &'e Evaluated,
     wallet: &LockedWallet,
 ) -> Result<Option<Held<'e>>> {
-    let user_id = wallet.user_id;
     let (coupon, facts) = (&evaluated.coupon, &evaluated.facts);
-    let (limit, told) = (coupon.max_uses_per_user, facts.past_redemptions);
-    if limit.is_some() || told.is_some() {
-        let uses = store::customer_uses(conn, coupon.id, user_id).await?;
-        if limit.is_some_and(|limit| uses >= limit) {
-            return Err(already_used(coupon));
-        }
-        if told.is_some_and(|told| i64::from(told) != uses) {
-            return Ok(None);
-        }
+    let uses = if coupon.max_uses_per_user.is_some() || facts.past_redemptions.is_some() {
+        store::customer_uses(conn, coupon.id, wallet.user_id).await?
+    } else {
+        0
+    };
+    holds_after(conn, evaluated, wallet.user_id, uses).await
+}
+
+/// Looks again as [`still_holds`] does, for an owner who redeems: the account is looked at in the same statement.
+///
+/// # Errors
+/// As [`still_holds`]; `UNAUTHENTICATED` when the account is disabled, `NOT_FOUND` when it is deleted.
+pub(super) async fn still_holds_for_owner<'e>(
+    conn: &mut Conn,
+    evaluated: &'e Evaluated,
+    wallet: &LockedWallet,
+) -> Result<Option<Held<'e>>> {
+    wallet.check_open()?;
+    let standing = store::standing(conn, evaluated.coupon.id, wallet.user_id).await?;
+    if !standing.is_active {
+        return Err(owners::over());
+    }
+    holds_after(conn, evaluated, wallet.user_id, standing.uses).await
+}
+
+async fn holds_after<'e>(
+    conn: &mut Conn,
+    evaluated: &'e Evaluated,
+    user_id: UserId,
+    uses: i64,
+) -> Result<Option<Held<'e>>> {
+    let (coupon, facts) = (&evaluated.coupon, &evaluated.facts);
+    if coupon.max_uses_per_user.is_some_and(|limit| uses >= limit) {
+        return Err(already_used(coupon));
+    }
+    let told = facts.past_redemptions;
+    if told.is_some_and(|told| i64::from(told) != uses) {
+        return Ok(None);
     }
     let holds = match facts.first_purchase {
         Some(told) => wallet::is_first_purchase(conn, user_id).await? == told,

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     Coupons, DECISION_ATTEMPTS,
-    evaluation::{Evaluated, evaluate, record_redemption, still_holds, take},
+    evaluation::{Evaluated, evaluate, record_redemption, still_holds_for_owner, take},
     limit_guesses,
     model::{CouponCode, CouponPreview},
     too_busy,
@@ -59,8 +59,7 @@ async fn settle(
 ) -> Result<Option<Uncommitted<Transaction>>> {
     let mut conn = coupons.db.begin_together().await?;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
-    wallet.check_owner(&mut conn).await?;
-    let Some(held) = still_holds(&mut conn, evaluated, &wallet).await? else {
+    let Some(held) = still_holds_for_owner(&mut conn, evaluated, &wallet).await? else {
         conn.rollback().await?;
         return Ok(None);
     };

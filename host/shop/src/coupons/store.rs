@@ -172,6 +172,26 @@ pub(super) async fn customer_uses(
     Ok(row.map_or(0, |(uses,)| uses))
 }
 
+/// Standing of a customer who redeems a coupon.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Standing {
+    /// True while the account is active.
+    pub(super) is_active: bool,
+    /// Number of times that this customer has used the coupon.
+    pub(super) uses: i64,
+}
+
+/// Returns the standing of a customer under the lock of the wallet, which the end of an account takes, too.
+pub(super) async fn standing(
+    conn: &mut Conn,
+    coupon_id: CouponId,
+    user_id: UserId,
+) -> sqlx::Result<Standing> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM users WHERE id = $2 AND status = 'ACTIVE' AND deleted_at IS NULL) AS is_active,
+                 coalesce((SELECT uses FROM coupon_customer_uses WHERE coupon_id = $1 AND user_id = $2), 0) AS uses";
+    fetch_one!(conn, Standing, sql, coupon_id, user_id)
+}
+
 /// Counts one use by this customer.
 pub(super) async fn add_customer_use(
     conn: &mut Conn,

@@ -157,6 +157,26 @@ impl Conn {
         committed.boxed()
     }
 
+    /// Commits without waiting on SQLite until it is durable, for what means nothing without a later write of the same
+    /// work, such as a claim: nothing that is written after it is durable before it. When that commit fails, it is
+    /// lost unnoticed, so the later write has to look for it.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit).
+    pub fn commit_unawaited(mut self) -> BoxFuture<'static, sqlx::Result<()>> {
+        if !matches!(self.inner, Inner::SqliteTurn(_)) || self.raising.has_written() {
+            return self.commit();
+        }
+        let left = async move {
+            self.send_waiting().await?;
+            if let Inner::SqliteTurn(turn) = self.inner {
+                turn.leave();
+            }
+            Ok(())
+        };
+        left.boxed()
+    }
+
     /// Undoes everything since [`super::Db::begin`]. Dropping the connection does the same, later.
     /// The writes it saw of [others](super::Db::begin_together) are durable after this.
     ///

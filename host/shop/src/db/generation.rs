@@ -87,6 +87,11 @@ impl Raising {
         self.has_written = self.has_written || writes_to_catalogue(sql);
     }
 
+    /// Returns true when the connection wrote to the catalogue.
+    pub(super) const fn has_written(&self) -> bool {
+        self.has_written
+    }
+
     /// Lets no read be kept from here on, until this is dropped.
     pub(super) fn begin_commit(&mut self) {
         if self.has_written && !self.is_committing {

@@ -48,6 +48,11 @@ pub struct LeasedQueue {
     /// The same on PostgreSQL.
     #[doc(hidden)]
     pub claim_free: &'static str,
+    /// Both as they name the server, for a table with the column `lease_server`.
+    #[doc(hidden)]
+    pub claim_due_by: &'static str,
+    #[doc(hidden)]
+    pub claim_free_by: &'static str,
     #[doc(hidden)]
     pub give_back: &'static str,
 }
@@ -93,37 +98,10 @@ macro_rules! leased_queue {
                 $crate::__due!($due, $open, "$1"),
                 " LIMIT 1"
             ),
-            // The condition is repeated outside: a row may have been claimed since it was selected.
-            claim_due: concat!(
-                "UPDATE ",
-                $table,
-                " SET lease_holder = $1, lease_until = $2, ",
-                $due,
-                " = $2 WHERE id IN (SELECT id FROM ",
-                $table,
-                " WHERE ",
-                $crate::__due!($due, $open, "$3"),
-                " ORDER BY ",
-                $due,
-                " LIMIT $4) AND ",
-                $crate::__due!($due, $open, "$3"),
-                " RETURNING id"
-            ),
-            // A row that is locked is left out: a claim of several rows that waited for one would have the others,
-            // which the holder of that lock may wait for. An array is read once, as the locks are to be taken once.
-            claim_free: concat!(
-                "UPDATE ",
-                $table,
-                " SET lease_holder = $1, lease_until = $2, ",
-                $due,
-                " = $2 WHERE id = ANY(ARRAY(SELECT id FROM ",
-                $table,
-                " WHERE ",
-                $crate::__due!($due, $open, "$3"),
-                " ORDER BY ",
-                $due,
-                " LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED)) RETURNING id"
-            ),
+            claim_due: $crate::__claim_due!($table, $due, $open, ""),
+            claim_free: $crate::__claim_free!($table, $due, $open, ""),
+            claim_due_by: $crate::__claim_due!($table, $due, $open, ", lease_server = $5"),
+            claim_free_by: $crate::__claim_free!($table, $due, $open, ", lease_server = $5"),
             give_back: concat!(
                 "UPDATE ",
                 $table,
@@ -133,6 +111,55 @@ macro_rules! leased_queue {
                 $open
             ),
         }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __claim_due {
+    ($table:literal, $due:literal, $open:literal, $more:literal) => {
+        // The condition is repeated outside: a row may have been claimed since it was selected.
+        concat!(
+            "UPDATE ",
+            $table,
+            " SET lease_holder = $1, lease_until = $2, ",
+            $due,
+            " = $2",
+            $more,
+            " WHERE id IN (SELECT id FROM ",
+            $table,
+            " WHERE ",
+            $crate::__due!($due, $open, "$3"),
+            " ORDER BY ",
+            $due,
+            " LIMIT $4) AND ",
+            $crate::__due!($due, $open, "$3"),
+            " RETURNING id"
+        )
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __claim_free {
+    ($table:literal, $due:literal, $open:literal, $more:literal) => {
+        // A row that is locked is left out: a claim of several rows that waited for one would have the others,
+        // which the holder of that lock may wait for. An array is read once, as the locks are to be taken once.
+        concat!(
+            "UPDATE ",
+            $table,
+            " SET lease_holder = $1, lease_until = $2, ",
+            $due,
+            " = $2",
+            $more,
+            " WHERE id = ANY(ARRAY(SELECT id FROM ",
+            $table,
+            " WHERE ",
+            $crate::__due!($due, $open, "$3"),
+            " ORDER BY ",
+            $due,
+            " LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED)) RETURNING id"
+        )
     };
 }
 
@@ -184,6 +211,30 @@ impl LeasedQueue {
             self.claim_due
         };
         let taken = fetch_all!(conn, (Uuid,), sql, holder, until, now, limit)?;
+        let lease = |(id,)| Lease { id, holder, until };
+        Ok(taken.into_iter().map(lease).collect())
+    }
+
+    /// Claims as [`claim_due`](Self::claim_due) does, and writes down the server that claims.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn claim_due_by(
+        &self,
+        conn: &mut Conn,
+        clock: &Clock,
+        term: Term,
+        limit: i64,
+        server: Uuid,
+    ) -> sqlx::Result<Vec<Lease>> {
+        let holder = new_id(clock);
+        let Term { now, until } = term;
+        let sql = if conn.is_postgres() {
+            self.claim_free_by
+        } else {
+            self.claim_due_by
+        };
+        let taken = fetch_all!(conn, (Uuid,), sql, holder, until, now, limit, server)?;
         let lease = |(id,)| Lease { id, holder, until };
         Ok(taken.into_iter().map(lease).collect())
     }

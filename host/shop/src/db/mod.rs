@@ -79,6 +79,9 @@ use crate::private_file;
 /// Longest wait for a free connection of SQLite before a request is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 const MOST_READERS: u32 = 8;
+/// Prepared statements that each connection keeps: those of a customer's whole journey, and of the workers beside it.
+/// Statements that come in turns, and are more than a connection keeps, are prepared again each time.
+const KEPT_STATEMENTS: usize = 256;
 /// Longest wait of SQLite for another process's lock; shorter than [`ACQUIRE_TIMEOUT`], which the
 /// writers queued behind it wait for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -131,6 +134,7 @@ impl Db {
             .pragma("journal_size_limit", LOG_SIZE_LIMIT)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            .statement_cache_capacity(KEPT_STATEMENTS)
             .busy_timeout(BUSY_TIMEOUT);
         // SQLite creates the files beside it (-wal, -shm) with the database's own mode.
         let path = options.get_filename();
@@ -222,6 +226,19 @@ impl Db {
     pub fn begin_together(&self) -> BoxFuture<'_, sqlx::Result<Conn>> {
         let opened = async { self.begin_seeing(Sees::Undurable).await };
         opened.boxed()
+    }
+
+    /// Starts work that writes by a single statement, as [`begin_together`](Self::begin_together) does. On PostgreSQL
+    /// such a statement is a transaction of its own, so that neither its beginning nor its commit is a round trip: what
+    /// it wrote cannot be undone. Commit all the same, which is what makes it durable elsewhere.
+    ///
+    /// # Errors
+    /// When no connection becomes free in time.
+    pub fn begin_single(&self) -> BoxFuture<'_, sqlx::Result<Conn>> {
+        if matches!(self, Self::Postgres(_)) && self.keeps_sessions() {
+            return self.read();
+        }
+        self.begin_together()
     }
 
     async fn begin_seeing(&self, sees: Sees) -> sqlx::Result<Conn> {

@@ -7,7 +7,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgSslMode},
 };
 
-use super::{Address, ambient};
+use super::{Address, KEPT_STATEMENTS, ambient};
+
+/// Parameter of a URL that says how many prepared statements a connection keeps.
+const CAPACITY: &str = "statement-cache-capacity";
 
 /// Program between the servers and PostgreSQL that lends its connections to several sessions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -106,7 +109,10 @@ impl Settings {
         ambient::refuse(&address, self.ca_file.is_some(), is_set).map_err(configuration)?;
         // PostgreSQL prints numbers whole without this parameter, which poolers refuse.
         let options = PgConnectOptions::from_str(url)?.extra_float_digits(None::<i8>);
-        let options = ambient::take_back(options, &address);
+        let mut options = ambient::take_back(options, &address);
+        if !address.has(CAPACITY) {
+            options = options.statement_cache_capacity(KEPT_STATEMENTS);
+        }
         let Some(ca_file) = &self.ca_file else {
             return Ok(match self.tls {
                 Some(tls) => options.ssl_mode(tls.mode()),
@@ -157,6 +163,16 @@ mod tests {
         assert_eq!(found(None, Some("ca.pem"), verifying), "VerifyCa");
         for idle in [Tls::Disable, Tls::Prefer, Tls::Require] {
             assert_eq!(mode(Some(idle), Some("ca.pem"), PLAIN), None, "{idle:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_keeps_the_statements_of_a_journey_unless_its_url_says_otherwise() {
+        let few = format!("{PLAIN}?statement-cache-capacity=10");
+        for (url, kept) in [(PLAIN, KEPT_STATEMENTS), (few.as_str(), 10)] {
+            let options = Settings::default().options(url).unwrap();
+            let written = format!("statement_cache_capacity: {kept}");
+            assert!(format!("{options:?}").contains(&written), "{url}");
         }
     }
 }

@@ -52,3 +52,24 @@ impl Recording {
         self.0.get().cloned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Connection as _};
+
+    use crate::db::Db;
+
+    #[tokio::test]
+    async fn statements_that_come_in_turns_stay_prepared() {
+        let db = Db::connect("sqlite::memory:").await.unwrap();
+        let Db::Sqlite { reader, .. } = &db else {
+            unreachable!("the address of SQLite");
+        };
+        let mut conn = reader.acquire().await.unwrap();
+        for number in 0..200 {
+            let sql = AssertSqlSafe(format!("SELECT {number}"));
+            sqlx::query(sql).execute(&mut *conn).await.unwrap();
+        }
+        assert!(conn.cached_statements_size() >= 200);
+    }
+}

@@ -34,6 +34,8 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Statement that begins the next operation. Savepoint names may repeat: the last one counts.
 const BEGIN_NEXT: &str = "SAVEPOINT act";
 const UNDO: &str = "ROLLBACK TO act";
+/// Longest time for which an operation without a waiter is left to the commit of another one.
+const LINGER: Duration = Duration::from_millis(5);
 /// Maximum number of operations that one commit makes durable.
 const MOST_STATEMENTS: usize = 64;
 
@@ -136,6 +138,7 @@ impl Writer {
             transaction: transaction.map_err(|_| sqlx::Error::WorkerCrashed)?,
             line: Arc::clone(&self.line),
             kept: false,
+            lingers: false,
         })
     }
 
@@ -167,6 +170,8 @@ pub(super) struct Turn {
     transaction: OwnedMappedMutexGuard<Open, Transaction<'static, Sqlite>>,
     line: Arc<Line>,
     kept: bool,
+    /// True when its commit has no waiter.
+    lingers: bool,
 }
 
 impl Turn {
@@ -183,6 +188,15 @@ impl Turn {
         durable.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
+    /// Lets the next operation write, whose commit, or one that comes soon, makes this one durable, too.
+    pub(super) fn leave(mut self) {
+        // Counted as one that waits, so that another one which fails is undone alone.
+        let (sender, _) = oneshot::channel();
+        self.kept = true;
+        self.lingers = true;
+        self.line.group().done.push(sender);
+    }
+
     /// Undoes this operation, and waits until the writes it saw are durable and visible to readers.
     pub(super) async fn rollback(self) -> sqlx::Result<()> {
         let line = Arc::clone(&self.line);
@@ -196,19 +210,36 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut group = self.line.group();
         group.undo = !self.kept;
-        // The commit takes its place behind the operations in line now.
-        if !group.ending
-            && let Ok(runtime) = Handle::try_current()
-        {
-            group.ending = true;
-            runtime.spawn(Arc::clone(&self.line).end_in_turn());
+        if group.ending {
+            return;
         }
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let line = Arc::clone(&self.line);
+        if self.lingers {
+            runtime.spawn(async move {
+                tokio::time::sleep(LINGER).await;
+                line.end_open().await;
+            });
+            return;
+        }
+        // The commit takes its place behind the operations in line now.
+        group.ending = true;
+        runtime.spawn(line.end_in_turn());
     }
 }
 
 impl Line {
     fn group(&self) -> MutexGuard<'_, Group> {
         self.group.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes durable what is open by now.
+    async fn end_open(self: Arc<Self>) {
+        let open = Arc::clone(&self.open).lock_owned().await;
+        // The waiters have their result already.
+        drop(self.end(open).await);
     }
 
     async fn end_in_turn(self: Arc<Self>) {

@@ -50,9 +50,10 @@ impl Claim {
             unbelieved: now + lease + SKEW,
             forgotten: now - KEPT,
         };
-        let mut conn = self.db.begin_together().await?;
+        let mut conn = self.db.begin_single().await?;
         let taken = store::claim(&mut conn, &new).await?;
-        conn.commit().await?;
+        // The answer is kept only under a claim that is there, and is durable with it.
+        conn.commit_unawaited().await?;
         self.settled = !taken;
         Ok(taken.then_some(self))
     }
@@ -75,7 +76,7 @@ impl Claim {
     /// # Errors
     /// `IN_PROGRESS` when the lease ended and another request took the key.
     pub async fn refuse(mut self, answer: &Answer) -> Result<()> {
-        let mut conn = self.db.begin_together().await?;
+        let mut conn = self.db.begin_single().await?;
         if !store::keep_answer(&mut conn, &self.request, self.holder, answer).await? {
             return Err(in_progress(TimeDelta::zero()));
         }

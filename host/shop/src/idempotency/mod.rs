@@ -106,6 +106,12 @@ pub enum Begun {
 /// request is not answered in time.
 pub async fn begin(db: &Db, clock: &Clock, request: Request, lease: TimeDelta) -> Result<Begun> {
     let deadline = Instant::now() + WAIT;
+    // Most keys are new, which their claim finds out by itself: only where it takes nothing is there something to read.
+    let mut failure = match Claim::take(db, clock, &request, lease).await {
+        Ok(Some(claim)) => return Ok(Begun::Run(claim)),
+        Ok(None) => None,
+        Err(error) => Some(error),
+    };
     loop {
         let now = clock.now();
         let known = store::find(&mut db.read().await?, &request, now - KEPT).await?;
@@ -124,6 +130,10 @@ pub async fn begin(db: &Db, clock: &Clock, request: Request, lease: TimeDelta) -
                 }
             }
             None => {}
+        }
+        // Said only now, as an answer is repeated where nothing can be written, too.
+        if let Some(error) = failure.take() {
+            return Err(error);
         }
         if held_until.is_none()
             && let Some(claim) = Claim::take(db, clock, &request, lease).await?
@@ -187,6 +197,32 @@ fn in_progress(rest: TimeDelta) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_database::TestDatabase;
+
+    #[tokio::test]
+    async fn a_new_key_costs_one_statement() {
+        let database = TestDatabase::open().await;
+        let TestDatabase { db, clock, .. } = &database;
+        let request = Request {
+            user_id: database.user_id,
+            route: "POST /api/subscriptions".to_owned(),
+            key: "first".parse().unwrap(),
+            fingerprint: "what is asked".to_owned(),
+        };
+        let sent = db.record();
+        let begun = begin(db, clock, request.clone(), TimeDelta::minutes(1)).await;
+        let Begun::Run(claim) = begun.unwrap() else {
+            panic!("nothing was asked before");
+        };
+        assert_eq!(sent.statements().len(), 1, "{:#?}", sent.statements());
+        let answer = Answer {
+            status: 201,
+            body: "{}".to_owned(),
+        };
+        claim.refuse(&answer).await.unwrap();
+        let again = begin(db, clock, request, TimeDelta::minutes(1)).await;
+        assert!(matches!(again.unwrap(), Begun::Answered(kept) if kept == answer));
+    }
 
     #[test]
     fn a_repetition_comes_back_when_the_lease_is_over() {

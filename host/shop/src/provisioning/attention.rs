@@ -1,6 +1,9 @@
 //! Alerts about instances: faults that administrators must mend, from beginning to end.
 
-use super::model::{GivenUp, Instance, NewStatus, Status};
+use super::{
+    is_untouched,
+    model::{GivenUp, Instance, NewStatus, Status},
+};
 use crate::{
     Result,
     alerts::{self, AlertKind},
@@ -108,7 +111,8 @@ fn is_over(seen: &Instance, new_status: &NewStatus) -> bool {
         Status::Terminated => true,
         status => new_status.is_applied && (status.is_delivered() || status == Status::Stopped),
     };
-    is_well && (seen.failures > 0 || seen.status != new_status.status)
+    let was_otherwise = seen.failures > 0 || seen.status != new_status.status;
+    is_well && was_otherwise && !is_untouched(seen)
 }
 
 async fn about_contest(

@@ -10,7 +10,8 @@ mod drafts;
 mod tests;
 
 use std::{
-    collections::BTreeSet,
+    borrow::{Borrow, Cow},
+    collections::{BTreeSet, HashMap},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -23,14 +24,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::drafts::{DRAFT, Drafts, sync_folder};
 use crate::cluster::{CLAIMED, ObjectRef, Tenant, VOLUME_CLAIM, as_large};
 
+/// Turn of the passes that write the files of one namespace.
+type Turn = Arc<Mutex<()>>;
+
 /// Folder of manifests, to be applied by hand or committed for a GitOps tool.
 #[derive(Debug, Clone)]
 pub struct Directory {
     root: PathBuf,
     /// Name of the `ClusterSecretStore` that Secrets are made from.
     secret_store: Option<String>,
-    /// Passes of one customer's instances write the same files of their namespace.
-    turn: Arc<Mutex<()>>,
+    /// Passes of one customer's instances write the same files of their namespace; those of others do not wait for
+    /// them.
+    turns: Arc<Mutex<HashMap<String, Turn>>>,
     /// Work on the disk that is under way.
     works: TaskTracker,
 }
@@ -58,7 +63,7 @@ impl Directory {
         Self {
             root,
             secret_store,
-            turn: Arc::default(),
+            turns: Arc::default(),
             works: TaskTracker::new(),
         }
     }
@@ -67,8 +72,11 @@ impl Directory {
         self.secret_store.as_deref()
     }
 
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    fn turn(&self, namespace: &str) -> Turn {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that are not held by a pass.
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(namespace.to_owned()).or_default())
     }
 
     pub fn root(&self) -> &Path {
@@ -111,15 +119,30 @@ impl Directory {
         cut_off: &CancellationToken,
     ) -> Result<PathBuf, DirectoryError> {
         let namespace = self.root.join(&tenant.namespace);
-        let turn = self.turn();
-        write_all(&namespace, &tenant.manifests(), cut_off)?;
-        drop(turn);
         let folder = namespace.join(instance);
-        let objects: Vec<Value> = objects
+        let turn = self.turn(&tenant.namespace);
+        let held = taken(&turn);
+        let (is_first, is_new) = (!namespace.is_dir(), !folder.is_dir());
+        // Made before the files beside it, so that one sync makes all of their names durable.
+        may_change(cut_off)
+            .and_then(|()| fs::create_dir_all(&folder))
+            .map_err(failed("make", &folder))?;
+        let is_synced = write_all(&namespace, &tenant.manifests(), is_first, cut_off)?;
+        if is_new && !is_synced {
+            sync_folder(&namespace)?;
+        }
+        if is_first {
+            sync_folder(&self.root)?;
+        }
+        drop(held);
+        let objects: Vec<Cow<'_, Value>> = objects
             .iter()
-            .map(|object| self.external(object).unwrap_or_else(|| object.clone()))
+            .map(|object| {
+                let external = self.external(object);
+                external.map_or(Cow::Borrowed(object), Cow::Owned)
+            })
             .collect();
-        write_all(&folder, &objects, cut_off)?;
+        write_all(&folder, &objects, is_new, cut_off)?;
         // Left by a server that died. The namespace's may be those of another one's pass.
         remove_files(&folder, |name| name.ends_with(DRAFT), cut_off)?;
         Ok(folder)
@@ -167,13 +190,14 @@ impl Directory {
         is_last: bool,
         cut_off: &CancellationToken,
     ) -> Result<(), DirectoryError> {
+        let turn = self.turn(namespace);
         let namespace = self.root.join(namespace);
         let folder = if is_last {
             namespace
         } else {
             namespace.join(instance)
         };
-        let _turn = self.turn();
+        let _held = taken(&turn);
         match may_change(cut_off).and_then(|()| fs::remove_dir_all(&folder)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(failed("remove", &folder)(error))
@@ -191,17 +215,21 @@ fn may_change(cut_off: &CancellationToken) -> io::Result<()> {
     Ok(())
 }
 
-fn write_all(
+fn taken(turn: &Turn) -> MutexGuard<'_, ()> {
+    turn.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes the files of a folder, and removes those that are not written any more; returns true when the names in the
+/// folder changed, and are durable.
+fn write_all<M: Borrow<Value>>(
     folder: &Path,
-    manifests: &[Value],
+    manifests: &[M],
+    is_new: bool,
     cut_off: &CancellationToken,
-) -> Result<(), DirectoryError> {
-    let is_new = !folder.is_dir();
-    may_change(cut_off)
-        .and_then(|()| fs::create_dir_all(folder))
-        .map_err(failed("make", folder))?;
+) -> Result<bool, DirectoryError> {
     let (mut drafts, mut written) = (Drafts::default(), BTreeSet::new());
     for (position, manifest) in manifests.iter().enumerate() {
+        let manifest = Borrow::<Value>::borrow(manifest);
         let object = ObjectRef::of(manifest);
         let name = format!(
             "{position:02}-{}-{}.yaml",
@@ -209,7 +237,12 @@ fn write_all(
             object.name
         );
         let path = folder.join(&name);
-        let old = fs::read_to_string(&path).ok();
+        // Nothing is looked for in a folder that was made for this.
+        let old = if is_new {
+            None
+        } else {
+            fs::read_to_string(&path).ok()
+        };
         let claim = old.as_deref().and_then(|old| written_claim(old, &object));
         let grown = claim.and_then(|has| as_large(manifest, &has));
         let content = document(grown.as_ref().unwrap_or(manifest), &object);
@@ -225,10 +258,7 @@ fn write_all(
     if has_changed {
         sync_folder(folder)?;
     }
-    match folder.parent() {
-        Some(parent) if is_new => sync_folder(parent),
-        _ => Ok(()),
-    }
+    Ok(has_changed)
 }
 
 /// Removes the files of a folder whose names are chosen.

@@ -109,7 +109,7 @@ pub use updates::{Update, make_update, prepare_update};
 pub use version_moves::{Moved, Moves, carry_out};
 pub use worker::{Handle, ProvisionerStatus, Worker};
 
-use self::names::{instance_name, name_taken, namespace_of};
+use self::names::{instance_name, namespace_of};
 use crate::{
     Code, Error, Result,
     catalog::PlanRoom,
@@ -175,6 +175,8 @@ pub struct Instances {
     /// Reads of credentials by customer: each is recorded for good.
     looks: Arc<Throttle<UserId>>,
     room: capacity::Room,
+    /// Offers whose alert was looked for a moment ago.
+    reassured: Arc<rehearsal::Reassured>,
 }
 
 impl Instances {
@@ -234,6 +236,7 @@ pub async fn prepare(
     let instances = Instances {
         looks: Arc::new(looks),
         room: capacity::Room::new(settings.capacity, &handle.classes().pods),
+        reassured: Arc::default(),
         db,
         clock,
         vault,
@@ -267,9 +270,7 @@ pub async fn create(
 ) -> Result<Instance> {
     let (secrets, given) = (new.secrets.clone(), new.given.clone());
     let instance = draft(clock, new);
-    store::insert(conn, &instance)
-        .await
-        .map_err(|error| name_taken(error, &instance.name))?;
+    store::insert(conn, &instance).await?;
     for spec in &secrets {
         match given.get(&spec.name) {
             Some(value) => {
@@ -281,6 +282,14 @@ pub async fn create(
     }
     record_event(conn, clock, &instance).await?;
     Ok(instance)
+}
+
+/// Message of an instance that no pass has looked at.
+const WAITING: &str = "Waiting to be set up.";
+
+/// Returns true for an instance as it was bought: no pass has written anything about it, in its row or elsewhere.
+fn is_untouched(instance: &Instance) -> bool {
+    instance.generation == 1 && instance.status == Status::Pending && instance.message == WAITING
 }
 
 /// Returns a new instance under a name of its own, written nowhere yet.
@@ -303,7 +312,7 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         desired: Desired::Running,
         halt: None,
         status: Status::Pending,
-        message: "Waiting to be set up.".to_owned(),
+        message: WAITING.to_owned(),
         generation: 1,
         observed_generation: 0,
         applied: Json(Vec::new()),

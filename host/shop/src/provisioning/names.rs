@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::{Code, Error, crypto, db::broken_unique, ids::UserId};
+use crate::{crypto, ids::UserId};
 
 /// Longest part of a name from the service's slug, so that plugins may add a suffix of their own.
 const NAME_STEM: usize = 24;
@@ -23,19 +23,6 @@ pub(super) fn instance_name(service: &str) -> String {
 pub(super) fn namespace_of(user_id: UserId) -> String {
     let id = Uuid::from(user_id).simple().to_string();
     format!("user-{}", id.get(20..).unwrap_or(&id))
-}
-
-/// Returns the refusal of an instance whose name another one has; another error as it is.
-pub(super) fn name_taken(error: sqlx::Error, name: &str) -> Error {
-    match broken_unique(&error).as_deref() {
-        Some("instances_name_key") => Error::new(
-            Code::Conflict,
-            format!("The name {name} is already taken. Try again."),
-        )
-        // Another try draws another name.
-        .retry_after(1),
-        _ => error.into(),
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::{
     domains::{self, DomainNames},
     health::{self, Plan},
     marks,
-    model::{Desired, Instance, NewStatus, Terms},
+    model::{Desired, Instance, NewStatus, Owned, Status, Terms},
     plugin_calls::Services,
     provisioner::{Observed, Outcome, ProvisionError, Provisioner, Release, union},
     recipe::{self, ChangeKind},
@@ -56,22 +56,26 @@ pub(super) struct Reconciler<S> {
     pub(super) looks: FullLooks,
 }
 
-/// Data that a pass reads before it does anything.
+/// Data that a pass reads before it renders anything.
 struct Material {
-    terms: Terms,
     secrets: Secrets,
     domains: DomainNames,
 }
 
 impl<S: Services> Reconciler<S> {
-    /// Works on a leased instance and releases the lease.
+    /// Works on a leased instance and releases the lease. Returns true when this, or another instance of the
+    /// customer, may be due again already.
     ///
     /// # Errors
     /// When the database fails; the lease ends by itself then, and the instance is due again.
-    pub(super) async fn pass(&self, lease: &Lease) -> Result<()> {
+    pub(super) async fn pass(&self, lease: &Lease) -> Result<bool> {
         let (started, begun) = (self.clock.now(), Instant::now());
-        let seen = store::instance(&mut self.db.read().await?, lease.id.into()).await?;
-        let seen = seen.ok_or_else(|| Error::not_found("instance"))?;
+        let found = store::with_terms(&mut self.db.read().await?, lease.id.into()).await?;
+        let found = found.ok_or_else(|| Error::not_found("instance"))?;
+        let Owned {
+            instance: seen,
+            terms,
+        } = found;
         if let Some(cluster) = self.provisioner.cluster()
             && seen.reapply_asked_at.is_some()
         {
@@ -83,7 +87,7 @@ impl<S: Services> Reconciler<S> {
             now: started,
             resync,
         };
-        let new_status = match timeout(PASS_TIMEOUT, self.work(&decider)).await {
+        let new_status = match timeout(PASS_TIMEOUT, self.work(&decider, &terms)).await {
             Ok(Ok(new_status)) => new_status,
             Ok(Err(error)) => decider.host_failed(&error),
             Err(_) => decider.took_too_long(PASS_TIMEOUT),
@@ -117,7 +121,10 @@ impl<S: Services> Reconciler<S> {
             self.recreate(&seen, &plan).await;
             self.leave_room(&seen, &new_status).await?;
         }
-        Ok(())
+        // The others are looked at again after a while, and what changes until then says so by itself.
+        let is_undone = seen.unproven_generation.is_some();
+        let is_gone = new_status.status == Status::Terminated;
+        Ok(!is_current || plan.acts() || is_undone || is_gone)
     }
 
     /// Follows the health of an instance through time.
@@ -143,9 +150,9 @@ impl<S: Services> Reconciler<S> {
         tracing::warn!(instance.id = %seen.id, error, "instance.not_recreated");
     }
 
-    async fn work(&self, decider: &StatusDecider<'_>) -> Result<NewStatus> {
+    async fn work(&self, decider: &StatusDecider<'_>, terms: &Terms) -> Result<NewStatus> {
         match decider.seen.desired {
-            Desired::Running | Desired::Stopped => self.converge(decider).await,
+            Desired::Running | Desired::Stopped => self.converge(decider, terms).await,
             Desired::Terminated => match self.remove(decider).await? {
                 Ok(new_status) => Ok(new_status),
                 Err(error) => Ok(decider.provisioning_failed(&error)),
@@ -153,14 +160,10 @@ impl<S: Services> Reconciler<S> {
         }
     }
 
-    async fn converge(&self, decider: &StatusDecider<'_>) -> Result<NewStatus> {
+    async fn converge(&self, decider: &StatusDecider<'_>, terms: &Terms) -> Result<NewStatus> {
         let seen = decider.seen;
         let mut conn = self.db.read().await?;
-        let Material {
-            terms,
-            secrets,
-            domains,
-        } = self.material(&mut conn, seen).await?;
+        let Material { secrets, domains } = self.material(&mut conn, seen).await?;
         let recorded = match seen.manifests_decision_id {
             Some(decision_id) => store::recorded(&mut conn, decision_id).await?,
             None => None,
@@ -168,7 +171,7 @@ impl<S: Services> Reconciler<S> {
         drop(conn);
         let inputs = RenderInputs {
             instance: seen,
-            terms: &terms,
+            terms,
             secrets: &secrets,
             classes: &self.classes,
             domains: &domains.led,
@@ -187,7 +190,7 @@ impl<S: Services> Reconciler<S> {
             Err(RenderError::Host(error)) if !plugins::repeats(&error) => return Err(error),
             Err(refused) => {
                 self.stop_if_asked(seen).await;
-                return not_rendered(decider, &terms, &secrets, refused);
+                return not_rendered(decider, terms, &secrets, refused);
             }
         };
         Box::pin(self.put_in_place(decider, rendering, &domains)).await
@@ -294,7 +297,6 @@ impl<S: Services> Reconciler<S> {
 
     async fn material(&self, conn: &mut Conn, seen: &Instance) -> Result<Material> {
         Ok(Material {
-            terms: store::terms(conn, seen.id).await?,
             secrets: secrets::open(conn, &self.vault, seen).await?,
             domains: domains::names(conn, seen).await?,
         })

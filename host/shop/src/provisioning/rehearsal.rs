@@ -3,6 +3,12 @@
 //! The rehearsal is not recorded: the reconciler asks the plugin again, and that answer is the one
 //! that is applied. Only a refusal of a real request is kept, as every such refusal is.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
 use serde_json::Value;
 use sqlx::types::Json;
 
@@ -21,6 +27,35 @@ use crate::{
     ids::SubscriptionId,
     plugins::{self, Asking, Decision},
 };
+
+/// Time for which an offer without an open alert is not looked at again: another server may raise one.
+const REASSURED_FOR: Duration = Duration::from_secs(10);
+
+/// Offers that had no open alert, with the moment of the look. Every purchase would ask for what is there once in a
+/// long while.
+#[derive(Debug, Default)]
+pub(super) struct Reassured(Mutex<HashMap<String, Instant>>);
+
+impl Reassured {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_recent(&self, subject: &str) -> bool {
+        let known = self.known();
+        known
+            .get(subject)
+            .is_some_and(|looked| looked.elapsed() < REASSURED_FOR)
+    }
+
+    fn note(&self, subject: String) {
+        self.known().insert(subject, Instant::now());
+    }
+
+    fn forget(&self, subject: &str) {
+        self.known().remove(subject);
+    }
+}
 
 /// Renders and gates a new instance of an offer, and returns the requests of its pods.
 ///
@@ -136,23 +171,30 @@ async fn alarm(instances: &Instances, offer: &Offer, reason: &str) -> Result<()>
     let message = format!(
         "Purchases of {service} {plan} are refused, nothing is charged: {reason} Activate a version of the plugin that works, or switch the plan off."
     );
+    let subject = subject(offer);
     let mut conn = instances.db.begin().await?;
     let kind = AlertKind::OfferNotDeliverable;
-    alerts::raise(&mut conn, &instances.clock, kind, &subject(offer), &message).await?;
-    Ok(conn.commit().await?)
+    alerts::raise(&mut conn, &instances.clock, kind, &subject, &message).await?;
+    conn.commit().await?;
+    instances.reassured.forget(&subject);
+    Ok(())
 }
 
 /// Ends the alert about an offer that can be sold again.
 async fn reassure(instances: &Instances, offer: &Offer) -> Result<()> {
+    let subject = subject(offer);
+    if instances.reassured.is_recent(&subject) {
+        return Ok(());
+    }
     let kind = AlertKind::OfferNotDeliverable;
     let open = alerts::open_subjects(&mut instances.db.read().await?, kind).await?;
-    let subject = subject(offer);
     // Every purchase comes here; only one after an alert may write.
     if open.contains(&subject) {
         let mut conn = instances.db.begin().await?;
         alerts::resolve(&mut conn, &instances.clock, kind, &subject).await?;
         conn.commit().await?;
     }
+    instances.reassured.note(subject);
     Ok(())
 }
 

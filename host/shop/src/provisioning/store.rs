@@ -28,8 +28,9 @@ macro_rules! terms {
     };
 }
 
-pub(super) async fn insert(conn: &mut Conn, instance: &Instance) -> sqlx::Result<u64> {
-    execute!(
+/// Inserts an instance, which waits, as all that refers to it does.
+pub(super) async fn insert(conn: &mut Conn, instance: &Instance) -> sqlx::Result<()> {
+    defer!(
         conn,
         "INSERT INTO instances (id, subscription_id, user_id, plan_id, plugin_digest, name, namespace, hostname, \
          config, desired, status, message, applied, next_attempt_at, created_at, updated_at, settings, images, \
@@ -197,6 +198,12 @@ pub(super) async fn instance(conn: &mut Conn, id: InstanceId) -> sqlx::Result<Op
     fetch_optional!(conn, Instance, "SELECT * FROM instances WHERE id = $1", id)
 }
 
+/// An instance with its terms, for a pass.
+pub(super) async fn with_terms(conn: &mut Conn, id: InstanceId) -> sqlx::Result<Option<Owned>> {
+    let sql = concat!("SELECT i.*, ", terms!(), " WHERE i.id = $1");
+    fetch_optional!(conn, Owned, sql, id)
+}
+
 /// Namespace and name of every instance that was applied and is not proven to be gone.
 pub(super) async fn applied(conn: &mut Conn) -> sqlx::Result<Vec<(String, String)>> {
     let sql = "SELECT namespace, name FROM instances WHERE observed_generation > 0 AND status <> 'TERMINATED'";
@@ -278,12 +285,6 @@ pub(super) async fn recorded(
 /// Instances, each worked on by one server at a time.
 pub(super) const PASSES: LeasedQueue =
     leased_queue!("instances", due: "next_attempt_at", open: "status <> 'TERMINATED'");
-
-/// Records the server that made a claim.
-pub(super) async fn name_server(conn: &mut Conn, holder: Uuid, server: Uuid) -> sqlx::Result<u64> {
-    let sql = "UPDATE instances SET lease_server = $2 WHERE lease_until IS NOT NULL AND lease_holder = $1";
-    execute!(conn, sql, holder, server)
-}
 
 /// Ends the leases of a server that is no more, under whose identity another one starts.
 pub(super) async fn drop_leases(

@@ -371,7 +371,8 @@ async fn what_a_pass_without_its_lease_wrote_is_made_good() {
         holder: crate::db::new_id(&shop.clock),
         until: shop.clock.now(),
     };
-    late.pass(&lost).await.unwrap();
+    let asks = late.pass(&lost).await.unwrap();
+    assert!(asks, "it is due again at its end");
     let asked = shop.now(&instance).await;
     assert!(asked.reapply_asked_at.is_some());
     assert!(asked.next_attempt_at <= shop.clock.now());
@@ -404,11 +405,8 @@ async fn a_server_that_starts_again_ends_its_own_leases() {
     let mut conn = shop.db.begin().await.unwrap();
     let until = now + reconciler::LEASE;
     let term = Term { now, until };
-    let taken = store::PASSES.claim_due(&mut conn, &shop.clock, term, 10);
-    let lease = taken.await.unwrap().remove(0);
-    store::name_server(&mut conn, lease.holder, killed.id)
-        .await
-        .unwrap();
+    let taken = store::PASSES.claim_due_by(&mut conn, &shop.clock, term, 10, killed.id);
+    assert_eq!(taken.await.unwrap().len(), 1);
     conn.commit().await.unwrap();
     let second = Identity::of_folder(folder.path(), &shop.clock);
     let server = shop.server_as(shop.in_folder(), second);
@@ -479,7 +477,7 @@ async fn a_name_that_is_taken_is_no_reason_not_to_try_again() {
     let mut conn = shop.db.begin().await.unwrap();
     let sql = "UPDATE instances SET name = $1 WHERE id = $2";
     let taken = execute!(conn, sql, &first.name, second.id).unwrap_err();
-    let refused = name_taken(taken, &first.name);
+    let refused = Error::from(taken);
     let told = (refused.code, refused.retry_after);
     assert_eq!(told, (Code::Conflict, Some(1)), "{refused}");
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -93,6 +93,8 @@ pub struct Worker<S> {
     parallel: usize,
     identity: Arc<Identity>,
     passes: Passes,
+    /// True when the last look took all places that were free, so that more may be due.
+    is_full: bool,
 }
 
 impl<S: Services> Worker<S> {
@@ -123,6 +125,7 @@ impl<S: Services> Worker<S> {
             parallel,
             identity,
             passes: Passes::default(),
+            is_full: false,
         };
         (handle, worker)
     }
@@ -165,6 +168,7 @@ impl<S: Services> Worker<S> {
             });
         let mut is_first = self.identity.is_alone();
         let mut is_new_place = self.reconciler.provisioner.cluster().is_some();
+        let (mut looks, mut next_look) = (true, Instant::now());
         while !cancel.is_cancelled() {
             if is_first {
                 // Until it succeeds: leases of an earlier run would hold up their instances to the end.
@@ -173,15 +177,22 @@ impl<S: Services> Worker<S> {
             if is_new_place {
                 is_new_place = self.take_from_folder().await.is_err();
             }
-            if let Err(error) = self.take_due().await {
-                tracing::warn!(%error, "reconciler.database_away");
+            if looks {
+                if let Err(error) = self.take_due().await {
+                    tracing::warn!(%error, "reconciler.database_away");
+                }
+                next_look = Instant::now() + POLL;
             }
-            tokio::select! {
+            looks = tokio::select! {
                 () = cancel.cancelled() => break,
-                () = self.wake.notified() => {}
-                () = sleep(POLL) => {}
-                Some(waiting) = self.passes.next_end() => self.start_all(waiting),
-            }
+                () = self.wake.notified() => true,
+                () = sleep_until(next_look) => true,
+                Some(waiting) = self.passes.next_end() => {
+                    self.start_all(waiting);
+                    // A place that comes free is news only where places were missing.
+                    self.is_full
+                }
+            };
         }
         self.finish(listener).await;
     }
@@ -218,28 +229,26 @@ impl<S: Services> Worker<S> {
         let free = self.parallel.saturating_sub(self.passes.len());
         let Reconciler { db, clock, .. } = &*self.reconciler;
         let now = clock.now();
+        self.is_full = free == 0;
         if free == 0 || !store::PASSES.is_any_due(&mut db.read().await?, now).await? {
             return Ok(());
         }
         // No pass begins before the claim is durable.
-        let mut conn = db.begin_together().await?;
+        let mut conn = db.begin_single().await?;
         let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        let until = now + LEASE;
-        let leases = store::PASSES
-            .claim_due(&mut conn, clock, Term { now, until }, limit)
-            .await?;
-        // One holder has all leases of a claim.
-        if let Some(lease) = leases.first() {
-            store::name_server(&mut conn, lease.holder, self.identity.id).await?;
-        }
+        let (until, server) = (now + LEASE, self.identity.id);
+        let term = Term { now, until };
+        let claimed = store::PASSES.claim_due_by(&mut conn, clock, term, limit, server);
+        let leases = claimed.await?;
         conn.commit().await?;
+        self.is_full = leases.len() >= free;
         self.start_all(leases);
         Ok(())
     }
 
     fn start_all(&mut self, leases: impl IntoIterator<Item = Lease>) {
         for lease in leases {
-            let reconciler = Arc::clone(&self.reconciler);
+            let (reconciler, wake) = (Arc::clone(&self.reconciler), Arc::clone(&self.wake));
             self.passes.start(lease, async move |lease: Lease| {
                 let span = tracing::info_span!(
                     target: TARGET,
@@ -247,8 +256,12 @@ impl<S: Services> Worker<S> {
                     "reconcile",
                     instance.id = %lease.id
                 );
-                if let Err(error) = reconciler.pass(&lease).instrument(span).await {
-                    tracing::warn!(instance.id = %lease.id, %error, "instance.pass_not_written");
+                match reconciler.pass(&lease).instrument(span).await {
+                    Ok(true) => wake.notify_one(),
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(instance.id = %lease.id, %error, "instance.pass_not_written");
+                    }
                 }
             });
         }

@@ -12,7 +12,8 @@ use super::{
     store,
 };
 use crate::{
-    Code, Error, Result, calendar, catalog,
+    Code, Error, Result, calendar,
+    catalog::{self, Offer},
     cluster::Load,
     coupons::{self, DECISION_ATTEMPTS},
     db::{Clock, Conn, Uncommitted, new_id},
@@ -20,7 +21,7 @@ use crate::{
     money::Rupiah,
     owners,
     plugins::Asking,
-    provisioning,
+    provisioning::{self, Instance},
     wallet::{self, LockedWallet, NewTransaction, Payment, TransactionType},
 };
 
@@ -105,7 +106,8 @@ pub async fn purge_quotes(shop: &Subscriptions) -> Result<u64> {
 pub async fn validate(shop: &Subscriptions, order: &Order) -> Result<Priced> {
     let priced = pricing::price(shop, order, Asking::Preview).await?;
     let mut conn = shop.db.read().await?;
-    check_instance_limit(&mut conn, order.user_id, &priced).await?;
+    let live = store::live_of_plan(&mut conn, order.user_id, priced.offer.plan.id).await?;
+    check_instance_limit(live, &priced)?;
     drop(conn);
     catalog::check_quota(&shop.db, &shop.clock, order.user_id, &priced.offer).await?;
     let balance = wallet::balance(&mut shop.db.read().await?, order.user_id).await?;
@@ -118,19 +120,34 @@ pub async fn validate(shop: &Subscriptions, order: &Order) -> Result<Priced> {
     Ok(priced)
 }
 
+/// Party that asks for a purchase.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Buyer {
+    /// The customer, with the quote that the price is bound to where there is one.
+    Customer(Option<QuoteId>),
+    /// An administrator, for the customer.
+    Administrator,
+}
+
+impl Buyer {
+    const fn quote_id(self) -> Option<QuoteId> {
+        match self {
+            Self::Customer(quote_id) => quote_id,
+            Self::Administrator => None,
+        }
+    }
+}
+
 /// Buys for the customer who asks, as `sell` does.
 ///
 /// # Errors
-/// As `sell`; `UNAUTHENTICATED` when the account was disabled meanwhile.
+/// As `sell`.
 pub async fn buy(
     shop: &Subscriptions,
     order: &Order,
     quote_id: Option<QuoteId>,
 ) -> Result<Uncommitted<PurchaseView>> {
-    let (mut bought, view) = Box::pin(sell(shop, order, quote_id)).await?.take();
-    // In the transaction of the purchase, so that a disabling which comes later covers it.
-    owners::check_active(bought.conn(), order.user_id).await?;
-    Ok(bought.map(|()| view))
+    Box::pin(sell(shop, order, Buyer::Customer(quote_id))).await
 }
 
 /// Sells: all of it or nothing, as soon as the caller commits. Plugins decide before the
@@ -139,22 +156,23 @@ pub async fn buy(
 ///
 /// # Errors
 /// As for a quote; and `INSUFFICIENT_CREDIT`, `QUOTA_EXHAUSTED`, `CLUSTER_FULL`, `INSTANCE_LIMIT_REACHED`,
-/// `COUPON_*`, `QUOTE_CHANGED`, `QUOTE_USED`, `NOT_DELIVERABLE`.
+/// `COUPON_*`, `QUOTE_CHANGED`, `QUOTE_USED`, `NOT_DELIVERABLE`; `UNAUTHENTICATED` when the account of a customer who
+/// asks was disabled meanwhile.
 pub(super) async fn sell(
     shop: &Subscriptions,
     order: &Order,
-    quote_id: Option<QuoteId>,
+    buyer: Buyer,
 ) -> Result<Uncommitted<PurchaseView>> {
     for _ in 0..DECISION_ATTEMPTS {
         let priced = pricing::price(shop, order, Asking::Act).await?;
-        if let Some(quote_id) = quote_id {
+        if let Some(quote_id) = buyer.quote_id() {
             check_quote(shop, order, quote_id, &priced).await?;
         }
         catalog::check_quota(&shop.db, &shop.clock, order.user_id, &priced.offer).await?;
         // After the refusals that cost less: this one has manifests rendered.
         let pods = rehearse(shop, order, &priced, Asking::Act).await?;
         check_room(shop, order, &priced, &pods).await?;
-        if let Some(purchase) = settle(shop, order, quote_id, (&priced, &pods)).await? {
+        if let Some(purchase) = settle(shop, order, buyer, (&priced, &pods)).await? {
             let provisioning = shop.instances.handle.clone();
             return Ok(purchase.and_then(move || provisioning.wake()));
         }
@@ -166,7 +184,7 @@ pub(super) async fn sell(
 async fn settle(
     shop: &Subscriptions,
     order: &Order,
-    quote_id: Option<QuoteId>,
+    buyer: Buyer,
     (priced, pods): (&Priced, &[Load]),
 ) -> Result<Option<Uncommitted<PurchaseView>>> {
     let clock = &shop.clock;
@@ -174,13 +192,16 @@ async fn settle(
     // The customer's own lock first, the shared rows (plan, coupon) as late as can be.
     let mut wallet = wallet::lock(&mut conn, order.user_id).await?;
     wallet.check_open()?;
-    if let Some(quote_id) = quote_id
+    if let Some(quote_id) = buyer.quote_id()
         && !store::use_quote(&mut conn, order.user_id, quote_id, clock.now()).await?
     {
         return Err(quote_used());
     }
-    check_instance_limit(&mut conn, order.user_id, priced).await?;
-    priced.price_decision.record(&mut conn).await?;
+    let standing = store::standing(&mut conn, order.user_id, priced.offer.plan.id).await?;
+    if matches!(buyer, Buyer::Customer(_)) && !standing.is_active {
+        return Err(owners::over());
+    }
+    check_instance_limit(standing.live, priced)?;
     let subscription = subscription(shop, order, priced);
     let mut held = None;
     if let Some(coupon) = &priced.coupon {
@@ -191,14 +212,15 @@ async fn settle(
         }
         coupon.decision.record(&mut conn).await?;
     }
+    priced.price_decision.record(&mut conn).await?;
     let payment = pay(shop, &mut conn, &mut wallet, priced, subscription.id).await?;
     store::insert(&mut conn, &subscription).await?;
     let new = new_instance(shop, order.user_id, priced, subscription.id);
     let instance = provisioning::create(&mut conn, clock, &shop.instances.vault, new).await?;
-    // Sent together with the secrets and the event of the instance, which wait.
+    // Sent together with the entry of the payment, the subscription and the instance, which wait.
     let period = period(priced, &payment);
     store::insert_period(&mut conn, subscription.id, &period, priced.moment).await?;
-    let row = super::owned(&mut conn, order.user_id, subscription.id).await?;
+    let row = row(subscription.clone(), &priced.offer, &instance);
     let view = view(row, instance.id, priced, &payment)?;
     take_shared(
         &mut conn,
@@ -209,9 +231,24 @@ async fn settle(
     )
     .await?;
     // Others who buy this plan wait for its row until the commit, and see this instance then.
-    let buyer = (order.user_id, Some(subscription.id));
-    provisioning::check_room(&mut conn, &shop.instances, &priced.offer, buyer, pods).await?;
+    let whose = (order.user_id, Some(subscription.id));
+    provisioning::check_room(&mut conn, &shop.instances, &priced.offer, whose, pods).await?;
     Ok(Some(Uncommitted::new(conn, view)))
+}
+
+/// Returns a subscription as it is read once it is written.
+fn row(subscription: Subscription, offer: &Offer, instance: &Instance) -> SubscriptionRow {
+    let Offer { service, plan } = offer;
+    SubscriptionRow {
+        subscription,
+        service_slug: service.slug.clone(),
+        service_name: service.name.clone(),
+        plan_slug: plan.slug.clone(),
+        plan_name: plan.name.clone(),
+        tier: plan.tier,
+        instance_id: Some(instance.id),
+        instance_status: Some(instance.status.to_string()),
+    }
 }
 
 fn view(
@@ -397,9 +434,8 @@ async fn rehearse(
 }
 
 /// Counting is safe because the customer's wallet is locked while it matters.
-async fn check_instance_limit(conn: &mut Conn, user_id: UserId, priced: &Priced) -> Result<()> {
-    let plan = &priced.offer.plan;
-    if store::live_of_plan(conn, user_id, plan.id).await? < plan.max_instances_per_user {
+fn check_instance_limit(live: i64, priced: &Priced) -> Result<()> {
+    if live < priced.offer.plan.max_instances_per_user {
         return Ok(());
     }
     Err(catalog::limit_reached(&priced.offer))

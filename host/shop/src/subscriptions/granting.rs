@@ -27,7 +27,8 @@ pub async fn grant(
         Code::NotFound => Error::not_found("customer"),
         _ => error,
     })?;
-    let (mut bought, view) = checkout::sell(shop, order, None).await?.take();
+    let buyer = checkout::Buyer::Administrator;
+    let (mut bought, view) = checkout::sell(shop, order, buyer).await?.take();
     let details = json!({
         "customer": order.user_id,
         "plan": view.subscription.plan_id,

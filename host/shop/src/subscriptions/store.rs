@@ -14,9 +14,9 @@ use crate::{
     money::Rupiah,
 };
 
-/// Inserts a subscription without its coupon, which [`set_coupon`] adds.
+/// Inserts a subscription without its coupon, which [`set_coupon`] adds. It waits, as all that refers to it does.
 pub(super) async fn insert(conn: &mut Conn, new: &Subscription) -> sqlx::Result<()> {
-    execute!(
+    defer!(
         conn,
         "INSERT INTO subscriptions (id, user_id, plan_id, status, monthly_price, config, auto_renew, anchor_at,
            period_number, period_start, period_end, coupon_periods_left, created_at, updated_at, term_months, term_price,
@@ -39,7 +39,6 @@ pub(super) async fn insert(conn: &mut Conn, new: &Subscription) -> sqlx::Result<
         new.term_price,
         new.anchor_months,
     )
-    .map(|_| ())
 }
 
 /// The coupon that a new subscription was bought with.
@@ -275,6 +274,27 @@ pub(super) async fn count_waiting(conn: &mut Conn) -> sqlx::Result<i64> {
     let sql = concat!("SELECT count(*) FROM subscriptions WHERE ", waits!());
     let (count,) = fetch_one!(conn, (i64,), sql)?;
     Ok(count)
+}
+
+/// Standing of a customer who buys a plan.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Standing {
+    /// True while the account is active.
+    pub(super) is_active: bool,
+    /// Number of live subscriptions of the plan.
+    pub(super) live: i64,
+}
+
+/// Returns the standing of a customer under the lock of the wallet, which purchases and the end of an account take.
+pub(super) async fn standing(
+    conn: &mut Conn,
+    user_id: UserId,
+    plan_id: PlanId,
+) -> sqlx::Result<Standing> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM users WHERE id = $1 AND status = 'ACTIVE' AND deleted_at IS NULL) AS is_active,
+                 (SELECT count(*) FROM subscriptions WHERE user_id = $1 AND plan_id = $2
+                   AND status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')) AS live";
+    fetch_one!(conn, Standing, sql, user_id, plan_id)
 }
 
 /// Counts the customer's live subscriptions of this plan.

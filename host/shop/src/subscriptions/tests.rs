@@ -299,6 +299,28 @@ async fn a_purchase_takes_one_of_the_quota_and_pays_one_period() {
     assert_eq!(shop.database.number(left).await, 10_000);
 }
 
+/// The answer is made of what is written, and is what a read finds then.
+#[tokio::test]
+async fn a_purchase_reads_nothing_that_it_wrote() {
+    let shop = TestShop::selling(&ServiceFixture::default()).await;
+    shop.offer_half().await;
+    shop.credit(200_000).await;
+    let sent = shop.shop.db.record();
+    for order in [shop.order(None), shop.order(Some("HALF"))] {
+        sent.clear();
+        let bought = shop.buy(&order, None).await.unwrap();
+        let is_read = |one: &crate::db::Statement| {
+            one.file.ends_with("subscriptions/store.rs") && one.sql.starts_with("SELECT")
+        };
+        let reads = sent.statements().into_iter().filter(is_read).count();
+        assert_eq!(reads, 1, "the standing of the customer");
+        let mut conn = shop.shop.db.read().await.unwrap();
+        let read = owned(&mut conn, order.user_id, bought.subscription.id).await;
+        let read = SubscriptionView::from(read.unwrap());
+        assert_eq!(json!(bought.subscription), json!(read));
+    }
+}
+
 #[tokio::test]
 async fn what_is_written_is_delivered_as_what_runs() {
     let delivered = "SELECT count(*) FROM subscriptions WHERE delivered_at IS NOT NULL";
@@ -307,17 +329,33 @@ async fn what_is_written_is_delivered_as_what_runs() {
         "UPDATE instances SET status = 'RUNNING', delivered_at = created_at, ready_at = created_at",
     ] {
         let shop = TestShop::selling(&ServiceFixture::default()).await;
-        shop.credit(60_000).await;
-        shop.buy(&shop.order(None), None).await.unwrap();
+        shop.credit(120_000).await;
+        for _ in 0..2 {
+            shop.buy(&shop.order(None), None).await.unwrap();
+        }
         shop.database.sql(found).await;
         let sent = shop.shop.db.record();
         for _ in 0..2 {
             delivery::note_deliveries(&shop.shop).await.unwrap();
-            // The read of what was delivered, the note with the row that it is about, and the end of an alert.
+            // The look for what was delivered, the note about all of it, and the end of an alert.
             assert!(sent.statements().len() <= 3, "{:#?}", sent.statements());
-            assert_eq!(shop.database.number(delivered).await, 1, "{found}");
+            assert_eq!(shop.database.number(delivered).await, 2, "{found}");
             sent.clear();
         }
+    }
+}
+
+#[tokio::test]
+async fn an_alert_about_an_offer_is_looked_for_once_in_a_while() {
+    let shop = TestShop::selling(&ServiceFixture::default()).await;
+    shop.credit(200_000).await;
+    let (order, sent) = (shop.order(None), shop.shop.db.record());
+    for looks in [1, 0] {
+        sent.clear();
+        shop.buy(&order, None).await.unwrap();
+        let sent = sent.statements().into_iter();
+        let of_alerts = sent.filter(|one| one.file.ends_with("alerts/store.rs"));
+        assert_eq!(of_alerts.count(), looks);
     }
 }
 

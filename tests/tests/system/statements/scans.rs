@@ -207,6 +207,16 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "instances",
         JOINED,
     ),
+    (
+        "subscriptions/delivery/store.rs note_deliveries",
+        "subscriptions",
+        FEW,
+    ),
+    (
+        "subscriptions/delivery/store.rs note_deliveries",
+        "instances",
+        JOINED,
+    ),
     ("billing/store.rs count_by_status", "subscriptions", SUM),
     ("billing/store.rs payable", "wallets", JOINED),
     ("billing/store.rs sums_by_status", "subscriptions", SUM),

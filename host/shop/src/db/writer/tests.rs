@@ -154,6 +154,29 @@ async fn an_act_that_nobody_waits_for_is_kept() {
 }
 
 #[tokio::test]
+async fn an_act_that_is_left_is_durable_with_another_one_or_soon() {
+    let dir = TempDir::new().unwrap();
+    let writer = writer(&dir).await;
+    let mut one = writer.begin(Sees::Undurable).await.unwrap();
+    insert(&mut one, 1).await;
+    one.leave();
+    let mut two = writer.begin(Sees::Undurable).await.unwrap();
+    assert_eq!(seen(&mut two).await, [1]);
+    insert(&mut two, 2).await;
+    drop(two);
+    assert_eq!(kept(&writer).await, [1], "the other one failed alone");
+    // Until nothing of these is in line any more.
+    tokio::time::sleep(LINGER * 10).await;
+    let mut three = writer.begin(Sees::Undurable).await.unwrap();
+    insert(&mut three, 3).await;
+    three.leave();
+    assert!(writer.line.open.lock().await.is_some(), "left open");
+    tokio::time::sleep(LINGER * 10).await;
+    assert!(writer.line.open.lock().await.is_none(), "durable by now");
+    assert_eq!(kept(&writer).await, [1, 3]);
+}
+
+#[tokio::test]
 async fn a_commit_that_fails_is_told_to_all() {
     let dir = TempDir::new().unwrap();
     let writer = writer(&dir).await;

@@ -208,6 +208,24 @@ fn a_pass_that_is_cut_off_writes_nothing_when_its_turn_comes() {
 }
 
 #[test]
+fn a_pass_waits_for_those_of_its_own_customer_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = Directory::new(root.path().to_owned(), None);
+    let other = directory.turn("user-b");
+    let held = taken(&other);
+    write(&directory, &[object("ConfigMap", "n8n-a")]).unwrap();
+    assert!(directory.turn("user-b").try_lock().is_err(), "it is held");
+    drop(held);
+    drop(other);
+    assert!(directory.turn("user-a").try_lock().is_ok());
+    assert_eq!(
+        directory.turns.lock().unwrap().len(),
+        1,
+        "others are forgotten"
+    );
+}
+
+#[test]
 fn a_pass_that_is_cut_off_changes_nothing_more() {
     let root = tempfile::tempdir().unwrap();
     let directory = Directory::new(root.path().to_owned(), None);

@@ -161,6 +161,11 @@ impl Plan {
         self
     }
 
+    /// Returns true when the instance is to be mended.
+    pub(in crate::provisioning) const fn acts(&self) -> bool {
+        self.act.is_some()
+    }
+
     /// Returns true when the instance is well or halted, and no earlier fault is carried on.
     pub(in crate::provisioning) fn is_calm(&self) -> bool {
         matches!(self.finding.ground, Ground::Well | Ground::Halted)

@@ -13,7 +13,10 @@ use crate::{
     Result,
     db::{Clock, Conn, Db, new_id},
     outbox::{self, Topic},
-    provisioning::model::{Cause, Desired, Instance, NewStatus, Status},
+    provisioning::{
+        is_untouched,
+        model::{Cause, Desired, Instance, NewStatus, Status},
+    },
 };
 
 /// Rows that one transaction of the purge removes.
@@ -30,7 +33,11 @@ pub(in crate::provisioning) async fn load(
     patience: TimeDelta,
     now: DateTime<Utc>,
 ) -> Result<Plan> {
-    let before = store::open_span(conn, seen.id).await?;
+    let before = if is_untouched(seen) {
+        None
+    } else {
+        store::open_span(conn, seen.id).await?
+    };
     let before = match before {
         Some(span) if is_unseen(seen, new_status) => return Ok(Plan::unseen(seen, span, now)),
         before => before,

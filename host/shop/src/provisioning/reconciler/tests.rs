@@ -62,6 +62,24 @@ impl Found {
 }
 
 #[tokio::test]
+async fn a_first_pass_looks_for_nothing_that_an_earlier_one_would_have_left() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let sent = shop.db.record();
+    let found = Found::open(&shop).await;
+    let passed = shop.reconciler(shop.in_folder()).pass(&found.lease).await;
+    assert!(!passed.unwrap(), "nothing is due again");
+    assert_eq!(shop.now(&found.seen).await.status, Status::Written);
+    let spans = "SELECT count(*) FROM health_spans WHERE until IS NULL";
+    assert_eq!(shop.count(spans).await, 1);
+    let looks = |one: &crate::db::Statement| {
+        let is_of_health = one.file.ends_with("health/store.rs");
+        one.file.ends_with("alerts/store.rs") || is_of_health && one.sql.starts_with("SELECT")
+    };
+    let looked: Vec<_> = sent.statements().into_iter().filter(looks).collect();
+    assert!(looked.is_empty(), "{looked:#?}");
+}
+
+#[tokio::test]
 async fn an_outcome_is_written_only_if_the_commit_that_it_shares_is() {
     let shop = Shop::open(GOOD_IMAGE).await;
     let found = Found::open(&shop).await;

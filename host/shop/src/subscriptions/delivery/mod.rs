@@ -34,24 +34,18 @@ const SETTING_UP: TimeDelta = TimeDelta::minutes(1);
 /// # Errors
 /// When the database does not answer.
 pub(crate) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
-    let mut found = store::delivered(&mut shop.db.read().await?).await?;
-    if found.is_empty() || shop.clock.jump().is_some() {
+    let is_any = store::delivered(&mut shop.db.read().await?).await?;
+    if !is_any || shop.clock.jump().is_some() {
         return Ok(());
     }
-    // In one order on all servers, since one transaction locks all of them.
-    found.sort_unstable_by_key(|delivered| delivered.id);
     let clock = &shop.clock;
     let mut conn = shop.db.begin().await?;
     let mut works = BTreeSet::new();
-    for delivered in found {
-        let store::Delivered {
-            id, delivered_at, ..
-        } = delivered;
-        // Read as its row is locked: an extension that came since it was found counts.
-        let noted = store::note_delivery(&mut conn, id, delivered_at, clock.now()).await?;
-        let Some(seen) = noted else { continue };
+    // Read as the rows are locked: an extension that came before counts.
+    for seen in store::note_deliveries(&mut conn, clock.now()).await? {
+        let id = seen.id;
         // A moment that a wrong clock wrote down may lie ahead.
-        let wait = delivered_at.min(clock.now()) - seen.period_start;
+        let wait = seen.delivered_at.min(clock.now()) - seen.period_start;
         if seen.period_number == 1 && wait > SETTING_UP {
             let anchor = (seen.anchor_at, seen.anchor_months);
             let (anchor_at, end) = moved(clock.zone(), anchor, seen.period_end, wait)?;
@@ -67,7 +61,7 @@ pub(crate) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
             store::move_first_period(&mut conn, id, &moved, clock.now()).await?;
             tracing::info!(subscription.id = %id, wait_s = wait.num_seconds(), "subscription.first_period_moved");
         }
-        let subject = undo::subject(&delivered.service, &delivered.plan);
+        let subject = undo::subject(&seen.service, &seen.plan);
         // Many of one plan are delivered at once, and its alert is over with the first.
         if !works.contains(&subject) {
             alerts::resolve(&mut conn, clock, AlertKind::PurchaseUndone, &subject).await?;

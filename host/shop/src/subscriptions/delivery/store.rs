@@ -2,50 +2,70 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::{db::Conn, execute, fetch_all, fetch_optional, ids::SubscriptionId};
+use crate::{db::Conn, execute, fetch_all, ids::SubscriptionId};
 
-/// A subscription whose instance was delivered and that does not know it yet.
+/// Returns true when the instance of a subscription was delivered that does not know it yet.
+pub(super) async fn delivered(conn: &mut Conn) -> sqlx::Result<bool> {
+    let sql = "SELECT s.id FROM subscriptions s JOIN instances i ON i.subscription_id = s.id
+               WHERE s.delivered_at IS NULL AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND i.delivered_at IS NOT NULL";
+    // Without a limit, for which an engine may choose to read all instances in vain.
+    let found = fetch_all!(conn, (SubscriptionId,), sql)?;
+    Ok(!found.is_empty())
+}
+
+/// A subscription whose delivery was noted.
 #[derive(Debug, sqlx::FromRow)]
-pub(super) struct Delivered {
+pub(super) struct Noted {
     pub(super) id: SubscriptionId,
     pub(super) delivered_at: DateTime<Utc>,
+    pub(super) period_number: i64,
+    pub(super) period_start: DateTime<Utc>,
+    pub(super) period_end: DateTime<Utc>,
+    pub(super) anchor_at: DateTime<Utc>,
+    pub(super) anchor_months: i64,
     /// Slug of the service.
     pub(super) service: String,
     /// Slug of the plan.
     pub(super) plan: String,
 }
 
-pub(super) async fn delivered(conn: &mut Conn) -> sqlx::Result<Vec<Delivered>> {
-    let sql = "SELECT s.id, i.delivered_at, v.slug AS service, p.slug AS plan
-               FROM subscriptions s JOIN instances i ON i.subscription_id = s.id
-               JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
-               WHERE s.delivered_at IS NULL AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND i.delivered_at IS NOT NULL";
-    fetch_all!(conn, Delivered, sql)
+/// Statement that notes deliveries; the condition names the subscriptions.
+macro_rules! note {
+    ($these:literal) => {
+        // Money that came to the wallet of an unpaid one is newer than its last change: that stays.
+        concat!(
+            "UPDATE subscriptions SET delivered_at =
+               (SELECT i.delivered_at FROM instances i WHERE i.subscription_id = subscriptions.id),
+               updated_at = CASE WHEN status = 'ACTIVE' THEN $1 ELSE updated_at END
+             WHERE ",
+            $these,
+            " AND delivered_at IS NULL
+             RETURNING id, delivered_at, period_number, period_start, period_end, anchor_at, anchor_months,
+               (SELECT v.slug FROM service_plans p JOIN services v ON v.id = p.service_id WHERE p.id = subscriptions.plan_id) AS service,
+               (SELECT p.slug FROM service_plans p WHERE p.id = subscriptions.plan_id) AS plan"
+        )
+    };
 }
 
-/// Period of a subscription whose delivery was noted.
-#[derive(Debug, Clone, Copy, sqlx::FromRow)]
-pub(super) struct Noted {
-    pub(super) period_number: i64,
-    pub(super) period_start: DateTime<Utc>,
-    pub(super) period_end: DateTime<Utc>,
-    pub(super) anchor_at: DateTime<Utc>,
-    pub(super) anchor_months: i64,
-}
-
-/// Notes a delivery and locks the row; nothing when another server did.
-pub(super) async fn note_delivery(
+/// Notes all deliveries and locks the rows; those that another server noted are left out.
+pub(super) async fn note_deliveries(
     conn: &mut Conn,
-    id: SubscriptionId,
-    delivered_at: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<Noted>> {
-    // Money that came to the wallet of an unpaid one is newer than its last change: that stays.
-    let sql = "UPDATE subscriptions SET delivered_at = $2,
-                 updated_at = CASE WHEN status = 'ACTIVE' THEN $3 ELSE updated_at END
-               WHERE id = $1 AND delivered_at IS NULL
-               RETURNING period_number, period_start, period_end, anchor_at, anchor_months";
-    fetch_optional!(conn, Noted, sql, id, delivered_at, now)
+) -> sqlx::Result<Vec<Noted>> {
+    // Locked in one order on all servers, of which each waits for the others. SQLite's writer has every row.
+    let sql = if conn.is_postgres() {
+        note!(
+            "id = ANY(ARRAY(SELECT s.id FROM subscriptions s JOIN instances i ON i.subscription_id = s.id
+               WHERE s.delivered_at IS NULL AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND i.delivered_at IS NOT NULL
+               ORDER BY s.id FOR NO KEY UPDATE OF s))"
+        )
+    } else {
+        note!(
+            "id IN (SELECT s.id FROM subscriptions s JOIN instances i ON i.subscription_id = s.id
+               WHERE s.delivered_at IS NULL AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND i.delivered_at IS NOT NULL)"
+        )
+    };
+    fetch_all!(conn, Noted, sql, now)
 }
 
 /// A first period that waited for its delivery.
