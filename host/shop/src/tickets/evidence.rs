@@ -38,10 +38,10 @@ async fn payment(instances: &Instances, user_id: UserId, id: InstanceId) -> Resu
         user_id: Some(user_id),
         open: Some(true),
     };
-    let one = crate::db::Part {
+    let one = crate::db::Span::Page(crate::db::Part {
         offset: 0,
         limit: 1,
-    };
+    });
     let debts = debts(&instances.db, open, one).await?;
     let seen = detail.subscription;
     Ok(json!({
