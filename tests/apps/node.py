@@ -16,6 +16,8 @@ import images
 
 NODE = "22.23.3"
 NODE_GYP = "13.1.0"
+# Versions before those on sale, from which instances are moved to them.
+OLDER = {"n8n": "1.123.50", "ghost": "6.44.1"}
 TEMPLATES = pathlib.Path(__file__).parents[2] / "service-templates"
 # Addresses other than the registry's are refused: a checkout or an archive of somebody's server.
 NPM = ("npm", "install", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--no-package-lock",
@@ -73,9 +75,22 @@ def base(folder):
     return images.tree(folder, "node", "trixie", ("ca-certificates", "tini"))
 
 
-def n8n(folder):
-    """Makes the image of n8n."""
-    pinned = version("n8n")
+def older(make, name, folder):
+    """Makes the images of an application, and beside them that of its older version."""
+    return make(folder) | {f"{name}-older": make(folder, OLDER[name])[name]}
+
+
+def n8n_upgrade(folder):
+    return older(n8n, "n8n", folder)
+
+
+def ghost_upgrade(folder):
+    return older(ghost, "ghost", folder)
+
+
+def n8n(folder, pinned=None):
+    """Makes the image of n8n, of the version on sale unless another is named."""
+    pinned = pinned or version("n8n")
     tools, node = tools_of(folder)
 
     def make(new):
@@ -124,9 +139,9 @@ exec "$@"
 """
 
 
-def ghost(folder):
-    """Makes the images of Ghost and of its database."""
-    pinned = version("ghost")
+def ghost(folder, pinned=None):
+    """Makes the images of Ghost, of the version on sale unless another is named, and of its database."""
+    pinned = pinned or version("ghost")
 
     def make(new):
         home = new / GHOST.lstrip("/") / "versions" / pinned
