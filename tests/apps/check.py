@@ -143,6 +143,7 @@ CHECKS = {"postgresql": (postgresql, images.databases), "valkey": (valkey, image
     "wordpress-upgrade": (wordpress.upgrade, images.wordpress_upgrade),
     "n8n": (n8n.check, node.n8n),
     "n8n-mail": (n8n.own_mail, node.n8n),
+    "n8n-next": (n8n.next_line, node.n8n_next),
     "n8n-upgrade": (n8n.upgrade, node.n8n_upgrade),
     "ghost": (ghost.check, node.ghost),
     "ghost-mail": (ghost.own_mail, node.ghost),
@@ -153,7 +154,7 @@ CHECKS = {"postgresql": (postgresql, images.databases), "valkey": (valkey, image
 def main():
     application, plan, manifests, folder = sys.argv[1:]
     check, stand_ins = CHECKS[application]
-    template = re.sub("-(database|mail|upgrade|uploads)$", "", application)
+    template = re.sub("-(database|mail|next|upgrade|uploads)$", "", application)
     objects = load.plans(manifests)[(template, plan)]
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     made = stand_ins(folder)

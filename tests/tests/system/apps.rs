@@ -167,6 +167,13 @@ fn n8n_keeps_its_data_over_an_upgrade() {
     check("service-n8n", "n8n-upgrade", "basic");
 }
 
+/// The next line is not sold, since this has to hold on the least plan first.
+#[test]
+#[ignore = "takes minutes and needs more packages; .ci/long runs it"]
+fn n8n_2_runs_from_the_manifests_that_are_sold() {
+    check("service-n8n", "n8n-next", "free");
+}
+
 #[test]
 #[ignore = "takes minutes and needs more packages; .ci/long runs it"]
 fn ghost_keeps_its_data_over_an_upgrade() {
