@@ -102,7 +102,7 @@ fn support_end(value: &DeValue<'_>) -> Result<SupportEnd, String> {
     if value.as_str() == Some(NONE_PUBLISHED) {
         return Ok(SupportEnd::NonePublished);
     }
-    let wanted = format!("a day such as 2027-04-30, without quotes, or \"{NONE_PUBLISHED}\"");
-    let day = rules::date(value).map_err(|_| expected(&wanted, value))?;
+    let wanted = "a day such as 2027-04-30, without quotes, or \"none published\"";
+    let day = rules::date(value).map_err(|_| expected(wanted, value))?;
     Ok(SupportEnd::Day(day))
 }

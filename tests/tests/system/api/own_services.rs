@@ -349,7 +349,8 @@ async fn a_service_says_that_no_end_of_support_is_published(shop: Shop) {
     facts["supportedUntil"] = Value::Null;
     new["imageSupport"] = json!({ "app": facts });
     let made = admin.post("/api/admin/services", new).await.data(201);
-    let edit = because(json!({ "settings": {} }));
+    let relay = json!({ "host": "relay.example", "from": "a@example.com" });
+    let edit = because(json!({ "settings": { "relay": relay } }));
     admin.put(&path_of(&made), edit).await.data(200);
     let shop = shop.restart().await;
     let (alerts, told, image) = looked_at(&shop, &shop.admin().await).await;
