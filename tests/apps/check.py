@@ -11,14 +11,15 @@ are kept in FOLDER. Prints what happened and ends with 1 when something is not a
 
 import os
 import pathlib
+import re
 import sys
 import time
-import urllib.parse
 
 import ghost
 import images
 import n8n
 import node
+import wordpress
 from instance import FAULTS, SECRET, Instance, ensure, until
 
 # Found in the runner's folder, which `instance` makes known.
@@ -134,54 +135,35 @@ def mysql(start):
     ensure(sql("SELECT n FROM kept") == (0, "1"), "data is kept over a kill")
 
 
-def wordpress(start):
-    instance = start("wordpress")
-    if not instance.ready("a first start"):
-        return
-    ensure(not instance.happened("app/app: started (restart 1)"), "its first start needs no second one")
-    front = next(name for name in instance.cluster.services if name.endswith("app"))
-    form = {"Content-Type": "application/x-www-form-urlencoded"}
-    site = {"weblog_title": "A", "user_name": "owner", "admin_password": SECRET, "admin_password2": SECRET,
-            "pw_weak": "on", "admin_email": "owner@example.com", "Submit": "Install"}
-
-    def post(path, fields, headers=None):
-        return instance.cluster.http(front, path, "POST", urllib.parse.urlencode(fields), form | (headers or {}))
-
-    status, _, page = post("/wp-admin/install.php?step=2", site)
-    ensure(status == 200 and b"Success" in page, f"the owner installs the site: {status}")
-    for device in ("first", "second"):
-        login = {"log": "owner", "pwd": SECRET, "wp-submit": "Log In", "testcookie": "1"}
-        status, headers, _ = post("/wp-login.php", login, {"Cookie": "wordpress_test_cookie=WP%20Cookie%20check"})
-        entered = status == 302 and any("logged_in" in value for _, value in headers)
-        ensure(entered, f"the owner signs in on a {device} device: {status}")
-    ask = "echo ini_get('upload_max_filesize'), ' ', ini_get('post_max_size');"
-    ensure(instance.run("app", "php", "-r", ask)[1] == "64M 64M", "uploads may have 64 MB")
-    instance.restart("after a stop")
-    status, _, page = instance.cluster.http(front, "/?rest_route=/")
-    ensure(status == 200 and b'"name":"A"' in page, f"the site is kept: {status}")
-
-
 CHECKS = {"postgresql": (postgresql, images.databases), "valkey": (valkey, images.databases),
     "ghost-database": (mysql, images.mysql),
     "wordpress-database": (mysql, images.mysql),
-    "wordpress": (wordpress, images.wordpress),
+    "wordpress": (wordpress.check, images.wordpress),
+    "wordpress-uploads": (wordpress.uploads, images.wordpress),
+    "wordpress-upgrade": (wordpress.upgrade, images.wordpress_upgrade),
     "n8n": (n8n.check, node.n8n),
+    "n8n-mail": (n8n.own_mail, node.n8n),
+    "n8n-next": (n8n.next_line, node.n8n_next),
+    "n8n-upgrade": (n8n.upgrade, node.n8n_upgrade),
     "ghost": (ghost.check, node.ghost),
+    "ghost-mail": (ghost.own_mail, node.ghost),
+    "ghost-upgrade": (ghost.upgrade, node.ghost_upgrade),
 }
 
 
 def main():
     application, plan, manifests, folder = sys.argv[1:]
     check, stand_ins = CHECKS[application]
-    objects = load.plans(manifests)[(application.removesuffix("-database"), plan)]
+    template = re.sub("-(database|mail|next|upgrade|uploads)$", "", application)
+    objects = load.plans(manifests)[(template, plan)]
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     made = stand_ins(folder)
     print(f"{application} {plan}", flush=True)
     started = []
 
-    def start(name, wanted=lambda object_: True):
+    def start(name, wanted=lambda object_: True, older=False):
         kept = [one for one in objects if wanted(one)]
-        started.append(Instance(f"{name}-{os.getpid()}", kept, made, folder))
+        started.append(Instance(f"{name}-{os.getpid()}", kept, made, folder, older))
         return started[-1]
 
     try:

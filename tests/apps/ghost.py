@@ -7,7 +7,7 @@ import threading
 import time
 import zlib
 
-from instance import RELAY_SENDER, SECRET, Mailbox, ensure, until
+from instance import OWN_SENDER, OWN_USER, RELAY_SENDER, SECRET, Mailbox, ensure, until
 
 EMAIL = "owner@example.com"
 WIDTH, HEIGHT = 2000, 1500
@@ -96,13 +96,45 @@ def pictures(owner):
     return path, shown
 
 
-def mail(instance, owner):
-    with Mailbox(instance) as mailbox:
+def mail(instance, owner, server="the relay", sender=RELAY_SENDER, login=None):
+    with Mailbox(instance, login) as mailbox:
         status = owner.ask("POST", "authentication/password_reset/", {"password_reset": [{"email": EMAIL}]})[0]
         arrived = until(lambda: mailbox.received)
-        ensure(status == 200 and arrived, f"a forgotten password is mailed by the relay: {status}")
+        ensure(status == 200 and arrived, f"a forgotten password is mailed by {server}: {status}")
         letter = "".join(mailbox.received)
-        ensure(f"To: {EMAIL}" in letter and RELAY_SENDER in letter, "the mail is for the owner, from the relay's sender")
+        ensure(f"To: {EMAIL}" in letter and sender in letter, f"the mail is for the owner, from the sender of {server}")
+        ensure(not mailbox.refused, f"{server} refuses no login")
+
+
+def own_mail(start):
+    """Sends by the customer's own mail server, which asks for a login."""
+    instance = start("ghost-mail")
+    if not instance.ready("a first start"):
+        return
+    owner = Owner(instance)
+    set_up(owner)
+    mail(instance, owner, "the customer's server", OWN_SENDER, (OWN_USER, SECRET))
+
+
+def upgrade(start):
+    """Begins with an older version, and is moved to the one that is sold."""
+    instance = start("ghost-upgrade", older=True)
+    if not instance.ready("a first start of the older version"):
+        return
+    owner = Owner(instance)
+    set_up(owner)
+    publish(owner)
+    path = owner.upload(picture())
+    data = owner.page(path)
+    ensure(data[0] == 200, f"the picture is shown: {data[0]}")
+    if not instance.upgrade():
+        return
+    ensure(is_read(owner) and owner.page(path) == data, "posts and pictures are kept over the upgrade")
+    ensure(owner.sign_in(), "the owner is kept over the upgrade")
+    theme = re.search(rb'href="(/assets/built/[^"]+\.css[^"]*)"', owner.page("/")[1])
+    ensure(theme is not None and owner.page(theme[1].decode())[0] == 200, "the site has its theme")
+    instance.restart("after a stop")
+    ensure(is_read(owner), "the post is read after another stop")
 
 
 def check(start):

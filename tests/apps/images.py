@@ -11,6 +11,8 @@ import subprocess
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENTRY = "/usr/local/bin/entry"
 MIRROR = "http://deb.debian.org/debian"
+# For a suite whose list of packages may be older than it says it is good for.
+STALE = '--aptopt=Acquire::Check-Valid-Until "false"'
 
 
 def tree(folder, name, suite, packages, *options):
@@ -84,8 +86,7 @@ def databases(folder):
 
 def mysql(folder):
     """Makes the image of MySQL, of the long-term line that the distribution has."""
-    stale = '--aptopt=Acquire::Check-Valid-Until "false"'
-    base = tree(folder, "mysql", "sid", ("mysql-server-core", "mysql-client-core"), stale)
+    base = tree(folder, "mysql", "sid", ("mysql-server-core", "mysql-client-core"), STALE)
     files = {ENTRY: (0o755, program("mysqld")), "/var/lib/mysql-files/.keep": (0o644, "")}
     own = layer(folder, "mysql-own", base, {"mysql": (999, "/var/lib/mysql")}, files)
     return {
@@ -111,13 +112,18 @@ export APACHE_RUN_DIR=/run/apache2 APACHE_LOCK_DIR=/run/lock/apache2 APACHE_LOG_
 """
 
 
-def wordpress(folder):
+def wordpress_upgrade(folder):
+    """Makes the images of WordPress with PHP of two distributions, of which the newer counts as sold."""
+    return wordpress(folder, "-sid", "sid", STALE) | {"wordpress-older": wordpress(folder)["wordpress"]}
+
+
+def wordpress(folder, suffix="", suite="trixie", *options):
     """Makes the images of WordPress and of its database."""
     packages = ("apache2", "libapache2-mod-php", "php-mysql", "php-cli", "php-gd", "wordpress")
-    base = tree(folder, "wordpress", "trixie", packages)
+    base = tree(folder, f"wordpress{suffix}", suite, packages, *options)
     keys = "\n".join(f"define('{key}', 'put your unique phrase here');" for key in KEYS)
     own = layer(
-        folder, "wordpress-own", base, {},
+        folder, f"wordpress{suffix}-own", base, {},
         {
             ENTRY: (0o755, '#!/bin/sh\nexec "$@"\n'),
             "/usr/local/bin/apache2-foreground": (0o755, '#!/bin/sh\n. /etc/apache2/envvars\nexec apache2 -DFOREGROUND "$@"\n'),

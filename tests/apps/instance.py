@@ -1,5 +1,6 @@
 """One instance of a plan, run by the runner that DERMAGA_TEST_APP_RUNNER names, and checks of it."""
 
+import base64
 import http.client
 import itertools
 import os
@@ -21,6 +22,9 @@ NETWORK = "10.213.7"
 # Relay that the manifests of applications with mail name, at the first address of the network.
 RELAY_PORT = 2525
 RELAY_SENDER = "noreply@example.com"
+# Login and sender of a customer's own mail server, at the same address; its password is SECRET.
+OWN_USER = "customer"
+OWN_SENDER = "site@example.com"
 
 
 def ensure(holds, what):
@@ -32,7 +36,7 @@ def ensure(holds, what):
 class Instance:
     """One instance of a plan."""
 
-    def __init__(self, name, objects, stand_ins, folder):
+    def __init__(self, name, objects, stand_ins, folder, older=False):
         self.objects, self.name, self.may_be_busy = objects, name, False
         found = pods(objects)
         references = {c["image"] for pod in found for c in pod["containers"] + pod.get("initContainers", [])}
@@ -40,7 +44,10 @@ class Instance:
         secrets = {}
         for key, owner in keys:
             secrets.setdefault(owner, {})[key] = SECRET
-        by_reference = {r: stand_ins[re.sub(r"^.*/|[:@].*$", "", r)] for r in references}
+        names = {r: re.sub(r"^.*/|[:@].*$", "", r) for r in references}
+        self.sold = {r: stand_ins[name] for r, name in names.items()}
+        before = {r: stand_ins.get(f"{name}-older", self.sold[r]) for r, name in names.items()}
+        by_reference = before if older else dict(self.sold)
         root = pathlib.Path(folder) / "runs"
         shutil.rmtree(root / name, ignore_errors=True)
         self.cluster = pkubelet.Cluster(name, by_reference, root, secrets, NETWORK)
@@ -94,6 +101,13 @@ class Instance:
         self.stop()
         self.cluster.scale(1)
         return self.ready(what)
+
+    def upgrade(self):
+        """Moves an instance that began with older images to those that are sold."""
+        self.stop()
+        self.cluster.images.update(self.sold)
+        self.cluster.scale(1)
+        return self.ready("after the upgrade")
 
     def measure(self):
         """Checks the memory that the running containers had in use, and what they wrote."""
@@ -154,10 +168,13 @@ def until(holds, seconds=30):
 
 
 class Mailbox:
-    """A mail server beside the pods, which keeps what it is sent."""
+    """A mail server beside the pods, which keeps what it is sent.
 
-    def __init__(self, instance):
-        self.received = []
+    With a login it takes mail only after that one.
+    """
+
+    def __init__(self, instance, login=None):
+        self.received, self.login, self.refused = [], login, 0
         address = (f"{NETWORK}.1", RELAY_PORT)
         self.listener = instance.cluster.node.run(lambda: socket.create_server(address))
 
@@ -184,11 +201,39 @@ class Mailbox:
                 stream.flush()
 
             say("220 relay")
+            entered = self.login is None
             for line in stream:
                 word = line[:4].upper()
+                if word == "EHLO" and self.login:
+                    say("250-relay")
+                    say("250 AUTH PLAIN LOGIN")
+                    continue
+                if word == "AUTH":
+                    entered = self._login(line, stream, say) == self.login
+                    self.refused += not entered
+                    say("235 welcome" if entered else "535 wrong")
+                    continue
+                if word in ("MAIL", "RCPT", "DATA") and not entered:
+                    say("530 log in first")
+                    continue
                 if word == "DATA":
                     say("354 go on")
                     self.received.append("".join(itertools.takewhile(lambda line: line != ".\r\n", stream)))
                 say("221 bye" if word == "QUIT" else "250 yes")
                 if word == "QUIT":
                     return
+
+    @staticmethod
+    def _login(line, stream, say):
+        """Returns the user and password of an AUTH PLAIN or AUTH LOGIN."""
+
+        def answer(question):
+            say(f"334 {base64.b64encode(question).decode()}".strip())
+            return base64.b64decode(next(stream)).decode()
+
+        kind, *first = line.split()[1:]
+        if kind.upper() == "PLAIN":
+            said = base64.b64decode(first[0]).decode() if first else answer(b"")
+            return tuple(said.split("\0")[1:])
+        user = base64.b64decode(first[0]).decode() if first else answer(b"Username:")
+        return user, answer(b"Password:")

@@ -1,10 +1,11 @@
 """Checks that n8n runs as it is sold."""
 
 import json
+import re
 import threading
 import time
 
-from instance import RELAY_SENDER, SECRET, Mailbox, ensure, until
+from instance import OWN_SENDER, OWN_USER, RELAY_SENDER, SECRET, Mailbox, ensure, until
 
 EMAIL = "owner@example.com"
 # Does what the caller's body asks: works for seconds without a pause, and returns items of a kilobyte.
@@ -100,12 +101,77 @@ def busy(instance, owner):
     ensure(until(lambda: instance.pod("app").ready, 30), "a busy one is ready again")
 
 
-def mail(instance, owner):
-    with Mailbox(instance) as mailbox:
+def mail(instance, owner, server="the relay", sender=RELAY_SENDER, login=None):
+    with Mailbox(instance, login) as mailbox:
         status = owner.ask("POST", "/rest/forgot-password", {"email": EMAIL})[0]
-        ensure(status == 200 and until(lambda: mailbox.received), f"a forgotten password is mailed by the relay: {status}")
+        ensure(status == 200 and until(lambda: mailbox.received), f"a forgotten password is mailed by {server}: {status}")
         letter = "".join(mailbox.received)
-        ensure(f"To: {EMAIL}" in letter and RELAY_SENDER in letter, "the mail is for the owner, from the relay's sender")
+        ensure(f"To: {EMAIL}" in letter and sender in letter, f"the mail is for the owner, from the sender of {server}")
+        ensure(not mailbox.refused, f"{server} refuses no login")
+
+
+def set_up(owner):
+    person = {"email": EMAIL, "firstName": "O", "lastName": "W", "password": SECRET}
+    status = owner.ask("POST", "/rest/owner/setup", person)[0]
+    ensure(status == 200, f"the owner is created: {status}")
+    ensure(owner.ask("POST", "/rest/owner/setup", person)[0] == 400, "nobody becomes the owner a second time")
+    for device in ("first", "second"):
+        ensure(owner.sign_in(), f"the owner signs in on a {device} device")
+
+
+def own_mail(start):
+    """Sends by the customer's own mail server, which asks for a login."""
+    instance = start("n8n-mail")
+    if not instance.ready("a first start"):
+        return
+    owner = Owner(instance)
+    set_up(owner)
+    mail(instance, owner, "the customer's server", OWN_SENDER, (OWN_USER, SECRET))
+
+
+def upgrade(start, name="n8n-upgrade"):
+    """Begins with an older version, and is moved to the one that is sold; returns both when it has become ready."""
+    instance = start(name, older=True)
+    instance.may_be_busy = True
+    if not instance.ready("a first start of the older version"):
+        return None
+    owner = Owner(instance)
+    set_up(owner)
+    make_workflow(owner)
+    ensure(until(lambda: owner.work() == (200, 1), 10), "its webhook answers")
+    secret = {"name": "Kept", "type": "httpBasicAuth", "data": {"user": "a", "password": "kept"}}
+    status, _, said = owner.ask("POST", "/rest/credentials", secret)
+    ensure(status == 200, f"credentials are stored: {status}")
+    if not instance.upgrade():
+        return None
+    ensure(owner.work() == (200, 1), "its webhook answers as soon as it is ready")
+    ensure(owner.sign_in(), "the owner is kept over the upgrade")
+    status, _, shown = owner.ask("GET", f"/rest/credentials/{said['data']['id']}?includeData=true")
+    ensure(status == 200 and shown["data"]["data"]["user"] == "a", f"credentials are kept and can be read: {status}")
+    instance.restart("after a stop")
+    ensure(owner.work() == (200, 1), "its webhook answers after another stop")
+    return instance, owner
+
+
+def next_line(start):
+    """Is moved to the line that runs code in a process of its own, by the manifests that are sold."""
+    moved = upgrade(start, "n8n-next")
+    if moved is None:
+        return
+    instance, owner = moved
+    listening = instance.run("app", "sh", "-c", "cat /proc/net/tcp /proc/net/tcp6")[1]
+    # Port 5679, where it waits for its runners.
+    addresses = re.findall(r"^\s*\d+: ([0-9A-F]+):162F [0-9A-F:]+ 0A", listening, re.M)
+    ensure(addresses == ["0100007F"], f"runners are waited for inside the pod only: {addresses}")
+    # The pattern does not find its own command line.
+    find = r"for p in /proc/[0-9]*; do grep -q '[t]ask-runner' $p/cmdline && tr '\0' '\n' <$p/environ; done; true"
+    environment = instance.run("app", "sh", "-c", find)[1]
+    ensure("N8N_RUNNERS_GRANT_TOKEN=" in environment, "a runner is there")
+    ensure("N8N_ENCRYPTION_KEY" not in environment, "the runner does not have the key of the credentials")
+    for megabytes in (1, 5, 10):
+        said = owner.work(items=megabytes * 1000, timeout=240)
+        ensure(said == (200, megabytes * 1000), f"a workflow passes {megabytes} MB of items on: {said}")
+    open_editor(owner)
 
 
 def check(start):
@@ -115,12 +181,7 @@ def check(start):
     if not instance.ready("a first start"):
         return
     owner = Owner(instance)
-    person = {"email": EMAIL, "firstName": "O", "lastName": "W", "password": SECRET}
-    status = owner.ask("POST", "/rest/owner/setup", person)[0]
-    ensure(status == 200, f"the owner is created: {status}")
-    ensure(owner.ask("POST", "/rest/owner/setup", person)[0] == 400, "nobody becomes the owner a second time")
-    for device in ("first", "second"):
-        ensure(owner.sign_in(), f"the owner signs in on a {device} device")
+    set_up(owner)
     make_workflow(owner)
     ensure(until(lambda: owner.work() == (200, 1), 10), "its webhook answers")
     if instance.has_relay():

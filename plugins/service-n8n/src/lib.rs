@@ -17,6 +17,9 @@ const LEAST_MEMORY_MIB: u32 = 640;
 /// Share of the memory for Node's heap; the rest is for code, buffers and SQLite. A smaller share lets
 /// no larger workflow through.
 const HEAP_PERCENT: u8 = 60;
+/// Share of the memory for the heap of the process beside it that runs code of workflows from N8N 2 on.
+/// Without a bound Node takes half of the container's memory for it. N8N 1 runs code itself.
+const RUNNER_HEAP_PERCENT: u8 = 15;
 /// Hours for which executions are kept, and the most of them, so that they do not fill the volume.
 const EXECUTION_HOURS: u32 = 168;
 const MOST_EXECUTIONS: u32 = 2_500;
@@ -143,19 +146,14 @@ fn container(
 ) -> Result<Container, Problem> {
     let compute = Compute::of(instance.plan.resources);
     let (heap, _) = compute.split(HEAP_PERCENT);
+    let (runner_heap, _) = compute.split(RUNNER_HEAP_PERCENT);
     let alive = Probe::http("http", "/healthz");
     // While the database is made, every other path answers 200 with a page that asks to wait; this
     // one answers 200 from then on, but seconds before webhooks and the editor do.
     let migrated = Probe::http("http", "/healthz/readiness");
     let answers = Probe::http("http", "/rest/settings");
-    let container = Container::new("n8n", instance.image("app")?, compute)
-        .port("http", PORT)
-        .env("N8N_HOST", hostname)
-        .env("N8N_PORT", PORT.to_string())
-        .env("N8N_PROTOCOL", "https")
-        .env("N8N_PROXY_HOPS", "1")
-        .env("N8N_EDITOR_BASE_URL", format!("https://{hostname}/"))
-        .env("WEBHOOK_URL", format!("https://{hostname}/"))
+    let container = Container::new("n8n", instance.image("app")?, compute).port("http", PORT);
+    let container = with_addresses(container, hostname)
         .secret_env("N8N_ENCRYPTION_KEY", &instance.secret(ENCRYPTION_KEY)?)
         // It asks its makers for nothing: versions are the shop's to move.
         .env("N8N_DIAGNOSTICS_ENABLED", "false")
@@ -180,6 +178,10 @@ fn container(
             "NODE_OPTIONS",
             format!("--max-old-space-size={}", heap.memory_mib),
         )
+        .env(
+            "N8N_RUNNERS_MAX_OLD_SPACE_SIZE",
+            runner_heap.memory_mib.to_string(),
+        )
         // Caches of N8N and npm, beside the data.
         .scratch("home", "/home/node", 512)
         .volume("data", "/home/node/.n8n", data)
@@ -190,6 +192,20 @@ fn container(
         .readiness(&answers.every(5).failures(12))
         .liveness(&alive.every(20).failures(10));
     Ok(container)
+}
+
+/// Adds the variables by which N8N knows its own address, behind the ingress.
+fn with_addresses(container: Container, hostname: &str) -> Container {
+    let url = format!("https://{hostname}/");
+    container
+        .env("N8N_HOST", hostname)
+        .env("N8N_PORT", PORT.to_string())
+        .env("N8N_PROTOCOL", "https")
+        .env("N8N_PROXY_HOPS", "1")
+        .env("N8N_EDITOR_BASE_URL", url.as_str())
+        // N8N 1 knows the first name alone, N8N 2 prefers the second.
+        .env("WEBHOOK_URL", url.as_str())
+        .env("N8N_WEBHOOK_URL", url)
 }
 
 /// Adds the variables by which N8N finds its mail server.

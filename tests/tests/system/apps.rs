@@ -8,27 +8,46 @@
 
 use std::{path::PathBuf, process::Command, sync::Mutex};
 
-use dermaga_runtime::{Runtime, RuntimeConfig};
+use dermaga_runtime::{Plugin, Runtime, RuntimeConfig};
 use dermaga_tests::{checkout, plugins_folder, skip};
 use dermaga_toolkit::{
     render::{self, Verdict},
     template::Template,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Runs one application at a time, since each is measured.
 static ALONE: Mutex<()> = Mutex::new(());
 /// Templates of applications whose mail is checked.
 const WITH_MAIL: [&str; 2] = ["ghost", "n8n"];
+/// Address and port at which `tests/apps/instance.py` listens, as a relay or as a customer's own server, and the
+/// login and the sender of the latter.
+const MAIL_HOST: &str = "10.213.7.1";
+const MAIL_PORT: u16 = 2525;
+const OWN_USER: &str = "customer";
+const OWN_SENDER: &str = "site@example.com";
+/// Plan of instances whose customer has a mail server.
+const OWN_MAIL: &str = "own-mail";
 
 /// Renders every plan of a plugin, as `dermaga plugin render` prints it, with a relay of the operator
-/// where mail is checked: `tests/apps/instance.py` listens there.
+/// where mail is checked, and for WordPress with a customer's own server.
 fn rendered(plugin: &str) -> String {
     let mut templates = Template::load_dir(&checkout().join("service-templates")).unwrap();
     for template in &mut templates {
         if WITH_MAIL.contains(&template.slug.as_str()) {
-            let relay = json!({"host": "10.213.7.1", "port": 2525, "from": "noreply@example.com"});
+            let relay =
+                json!({"host": MAIL_HOST, "port": MAIL_PORT, "from": "noreply@example.com"});
             template.settings.insert("relay".to_owned(), relay);
+        }
+        if template.slug == "wordpress" {
+            for (field, value) in [
+                ("mail_host", json!(MAIL_HOST)),
+                ("mail_port", json!(MAIL_PORT)),
+                ("mail_user", json!(OWN_USER)),
+                ("mail_from", json!(OWN_SENDER)),
+            ] {
+                template.settings["config"][field]["default"] = value;
+            }
         }
     }
     let component = plugins_folder().join(format!("{plugin}.wasm"));
@@ -40,7 +59,27 @@ fn rendered(plugin: &str) -> String {
         assert!(admitted, "{plugin} {}: {:?}", one.plan, one.verdict);
     }
     let texts: Vec<String> = renderings.iter().map(|one| format!("---\n{one}")).collect();
-    texts.concat()
+    texts.concat() + &with_own_mail(plugin, &loaded)
+}
+
+/// Renders the instance of the plugin's golden case whose customer has a mail server, which is here; nothing
+/// without such a case.
+fn with_own_mail(plugin: &str, loaded: &Plugin) -> String {
+    let case = format!("plugins/{plugin}/cases/manifests-own-mail.json");
+    let Ok(case) = std::fs::read_to_string(checkout().join(case)) else {
+        return String::new();
+    };
+    let mut input = serde_json::from_str::<Value>(&case).unwrap()["input"].take();
+    input["config"]["mail"] = json!({
+        "host": MAIL_HOST, "port": MAIL_PORT, "user": OWN_USER, "password": "given", "from": OWN_SENDER,
+    });
+    let made = loaded.call_json("manifests", &input).unwrap().value;
+    let template = plugin.trim_start_matches("service-");
+    let mut text = format!("---\n# plan: {OWN_MAIL}\n# template: {template}\n");
+    for object in made["ok"].as_array().unwrap() {
+        text += &format!("---\n{}", serde_norway::to_string(object).unwrap());
+    }
+    text
 }
 
 /// Runs an application on a plan and checks it; skipped without a runner.
@@ -107,4 +146,42 @@ fn n8n_runs_as_it_is_sold() {
 #[ignore = "takes minutes and needs more packages; .ci/long runs it"]
 fn ghost_runs_as_it_is_sold() {
     check("service-ghost", "ghost", "free");
+}
+
+#[test]
+#[ignore = "takes minutes and needs more packages; .ci/long runs it"]
+fn a_large_upload_to_wordpress_passes_and_one_that_is_cut_off_leaves_nothing() {
+    check("service-container", "wordpress-uploads", "basic");
+}
+
+#[test]
+#[ignore = "takes minutes and needs more packages; .ci/long runs it"]
+fn n8n_and_ghost_send_mail_by_the_customers_own_server() {
+    check("service-n8n", "n8n-mail", OWN_MAIL);
+    check("service-ghost", "ghost-mail", OWN_MAIL);
+}
+
+#[test]
+#[ignore = "takes minutes and needs more packages; .ci/long runs it"]
+fn n8n_keeps_its_data_over_an_upgrade() {
+    check("service-n8n", "n8n-upgrade", "basic");
+}
+
+/// The next line is not sold, since this has to hold on the least plan first.
+#[test]
+#[ignore = "takes minutes and needs more packages; .ci/long runs it"]
+fn n8n_2_runs_from_the_manifests_that_are_sold() {
+    check("service-n8n", "n8n-next", "free");
+}
+
+#[test]
+#[ignore = "takes minutes and needs more packages; .ci/long runs it"]
+fn ghost_keeps_its_data_over_an_upgrade() {
+    check("service-ghost", "ghost-upgrade", "basic");
+}
+
+#[test]
+#[ignore = "takes minutes and needs more packages; .ci/long runs it"]
+fn wordpress_keeps_its_data_over_an_upgrade() {
+    check("service-container", "wordpress-upgrade", "basic");
 }

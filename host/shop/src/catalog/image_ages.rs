@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{Days, NaiveDate};
-use dermaga_toolkit::template::{ImageSupport, Template};
+use dermaga_toolkit::template::{ImageSupport, SupportEnd, Template};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -31,6 +31,8 @@ pub struct ImageView {
     pub reference: String,
     /// Last day on which its makers mend it; absent when none is named.
     pub supported_until: Option<NaiveDate>,
+    /// True when its makers publish no such day: it is old when it was not checked for long.
+    pub no_end_published: bool,
     /// Day of the last look for a newer version; absent when none is named.
     pub checked_on: Option<NaiveDate>,
     /// Place where the version was found.
@@ -51,7 +53,11 @@ impl ImageView {
     ) -> Self {
         let support: Option<&ImageSupport> = template.image_support.get(name);
         let day = |text: &String| text.parse::<NaiveDate>().ok();
-        let until = support.and_then(|known| known.supported_until.as_ref().and_then(day));
+        let end = support.and_then(|known| known.supported_until.as_ref());
+        let until = match end {
+            Some(SupportEnd::Day(until)) => day(until),
+            Some(SupportEnd::NonePublished) | None => None,
+        };
         let checked = support.and_then(|known| day(&known.checked_on));
         let stale = checked
             .and_then(|day| day.checked_add_days(Days::new(most_days)))
@@ -69,6 +75,7 @@ impl ImageView {
             name: name.clone(),
             reference: reference.clone(),
             supported_until: until,
+            no_end_published: end == Some(&SupportEnd::NonePublished),
             checked_on: checked,
             source: support.map(|known| known.source.clone()),
             old,

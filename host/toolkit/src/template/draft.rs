@@ -9,7 +9,10 @@ use dermaga_runtime::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Category, ImageSupport, Plan, PlanTerm, ServiceTexts, Template, TemplateError, texts};
+use super::{
+    Category, ImageSupport, Plan, PlanTerm, ServiceTexts, SupportEnd, Template, TemplateError,
+    texts,
+};
 
 /// Content of a template before it is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,8 +138,11 @@ fn term(term: &PlanTerm) -> Vec<String> {
 }
 
 fn image(reference: &str, support: &ImageSupport) -> String {
-    let until = support.supported_until.as_ref();
-    let until = until.map_or_else(String::new, |day| format!("supported_until = {day}, "));
+    let until = match &support.supported_until {
+        Some(SupportEnd::Day(day)) => format!("supported_until = {day}, "),
+        Some(none) => format!("supported_until = {}, ", quoted(&none.to_string())),
+        None => String::new(),
+    };
     format!(
         "{{ reference = {}, {until}checked_on = {}, source = {} }}",
         quoted(reference),

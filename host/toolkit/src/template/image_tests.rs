@@ -1,6 +1,6 @@
 //! Tests of the images of a template and their support.
 
-use super::Template;
+use super::{SupportEnd, Template};
 
 fn template(images: &str) -> String {
     format!(
@@ -43,9 +43,39 @@ source = "Its makers' page."
     assert_eq!(template.images["app"], "docker.io/n8nio/n8n:1.121.3");
     assert_eq!(template.images["beside"], "docker.io/library/redis:8.2.1");
     let support = &template.image_support["app"];
-    assert_eq!(support.supported_until.as_deref(), Some("2027-04-30"));
+    let until = SupportEnd::Day("2027-04-30".to_owned());
+    assert_eq!(support.supported_until, Some(until));
     assert_eq!(support.checked_on, "2026-11-26");
     assert_eq!(template.image_support.len(), 1);
+}
+
+/// Makers that publish no end of support are told from an author who has not looked.
+#[test]
+fn an_image_says_that_its_makers_publish_no_end() {
+    let read = |until: &str| {
+        let text = template(&format!(
+            r#"[images.app]
+reference = "docker.io/n8nio/n8n:1.121.3"
+{until}
+checked_on = 2026-11-26
+source = "Its makers' page."
+"#
+        ));
+        Template::parse("n8n.toml", &text).map(|template| template.image_support["app"].clone())
+    };
+    let none = read(r#"supported_until = "none published""#).unwrap();
+    assert_eq!(none.supported_until, Some(SupportEnd::NonePublished));
+    let json = serde_json::to_value(&none).unwrap();
+    assert_eq!(json["supportedUntil"], "none published");
+    assert_eq!(read("").unwrap().supported_until, None);
+
+    for wrong in [r#""none""#, r#""2027-04-30""#, "true"] {
+        let errors = read(&format!("supported_until = {wrong}")).unwrap_err();
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert_eq!(errors[0].key, "images.app.supported_until");
+        let message = &errors[0].message;
+        assert!(message.contains(r#"or "none published""#), "{message}");
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ use serde::Serialize;
 pub use draft::Draft;
 pub use error::TemplateError;
 pub use folder::{Folder, RefusedFile};
-pub use images::ImageSupport;
+pub use images::{ImageSupport, SupportEnd};
 pub use spots::Spot;
 pub use terms::{MOST_TERMS, PlanTerm, TERMS};
 pub(crate) use texts::fields_of;

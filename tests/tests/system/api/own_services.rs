@@ -20,7 +20,8 @@ both_engines!(
         edits_of_what_a_service_runs_follow_one_another,
         a_reset_beside_an_edit_leaves_the_newer_image,
         an_image_past_its_support_is_told_once,
-        support_is_of_the_images_of_its_service
+        support_is_of_the_images_of_its_service,
+        a_service_says_that_no_end_of_support_is_published
     ]
 );
 
@@ -271,6 +272,7 @@ async fn an_image_past_its_support_is_told_once(shop: Shop) {
     for fact in ["supportedUntil", "checkedOn", "source"] {
         assert_eq!(image[fact], known[fact], "{image:#}");
     }
+    assert_eq!(image["noEndPublished"], false, "{image:#}");
 
     let path = path_of(&made);
     let ended = because(json!({ "imageSupport": support(&shop, -1) }));
@@ -316,6 +318,10 @@ async fn support_is_of_the_images_of_its_service(shop: Shop) {
         ),
         (with("source", " "), "imageSupport.app.source"),
         (
+            json!({ "app": with_no_end(&good) }),
+            "imageSupport.app.noEndPublished",
+        ),
+        (
             json!({ "app": { "checkedOn": "2026-11-26" } }),
             "imageSupport.app.source",
         ),
@@ -326,6 +332,31 @@ async fn support_is_of_the_images_of_its_service(shop: Shop) {
         refused.fails(400, "VALIDATION_FAILED");
         assert!(refused.detail(field).is_some(), "{:#}", refused.body);
     }
+}
+
+/// The same facts, which also say that no end of support is published.
+fn with_no_end(facts: &Value) -> Value {
+    let mut facts = facts.clone();
+    facts["noEndPublished"] = json!(true);
+    facts
+}
+
+/// Said so, it stays so over an edit of something else and over a restart, which read it from the written template.
+async fn a_service_says_that_no_end_of_support_is_published(shop: Shop) {
+    let admin = shop.admin().await;
+    let mut new = new_cache(&shop).await;
+    let mut facts = with_no_end(&support(&shop, 30)["app"]);
+    facts["supportedUntil"] = Value::Null;
+    new["imageSupport"] = json!({ "app": facts });
+    let made = admin.post("/api/admin/services", new).await.data(201);
+    let relay = json!({ "host": "relay.example", "from": "a@example.com" });
+    let edit = because(json!({ "settings": { "relay": relay } }));
+    admin.put(&path_of(&made), edit).await.data(200);
+    let shop = shop.restart().await;
+    let (alerts, told, image) = looked_at(&shop, &shop.admin().await).await;
+    assert_eq!((alerts.len(), told), (0, 0), "{alerts:#?}");
+    assert_eq!(image["noEndPublished"], true, "{image:#}");
+    assert_eq!(image["supportedUntil"], Value::Null, "{image:#}");
 }
 
 /// Any server may run the job, also one that has started before the service was made and edited elsewhere.

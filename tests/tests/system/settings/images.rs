@@ -10,15 +10,24 @@ use tempfile::TempDir;
 use super::shop;
 use crate::api::notifications::told_times;
 
+/// End of an image's support, as a template says it.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Ahead,
+    Past,
+    NonePublished,
+}
+
 /// Puts a template into the folder whose one image was checked so many days ago.
-fn write_template(folder: &TempDir, shop: &Shop, days: i64, supported: bool) {
+fn write_template(folder: &TempDir, shop: &Shop, days: i64, end: End) {
     let today = shop.clock().now().date_naive();
     let text = fs::read_to_string(checkout().join("service-templates/valkey.toml")).unwrap();
     let support = |line: &str| match line.split_once(" = ") {
-        Some(("supported_until", _)) => {
-            let rest = TimeDelta::days(if supported { 3000 } else { -1 });
-            format!("supported_until = {}", today + rest)
-        }
+        Some(("supported_until", _)) => match end {
+            End::Ahead => format!("supported_until = {}", today + TimeDelta::days(3000)),
+            End::Past => format!("supported_until = {}", today - TimeDelta::days(1)),
+            End::NonePublished => "supported_until = \"none published\"".to_owned(),
+        },
         Some(("checked_on", _)) => format!("checked_on = {}", today - TimeDelta::days(days)),
         _ => line.to_owned(),
     };
@@ -55,17 +64,18 @@ async fn an_old_image_is_an_alert_until_its_template_is_renewed() {
     ])
     .await;
     let admin = shop.admin().await;
-    write_template(&folder, &shop, 30, true);
+    write_template(&folder, &shop, 30, End::Ahead);
     reload(&admin).await;
     let (alerts, image) = looked_at(&admin).await;
     assert_eq!((alerts.len(), &image["old"]), (0, &Value::Null), "{image}");
     assert_eq!(image["service"], "valkey");
 
-    for (days, supported, why) in [
-        (31, true, "was last looked for"),
-        (0, false, "support ended"),
+    for (days, end, why) in [
+        (31, End::Ahead, "was last looked for"),
+        (0, End::Past, "support ended"),
+        (31, End::NonePublished, "was last looked for"),
     ] {
-        write_template(&folder, &shop, days, supported);
+        write_template(&folder, &shop, days, end);
         reload(&admin).await;
         let (alerts, image) = looked_at(&admin).await;
         assert_eq!(alerts.len(), 1, "{alerts:?}");
@@ -77,9 +87,15 @@ async fn an_old_image_is_an_alert_until_its_template_is_renewed() {
         assert!(image["old"].as_str().unwrap().contains(why), "{image}");
     }
 
-    write_template(&folder, &shop, 0, true);
-    reload(&admin).await;
-    assert_eq!(looked_at(&admin).await.0.len(), 0);
+    // Without a published end, the day of the last look decides alone.
+    for (end, none) in [(End::NonePublished, true), (End::Ahead, false)] {
+        write_template(&folder, &shop, 30, end);
+        reload(&admin).await;
+        let (alerts, image) = looked_at(&admin).await;
+        assert_eq!((alerts.len(), &image["old"]), (0, &Value::Null), "{image}");
+        assert_eq!(image["noEndPublished"], none, "{image}");
+        assert_eq!(image["supportedUntil"].is_null(), none, "{image}");
+    }
 }
 
 /// Administrators are told of an old image once for its reason, however often the job runs.
@@ -93,8 +109,12 @@ async fn an_old_image_is_told_once_for_its_reason() {
     ])
     .await;
     let admin = shop.admin().await;
-    for (told, (days, supported)) in [(0, (30, true)), (1, (31, true)), (2, (0, false))] {
-        write_template(&folder, &shop, days, supported);
+    for (told, (days, end)) in [
+        (0, (30, End::Ahead)),
+        (1, (31, End::Ahead)),
+        (2, (0, End::Past)),
+    ] {
+        write_template(&folder, &shop, days, end);
         reload(&admin).await;
         for _ in 0..2 {
             looked_at(&admin).await;

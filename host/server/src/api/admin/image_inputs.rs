@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use dermaga_shop::input;
-use dermaga_toolkit::template::ImageSupport;
+use dermaga_toolkit::template::{ImageSupport, SupportEnd};
 use garde::Validate;
 use serde::{Deserialize, Deserializer, de};
 use utoipa::{
@@ -16,10 +16,14 @@ use utoipa::{
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct ImageFacts {
-    /// Last day on which its makers mend it; absent where they name none.
+    /// Last day on which its makers mend it.
     #[garde(skip)]
     #[schema(value_type = Option<NaiveDate>)]
     supported_until: Option<Day>,
+    /// True when its makers publish no such day.
+    #[serde(default)]
+    #[garde(custom(in_place_of(self.supported_until.is_some())))]
+    no_end_published: bool,
     /// Day of the last look for a newer version.
     #[garde(skip)]
     #[schema(value_type = NaiveDate)]
@@ -33,11 +37,27 @@ pub(super) struct ImageFacts {
 
 impl From<ImageFacts> for ImageSupport {
     fn from(facts: ImageFacts) -> Self {
+        let until = facts.supported_until;
+        let none = facts.no_end_published.then_some(SupportEnd::NonePublished);
         Self {
-            supported_until: facts.supported_until.map(|Day(day)| day.to_string()),
+            supported_until: until
+                .map(|Day(day)| SupportEnd::Day(day.to_string()))
+                .or(none),
             checked_on: facts.checked_on.0.to_string(),
             source: facts.source.trim().to_owned(),
         }
+    }
+}
+
+/// Checks that no end of support is stated beside one.
+fn in_place_of(has_end: bool) -> impl FnOnce(&bool, &()) -> garde::Result {
+    move |none, ()| {
+        if *none && has_end {
+            return Err(garde::Error::new(
+                "must be left out beside `supportedUntil`",
+            ));
+        }
+        Ok(())
     }
 }
 
