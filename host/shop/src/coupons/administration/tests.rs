@@ -36,11 +36,14 @@ fn now() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(30)
 }
 
+/// Change of one field.
+type Change = fn(&mut NewCoupon);
+
 #[test]
 fn what_decides_is_frozen_after_the_first_use() {
     for (used_count, is_frozen) in [(0, false), (1, true)] {
         let before = used(used_count, 0);
-        let changes: [(&str, fn(&mut NewCoupon)); 3] = [
+        let changes: [(&str, Change); 3] = [
             ("code", |new| new.code = "HEMAT2".parse().unwrap()),
             ("plugin", |new| new.plugin = "coupon-other".to_owned()),
             ("parameters", |new| new.parameters = json!({ "amount": 1 })),
