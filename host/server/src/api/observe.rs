@@ -25,7 +25,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
-    api::AppState,
+    api::{AppState, rate_limits::PROBES},
     http::{Refusal, context},
     telemetry::traces,
 };
@@ -136,15 +136,30 @@ async fn answer(state: &AppState, meters: &Meters, request: Request, next: Next)
     let duration = started.elapsed();
     let status = response.status().as_u16();
     let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(
-        http.method = method,
-        http.route = route,
-        http.status = status,
-        duration_ms,
-        "request"
-    );
+    macro_rules! report {
+        ($level:ident) => {
+            tracing::$level!(
+                http.method = method,
+                http.route = route,
+                http.status = status,
+                duration_ms,
+                "request"
+            )
+        };
+    }
+    if is_probe(route) && status < 400 {
+        report!(debug);
+    } else {
+        report!(info);
+    }
     meters.note(route, method, status, duration);
     response
+}
+
+/// Returns true for a route that is asked every few seconds for as long as a server runs: what others do is not to be
+/// searched for between its lines.
+fn is_probe(route: &str) -> bool {
+    PROBES.contains(&route)
 }
 
 /// The method as a label. HTTP lets clients invent methods of any length, and every label that was

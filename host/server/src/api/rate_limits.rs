@@ -30,7 +30,7 @@ pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("rateli
 /// Path of received mails, below which they come.
 const MAIL_PATH: &str = "/api/tickets/mail";
 /// Probes, which are asked often by the operator's own machines.
-const PROBES: &[&str] = &["/healthz", "/readyz", "/metrics"];
+pub(super) const PROBES: &[&str] = &["/healthz", "/readyz", "/metrics"];
 
 /// Operations whose caller is counted by account, by the document.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod connections;
+mod log;
 
 use axum::{
     Router,

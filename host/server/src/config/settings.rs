@@ -408,7 +408,7 @@ const OF_THE_SHOP: &[Setting] = settings! {
         "Sites whose pages may call the API from a browser, as `https://toko.example.com`, separated by commas. Without it, pages of the server's own address alone. Cookies are never used, and `*` is refused."
         => |c, text| c.http.origins = text.parse()?;
     "DERMAGA_LOG" "log" (Some("info")):
-        "Filter of the log on stderr: a level (`off`, `error`, `warn`, `info`, `debug`, `trace`), or a filter such as `info,dermaga=debug`."
+        "Filter of the log on stderr: a level (`off`, `error`, `warn`, `info`, `debug`, `trace`), or a filter such as `info,dermaga=debug`. Each request is a line of `info`, a probe that succeeds one of `debug`."
         => |c, text| c.telemetry.log = log_filter::parse(text)?;
     "DERMAGA_LOG_FORMAT" "log_format" (Some("text")):
         "`text` or `json`, one event a line."
