@@ -63,10 +63,10 @@ source = "Its makers' page."
         ));
         Template::parse("n8n.toml", &text).map(|template| template.image_support["app"].clone())
     };
-    let none = read(r#"supported_until = "none published""#).unwrap();
+    let none = read(r#"supported_until = "none-published""#).unwrap();
     assert_eq!(none.supported_until, Some(SupportEnd::NonePublished));
     let json = serde_json::to_value(&none).unwrap();
-    assert_eq!(json["supportedUntil"], "none published");
+    assert_eq!(json["supportedUntil"], "none-published");
     assert_eq!(read("").unwrap().supported_until, None);
 
     for wrong in [r#""none""#, r#""2027-04-30""#, "true"] {
@@ -74,7 +74,7 @@ source = "Its makers' page."
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert_eq!(errors[0].key, "images.app.supported_until");
         let message = &errors[0].message;
-        assert!(message.contains(r#"or "none published""#), "{message}");
+        assert!(message.contains(r#"or "none-published""#), "{message}");
     }
 }
 

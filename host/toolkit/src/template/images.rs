@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Text in the place of the day for makers that publish no end of support.
-const NONE_PUBLISHED: &str = "none published";
+const NONE_PUBLISHED: &str = "none-published";
 
 /// Support of an image, as the author of the template has looked it up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -102,7 +102,7 @@ fn support_end(value: &DeValue<'_>) -> Result<SupportEnd, String> {
     if value.as_str() == Some(NONE_PUBLISHED) {
         return Ok(SupportEnd::NonePublished);
     }
-    let wanted = "a day such as 2027-04-30, without quotes, or \"none published\"";
+    let wanted = "a day such as 2027-04-30, without quotes, or \"none-published\"";
     let day = rules::date(value).map_err(|_| expected(wanted, value))?;
     Ok(SupportEnd::Day(day))
 }

@@ -26,7 +26,7 @@ fn write_template(folder: &TempDir, shop: &Shop, days: i64, end: End) {
         Some(("supported_until", _)) => match end {
             End::Ahead => format!("supported_until = {}", today + TimeDelta::days(3000)),
             End::Past => format!("supported_until = {}", today - TimeDelta::days(1)),
-            End::NonePublished => "supported_until = \"none published\"".to_owned(),
+            End::NonePublished => "supported_until = \"none-published\"".to_owned(),
         },
         Some(("checked_on", _)) => format!("checked_on = {}", today - TimeDelta::days(days)),
         _ => line.to_owned(),
