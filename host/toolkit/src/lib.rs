@@ -5,6 +5,7 @@ pub mod build;
 pub mod case;
 pub mod check;
 pub mod colour;
+pub mod given;
 #[cfg(test)]
 mod guide;
 pub mod letters;

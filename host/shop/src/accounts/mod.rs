@@ -382,7 +382,8 @@ impl Accounts {
         self.user(id).await
     }
 
-    /// Creates the first administrator; does nothing when there is one.
+    /// Creates the first administrator; does nothing when there is one, which the log tells when it is
+    /// another one than the one that is named.
     ///
     /// # Errors
     /// `EMAIL_TAKEN` when the address belongs to a customer.
@@ -391,29 +392,41 @@ impl Accounts {
         email: Email,
         password: Password,
     ) -> Result<Option<User>> {
-        if store::has_administrator(&mut self.db.read().await?).await? {
+        let mut conn = self.db.read().await?;
+        if store::has_administrator(&mut conn).await? {
+            tell_of_another(&mut conn, email.as_str()).await?;
             return Ok(None);
         }
-        let name = "Administrator".to_owned();
+        drop(conn);
         let new = NewAccount {
             email,
             password,
-            name,
+            name: "Administrator".to_owned(),
             phone: None,
             avatar: None,
             role: Role::Administrator,
         };
-        match self.create(new).await {
-            // Another server that started at the same instant was faster.
-            Err(error)
-                if error.code == Code::EmailTaken
-                    && store::has_administrator(&mut self.db.read().await?).await? =>
-            {
-                Ok(None)
-            }
-            made => made.map(Some),
+        let user = self.prepare(new, Language::OF_ACCOUNTS).await?;
+        let mut conn = self.db.begin().await?;
+        // Of two servers that start at the same moment, the second one sees the administrator of the first.
+        store::administration::lock_administrators(&mut conn).await?;
+        if store::has_administrator(&mut conn).await? {
+            tell_of_another(&mut conn, &user.email).await?;
+            return Ok(None);
         }
+        self.insert(&mut conn, &user).await?;
+        conn.commit().await?;
+        Ok(Some(user))
     }
+}
+
+/// Writes into the log that the named administrator is not made, unless it is one already.
+async fn tell_of_another(conn: &mut Conn, email: &str) -> Result<()> {
+    let named = store::by_email(conn, email).await?;
+    if named.is_none_or(|user| user.role != Role::Administrator) {
+        tracing::info!("administrator.another_is_there");
+    }
+    Ok(())
 }
 
 /// Returns a random password to hand to a person once.

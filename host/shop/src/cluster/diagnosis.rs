@@ -2,7 +2,12 @@
 
 use serde_json::Value;
 
+// Texts for owners. Names of containers, and sentences of Kubernetes, are for administrators.
 const IMAGE: &str = "The image of one of its programs cannot be fetched. We keep trying.";
+const OUT_OF_MEMORY: &str =
+    "One of its programs uses more memory than its plan has, and stops again and again.";
+const CRASHES: &str = "One of its programs stops again and again right after it starts.";
+const NOT_STARTED: &str = "One of its programs cannot be started.";
 
 /// Kind of an obstacle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +78,7 @@ fn diagnose_container(container: &Value) -> Option<Obstacle> {
             .unwrap_or_default()
     };
     let name = text("/name");
+    let program = format!("It is the container `{name}`.");
     match text("/state/waiting/reason") {
         // The first two take turns, and are one obstacle.
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => Some(Obstacle {
@@ -87,27 +93,21 @@ fn diagnose_container(container: &Value) -> Option<Obstacle> {
         "CrashLoopBackOff" => {
             let end = container.pointer("/lastState/terminated");
             let message = if end.is_some_and(is_for_memory) {
-                format!(
-                    "Container `{name}` uses more memory than its plan has, and stops again and again."
-                )
+                OUT_OF_MEMORY
             } else {
-                format!("Container `{name}` stops again and again right after it starts.")
+                CRASHES
             };
-            let detail = match end.and_then(last_end) {
-                Some(end) => format!("{message} {end}"),
-                None => message.clone(),
+            let reason = match end.and_then(last_end) {
+                Some(end) => format!("{program} {end}"),
+                None => program,
             };
-            Some(Obstacle {
-                kind: ObstacleKind::CrashLoop,
-                message,
-                detail,
-            })
+            Some(Obstacle::with(ObstacleKind::CrashLoop, message, &reason))
         }
         reason @ ("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
             Some(Obstacle::with(
                 ObstacleKind::NotStarted,
-                &format!("Container `{name}` cannot be started."),
-                &format!("{reason}: {}", text("/state/waiting/message")),
+                NOT_STARTED,
+                &format!("{program} {reason}: {}", text("/state/waiting/message")),
             ))
         }
         _ => None,
@@ -264,7 +264,9 @@ mod tests {
             "name": "app", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
         }]}));
         let said = diagnose(&[unknown]).unwrap();
-        assert_eq!(said.message, said.detail);
+        let named = format!("{} It is the container `app`.", said.message);
+        assert_eq!(said.detail, named);
+        assert!(!said.message.contains("app"), "{said:?}");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Making, changing, switching and deleting coupons, and what they cost.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use dermaga_runtime::{
     Plugin,
@@ -274,8 +276,8 @@ pub async fn delete(coupons: &Coupons, by: By<'_>, id: CouponId) -> Result<()> {
 /// Switches coupons on or off: all, or none.
 ///
 /// # Errors
-/// `NOT_FOUND` with the id; `CONFLICT` for one that is expired or used up and should be switched
-/// on.
+/// `NOT_FOUND` with the id; `CONFLICT` for one that should be switched on and is expired, used up, or
+/// of a type that is not active.
 pub async fn switch(
     coupons: &Coupons,
     by: By<'_>,
@@ -289,24 +291,51 @@ pub async fn switch(
     let mut conn = coupons.db.begin().await?;
     let mut switched = Vec::with_capacity(ids.len());
     for id in ids {
-        let mut coupon = store::admin::lock(&mut conn, id)
+        let coupon = store::admin::lock(&mut conn, id)
             .await?
             .ok_or_else(|| Error::not_found("coupon").with("ids", id.to_string()))?;
         let status = match to {
             Switch::Disabled => CouponStatus::Disabled,
             Switch::Active => can_be_active(&coupon, now)?,
         };
-        if coupon.status != status {
-            store::admin::set_status(&mut conn, id, status, now).await?;
+        switched.push((coupon, status));
+    }
+    if to == Switch::Active {
+        keep_types(&mut conn, &switched).await?;
+    }
+    for (coupon, status) in &mut switched {
+        if coupon.status != *status {
+            store::admin::set_status(&mut conn, coupon.id, *status, now).await?;
             let details = json!({ "code": coupon.code, "from": coupon.status, "to": status });
             let act = AuditAct::CouponSwitched;
-            note(&mut conn, coupons, by, act, id, details).await?;
-            coupon.status = status;
+            note(&mut conn, coupons, by, act, coupon.id, details).await?;
+            coupon.status = *status;
         }
-        switched.push(coupon);
     }
     conn.commit().await?;
-    Ok(switched)
+    Ok(switched.into_iter().map(|(coupon, _)| coupon).collect())
+}
+
+/// Refuses coupons that would be switched on while their type is not active, and keeps the types of the others until
+/// the commit, as [`keep_type`] does.
+async fn keep_types(conn: &mut Conn, switched: &[(Coupon, CouponStatus)]) -> Result<()> {
+    let changed = switched
+        .iter()
+        .filter(|(coupon, status)| coupon.status != *status);
+    // Types are locked after all coupons and in the order of their names, so that no two switches wait for each other.
+    let by_type: BTreeMap<&str, &Coupon> = changed
+        .map(|(coupon, _)| (coupon.plugin_id.as_str(), coupon))
+        .collect();
+    for (plugin_id, coupon) in by_type {
+        if !plugins::keep_active(conn, plugin_id).await? {
+            let message = format!(
+                "The coupon {} is of a type that is not active. Activate a version of the plugin {plugin_id} first.",
+                coupon.code
+            );
+            return Err(Error::new(Code::Conflict, message).with("ids", coupon.id.to_string()));
+        }
+    }
+    Ok(())
 }
 
 fn can_be_active(coupon: &Coupon, now: DateTime<Utc>) -> Result<CouponStatus> {

@@ -343,6 +343,19 @@ fn every_file_is_read_and_names_each_sentence_once() {
     }
 }
 
+/// Words of Kubernetes, which customers need not know.
+const OF_KUBERNETES: &[&str] = &["manifest", "container", "pod"];
+
+#[test]
+fn customers_read_no_words_of_kubernetes() {
+    for english in entries(SENTENCES[0]).into_keys() {
+        let small = english.to_ascii_lowercase();
+        let mut words = small.split(|c: char| !c.is_ascii_alphabetic());
+        let technical = words.find(|word| OF_KUBERNETES.contains(&word.trim_end_matches('s')));
+        assert_eq!(technical, None, "{english:?}");
+    }
+}
+
 #[test]
 fn both_languages_have_the_same_arguments() {
     for (english, indonesian) in all() {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dermaga_toolkit::given::secret_name;
 use serde_json::Value;
 
 use crate::crypto::{self, Secret};
@@ -11,7 +12,8 @@ pub const MARK: &str = "given";
 
 /// Takes the values of the properties that a schema calls `writeOnly` out of a configuration that
 /// fits it, and leaves a mark. Returns them by the names of the instance's secrets: `mailPassword`,
-/// `mail_password` and `password` within `mail` are all `mail-password`.
+/// `mail_password` and `password` within `mail` are all `mail-password`. A form with two of them is not
+/// sold.
 pub fn take(schema: &Value, config: &mut Value, mark: &str) -> BTreeMap<String, Secret> {
     take_anew(schema, &Value::Null, config, mark)
 }
@@ -107,21 +109,6 @@ fn take_below(
             _ => {}
         }
     }
-}
-
-fn secret_name(property: &str) -> String {
-    let mut name = String::new();
-    for letter in property.chars() {
-        match letter {
-            '_' => name.push('-'),
-            'A'..='Z' => {
-                name.push('-');
-                name.push(letter.to_ascii_lowercase());
-            }
-            other => name.push(other),
-        }
-    }
-    name
 }
 
 #[cfg(test)]

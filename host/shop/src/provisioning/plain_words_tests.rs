@@ -49,7 +49,7 @@ async fn a_secret_and_kinds_that_are_missing_are_named_to_administrators() {
     let secret = instance.secret_object();
     for store in [None, Some("brankas".to_owned())] {
         let written = decider.written(&["password".to_owned()], store);
-        let plain = "Its manifests are written and wait to be applied.";
+        let plain = "Your service is prepared and waits to be put into operation.";
         assert_eq!(written.message, plain);
         let detail = written.detail.unwrap();
         assert!(detail.contains(&secret), "{detail}");

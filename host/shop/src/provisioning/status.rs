@@ -33,11 +33,11 @@ const REMOVAL_IS_SLOW: TimeDelta = TimeDelta::minutes(1);
 const ROOM_TRIES: i64 = 6;
 
 // Texts for customers. Paths, and sentences of Kubernetes, are for administrators.
-const WRITTEN: &str = "Its manifests are written and wait to be applied.";
+const WRITTEN: &str = "Your service is prepared and waits to be put into operation.";
 pub(super) const WRITTEN_STOPPED: &str =
-    "Stopped in its manifests, which wait to be applied. Its data is kept.";
+    "Its stop is prepared and waits to be carried out. Its data is kept.";
 const NOT_WRITTEN: &str =
-    "Its manifests could not be written. We keep trying, and an administrator knows.";
+    "Your service could not be prepared. We keep trying, and an administrator knows.";
 const REFUSED: &str =
     "The cluster does not accept your service. We keep trying, and an administrator knows.";
 const NO_ROOM: &str =
@@ -239,20 +239,26 @@ impl StatusDecider<'_> {
     /// hand, or from a store.
     pub(super) fn written(&self, secrets: &[String], store: Option<String>) -> NewStatus {
         if self.seen.desired == Desired::Stopped {
-            return self.applied(Status::Stopped, WRITTEN_STOPPED, self.resync);
+            let detail = "Stopped in its manifests, which wait to be applied.";
+            return NewStatus {
+                detail: Some(detail.to_owned()),
+                ..self.applied(Status::Stopped, WRITTEN_STOPPED, self.resync)
+            };
         }
         let secret = self.seen.secret_object();
         let detail = match store {
-            _ if secrets.is_empty() => None,
-            None => Some(format!(
+            _ if secrets.is_empty() => {
+                "Its manifests are written and wait to be applied.".to_owned()
+            }
+            None => format!(
                 "Its manifests are written and wait to be applied. The Secret {secret} has to be made by hand."
-            )),
-            Some(store) => Some(format!(
+            ),
+            Some(store) => format!(
                 "Its manifests are written and wait to be applied. The secret store {store} has to hold {secret}."
-            )),
+            ),
         };
         NewStatus {
-            detail,
+            detail: Some(detail),
             ..self.applied(Status::Written, WRITTEN, self.resync)
         }
     }

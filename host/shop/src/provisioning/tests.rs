@@ -23,7 +23,7 @@ async fn a_folder_holds_what_was_bought_until_it_is_cancelled() {
     server.handle.wake();
     let running = shop.is(&instance, Status::Written).await;
     let folder = shop.files().join(&instance.namespace).join(&instance.name);
-    let expected = "Its manifests are written and wait to be applied.";
+    let expected = "Your service is prepared and waits to be put into operation.";
     assert_eq!(running.message, expected);
     assert!(running.delivered_at.is_some() && running.last_ran_at.is_some());
     assert_eq!(running.ready_at, None, "nothing tells whether it runs");

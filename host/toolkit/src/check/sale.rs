@@ -205,6 +205,37 @@ mod tests {
     }
 
     #[test]
+    fn two_secret_fields_of_a_form_have_secrets_of_their_own() {
+        let hidden = || json!({"type": "string", "writeOnly": true});
+        let form = |mut properties: serde_json::Value| {
+            properties["other"] = hidden();
+            let mut fixture = free();
+            fixture.description.config_schema = json!({"type": "object", "properties": properties});
+            told(&fixture, TEMPLATE).join("\n")
+        };
+        let nested = json!({"type": "object", "properties": {"password": hidden()}});
+        for (properties, refusal) in [
+            (
+                json!({"apiKey": hidden(), "api_key": hidden()}),
+                "the fields `apiKey` and `api_key` are both kept as the secret `api-key`: rename one of them",
+            ),
+            (
+                json!({"mail": nested, "mailPassword": hidden()}),
+                "the fields `mail.password` and `mailPassword` are both kept as the secret `mail-password`: rename one of them",
+            ),
+        ] {
+            let found = form(properties);
+            assert!(
+                found.starts_with("shop/fixture.toml:5:10: settings: ") && found.contains(refusal),
+                "{found}"
+            );
+        }
+        // One that is not secret is kept in the configuration.
+        let open = json!({"apiKey": hidden(), "api_key": {"type": "string"}});
+        assert_eq!(form(open), "");
+    }
+
+    #[test]
     fn calls_that_fail_and_plugins_of_another_kind_are_faults() {
         let trapping = ServiceFixture {
             misdeed: Some(("price".to_owned(), Misdeed::Trap)),

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     case::Case,
+    given,
     template::{Spot, Template, fields_of},
 };
 
@@ -125,6 +126,16 @@ fn contradictions(service: &Service<'_>) -> Vec<String> {
             wrong.push(format!(
                 "the endpoints `{other}` and `{}` have the same port {}",
                 endpoint.name, endpoint.port
+            ));
+        }
+    }
+    let mut kept = BTreeMap::new();
+    let given = given::secret_fields(&description.config_schema);
+    for (field, name) in &given {
+        // The value of one would take the place of the other's.
+        if let Some(other) = kept.insert(name, field) {
+            wrong.push(format!(
+                "the fields `{other}` and `{field}` are both kept as the secret `{name}`: rename one of them"
             ));
         }
     }

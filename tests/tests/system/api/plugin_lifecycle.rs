@@ -272,7 +272,7 @@ async fn an_upload_can_be_compiled_after_its_answer(shop: Shop) {
 }
 
 /// A version that decided a coupon cannot be deleted, and a type with usable coupons cannot be
-/// retired.
+/// retired; afterwards they are not switched on.
 async fn what_is_used_is_kept(shop: Shop) {
     let admin = shop.admin().await;
     let first = install(&admin, giving(1_000, "1.0.0")).await;
@@ -287,6 +287,14 @@ async fn what_is_used_is_kept(shop: Shop) {
         .await
         .unwrap();
     admin.post(&plugin, json!(null)).await.data(200);
+    // It would be decided by nothing.
+    let coupon = admin.get("/api/admin/coupons?q=GIFT").await.data(200)[0].clone();
+    let on = json!({ "ids": [coupon["id"]], "status": "ACTIVE" });
+    let refused = admin.put("/api/admin/coupons/bulk-status", on).await;
+    assert_eq!(
+        refused.fails(409, "CONFLICT").detail("ids"),
+        coupon["id"].as_str()
+    );
     admin
         .delete(&version(&first))
         .await

@@ -1,12 +1,19 @@
 //! Tests of administrators who act on one another at the same moment.
 
+use dermaga_shop::{accounts::Email, fetch_one};
 use dermaga_tests::{Client, Engine, Shop, both_engines};
 use serde_json::{Value, json};
 
 const USERS: &str = "/api/admin/users";
 const WHY: &str = "They act on one another.";
 
-both_engines!(Shop, [of_two_who_demote_each_other_one_stays]);
+both_engines!(
+    Shop,
+    [
+        of_two_who_demote_each_other_one_stays,
+        of_two_first_administrators_one_is_made
+    ]
+);
 
 struct Duellist {
     client: Client,
@@ -91,4 +98,26 @@ async fn of_two_on_two_servers_who_demote_each_other_one_stays() {
     };
     let second = shop.second_server().await;
     Box::pin(duels(&shop, second.client())).await;
+}
+
+/// Servers that start at the same moment and name different persons make one of them an administrator.
+async fn of_two_first_administrators_one_is_made(shop: Shop) {
+    let accounts = &shop.state().accounts;
+    for round in 0..8 {
+        let start = async |name: &str| {
+            let email = Email::parse(&format!("{name}-{round}@example.com")).unwrap();
+            let password = "kata sandi yang panjang".to_owned().into();
+            let made = accounts.ensure_first_administrator(email, password).await;
+            made.unwrap()
+        };
+        let (one, two) = tokio::join!(start("satu"), start("dua"));
+        assert_eq!(one.is_some(), two.is_none(), "{round}: {one:?} {two:?}");
+        let sql = "SELECT count(*) FROM users WHERE role = 'ADMINISTRATOR'";
+        let mut conn = shop.state().db.read().await.unwrap();
+        let (administrators,): (i64,) = fetch_one!(conn, (i64,), sql).unwrap();
+        assert_eq!(administrators, 1, "{round}");
+        drop(conn);
+        assert!(start("tiga").await.is_none(), "there is one");
+        shop.sql("UPDATE users SET role = 'USER'").await.unwrap();
+    }
 }

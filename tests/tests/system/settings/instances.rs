@@ -71,7 +71,7 @@ async fn secrets_come_from_the_store_that_is_named() {
         let asked = files(&folder)
             .into_iter()
             .find(|file| file.to_string_lossy().contains("-externalsecret-"));
-        let plain = "Its manifests are written and wait to be applied.";
+        let plain = "Your service is prepared and waits to be put into operation.";
         assert_eq!(instance["message"], plain, "{instance:#}");
         let path = format!("/api/admin/health/instances/{id}");
         let health = shop.admin().await.get(&path).await.data(200);

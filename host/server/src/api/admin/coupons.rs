@@ -177,7 +177,7 @@ struct StatusRequest {
 }
 
 /// Switches up to 100 coupons on or off: all of them, or none. One that is expired or used up is
-/// not switched on; change its window or its limits.
+/// not switched on; change its window or its limits. Nor is one whose type has no active version.
 #[utoipa::path(put, path = "/admin/coupons/bulk-status", tag = "admin: coupons", request_body = StatusRequest, security(("bearer" = [])),
     responses((status = 200, description = "The coupons, in the order of their ids", body = Envelope<Vec<CouponView>>), Kept))]
 async fn change_statuses(

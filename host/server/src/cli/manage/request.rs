@@ -34,8 +34,8 @@ pub(super) async fn send(api: &Api, act: &Act, given: &ArgMatches) -> Result<Val
         };
         match input.place {
             Place::Path => {
-                let value = plain(&value);
-                path = path.replace(&format!("{{{}}}", input.field), &encoded(&value));
+                let segment = segment(&plain(&value))?;
+                path = path.replace(&format!("{{{}}}", input.field), &segment);
             }
             Place::Query => query.push(format!("{}={}", input.field, encoded(&plain(&value)))),
             Place::Body => {
@@ -151,6 +151,16 @@ fn plain(value: &Value) -> String {
     }
 }
 
+/// Writes a text as one segment of a path.
+fn segment(text: &str) -> Result<String, CliError> {
+    // Clients leave these two out of a path, also when their dots are encoded, and ask for another one.
+    if matches!(text, "." | "..") {
+        let message = format!("`{text}` cannot be the name or id of anything.");
+        return Err(CliError::Usage(message));
+    }
+    Ok(encoded(text))
+}
+
 /// Writes a text so that it can be a part of a path or a query.
 fn encoded(text: &str) -> String {
     // A plus is a space in a query only.
@@ -175,7 +185,26 @@ mod tests {
             ("é", "%C3%A9"),
             ("", ""),
         ] {
-            assert_eq!(encoded(text), part);
+            assert_eq!(segment(text).unwrap(), part);
+        }
+    }
+
+    /// A client would ask for `/api/admin/services` in place of one of them.
+    #[test]
+    fn a_part_that_clients_leave_out_is_refused() {
+        for text in [".", ".."] {
+            let refused = segment(text).unwrap_err();
+            assert_eq!(refused.exit_code(), 2);
+            assert_eq!(
+                refused.to_string(),
+                format!("`{text}` cannot be the name or id of anything.")
+            );
+        }
+        let base = reqwest::Url::parse("http://localhost/api/admin/services/").unwrap();
+        for text in ["...", ".a", "a.", "./..", "%2e", ".%2E"] {
+            let segment = segment(text).unwrap();
+            let url = base.join(&segment).unwrap();
+            assert_eq!(url.path(), format!("{}{segment}", base.path()), "{text}");
         }
     }
 
