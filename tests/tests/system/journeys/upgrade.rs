@@ -287,7 +287,7 @@ async fn an_upgrade_that_cannot_be_made_is_undone(shop: Shop) {
         }
         panic!("the instance does not say {said}");
     };
-    let seen = waits("could not be written").await;
+    let seen = waits("could not be prepared").await;
     // Paths are for administrators.
     assert!(
         !seen.to_string().contains(shop.data_dir().to_str().unwrap()),
