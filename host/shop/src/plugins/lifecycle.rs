@@ -289,7 +289,7 @@ pub async fn retire(
 }
 
 /// Retires every version of a plugin: nothing new is sold or granted with it. Live subscriptions
-/// stay on their versions and work on. Services on sale are given up with `stop_selling` only.
+/// stay on their versions and work on. Services on sale are taken off it with `stop_selling` only.
 ///
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when all are retired, `PLUGIN_IN_USE` while coupons of it can still
@@ -328,6 +328,9 @@ pub async fn retire_plugin(
     if digests.is_empty() {
         let message = "Every version of this plugin is already retired.";
         return Err(Error::new(Code::InvalidState, message));
+    }
+    if stop_selling {
+        store::stop_selling(&mut conn, plugin_id, registry.clock().now()).await?;
     }
     retired(registry, conn, plugin_id, digests, by).await
 }

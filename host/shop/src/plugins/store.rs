@@ -433,6 +433,17 @@ pub(super) async fn live_coupons(
     Ok(count)
 }
 
+/// Takes the services that a plugin makes off sale, until a reload of the templates finds another version active.
+pub(super) async fn stop_selling(
+    conn: &mut Conn,
+    plugin_id: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let why = format!("The plugin `{plugin_id}` was retired.");
+    let sql = "UPDATE services SET refused = $2, updated_at = $3 WHERE plugin_id = $1 AND refused IS NULL";
+    execute!(conn, sql, plugin_id, &why, now).map(|_| ())
+}
+
 /// Services on sale that a plugin makes, and live subscriptions of the plugin's services.
 pub(super) async fn sold(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<(i64, i64)> {
     let sql = "SELECT

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{
     Job, KEPT, LEASE, Outcome, Schedule, Scheduler,
     model::{RunRow, RunStatus, Trigger},
-    progress::Counted,
+    progress::{Counted, Progress},
     store,
 };
 use crate::{
@@ -25,6 +25,8 @@ const ERRORS_KEPT: usize = 20;
 #[derive(Debug, Clone)]
 pub(super) struct Claim {
     lease: Lease,
+    /// Part of the run that servers before this one have reported.
+    earlier: Counted,
     db: Db,
     clock: Clock,
 }
@@ -127,7 +129,8 @@ pub async fn release_left_behind(db: &Db, identity: &Identity) -> Result<()> {
     Ok(())
 }
 
-/// Takes up a run whose server sent no sign of life.
+/// Takes up a run whose server sent no sign of life. Its counts continue the last report of that
+/// server: things done after that report are missing in them.
 pub(super) async fn abandoned(scheduler: &Scheduler, job: &Job) -> Result<Option<Claim>> {
     let now = scheduler.clock.now();
     let Some(run) = store::abandoned(&mut scheduler.db.read().await?, job.name, now).await? else {
@@ -138,11 +141,16 @@ pub(super) async fn abandoned(scheduler: &Scheduler, job: &Job) -> Result<Option
     let lease = store::RUNS
         .claim(&mut conn, &scheduler.clock, run.into(), Term { now, until })
         .await?;
-    if let Some(lease) = &lease {
-        store::count_attempt(&mut conn, lease, scheduler.server).await?;
-    }
+    let Some(lease) = lease else {
+        conn.commit().await?;
+        return Ok(None);
+    };
+    let earlier = store::count_attempt(&mut conn, &lease, scheduler.server).await?;
     conn.commit().await?;
-    Ok(lease.map(|lease| Claim::new(scheduler, lease)))
+    Ok(Some(Claim {
+        earlier,
+        ..Claim::new(scheduler, lease)
+    }))
 }
 
 async fn insert(
@@ -182,9 +190,15 @@ impl Claim {
     fn new(scheduler: &Scheduler, lease: Lease) -> Self {
         Self {
             lease,
+            earlier: Counted::default(),
             db: scheduler.db.clone(),
             clock: scheduler.clock.clone(),
         }
+    }
+
+    /// Returns the progress of the run, with what servers before this one have reported.
+    pub(super) fn progress(&self) -> Progress {
+        Progress::after(self.earlier)
     }
 
     pub(super) fn run_id(&self) -> RunId {
@@ -218,17 +232,19 @@ impl Claim {
     pub(super) async fn finish(
         &self,
         ended: Result<Outcome, String>,
-        counted: Counted,
+        progress: &Progress,
     ) -> Result<()> {
+        let (counted, earlier) = (progress.counted(), progress.earlier_items());
         let (status, outcome) = match ended {
             Ok(outcome) if outcome.errors.is_empty() => (RunStatus::Succeeded, outcome),
             Ok(outcome) => (RunStatus::Partial, outcome),
             Err(error) => {
-                let items = u64::try_from(counted.items).unwrap_or_default();
+                let items = u64::try_from(counted.items - earlier).unwrap_or_default();
                 let errors = vec![error];
                 (RunStatus::Failed, Outcome { items, errors })
             }
         };
+        let items = i64::try_from(outcome.items).unwrap_or(i64::MAX);
         let kept: Vec<&str> = outcome
             .errors
             .iter()
@@ -238,7 +254,7 @@ impl Claim {
         let end = store::End {
             status,
             total: counted.total,
-            items: i64::try_from(outcome.items).unwrap_or(i64::MAX),
+            items: items.saturating_add(earlier),
             error_count: i64::try_from(outcome.errors.len()).unwrap_or(i64::MAX),
             errors: &kept,
             now: self.clock.now(),

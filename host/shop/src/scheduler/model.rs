@@ -65,7 +65,8 @@ pub struct RunView {
     pub finished_at: Option<DateTime<Utc>>,
     /// Number of things to look at, as far as is known; 0 when the job does not count them.
     pub total: i64,
-    /// Number of things dealt with, also while it runs.
+    /// Number of things dealt with, also while it runs. A run that another server took up continues the
+    /// counts of the last report: things done by the first server after that report may be missing.
     pub items: i64,
     /// Number of things that failed.
     pub error_count: i64,

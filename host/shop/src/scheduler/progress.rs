@@ -14,6 +14,10 @@ struct Counts {
     total: AtomicI64,
     items: AtomicI64,
     errors: AtomicI64,
+    /// Number of things that earlier parts of the run expected.
+    earlier_total: AtomicI64,
+    /// Number of things that earlier parts of the run dealt with; they are not looked at again.
+    earlier_items: AtomicI64,
 }
 
 /// The counts at one moment.
@@ -25,6 +29,14 @@ pub(super) struct Counted {
 }
 
 impl Progress {
+    /// Returns the progress of a run of which another server has counted a part. Things that failed there are looked
+    /// at again, so that their failures count no more.
+    pub(super) fn after(earlier: Counted) -> Self {
+        let progress = Self::default();
+        progress.begin_after(earlier);
+        progress
+    }
+
     /// Adds to the number of things to look at.
     pub fn expect(&self, things: usize) {
         let things = i64::try_from(things).unwrap_or(i64::MAX);
@@ -41,17 +53,38 @@ impl Progress {
         self.0.errors.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts from zero, for a rule that begins again.
+    /// Keeps the counts for a rule that begins again and deals with the rest.
     pub(super) fn begin_again(&self) {
+        self.begin_after(self.counted());
+    }
+
+    fn begin_after(&self, earlier: Counted) {
+        let Counted { total, items, .. } = earlier;
+        self.0.earlier_total.store(total, Ordering::Relaxed);
+        self.0.earlier_items.store(items, Ordering::Relaxed);
         for count in [&self.0.total, &self.0.items, &self.0.errors] {
             count.store(0, Ordering::Relaxed);
         }
     }
 
+    /// Returns the number of things that earlier parts of the run dealt with.
+    pub(super) fn earlier_items(&self) -> i64 {
+        self.0.earlier_items.load(Ordering::Relaxed)
+    }
+
     pub(super) fn counted(&self) -> Counted {
+        let earlier = self.0.earlier_total.load(Ordering::Relaxed);
+        let own = self.0.total.load(Ordering::Relaxed);
+        let items = self.earlier_items() + self.0.items.load(Ordering::Relaxed);
+        // Things that are left were expected before, and some have come due since. A rule that expects nothing
+        // does not count.
+        let total = match earlier.max(own) {
+            0 => 0,
+            expected => expected.max(items),
+        };
         Counted {
-            total: self.0.total.load(Ordering::Relaxed),
-            items: self.0.items.load(Ordering::Relaxed),
+            total,
+            items,
             errors: self.0.errors.load(Ordering::Relaxed),
         }
     }

@@ -84,14 +84,20 @@ pub(super) async fn abandoned(
     Ok(row.map(|(id,)| id))
 }
 
-/// Counts another attempt at a run, by this server.
+/// Counts another attempt at a run, by this server; returns what the attempts before it expected and dealt with.
 pub(super) async fn count_attempt(
     conn: &mut Conn,
     lease: &Lease,
     server: Uuid,
-) -> sqlx::Result<()> {
-    let sql = "UPDATE job_runs SET attempts = attempts + 1, lease_server = $3 WHERE id = $1 AND lease_holder = $2";
-    execute!(conn, sql, lease.id, lease.holder, server).map(|_| ())
+) -> sqlx::Result<Counted> {
+    let sql = "UPDATE job_runs SET attempts = attempts + 1, lease_server = $3 WHERE id = $1 AND lease_holder = $2
+               RETURNING total, items";
+    let (total, items) = fetch_one!(conn, (i64, i64), sql, lease.id, lease.holder, server)?;
+    Ok(Counted {
+        total,
+        items,
+        errors: 0,
+    })
 }
 
 /// Ends the leases of a server that is no more, under whose identity another one starts.

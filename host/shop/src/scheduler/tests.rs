@@ -254,3 +254,49 @@ async fn a_run_says_how_far_it_has_come() {
     let again = scheduler.run_now("counting", admin.into(), at_once).await;
     assert_eq!(again.unwrap_err().code, Code::Conflict);
 }
+
+/// A run that another server takes up counts all of it, and not its own part alone.
+#[tokio::test]
+async fn a_run_that_is_taken_up_goes_on_counting() {
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&tries);
+    let counting = job("counting", move |progress| {
+        let is_first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+        Box::pin(async move {
+            if is_first {
+                progress.expect(207);
+                (0..63).for_each(|_| progress.item());
+                progress.error();
+                return std::future::pending().await;
+            }
+            progress.expect(144);
+            (0..144).for_each(|_| progress.item());
+            Ok(Outcome::of(144))
+        })
+    });
+    let (database, scheduler) = scheduler(vec![counting]).await;
+    let admin = administrator(&database).await;
+    let begun = scheduler.run_now("counting", admin.into(), Duration::ZERO);
+    let run = begun.await.unwrap().id;
+    let mut seen = scheduler.run("counting", run).await.unwrap();
+    for _ in 0..200 {
+        if seen.items == 63 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        seen = scheduler.run("counting", run).await.unwrap();
+    }
+    assert_eq!((seen.total, seen.items, seen.error_count), (207, 63, 1));
+
+    let mut conn = scheduler.db.begin().await.unwrap();
+    store::drop_leases(&mut conn, scheduler.server())
+        .await
+        .unwrap();
+    conn.commit().await.unwrap();
+    let job = scheduler.job("counting").unwrap();
+    let taken = claim::abandoned(&scheduler, job).await.unwrap().unwrap();
+    scheduler.launch(job, taken).await.unwrap();
+    let seen = scheduler.run("counting", run).await.unwrap();
+    assert_eq!((seen.total, seen.items, seen.error_count), (207, 207, 0));
+    assert_eq!(seen.status, RunStatus::Succeeded);
+}

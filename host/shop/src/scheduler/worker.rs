@@ -17,7 +17,7 @@ use super::{
     HEARTBEAT, Job, Outcome, Rule, Scheduler,
     claim::{self, Claim, Due},
     model::RunStatus,
-    progress::{Counted, Progress},
+    progress::Progress,
 };
 use crate::{
     Code, Error, Result, timekeeping,
@@ -165,7 +165,7 @@ impl Scheduler {
     pub(super) fn launch(&self, job: &Job, claim: Claim) -> JoinHandle<()> {
         let name = job.name;
         // A task of its own, so that a panic ends this run and nothing else.
-        let progress = Progress::default();
+        let progress = claim.progress();
         let span = tracing::info_span!(target: TARGET, parent: None, "job", otel.name = name);
         let (steps, runs) = (job.rule.clone(), self.runs.clone());
         let rule = tokio::spawn(tried(name, steps, progress.clone(), runs).instrument(span));
@@ -175,7 +175,7 @@ impl Scheduler {
             let ended = supervise(name, &claim, (rule, &progress), cut_off).await;
             count(name, ended.as_ref(), started.elapsed());
             if let Some(ended) = ended
-                && let Err(error) = claim.finish(ended, progress.counted()).await
+                && let Err(error) = claim.finish(ended, &progress).await
             {
                 tracing::error!(job = name, %error, "job.not_recorded");
             }
@@ -248,7 +248,7 @@ async fn supervise(
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     heartbeat.tick().await;
-    let (mut reports, mut reported) = (interval(REPORT), Counted::default());
+    let (mut reports, mut reported) = (interval(REPORT), progress.counted());
     reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {

@@ -76,7 +76,10 @@ pub async fn quote(shop: &Subscriptions, order: &Order) -> Result<QuoteView> {
         now: priced.moment,
         expires_at: view.expires_at,
     };
-    store::insert_quote(&mut conn, &row).await?;
+    if let Err(error) = store::insert_quote(&mut conn, &row).await {
+        conn.rollback().await?;
+        return known(shop, order, Err(error.into())).await;
+    }
     conn.commit().await?;
     Ok(view)
 }
@@ -172,12 +175,23 @@ pub(super) async fn sell(
         // After the refusals that cost less: this one has manifests rendered.
         let pods = rehearse(shop, order, &priced, Asking::Act).await?;
         check_room(shop, order, &priced, &pods).await?;
-        if let Some(purchase) = settle(shop, order, buyer, (&priced, &pods)).await? {
+        let settled = settle(shop, order, buyer, (&priced, &pods)).await;
+        if let Some(purchase) = known(shop, order, settled).await? {
             let provisioning = shop.instances.handle.clone();
             return Ok(purchase.and_then(move || provisioning.wake()));
         }
     }
     Err(coupons::too_busy())
+}
+
+/// Returns a result as it is, or `NOT_FOUND` when it failed because the plan was deleted meanwhile: a subscription
+/// cannot refer to it then.
+async fn known<T>(shop: &Subscriptions, order: &Order, result: Result<T>) -> Result<T> {
+    let failed = matches!(&result, Err(error) if error.code == Code::Internal);
+    if failed {
+        catalog::plan(&mut shop.db.read().await?, order.plan_id).await?;
+    }
+    result
 }
 
 /// The one transaction. `None` when a fact a coupon was decided on has changed.

@@ -14,6 +14,8 @@ use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::services::service;
+
 pub(super) const PLUGIN: &str = "/api/admin/plugins/coupon-gift";
 
 pub(super) fn gift(amount: i64, version: &str) -> CouponFixture {
@@ -328,11 +330,14 @@ async fn live_instances_outlive_the_retirement_of_their_plugin(shop: Shop) {
         .post(&format!("{retire}?stopSelling=true"), json!(null))
         .await
         .data(200);
-    assert_eq!(shop.plan_view("n8n", "basic").await["isAvailable"], false);
+    // The refusal lasts, so that it does not ask to try again.
     customer
         .post("/api/subscriptions", plan)
         .await
-        .fails(503, "PLUGIN_UNAVAILABLE");
+        .fails(409, "PLAN_UNAVAILABLE");
+    assert_eq!(service(&admin, "n8n").await["state"], "REFUSED");
+    let offered = customer.get("/api/catalog/services/n8n").await;
+    offered.fails(404, "NOT_FOUND");
     let path = format!(
         "/api/admin/plugins/service-n8n/versions/{}",
         digest.as_str().unwrap()

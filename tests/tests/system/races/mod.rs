@@ -9,6 +9,7 @@ pub(crate) mod ended_sessions;
 pub(crate) mod jobs;
 pub(crate) mod payment_claims;
 pub(crate) mod rates;
+pub(crate) mod removals;
 pub(crate) mod resources;
 pub(crate) mod roles;
 pub(crate) mod shared_rows;

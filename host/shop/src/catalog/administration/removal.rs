@@ -1,6 +1,9 @@
 //! Deleting services and plans, or retiring those that were sold.
 
+use std::time::Duration;
+
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::{plan_row, service_row, store};
 use crate::{
@@ -12,13 +15,29 @@ use crate::{
     text_enum,
 };
 
+/// Pauses before a deletion is tried again whose plans others were using.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(150),
+    Duration::from_millis(300),
+];
+
 text_enum! {
     /// Outcome of a removal.
     pub enum Removal {
         Deleted = "DELETED",
-        /// It was sold, or its template still names it: it is kept and not sold any more.
+        /// It was sold or was being bought, or its template still names it: it is kept and not sold any more.
         Retired = "RETIRED",
     }
+}
+
+/// End of an attempt to delete.
+enum Attempt {
+    Deleted,
+    /// The database knows of a sale.
+    Sold,
+    /// A customer may be buying it.
+    InUse,
 }
 
 /// Service or plan to remove.
@@ -56,6 +75,23 @@ impl Target {
         }
     }
 
+    /// Returns its slug, with locks that nothing but the deletion itself can follow; `None` when a plan is in use.
+    async fn free(self, conn: &mut Conn) -> Result<Option<String>> {
+        let (slug, free) = match self {
+            Self::Service(id) => {
+                let slug = self.lock(conn).await?;
+                (slug, store::free_service(conn, id).await?)
+            }
+            // Purchases refer to the plan's row before they write to it: one that this held would wait for the
+            // deletion, which waits for those that refer to it.
+            Self::Plan(service_id, id) => {
+                let slug = plan_row(conn, service_id, id).await?.plan.slug;
+                (slug, store::free_plan(conn, id).await?)
+            }
+        };
+        Ok(free.then_some(slug))
+    }
+
     async fn delete(self, conn: &mut Conn) -> sqlx::Result<()> {
         match self {
             Self::Service(id) => store::delete_service(conn, id).await,
@@ -73,7 +109,7 @@ impl Target {
     }
 }
 
-/// Deletes a service that was never sold; any other is retired.
+/// Deletes a service that was never sold; any other is retired, as is one that is being bought.
 ///
 /// # Errors
 /// `NOT_FOUND`.
@@ -86,7 +122,7 @@ pub async fn remove_service(
     remove(catalog, actor_id, Target::Service(id), reason).await
 }
 
-/// Deletes a plan that was never sold; any other is retired.
+/// Deletes a plan that was never sold; any other is retired, as is one that is being bought.
 ///
 /// # Errors
 /// `NOT_FOUND`, also for a plan of another service.
@@ -105,30 +141,40 @@ async fn remove(
     target: Target,
     reason: &str,
 ) -> Result<Removal> {
-    let removal = match is_in_a_file(catalog, target).await? {
-        true => None,
-        false => delete(catalog, actor_id, target, reason).await?,
-    };
-    match removal {
-        Some(removal) => Ok(removal),
-        None => retire(catalog, actor_id, target, reason).await,
+    if is_in_a_file(catalog, target).await? {
+        return retire(catalog, actor_id, target, reason).await;
     }
+    let mut pauses = PAUSES.into_iter();
+    loop {
+        match delete(catalog, actor_id, target, reason).await? {
+            Attempt::Deleted => return Ok(Removal::Deleted),
+            Attempt::Sold => break,
+            Attempt::InUse => match pauses.next() {
+                Some(pause) => sleep(pause).await,
+                None => break,
+            },
+        }
+    }
+    retire(catalog, actor_id, target, reason).await
 }
 
-/// Returns `None` when the database knows of a sale.
+/// Deletes it, unless it was sold or is in use. Waits for no purchase while purchases wait for it.
 async fn delete(
     catalog: &Catalog,
     actor_id: UserId,
     target: Target,
     reason: &str,
-) -> Result<Option<Removal>> {
+) -> Result<Attempt> {
     let mut conn = catalog.db.begin().await?;
-    let slug = target.lock(&mut conn).await?;
+    let Some(slug) = target.free(&mut conn).await? else {
+        conn.rollback().await?;
+        return Ok(Attempt::InUse);
+    };
     match target.delete(&mut conn).await {
         Ok(()) => {}
         Err(error) if broken_reference(&error) => {
             conn.rollback().await?;
-            return Ok(None);
+            return Ok(Attempt::Sold);
         }
         Err(error) => return Err(error.into()),
     }
@@ -145,7 +191,7 @@ async fn delete(
     if let Target::Service(_) = target {
         catalog.templates.drop_service(&slug);
     }
-    Ok(Some(Removal::Deleted))
+    Ok(Attempt::Deleted)
 }
 
 async fn retire(

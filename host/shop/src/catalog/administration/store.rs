@@ -245,18 +245,41 @@ pub(super) async fn forget_edits(
     Ok(())
 }
 
-/// Deletes a service with its plans. The database refuses when one of them was ever sold.
-pub(super) async fn delete_service(conn: &mut Conn, id: ServiceId) -> sqlx::Result<()> {
+/// Removes the quotes of a service's plans, and takes the locks of the plans that are free; `false` when one is not.
+pub(super) async fn free_service(conn: &mut Conn, id: ServiceId) -> sqlx::Result<bool> {
     let sql =
         "DELETE FROM quotes WHERE plan_id IN (SELECT id FROM service_plans WHERE service_id = $1)";
     execute!(conn, sql, id)?;
+    let sql = if conn.is_postgres() {
+        "SELECT id FROM service_plans WHERE service_id = $1 ORDER BY id FOR UPDATE SKIP LOCKED"
+    } else {
+        "SELECT id FROM service_plans WHERE service_id = $1"
+    };
+    let free = fetch_all!(conn, (PlanId,), sql, id)?;
+    let sql = "SELECT id FROM service_plans WHERE service_id = $1";
+    let all = fetch_all!(conn, (PlanId,), sql, id)?;
+    Ok(free.len() == all.len())
+}
+
+/// Removes the quotes of a plan, and takes the lock of the plan if it is free; `false` when it is not.
+pub(super) async fn free_plan(conn: &mut Conn, id: PlanId) -> sqlx::Result<bool> {
+    execute!(conn, "DELETE FROM quotes WHERE plan_id = $1", id)?;
+    let sql = if conn.is_postgres() {
+        "SELECT id FROM service_plans WHERE id = $1 FOR UPDATE SKIP LOCKED"
+    } else {
+        "SELECT id FROM service_plans WHERE id = $1"
+    };
+    Ok(fetch_optional!(conn, (PlanId,), sql, id)?.is_some())
+}
+
+/// Deletes a service with its plans. The database refuses when one of them was ever sold.
+pub(super) async fn delete_service(conn: &mut Conn, id: ServiceId) -> sqlx::Result<()> {
     execute!(conn, "DELETE FROM service_plans WHERE service_id = $1", id)?;
     execute!(conn, "DELETE FROM services WHERE id = $1", id).map(|_| ())
 }
 
 /// Deletes a plan. The database refuses when it was ever sold.
 pub(super) async fn delete_plan(conn: &mut Conn, id: PlanId) -> sqlx::Result<()> {
-    execute!(conn, "DELETE FROM quotes WHERE plan_id = $1", id)?;
     execute!(conn, "DELETE FROM service_plans WHERE id = $1", id).map(|_| ())
 }
 
