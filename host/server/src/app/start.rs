@@ -60,7 +60,7 @@ impl App {
         let plugins = Arc::new(registry(&config, db.clone(), &clock)?);
         bootstrap::install(&config, &db, &clock, &plugins, &templates).await?;
         first_administrator(&config, &accounts).await?;
-        check_master_key(&db, &vault).await?;
+        check_master_key(&db, &vault, keys.made_master).await?;
         let (instances, worker) = provisioning::prepare(
             provisioning_settings(&config),
             db.clone(),
@@ -126,8 +126,8 @@ async fn release_left_behind(
 }
 
 /// A wrong key would seal new secrets, and be noticed when the first instance cannot be changed.
-async fn check_master_key(db: &Db, vault: &Vault) -> Result<(), StartError> {
-    let SealedSecrets { all, unreadable } = sealed_secrets(db, vault).await?;
+async fn check_master_key(db: &Db, vault: &Vault, was_missing: bool) -> Result<(), StartError> {
+    let SealedSecrets { all, unreadable } = sealed_secrets(db, vault, was_missing).await?;
     if unreadable > 0 {
         tracing::error!(secrets = all, unreadable, "start.secrets_without_key");
     }
@@ -142,11 +142,16 @@ pub struct SealedSecrets {
     pub unreadable: usize,
 }
 
-/// Compares the master keys with those that the secrets in a database were sealed with.
+/// Compares the master keys with those that the secrets in a database were sealed with; `was_missing` says that
+/// there was no key, so that it is told of as that.
 ///
 /// # Errors
 /// When no key opens any of them, and when the database does not answer.
-pub async fn sealed_secrets(db: &Db, vault: &Vault) -> Result<SealedSecrets, StartError> {
+pub async fn sealed_secrets(
+    db: &Db,
+    vault: &Vault,
+    was_missing: bool,
+) -> Result<SealedSecrets, StartError> {
     let mut conn = db
         .read()
         .await
@@ -154,7 +159,11 @@ pub async fn sealed_secrets(db: &Db, vault: &Vault) -> Result<SealedSecrets, Sta
     let found = provisioning::unreadable(&mut conn, vault).await;
     let (secrets, unreadable) = found.map_err(StartError::failed("secrets cannot be read"))?;
     if secrets > 0 && unreadable == secrets {
-        return Err(StartError::MasterKey { secrets });
+        return Err(if was_missing {
+            StartError::NoMasterKey { secrets }
+        } else {
+            StartError::MasterKey { secrets }
+        });
     }
     Ok(SealedSecrets {
         all: secrets,

@@ -22,7 +22,7 @@ pub enum StartError {
     Keys(#[from] KeysError),
     #[error("{}. Check that it runs, and DATABASE_URL", silent(engine))]
     DatabaseSilent { engine: &'static str },
-    #[error("{}. Check DATABASE_URL", unusable(engine, source))]
+    #[error("{}. Check {}", unusable(engine, source), place(engine))]
     Database {
         engine: &'static str,
         source: sqlx::Error,
@@ -88,6 +88,11 @@ pub enum StartError {
          with. Give that one in DERMAGA_MASTER_KEY, alone or after a new one, or as master.key in the data folder"
     )]
     MasterKey { secrets: usize },
+    #[error(
+        "the master key is missing that the {secrets} secrets of instances in the database were sealed with. Give it in \
+         DERMAGA_MASTER_KEY, or restore master.key in the data folder"
+    )]
+    NoMasterKey { secrets: usize },
     #[error("{doing}: {}", error.message)]
     Failed {
         doing: &'static str,
@@ -125,6 +130,7 @@ impl StartError {
         match self {
             Self::DatabaseSilent { engine } => silent(engine),
             Self::Database { engine, source } => unusable(engine, source),
+            Self::Keys(error) => error.without_advice(),
             other => other.to_string(),
         }
     }
@@ -159,19 +165,82 @@ fn unusable(engine: &str, source: &sqlx::Error) -> String {
     format!("the {engine} database cannot be used: {}", cause(source))
 }
 
+/// Returns the place of a database, for advice.
+fn place(engine: &str) -> &'static str {
+    match engine {
+        "sqlite" => "its file: dermaga.db in the data folder, where DATABASE_URL names no other",
+        _ => "DATABASE_URL",
+    }
+}
+
 /// Returns the cause of a failure without the driver's own beginning, which names the database once more.
 fn cause(source: &sqlx::Error) -> String {
     match source {
         sqlx::Error::Configuration(cause) => cause.to_string(),
         sqlx::Error::Io(cause) => cause.to_string(),
-        sqlx::Error::Database(cause) => cause.to_string(),
+        // Shown as a whole, one of PostgreSQL ends with a line of its own source.
+        sqlx::Error::Database(cause) => cause.message().to_owned(),
         other => other.to_string(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::{self, Display, Formatter};
+
+    use sqlx::error::{DatabaseError, ErrorKind};
+
     use super::*;
+
+    /// A refusal of a database, which adds a line of its source when it is shown.
+    #[derive(Debug)]
+    struct Refusal;
+
+    impl Display for Refusal {
+        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            write!(f, "{} at line 948", self.message())
+        }
+    }
+
+    impl std::error::Error for Refusal {}
+
+    impl DatabaseError for Refusal {
+        fn message(&self) -> &'static str {
+            "database \"nosuch\" does not exist"
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> BoxDynError {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_a_database_has_no_line_of_its_source() {
+        let refused = || sqlx::Error::Database(Box::new(Refusal));
+        let told = "database cannot be used: database \"nosuch\" does not exist. Check";
+        let of_server = StartError::database("postgres")(refused());
+        assert_eq!(
+            of_server.to_string(),
+            format!("the postgres {told} DATABASE_URL")
+        );
+        let of_file = StartError::database("sqlite")(refused()).to_string();
+        assert!(
+            of_file.starts_with(&format!("the sqlite {told} its file: ")),
+            "{of_file}"
+        );
+    }
 
     #[test]
     fn a_database_is_named_once_and_advice_can_be_left_to_others() {

@@ -342,8 +342,12 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
             let loaded = global.load_quietly(args.flags())?;
             Box::pin(demo::demo(loaded, file.as_deref(), args.exit)).await
         }
-        Command::Serve(args) => Box::pin(serve::serve(global.load_serving(args.flags())?)).await,
-        Command::Config { reference: false } => print(&global.load(Vec::new())?.describe()),
+        Command::Serve(args) => {
+            Box::pin(serve::serve(global.load_for(Use::Serving, args.flags())?)).await
+        }
+        Command::Config { reference: false } => {
+            print(&global.load_for(Use::Examining, Vec::new())?.describe())
+        }
         Command::Migrate(args) => {
             Box::pin(transfer::migrate(global.load_quietly(Vec::new())?, args)).await
         }
@@ -356,7 +360,7 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         Command::Admin(command) => Box::pin(admin::run(global.load(Vec::new())?, command)).await,
         Command::Doctor(args) => {
             // Its findings are all that it has to say.
-            let loaded = global.load_logging("off", args.flags());
+            let loaded = global.logging("off").load_for(Use::Examining, args.flags());
             Box::pin(doctor::doctor(loaded, args)).await
         }
         Command::Manage(manage::Managing::Remotely(asked)) => manage::run(*asked).await,
@@ -384,48 +388,53 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
     }
 }
 
+/// Use of a configuration.
+#[derive(Debug, Clone, Copy)]
+enum Use {
+    Serving,
+    /// It is judged as a server would.
+    Examining,
+    /// A command that takes no payments.
+    Working,
+}
+
 impl Global {
     /// As [`Global::load`], with a log of the shop's own warnings only unless more was asked for: the command
     /// tells its own story, and a library has no part in it.
     fn load_quietly(self, flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
-        self.load_logging("off,dermaga=warn", flags)
+        self.logging("off,dermaga=warn").load(flags)
     }
 
-    /// As [`Global::load`], with a log by this filter unless another was asked for.
-    fn load_logging(
-        mut self,
-        filter: &str,
-        flags: Vec<(&'static str, String)>,
-    ) -> Result<Loaded, ConfigError> {
+    /// With a log by this filter unless another was asked for.
+    fn logging(mut self, filter: &str) -> Self {
         if self.log.is_none() && std::env::var_os("DERMAGA_LOG").is_none() {
             self.log = Some(filter.to_owned());
         }
-        self.load(flags)
+        self
     }
 
-    /// The configuration in force, with logging started by it.
+    /// The configuration in force for a command that takes no payments, with logging started by it.
     fn load(self, flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
-        self.load_traced(flags, false)
+        self.load_for(Use::Working, flags)
     }
 
-    /// As [`Global::load`], with traces started, too.
-    fn load_serving(self, flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
-        self.load_traced(flags, true)
-    }
-
-    fn load_traced(
+    /// The configuration in force, with logging started by it, and traces for a server.
+    fn load_for(
         self,
+        purpose: Use,
         mut flags: Vec<(&'static str, String)>,
-        is_traced: bool,
     ) -> Result<Loaded, ConfigError> {
         flags.extend(
             self.data_dir
                 .map(|folder| ("data_dir", folder.display().to_string())),
         );
         flags.extend(self.log.map(|filter| ("log", filter)));
-        let mut loaded = config::load(Sources::of_process(self.config, flags)?)?;
+        let mut loaded = config::load(Sources {
+            without_payments: matches!(purpose, Use::Working),
+            ..Sources::of_process(self.config, flags)?
+        })?;
         loaded.config.runtime.compiler = compiler();
-        telemetry::start_logging(&loaded.config.telemetry, is_traced);
+        telemetry::start_logging(&loaded.config.telemetry, matches!(purpose, Use::Serving));
         for note in loaded.notes() {
             tracing::warn!(note, "config.note");
         }

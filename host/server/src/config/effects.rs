@@ -20,7 +20,10 @@ const NOT_REACHED: &str = "has no effect with DERMAGA_PROVISIONER=directory";
 /// Reports every setting that was given and has no effect.
 pub(super) fn check(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
     let config = &loaded.config;
-    for (names, message) in idle::settings(config) {
+    let idle = idle::settings(config).into_iter();
+    // A shop under `serve --dev` has its gateway by a flag, which other commands have not.
+    let kept = idle.filter(|(_, rule)| !(loaded.without_payments && *rule == idle::NO_PAYMENTS));
+    for (names, message) in kept {
         for name in names.iter().filter(|name| is_given(loaded, name)) {
             problem(name, message);
         }

@@ -13,19 +13,62 @@ use zeroize::Zeroizing;
 
 use super::Config;
 
+/// File of the key of tokens in the data folder.
+const TOKEN_KEY: &str = "jwt.key";
+/// File of the master key in the data folder.
+const MASTER_KEY: &str = "master.key";
+
 /// Keys that sign tokens and seal secrets.
 #[derive(Debug)]
 pub struct Keys {
     pub jwt_secrets: Vec<Secret>,
     pub master_keys: Vec<MasterKey>,
+    /// True when there was no master key, so that one was made.
+    pub made_master: bool,
 }
 
 /// A key file that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the key file {} {message}", path.display())]
+#[error("{}{advice}", told(path, message))]
 pub struct KeysError {
     path: PathBuf,
     message: String,
+    /// Sentence after the fault; empty where the fault says enough.
+    advice: &'static str,
+}
+
+impl KeysError {
+    /// Returns a fault of a file that another file or a setting replaces. None is removed: a new master key would
+    /// open no secret.
+    fn damaged(path: &Path, message: &str) -> Self {
+        let advice = if path.ends_with(MASTER_KEY) {
+            ". Restore it from a backup, or give its key in DERMAGA_MASTER_KEY"
+        } else {
+            ". Restore it from a backup, or give another key in JWT_SECRET, which ends all sessions"
+        };
+        Self {
+            path: path.to_owned(),
+            message: format!("is damaged: {message}"),
+            advice,
+        }
+    }
+
+    fn of_file(path: &Path, message: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            message,
+            advice: "",
+        }
+    }
+
+    /// Returns the fault without advice, for those who have their own.
+    pub fn without_advice(&self) -> String {
+        told(&self.path, &self.message)
+    }
+}
+
+fn told(path: &Path, message: &str) -> String {
+    format!("the key file {} {message}", path.display())
 }
 
 impl Keys {
@@ -36,21 +79,22 @@ impl Keys {
     /// When a key file cannot be read, written or understood.
     pub fn obtain(config: &Config) -> Result<Self, KeysError> {
         let jwt_secrets = if config.jwt_secrets.is_empty() {
-            vec![kept(&config.data_dir.join("jwt.key"), || {
-                Zeroizing::new(crypto::random_token())
-            })?]
+            let make = || Zeroizing::new(crypto::random_token());
+            vec![kept(&config.data_dir.join(TOKEN_KEY), make)?.0]
         } else {
             config.jwt_secrets.clone()
         };
-        let path = config.data_dir.join("master.key");
-        let texts = if config.master_keys.is_empty() {
-            vec![kept(&path, || MasterKey::generate().to_hex())?]
+        let path = config.data_dir.join(MASTER_KEY);
+        let (texts, made_master) = if config.master_keys.is_empty() {
+            let (text, is_made) = kept(&path, || MasterKey::generate().to_hex())?;
+            (vec![text], is_made)
         } else {
-            config.master_keys.clone()
+            (config.master_keys.clone(), false)
         };
         Ok(Self {
             jwt_secrets,
-            master_keys: parse(&texts, path)?,
+            master_keys: parse(&texts, &path)?,
+            made_master,
         })
     }
 
@@ -59,7 +103,7 @@ impl Keys {
     /// # Errors
     /// When the file is there and cannot be read or understood.
     pub fn check_token_key(config: &Config) -> Result<(), KeysError> {
-        let path = config.data_dir.join("jwt.key");
+        let path = config.data_dir.join(TOKEN_KEY);
         if config.jwt_secrets.is_empty() && path.exists() {
             read(&path)?;
         }
@@ -72,7 +116,7 @@ impl Keys {
     /// # Errors
     /// When a key file cannot be read or understood.
     pub fn master_keys_of_data(config: &Config) -> Result<Option<Vec<MasterKey>>, KeysError> {
-        let path = config.data_dir.join("master.key");
+        let path = config.data_dir.join(MASTER_KEY);
         let texts = if !config.master_keys.is_empty() {
             config.master_keys.clone()
         } else if path.exists() {
@@ -80,25 +124,26 @@ impl Keys {
         } else {
             return Ok(None);
         };
-        parse(&texts, path).map(Some)
+        parse(&texts, &path).map(Some)
     }
 }
 
-fn parse(texts: &[Secret], path: PathBuf) -> Result<Vec<MasterKey>, KeysError> {
+fn parse(texts: &[Secret], path: &Path) -> Result<Vec<MasterKey>, KeysError> {
     let keys: Result<Vec<MasterKey>, String> = texts
         .iter()
         .map(|text| MasterKey::parse(text.reveal()))
         .collect();
-    keys.map_err(|message| KeysError { path, message })
+    // Settings are judged before, and the advice to make a key is for them.
+    keys.map_err(|_| KeysError::damaged(path, "it is not 64 hexadecimal digits"))
 }
 
-/// The key in the file, which is made when it is not there. When two servers start at once in one
+/// The key in the file, and true when it was not there and is made. When two servers start at once in one
 /// folder, the file of the first is used by both.
-fn kept(path: &Path, make: impl FnOnce() -> Zeroizing<String>) -> Result<Secret, KeysError> {
-    let fault = |message: String| KeysError {
-        path: path.to_owned(),
-        message,
-    };
+fn kept(
+    path: &Path,
+    make: impl FnOnce() -> Zeroizing<String>,
+) -> Result<(Secret, bool), KeysError> {
+    let fault = |message| KeysError::of_file(path, message);
     match private_file::create_new(path) {
         Ok(mut file) => {
             let key = make();
@@ -106,25 +151,22 @@ fn kept(path: &Path, make: impl FnOnce() -> Zeroizing<String>) -> Result<Secret,
                 .and_then(|()| file.sync_all())
                 .map_err(|e| fault(format!("cannot be written: {e}")))?;
             tracing::info!(path = %path.display(), "key.made");
-            Ok(Secret::new(key.as_str()))
+            Ok((Secret::new(key.as_str()), true))
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => read(path),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok((read(path)?, false)),
         Err(error) => Err(fault(format!("cannot be made: {error}"))),
     }
 }
 
 fn read(path: &Path) -> Result<Secret, KeysError> {
-    let fault = |message: String| KeysError {
-        path: path.to_owned(),
-        message,
-    };
-    let text = std::fs::read_to_string(path)
+    let bytes = std::fs::read(path)
         .map(Zeroizing::new)
-        .map_err(|e| fault(format!("cannot be read: {e}")))?;
+        .map_err(|e| KeysError::of_file(path, format!("cannot be read: {e}")))?;
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        return Err(KeysError::damaged(path, "it is not text"));
+    };
     if text.trim().len() < dermaga_shop::accounts::MIN_SECRET_BYTES {
-        return Err(fault(
-            "is damaged: it is too short; restore it, or remove it to make another".into(),
-        ));
+        return Err(KeysError::damaged(path, "it is too short"));
     }
     Ok(Secret::new(text.trim()))
 }
@@ -167,10 +209,60 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_key_is_not_replaced() {
+    fn a_damaged_key_is_not_replaced_and_gets_one_advice() {
+        let random = [0xff; 48];
+        let no_digits = [b'x'; 64];
+        let damages: [(&str, &[u8], &str, &str); 4] = [
+            (
+                TOKEN_KEY,
+                b"",
+                "is damaged: it is too short. ",
+                "JWT_SECRET",
+            ),
+            (
+                TOKEN_KEY,
+                &random,
+                "is damaged: it is not text. ",
+                "JWT_SECRET",
+            ),
+            (
+                MASTER_KEY,
+                b"short",
+                "is damaged: it is too short. ",
+                "DERMAGA_MASTER_KEY",
+            ),
+            (
+                MASTER_KEY,
+                &no_digits,
+                "is damaged: it is not 64 hexadecimal digits. ",
+                "DERMAGA_MASTER_KEY",
+            ),
+        ];
+        for (name, content, told, setting) in damages {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            let error = Keys::obtain(&Config::in_folder(folder.path()).unwrap()).unwrap_err();
+            let all = error.to_string();
+            assert!(all.contains(told) && all.contains(setting), "{all}");
+            assert!(
+                !all.contains("remove") && !all.contains("makes one"),
+                "{all}"
+            );
+            let alone = error.without_advice();
+            assert!(
+                all.starts_with(&alone) && !alone.contains("Restore"),
+                "{alone}"
+            );
+            assert_eq!(std::fs::read(&path).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn a_master_key_that_was_made_is_known() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("jwt.key"), "").unwrap();
-        let error = Keys::obtain(&Config::in_folder(folder.path()).unwrap()).unwrap_err();
-        assert!(error.to_string().contains("is damaged"), "{error}");
+        let config = Config::in_folder(folder.path()).unwrap();
+        assert!(Keys::obtain(&config).unwrap().made_master);
+        assert!(!Keys::obtain(&config).unwrap().made_master);
     }
 }

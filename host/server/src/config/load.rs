@@ -30,6 +30,8 @@ pub struct Sources {
     pub environment: BTreeMap<String, String>,
     /// Values of flags, by key.
     pub flags: Vec<(&'static str, String)>,
+    /// True for a command that takes no payments, and has no use for a gateway.
+    pub without_payments: bool,
 }
 
 impl Sources {
@@ -70,6 +72,7 @@ impl Sources {
             dotenv: Some(dotenv).filter(|path| path.is_file()),
             environment,
             flags,
+            without_payments: false,
         })
     }
 }
@@ -155,6 +158,8 @@ pub struct Loaded {
     pub origins: Vec<Origin>,
     /// Doubts about variables that are no settings.
     pub(super) doubts: Vec<String>,
+    /// True when settings of payments need no gateway.
+    pub(super) without_payments: bool,
 }
 
 /// Reads all sources and applies them.
@@ -168,6 +173,7 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
         dotenv,
         environment,
         flags,
+        without_payments,
     } = sources;
     let mut given = Given::default();
     if let Some(path) = &file {
@@ -184,7 +190,8 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
             given.take(setting, &value, Source::Flag);
         }
     }
-    let (loaded, mut faults) = given.apply();
+    let (mut loaded, mut faults) = given.apply();
+    loaded.without_payments = without_payments;
     check_together(&loaded, &mut faults);
     if faults.problems.is_empty() {
         Ok(loaded)
@@ -330,6 +337,7 @@ impl Given {
             config,
             origins,
             doubts: self.doubts,
+            without_payments: false,
         };
         (loaded, self.faults)
     }

@@ -107,6 +107,10 @@ async fn a_failed_one_of_a_share_halts_the_roll(edited: Edited) {
     }
 
     let (owner, id) = others[0];
+    let unsaid = json!({ "instances": [id], "despiteFailures": true });
+    let refused = admin.post(PATH, unsaid).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert_eq!(refused.detail("reason"), Some("is missing"));
     let because = "It failed for its missing exception.";
     let body = json!({ "instances": [id], "despiteFailures": true, "reason": because });
     let moved = admin.post(PATH, body).await.data(200);

@@ -3,6 +3,7 @@
 
 use axum::extract::State;
 use dermaga_shop::{
+    Error,
     audit::GivenReason,
     ids::InstanceId,
     provisioning::version_moves::{MOST_AT_ONCE, MoveOutcome, Moves, Order, Target, carry_out},
@@ -57,11 +58,11 @@ struct MoveRequest {
     #[serde(default)]
     #[garde(skip)]
     dry_run: bool,
-    /// True to move instances although others failed with the same target.
+    /// True to move instances although others failed with the same target; with a `reason` alone.
     #[serde(default)]
     #[garde(skip)]
     despite_failures: bool,
-    /// Reason of the act, for the audit trail.
+    /// Reason of the act, for the audit trail; required with `despiteFailures`.
     #[garde(dive)]
     reason: Option<GivenReason>,
 }
@@ -73,7 +74,8 @@ struct MoveRequest {
 /// hundred are moved at once, or as many as 20 seconds are enough for (two thirds of
 /// DERMAGA_REQUEST_TIMEOUT, where that is less); `remaining` says how many are left, and `next` where to
 /// go on. Once one of them failed with the same target, and was undone or fails still, the others are
-/// refused (`ROLL_HALTED`); the preview names it in `haltedBy`.
+/// refused (`ROLL_HALTED`); the preview names it in `haltedBy`. With `despiteFailures` they move all the
+/// same, and a `reason` is required.
 #[utoipa::path(post, path = "/admin/plugins/{id}/moves", tag = "admin: plugins", request_body = MoveRequest, security(("bearer" = [])),
     params(("id" = String, Path, description = "Plugin id, for example `service-n8n`")),
     responses((status = 200, description = "The changes, made or only shown", body = Envelope<Moves>), Moving))]
@@ -83,6 +85,7 @@ async fn move_instances(
     Segment(plugin_id): Segment<String>,
     Body(request): Body<MoveRequest>,
 ) -> Reply<Moves> {
+    require_reason(request.despite_failures, request.reason.as_ref())?;
     let budget = working_time::begin(&state);
     let order = Order {
         target: Target::Version {
@@ -125,11 +128,11 @@ struct SettingsMoveRequest {
     #[serde(default)]
     #[garde(skip)]
     dry_run: bool,
-    /// True to move instances although others failed with the same target.
+    /// True to move instances although others failed with the same target; with a `reason` alone.
     #[serde(default)]
     #[garde(skip)]
     despite_failures: bool,
-    /// Reason of the act, for the audit trail.
+    /// Reason of the act, for the audit trail; required with `despiteFailures`.
     #[garde(dive)]
     reason: Option<GivenReason>,
 }
@@ -148,6 +151,7 @@ async fn move_settings(
     Segment(service): Segment<String>,
     Body(request): Body<SettingsMoveRequest>,
 ) -> Reply<Moves> {
+    require_reason(request.despite_failures, request.reason.as_ref())?;
     let budget = working_time::begin(&state);
     let order = Order {
         target: Target::Settings { service },
@@ -161,6 +165,14 @@ async fn move_settings(
     let by = admin.by(request.reason.as_ref());
     let moves = carry_out(&state.instances, by, &order, budget).await?;
     Ok(Success::ok(message(&moves), moves))
+}
+
+/// Refuses to go on despite failures without a reason, which the audit trail has beside their number.
+fn require_reason(despite_failures: bool, reason: Option<&GivenReason>) -> Result<(), Error> {
+    if despite_failures && reason.is_none() {
+        return Err(Error::invalid("reason", "is missing"));
+    }
+    Ok(())
 }
 
 fn message(moves: &Moves) -> String {
@@ -239,6 +251,19 @@ mod tests {
             next: None,
             halted_by: Vec::new(),
         }
+    }
+
+    #[test]
+    fn failures_are_overridden_with_a_reason_alone() {
+        let reason: GivenReason = "It failed for its missing exception.".parse().unwrap();
+        for (despite_failures, reason) in
+            [(false, None), (false, Some(&reason)), (true, Some(&reason))]
+        {
+            require_reason(despite_failures, reason).unwrap();
+        }
+        let refused = require_reason(true, None).unwrap_err();
+        assert_eq!(refused.code, dermaga_shop::Code::ValidationFailed);
+        assert_eq!(refused.details[0].field, "reason");
     }
 
     #[test]

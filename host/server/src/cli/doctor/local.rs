@@ -28,6 +28,8 @@ const UNNOTICED: TimeDelta = TimeDelta::seconds(3);
 const DISTRUSTED: TimeDelta = TimeDelta::seconds(60);
 const SET_THE_CLOCK: &str =
     "Let a time server set the clocks of both machines (`timedatectl set-ntp true`).";
+/// Advice about a part that is not checked.
+const ONCE_THE_DATABASE_IS_WELL: &str = "Run this again once the database is well.";
 
 pub(super) fn configuration(loaded: &Loaded) -> Vec<Finding> {
     let part = Part::Configuration;
@@ -64,8 +66,8 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
     let db = match app::connect(config).await {
         Ok(db) => db,
         Err(error) => {
-            let todo = "Check that it runs, and DATABASE_URL.";
-            return (None, vec![part.failed(error.without_advice(), todo)]);
+            let failed = part.failed(error.without_advice(), check_database(config));
+            return (None, vec![failed]);
         }
     };
     if let Err(error) = app::refuse_half_filled(&db).await {
@@ -89,7 +91,7 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
         )),
         Err(error) => Some(part.failed(
             format!("the {engine} database does not answer: {error}"),
-            "Check that it runs, and DATABASE_URL.",
+            check_database(config),
         )),
     };
     if let Some(wrong) = wrong {
@@ -106,6 +108,15 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
     }];
     findings.extend(pooler(config, &db));
     (Some(db), findings)
+}
+
+/// Returns advice for a database that does not answer. A file does not run, and may have no setting.
+fn check_database(config: &Config) -> &'static str {
+    match (file_of(&config.database_url()), &config.database_url) {
+        (None, _) => "Check that it runs, and DATABASE_URL.",
+        (Some(_), Some(_)) => "Check the file that DATABASE_URL names, and its rights.",
+        (Some(_), None) => "Check dermaga.db in the data folder, and its rights.",
+    }
 }
 
 /// Tells of a pooler, such as PgBouncer, that lends a connection for one transaction.
@@ -170,30 +181,33 @@ fn absolute(path: &Path) -> PathBuf {
 pub(super) fn token_key(config: &Config) -> Option<Finding> {
     let error = Keys::check_token_key(config).err()?;
     let todo = "Restore the file from a backup, or give another key in JWT_SECRET, which ends all sessions.";
-    Some(Part::Keys.failed(error.to_string(), todo))
+    Some(Part::Keys.failed(error.without_advice(), todo))
 }
 
 /// Compares the master key with the one that secrets in the database were sealed with, as a start does.
-pub(super) async fn master_key(config: &Config, db: Option<&Db>) -> Option<Finding> {
+pub(super) async fn master_key(config: &Config, db: Option<&Db>) -> Finding {
     let part = Part::Keys;
     let keys = match Keys::master_keys_of_data(config) {
-        // The one that a start would make opens nothing, as none does.
-        Ok(keys) => keys.unwrap_or_default(),
+        Ok(keys) => keys,
         Err(error) => {
             let todo = "Restore the file from a backup, or give its key in DERMAGA_MASTER_KEY.";
-            return Some(part.failed(error.to_string(), todo));
+            return part.failed(error.without_advice(), todo);
         }
     };
-    let db = db?;
-    let SealedSecrets { all, unreadable } = match app::sealed_secrets(db, &Vault::new(&keys)).await
+    let Some(db) = db else {
+        let message = "not checked: the master key is compared with the secrets in the database";
+        return part.warning(message, ONCE_THE_DATABASE_IS_WELL);
+    };
+    let is_missing = keys.is_none();
+    // The one that a start would make opens nothing, as none does.
+    let vault = Vault::new(&keys.unwrap_or_default());
+    let SealedSecrets { all, unreadable } = match app::sealed_secrets(db, &vault, is_missing).await
     {
         Ok(found) => found,
-        Err(error) => {
-            return Some(part.failed(error.to_string(), "No server starts before."));
-        }
+        Err(error) => return part.failed(error.to_string(), "No server starts before."),
     };
     let secrets = counted(all, "secret");
-    Some(if all == 0 {
+    if all == 0 {
         part.ok("the database has no secrets of instances yet")
     } else if unreadable == 0 {
         part.ok(format!("the master key opens {secrets} of instances"))
@@ -202,38 +216,42 @@ pub(super) async fn master_key(config: &Config, db: Option<&Db>) -> Option<Findi
             format!("no master key opens {unreadable} of {secrets} of instances"),
             "Give the key that they were sealed with in DERMAGA_MASTER_KEY, after the present one.",
         )
-    })
+    }
 }
 
 /// Compares this machine's clock with the database's, and with the newest moment in the books.
-pub(super) async fn clock(config: &Config, db: Option<&Db>) -> Option<Finding> {
-    let (part, db) = (Part::Clock, db?);
+pub(super) async fn clock(config: &Config, db: Option<&Db>) -> Finding {
+    let part = Part::Clock;
+    let Some(db) = db else {
+        let message = "not checked: it is compared with the database's";
+        return part.warning(message, ONCE_THE_DATABASE_IS_WELL);
+    };
     let clock = Clock::system().in_zone(config.billing_timezone);
     let before = clock.now();
     let theirs = match db.now().await {
         Ok(theirs) => theirs,
         Err(error) => {
-            return Some(part.warning(
+            return part.warning(
                 format!("the database does not say its time: {error}"),
                 "Check the database first.",
-            ));
+            );
         }
     };
     let apart = apart(before, clock.now(), theirs);
     let seconds = apart.num_seconds();
     if apart > DISTRUSTED {
         let message = format!("it is {seconds} seconds apart from the database's");
-        return Some(part.failed(message, SET_THE_CLOCK));
+        return part.failed(message, SET_THE_CLOCK);
     }
     if let Some(ahead) = newest(db).await.filter(|at| *at > before + DISTRUSTED) {
-        return Some(rewound(config, ahead));
+        return rewound(config, ahead);
     }
-    Some(if apart > UNNOTICED {
+    if apart > UNNOTICED {
         let message = format!("it is {seconds} seconds apart from the database's");
         part.warning(message, SET_THE_CLOCK)
     } else {
         part.ok(format!("{}, as the database's", clock.written(before)))
-    })
+    }
 }
 
 /// Returns the difference of a clock that was read between two readings of this machine's.
@@ -300,8 +318,8 @@ pub(super) async fn plugins_and_templates(config: &Config, db: Option<Db>) -> Ve
     }
     let Some(db) = db else {
         for part in [Part::Plugins, Part::Templates] {
-            let todo = "Check them again once the database is well.";
-            findings.push(part.warning("not checked: they need the database", todo));
+            let message = "not checked: they need the database";
+            findings.push(part.warning(message, ONCE_THE_DATABASE_IS_WELL));
         }
         return findings;
     };

@@ -64,8 +64,8 @@ async fn examine(loaded: &Loaded, ask_gateway: bool) -> Vec<Finding> {
     let (db, found) = local::database(config).await;
     findings.extend(found);
     findings.extend(local::token_key(config));
-    findings.extend(local::master_key(config, db.as_ref()).await);
-    findings.extend(local::clock(config, db.as_ref()).await);
+    findings.push(local::master_key(config, db.as_ref()).await);
+    findings.push(local::clock(config, db.as_ref()).await);
     findings.extend(local::plugins_and_templates(config, db.clone()).await);
     findings.extend(local::texts(config));
     let plans = local::plans(db.as_ref()).await;

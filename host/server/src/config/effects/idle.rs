@@ -11,6 +11,9 @@ use super::super::Config;
 /// Settings that are without an effect, and the rule about them.
 type Idle = (&'static [&'static str], &'static str);
 
+/// Rule about settings of payments, which a command that takes none does not keep.
+pub(super) const NO_PAYMENTS: &str = "needs MIDTRANS_SERVER_KEY, or DERMAGA_PAYMENTS_SANDBOX=true";
+
 /// Returns the settings that do nothing beside the others.
 pub(super) fn settings(config: &Config) -> Vec<Idle> {
     let all = entry(config).into_iter().chain(instances(config));
@@ -208,7 +211,7 @@ fn payments(config: &Config) -> [(bool, Idle); 2] {
                     "MIDTRANS_TIMEOUT",
                     "WALLET_OPEN_TOP_UPS",
                 ],
-                "needs MIDTRANS_SERVER_KEY, or DERMAGA_PAYMENTS_SANDBOX=true",
+                NO_PAYMENTS,
             ),
         ),
     ]

@@ -40,3 +40,25 @@ async fn a_failure_names_its_part_its_place_and_its_advice_once() {
     let (message, _) = failure(&report, "plugins");
     assert!(message.starts_with("the folder "), "{message}");
 }
+
+/// A file does not run, and without DATABASE_URL there is no setting to correct.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_no_database_is_what_to_look_at() {
+    let patient = Patient::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("dermaga.db");
+    fs::write(&file, "no database\n".repeat(1_000)).unwrap();
+    let data = [("DERMAGA_DATA_DIR", folder.path().to_str().unwrap())];
+    let (_, todo) = failure(&patient.with(&data, &[]).await, "database");
+    assert!(
+        todo.contains("dermaga.db") && !todo.contains("runs"),
+        "{todo}"
+    );
+    let url = dermaga_shop::db::url_of(&file);
+    let report = patient.with(&[("DATABASE_URL", &url)], &[]).await;
+    let (_, todo) = failure(&report, "database");
+    assert!(
+        todo.contains("DATABASE_URL") && !todo.contains("runs"),
+        "{todo}"
+    );
+}

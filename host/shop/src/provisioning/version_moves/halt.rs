@@ -76,7 +76,7 @@ impl Roll {
     }
 
     /// Returns the instances that failed with a recipe of the roll: those that went back from it, and those that
-    /// have it, are not proven and fail.
+    /// have it, are not proven and fail by its fault.
     pub(super) async fn failures(&self, conn: &mut Conn) -> sqlx::Result<Vec<HaltedBy>> {
         if self.plans.is_empty() {
             return Ok(Vec::new());

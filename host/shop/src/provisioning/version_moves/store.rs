@@ -104,11 +104,13 @@ pub(super) async fn went_back(conn: &mut Conn, plans: &[PlanId]) -> sqlx::Result
 }
 
 /// Returns live instances of these plans whose change is not proven and fails: what refuses it was asked since, and a
-/// failure began with its rollout. One from before says nothing about the new recipe.
+/// failure began with its rollout. One from before says nothing about the new recipe, and neither does one of the
+/// host or the cluster, nor lost data.
 pub(super) async fn failing(conn: &mut Conn, plans: &[PlanId]) -> sqlx::Result<Vec<Instance>> {
     let filter = live(plans).and("i.unproven_generation IS NOT NULL").and(
-        "((i.failures > 0 AND i.failure_cause = 'REFUSED') OR EXISTS (SELECT 1 FROM health_spans h \
-         WHERE h.instance_id = i.id AND h.until IS NULL AND h.state = 'FAILED' AND h.since >= i.rollout_since))",
+        "((i.failures > 0 AND i.failure_cause = 'REFUSED') OR (coalesce(i.failure_cause, '') NOT IN ('AWAY', 'HOST', \
+         'DATA_LOST') AND EXISTS (SELECT 1 FROM health_spans h WHERE h.instance_id = i.id AND h.until IS NULL AND \
+         h.state = 'FAILED' AND h.since >= i.rollout_since)))",
     );
     fetch_where(conn, "SELECT i.* FROM instances i", &filter, "").await
 }

@@ -236,6 +236,29 @@ async fn an_instance_that_the_cluster_refuses_halts_its_roll_at_once() {
     scene.server.stop().await;
 }
 
+/// A folder that cannot be written and data that are gone are not the target's fault.
+#[tokio::test]
+async fn a_failure_of_the_host_halts_nothing() {
+    let scene = Scene::open().await;
+    scene.hold().await;
+    scene.change(to_other).await;
+    let begins = "UPDATE instances SET rollout_since = (SELECT since FROM health_spans h \
+        WHERE h.instance_id = instances.id AND h.until IS NULL) WHERE id = $1";
+    scene.write(begins).await;
+    let ails = "UPDATE health_spans SET state = 'FAILED' WHERE instance_id = $1 AND until IS NULL";
+    scene.write(ails).await;
+    scene.is_halted().await;
+    for fails in [
+        "UPDATE instances SET status = 'FAILED', failures = 1, failure_cause = 'HOST' WHERE id = $1",
+        "UPDATE instances SET status = 'FAILED', failures = 1, failure_cause = 'DATA_LOST' WHERE id = $1",
+        "UPDATE instances SET status = 'FAILED', failures = 1, failure_cause = 'AWAY' WHERE id = $1",
+    ] {
+        scene.write(fails).await;
+        assert_eq!(scene.halted_by(&other()).await, [], "{fails}");
+    }
+    scene.server.stop().await;
+}
+
 #[tokio::test]
 async fn an_instance_that_is_gone_halts_nothing() {
     let scene = Scene::open().await;

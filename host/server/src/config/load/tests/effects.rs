@@ -154,6 +154,21 @@ fn what_is_for_something_that_is_off_is_refused() {
     }
 }
 
+/// A shop under `serve --dev` has settings of payments and its gateway by a flag, which other commands have not.
+#[test]
+fn a_command_without_payments_needs_no_gateway() {
+    let without_payments = |given: &[(&str, &str)]| Sources {
+        without_payments: true,
+        ..environment(given)
+    };
+    let top_ups = ("WALLET_OPEN_TOP_UPS", "3");
+    assert_eq!(problems(environment(&[top_ups])).len(), 1);
+    assert!(load(without_payments(&[top_ups])).is_ok());
+    let found = problems(without_payments(&[top_ups, ("SMTP_CONNECTIONS", "3")]));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("SMTP_CONNECTIONS "), "{found:?}");
+}
+
 /// Values of another program, or of a flag, are no reason not to start.
 #[test]
 fn what_may_have_another_use_is_noted() {
