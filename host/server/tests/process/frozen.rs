@@ -63,6 +63,12 @@ async fn bought(site: &Site, db: &Db) -> Bought {
         count(db, known).await == 1
     })
     .await;
+    // What was never delivered is not renewed.
+    let delivered = "SELECT count(*) FROM subscriptions WHERE delivered_at IS NOT NULL";
+    within(SOON, "the purchase is delivered", async || {
+        count(db, delivered).await == 1
+    })
+    .await;
     drop(server);
     bought
 }
