@@ -248,7 +248,7 @@ async fn supervise(
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     heartbeat.tick().await;
-    let (mut reports, mut reported) = (interval(REPORT), progress.counted());
+    let (mut reports, mut reported) = (interval(REPORT), claim.progress().counted());
     reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {

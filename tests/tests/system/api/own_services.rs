@@ -33,7 +33,8 @@ async fn cache(shop: &Shop, admin: &Client) -> Value {
     admin.post("/api/admin/services", new).await.data(201)
 }
 
-async fn new_cache(shop: &Shop) -> Value {
+/// Returns a service that nobody has bought yet.
+pub(crate) async fn new_cache(shop: &Shop) -> Value {
     because(json!({
         "slug": "cache", "category": "databases", "plugin": "service-n8n", "name": "Cache",
         "summary": "A cache.", "description": "A cache, made here.",

@@ -18,7 +18,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::lists::{ADMIN_LISTS, OWN_LISTS, cursor, lists};
-use crate::api::payments::Till;
+use crate::api::{
+    own_services::new_cache,
+    payments::Till,
+    services::{self, new_plan, path_of},
+};
 
 /// Sends every kind of statement once.
 pub(super) async fn play(till: &Till) {
@@ -52,7 +56,7 @@ pub(super) async fn play(till: &Till) {
     coupons(till, &customer).await;
     reduced(till, &customer).await;
     plugins(till).await;
-    services(till).await;
+    catalogue(till).await;
     waiting(till, &customer).await;
     books(till, &customer, &user).await;
     archive(till, &customer, &user).await;
@@ -305,7 +309,7 @@ async fn plugins(till: &Till) {
 }
 
 /// Acts of administrators on services and plans.
-async fn services(till: &Till) {
+async fn catalogue(till: &Till) {
     let admin = &till.admin;
     let found = admin.get("/api/admin/services?q=valkey").await.data(200);
     let path = format!("/api/admin/services/{}", text(&found[0]["id"]));
@@ -319,6 +323,15 @@ async fn services(till: &Till) {
     let because = json!({ "reason": "The texts of the template are better." });
     let path = format!("{path}/reset");
     admin.post(&path, because).await.data(200);
+    // Those that were never sold are deleted.
+    let made = admin.post("/api/admin/services", new_cache(&till.shop).await);
+    let path = path_of(&made.await.data(201));
+    let two = services::because(json!({ "plan": new_plan("two", "PRO", 20_000) }));
+    let plan = admin.post(&format!("{path}/plans"), two).await.data(201);
+    let because = services::because(json!({}));
+    let plan = format!("{path}/plans/{}", text(&plan["id"]));
+    admin.delete_with(&plan, because.clone()).await.data(200);
+    admin.delete_with(&path, because).await.data(200);
 }
 
 /// Waits for a plan that is sold out.
