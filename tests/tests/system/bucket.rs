@@ -46,7 +46,7 @@ async fn servers_share_the_pictures_in_a_bucket() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert_eq!(bucket.names().await.len(), 1);
-    // Without its bucket the shop says so, and goes on.
+    // Without its bucket the shop says so, and works on.
     drop(bucket);
     ask(&customer, &files[..1]).await.fails(503, "UNAVAILABLE");
     ask(&customer, &[]).await.data(201);

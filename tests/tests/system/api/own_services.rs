@@ -33,7 +33,7 @@ async fn cache(shop: &Shop, admin: &Client) -> Value {
     admin.post("/api/admin/services", new).await.data(201)
 }
 
-/// Returns a service that nobody has bought yet.
+/// Returns a service without customers.
 pub(crate) async fn new_cache(shop: &Shop) -> Value {
     because(json!({
         "slug": "cache", "category": "databases", "plugin": "service-n8n", "name": "Cache",

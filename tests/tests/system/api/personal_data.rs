@@ -144,7 +144,7 @@ async fn what_is_personal_goes_and_the_books_stay(shop: Shop) {
     let acts = admin.get(&path).await.data(200);
     assert_eq!(acts[0]["act"], "user.deleted");
     shop.books_balance().await;
-    // Nothing more is done to it, and the address begins anew.
+    // Nothing more is done to it, and the address is free again.
     let path = format!("/api/admin/users/{person}/status");
     let request = admin.request(reqwest::Method::PATCH, &path);
     let revival = json!({ "status": "ACTIVE", "reason": WHY });
