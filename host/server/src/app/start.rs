@@ -143,7 +143,7 @@ pub struct SealedSecrets {
 }
 
 /// Compares the master keys with those that the secrets in a database were sealed with; `was_missing` says that
-/// there was no key, so that it is told of as that.
+/// there was no key, for which the refusal has words of its own.
 ///
 /// # Errors
 /// When no key opens any of them, and when the database does not answer.

@@ -63,7 +63,7 @@ async fn bought(site: &Site, db: &Db) -> Bought {
         count(db, known).await == 1
     })
     .await;
-    // What was never delivered is not renewed.
+    // A subscription is renewed only once it was delivered.
     let delivered = "SELECT count(*) FROM subscriptions WHERE delivered_at IS NOT NULL";
     within(SOON, "the purchase is delivered", async || {
         count(db, delivered).await == 1

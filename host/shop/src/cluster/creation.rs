@@ -58,8 +58,8 @@ impl Cluster {
         self.creations.are_worth_a_try() && self.known.lacks(namespace, instance, place)
     }
 
-    /// Makes an object; returns false when it is there, whoever owns it, or was refused: then an apply after
-    /// a look tells why.
+    /// Makes an object; returns false when it exists already, whoever owns it, or when the API server refuses it. An
+    /// apply after a look tells why then.
     ///
     /// # Errors
     /// When the cluster is away.

@@ -200,7 +200,7 @@ pub async fn change_plan(
     // The plugin is asked before the transaction, which looks again at what it was asked about.
     let known = creation::check_plan(catalog, service_id, &row.plan).await?;
     let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
-    // What the service runs and the sizes of its plans were accepted together.
+    // Images and settings were accepted together with the sizes of the plans.
     store::lock_service(&mut conn, service_id).await?;
     store::lock_plan(&mut conn, id).await?;
     own_template::still_says(&mut conn, service_id, Some(known.source().text.as_str())).await?;
