@@ -29,10 +29,11 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 /// Sends one's own changes as server-sent events: `instance`, `notification`, `subscription`, `ticket` and `wallet`.
 ///
-/// The first event is `ready`: from its id on, nothing is missed. A client that comes back sends the id of the
-/// last event that it saw as `Last-Event-ID`, and continues from there, on any server of the shop. `reset` says
-/// that this is not possible, since the id is no such id or more than six days old: read everything again. `end`
-/// comes after 15 minutes, when the server stops, and when the token is not valid any more.
+/// The first event is `ready`: from its id on, nothing is missed; changes of the moment before may follow it. A client
+/// that comes back sends the id of the last event that it saw as `Last-Event-ID`, and continues from there, on any
+/// server of the shop. `reset` says that this is not possible, since the id is no such id or more than six days old:
+/// read everything again. `end` comes after 15 minutes, when the server stops, and when the token is not valid any
+/// more.
 #[utoipa::path(get, path = "/events", tag = "events", security(("bearer" = [])),
     params(("Last-Event-ID" = Option<String>, Header, description = "Id of the last event that was seen")),
     responses((status = 200, description = "The stream; the data of each change", body = CustomerEvent,

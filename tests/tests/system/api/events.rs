@@ -124,6 +124,25 @@ async fn put(shop: &Shop, reader: Uuid, key: &str) {
     conn.commit().await.unwrap();
 }
 
+/// Waits until a stream that is opened has nothing of what was written until now: PostgreSQL tells of a change when all
+/// transactions that began before it have ended, those of other databases of the same server among them.
+async fn settled(shop: &Shop) {
+    let sql =
+        "SELECT (SELECT count(*) FROM customer_events) - (SELECT count(*) FROM settled_changes)";
+    let is_settled = async || {
+        let mut conn = shop.state().db.begin().await.unwrap();
+        let (waiting,) = dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap();
+        waiting == 0
+    };
+    let all = async {
+        while !is_settled().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, all).await;
+    ended.expect("transactions that began before end");
+}
+
 both_engines!(
     Shop,
     [
@@ -142,6 +161,7 @@ async fn a_stream_has_ones_own_changes(shop: Shop) {
         .customer_with_credit("kabar@example.com", 300_000)
         .await;
     let other = shop.customer("lain@example.com").await;
+    settled(&shop).await;
     let mut own = Stream::open(&customer, None).await;
     let mut others = Stream::open(&other, None).await;
     for stream in [&mut own, &mut others] {
@@ -289,6 +309,7 @@ async fn a_freeze_is_told_of(shop: Shop) {
     let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
     let id = id_of(&bought);
     becomes(&shop, id, "ACTIVE").await;
+    settled(&shop).await;
     let mut stream = Stream::open(&customer, None).await;
     for act in ["freeze", "thaw"] {
         let path = format!("/api/subscriptions/{id}/{act}");
