@@ -11,6 +11,7 @@ use dermaga_shop::{
         self, Order, PriceLineView, PurchaseView, QuoteView, ShownStatus, SubscriptionDetail,
         SubscriptionView, cancellation, checkout,
         lifecycle::{self, Named},
+        quoting,
     },
 };
 use garde::Validate;
@@ -140,7 +141,7 @@ async fn quote(
     Body(request): Body<OrderRequest>,
 ) -> Reply<QuoteView> {
     let order = request.order(customer.user_id);
-    let quote = Box::pin(checkout::quote(&state.subscriptions, &order)).await?;
+    let quote = Box::pin(quoting::quote(&state.subscriptions, &order)).await?;
     Ok(Success::ok(format!("This costs {}.", quote.due), quote))
 }
 

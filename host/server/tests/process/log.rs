@@ -209,13 +209,17 @@ async fn shopping(client: &mut Noting) {
     let order = json!({ "planId": free["id"] });
     let bought = client.post("/api/subscriptions", order).await;
     let instance = format!("/api/instances/{}", bought["instanceId"].as_str().unwrap());
-    for _ in 0..400 {
+    let mut status = Value::Null;
+    for _ in 0..600 {
         let found = client.ask(Method::GET, &instance, Value::Null).await;
-        if found["status"] == "WRITTEN" {
+        status = found["status"].clone();
+        if status == "WRITTEN" {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    // Else nothing of the secrets in its manifests was searched for.
+    assert_eq!(status, "WRITTEN", "it is never delivered");
     let path = format!("{instance}/credentials");
     client.ask(Method::GET, &path, Value::Null).await;
     client.post("/api/auth/logout", Value::Null).await;

@@ -1,4 +1,5 @@
 //! New objects, applied on the condition that they are not there, so that no look comes before.
+//! See `docs/decisions/0048-a-new-object-needs-no-look.md`.
 
 use std::sync::{
     Arc,

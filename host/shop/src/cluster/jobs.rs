@@ -128,19 +128,21 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use dermaga_runtime::gate::INSTANCE_LABEL;
-    use http::{Method, Request, Response};
-    use kube::{Client, client::Body};
+    use http::Method;
     use serde_json::json;
-    use tower::service_fn;
 
     use super::*;
-    use crate::cluster::{Applied, FIELD_MANAGER, object::MANAGED_BY_LABEL};
+    use crate::cluster::{
+        Applied, FIELD_MANAGER,
+        object::MANAGED_BY_LABEL,
+        pretended::api::{Answer, ApiServer, cluster_of, discovered, failure},
+    };
 
     const NAMESPACE: &str = "user-1";
 
     /// A pretended API server that has one Job at most.
     #[derive(Debug, Default)]
-    struct ApiServer {
+    struct OneJob {
         job: Option<Value>,
         /// Message of each refusal to change the Job.
         refusal: String,
@@ -148,49 +150,18 @@ mod tests {
         deleted: Vec<Value>,
     }
 
-    fn failure(code: u16, reason: &str, details: &Value) -> (u16, Value) {
-        let status = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": reason, "reason": reason, "code": code, "details": details,
-        });
-        (code, status)
-    }
-
-    fn resources(group_version: &str, resources: &Value) -> Value {
-        json!({
-            "kind": "APIResourceList", "apiVersion": "v1",
-            "groupVersion": group_version, "resources": resources,
-        })
-    }
-
-    impl ApiServer {
-        fn answer(&mut self, method: &Method, path: &str, body: Value) -> (u16, Value) {
-            let batch = json!({"groupVersion": "batch/v1", "version": "v1"});
-            let jobs = json!([{
-                "name": "jobs", "singularName": "job", "namespaced": true, "kind": "Job",
-                "verbs": ["get", "patch", "delete"],
-            }]);
-            let found = match path {
-                "/apis" => json!({
-                    "kind": "APIGroupList", "apiVersion": "v1",
-                    "groups": [{"name": "batch", "versions": [batch], "preferredVersion": batch}],
-                }),
-                "/api" => {
-                    json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
-                }
-                "/apis/batch/v1" => resources("batch/v1", &jobs),
-                "/api/v1" => resources("v1", &json!([])),
-                _ => return self.answer_about_the_job(method, body),
-            };
-            (200, found)
-        }
-
-        fn answer_about_the_job(&mut self, method: &Method, body: Value) -> (u16, Value) {
+    impl ApiServer for OneJob {
+        fn answer(&mut self, method: &Method, path: &str, body: Value) -> Answer {
+            if let Some(found) = discovered(path) {
+                return (200, found);
+            }
             let template = |job: &Value| job["spec"]["template"].clone();
             match (method, &self.job) {
                 (&Method::PATCH, Some(job)) if template(job) != template(&body) => {
                     let cause = json!({"field": "spec.template", "message": self.refusal});
-                    failure(422, "Invalid", &json!({"causes": [cause]}))
+                    let (code, mut status) = failure(422, "Invalid");
+                    status["details"] = json!({"causes": [cause]});
+                    (code, status)
                 }
                 (&Method::PATCH, _) => {
                     self.job = Some(body.clone());
@@ -203,29 +174,9 @@ mod tests {
                     let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
                     (200, done)
                 }
-                _ => failure(404, "NotFound", &Value::Null),
+                _ => failure(404, "NotFound"),
             }
         }
-    }
-
-    fn cluster(server: &Arc<Mutex<ApiServer>>) -> Cluster {
-        let server = Arc::clone(server);
-        let service = service_fn(move |request: Request<Body>| {
-            let server = Arc::clone(&server);
-            async move {
-                let (head, body) = request.into_parts();
-                let body = body.collect_bytes().await?;
-                let body = serde_json::from_slice(&body).unwrap_or_default();
-                let answered = server
-                    .lock()
-                    .unwrap()
-                    .answer(&head.method, head.uri.path(), body);
-                let text = answered.1.to_string().into_bytes();
-                let response = Response::builder().status(answered.0);
-                Ok::<_, kube::Error>(response.body(Body::from(text)).unwrap())
-            }
-        });
-        Cluster::of(Client::new(service, "default"), "http://pretended".into())
     }
 
     fn job(image: &str, pod: &Value) -> Value {
@@ -245,10 +196,10 @@ mod tests {
     }
 
     /// An API server with a Job that was applied before and came to this.
-    fn with_job(kind: &str, refusal: &str) -> Arc<Mutex<ApiServer>> {
+    fn with_job(kind: &str, refusal: &str) -> Arc<Mutex<OneJob>> {
         let mut live = job("busybox:1.37", &json!({}));
         live["status"] = json!({"conditions": [{"type": kind, "status": "True"}]});
-        Arc::new(Mutex::new(ApiServer {
+        Arc::new(Mutex::new(OneJob {
             job: Some(live),
             refusal: refusal.to_owned(),
             deleted: Vec::new(),
@@ -271,7 +222,10 @@ mod tests {
     async fn a_job_that_has_succeeded_is_not_done_again_elsewhere() {
         let server = with_job("Complete", NEVER);
         let before = server.lock().unwrap().job.clone();
-        assert_eq!(apply(&cluster(&server), &moved()).await, Ok(Applied::Yes));
+        assert_eq!(
+            apply(&cluster_of(&server), &moved()).await,
+            Ok(Applied::Yes)
+        );
         let server = server.lock().unwrap();
         assert_eq!((&server.job, server.deleted.len()), (&before, 0));
     }
@@ -280,7 +234,7 @@ mod tests {
     async fn a_job_that_has_not_succeeded_is_made_again() {
         for kind in ["Failed", "Suspended"] {
             let server = with_job(kind, NEVER);
-            let cluster = cluster(&server);
+            let cluster = cluster_of(&server);
             let waits = apply(&cluster, &moved()).await;
             assert!(matches!(waits, Err(ClusterError::NotYet(_))), "{waits:?}");
             let deleted = server.lock().unwrap().deleted.clone();
@@ -300,7 +254,7 @@ mod tests {
         more["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["--all"]);
         for manifest in [other, more] {
             let server = with_job("Complete", NEVER);
-            let refused = apply(&cluster(&server), &manifest).await;
+            let refused = apply(&cluster_of(&server), &manifest).await;
             assert!(
                 matches!(refused, Err(ClusterError::Refused { .. })),
                 "{refused:?}"
@@ -312,7 +266,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_is_wrong_is_refused_and_removes_nothing() {
         let server = with_job("Failed", "Required value");
-        let refused = apply(&cluster(&server), &moved()).await;
+        let refused = apply(&cluster_of(&server), &moved()).await;
         assert!(
             matches!(refused, Err(ClusterError::Refused { .. })),
             "{refused:?}"

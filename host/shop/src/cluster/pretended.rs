@@ -1,12 +1,14 @@
 //! A cluster that a test pretends: its watches show what the test says, and its requests are counted.
 
+pub(super) mod api;
+
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use api::{Answer, ApiServer, cluster_of, failure};
 use dermaga_runtime::gate::INSTANCE_LABEL;
-use http::{Request, Response};
-use kube::{Client, api::DynamicObject, client::Body};
+use http::Method;
+use kube::api::DynamicObject;
 use serde_json::{Value, json};
-use tower::service_fn;
 
 use super::{
     Cluster, FIELD_MANAGER, ObjectRef,
@@ -19,15 +21,15 @@ const WALL: &str = "Namespace";
 
 /// A pretended API server, which knows Secrets and nothing else.
 #[derive(Debug, Default)]
-struct ApiServer {
+struct Secrets {
     secrets: Vec<DynamicObject>,
     /// Paths that were asked for.
     asked: Vec<String>,
     is_away: bool,
 }
 
-impl ApiServer {
-    fn answer(&mut self, path: &str) -> (u16, Value) {
+impl ApiServer for Secrets {
+    fn answer(&mut self, _method: &Method, path: &str, _body: Value) -> Answer {
         self.asked.push(path.to_owned());
         let namespace = path
             .strip_prefix("/api/v1/namespaces/")
@@ -44,13 +46,7 @@ impl ApiServer {
                 });
                 (200, list)
             }
-            _ => {
-                let status = json!({
-                    "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                    "message": "away", "reason": "ServiceUnavailable", "code": 503,
-                });
-                (503, status)
-            }
+            _ => failure(503, "ServiceUnavailable"),
         }
     }
 }
@@ -58,23 +54,15 @@ impl ApiServer {
 /// A pretended cluster.
 pub(crate) struct Pretended {
     pub(crate) cluster: Cluster,
-    server: Arc<Mutex<ApiServer>>,
+    server: Arc<Mutex<Secrets>>,
 }
 
 impl Pretended {
     /// Returns a cluster whose watches have listed that there is nothing.
     pub(crate) fn new() -> Self {
-        let server = Arc::new(Mutex::new(ApiServer::default()));
-        let answering = Arc::clone(&server);
-        let service = service_fn(move |request: Request<Body>| {
-            let (status, answer) = answering.lock().unwrap().answer(request.uri().path());
-            let response = Response::builder().status(status);
-            let response = response.body(Body::from(answer.to_string().into_bytes()));
-            async move { Ok::<_, kube::Error>(response.unwrap()) }
-        });
-        let client = Client::new(service, "default");
+        let server = Arc::<Mutex<Secrets>>::default();
         let pretended = Self {
-            cluster: Cluster::of(client, "http://pretended".into()),
+            cluster: cluster_of(&server),
             server,
         };
         pretended.begin_objects();
@@ -87,7 +75,7 @@ impl Pretended {
         pretended
     }
 
-    fn server(&self) -> MutexGuard<'_, ApiServer> {
+    fn server(&self) -> MutexGuard<'_, Secrets> {
         self.server.lock().unwrap()
     }
 

@@ -7,21 +7,21 @@ use std::{
 };
 
 use dermaga_runtime::gate::INSTANCE_LABEL;
-use http::{Method, Request, Response};
-use kube::{Client, client::Body};
+use http::Method;
 use serde_json::{Value, json};
-use tokio::time::sleep;
-use tower::service_fn;
 
 use super::{
     Applied, Cluster, ClusterError, FIELD_MANAGER, NAMESPACE, Tenant, VOLUME_CLAIM,
-    known::watched_kinds, namespace_tests::tenant, object::MANAGED_BY_LABEL,
+    known::watched_kinds,
+    namespace_tests::tenant,
+    object::MANAGED_BY_LABEL,
+    pretended::api::{Answer, ApiServer, cluster_of, discovered, failure},
 };
 use crate::ids::UserId;
 
 /// An API server that keeps what is applied.
 #[derive(Debug, Default)]
-struct ApiServer {
+struct Objects {
     /// By path.
     objects: BTreeMap<String, Value>,
     /// Requests about objects, such as `PATCH statefulsets/db`.
@@ -32,13 +32,16 @@ struct ApiServer {
     refuses_versions: bool,
 }
 
-impl ApiServer {
+impl ApiServer for Objects {
+    // Long enough that requests side by side are seen to be.
+    const DURATION: Duration = Duration::from_millis(20);
+
     fn begin(&mut self) {
         let (now, most) = self.under_way;
         self.under_way = (now + 1, most.max(now + 1));
     }
 
-    fn answer(&mut self, method: &Method, path: &str, mut body: Value) -> (u16, Value) {
+    fn answer(&mut self, method: &Method, path: &str, mut body: Value) -> Answer {
         self.under_way.0 -= 1;
         if path.ends_with("/selfsubjectaccessreviews") {
             body["status"] = json!({"allowed": true});
@@ -67,85 +70,16 @@ impl ApiServer {
     }
 }
 
-fn failure(code: u16, reason: &str) -> (u16, Value) {
-    let status = json!({
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": reason, "reason": reason, "code": code,
-    });
-    (code, status)
-}
-
-/// Returns what the API server serves, as far as a path asks for that.
-fn discovered(path: &str) -> Option<Value> {
-    let resource = |kind: &str, is_namespaced: bool| {
-        let singular = kind.to_lowercase();
-        json!({
-            "name": format!("{singular}s"), "singularName": singular, "namespaced": is_namespaced,
-            "kind": kind, "verbs": ["get", "list", "patch", "delete"],
-        })
-    };
-    let resources = |group_version: &str, resources: Vec<Value>| {
-        json!({
-            "kind": "APIResourceList", "apiVersion": "v1",
-            "groupVersion": group_version, "resources": resources,
-        })
-    };
-    let group = |name: &str| {
-        let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
-        json!({"name": name, "versions": [version], "preferredVersion": version})
-    };
-    Some(match path {
-        "/api" => {
-            json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
-        }
-        "/apis" => json!({
-            "kind": "APIGroupList", "apiVersion": "v1", "groups": [group("apps"), group("networking.k8s.io")],
-        }),
-        "/api/v1" => {
-            let namespaced = [VOLUME_CLAIM, "ResourceQuota", "LimitRange"];
-            let namespaced = namespaced.map(|kind| resource(kind, true));
-            let all = [resource("Namespace", false)].into_iter().chain(namespaced);
-            resources("v1", all.collect())
-        }
-        "/apis/networking.k8s.io/v1" => {
-            let mut policy = resource("NetworkPolicy", true);
-            policy["name"] = json!("networkpolicies");
-            resources("networking.k8s.io/v1", vec![policy])
-        }
-        "/apis/apps/v1" => resources("apps/v1", vec![resource("StatefulSet", true)]),
-        _ => return None,
-    })
-}
-
 /// A cluster whose watches have listed that there is nothing.
 struct Pretended {
     cluster: Cluster,
-    server: Arc<Mutex<ApiServer>>,
+    server: Arc<Mutex<Objects>>,
 }
 
 impl Pretended {
     fn new() -> Self {
-        let server = Arc::new(Mutex::new(ApiServer::default()));
-        let answering = Arc::clone(&server);
-        let service = service_fn(move |request: Request<Body>| {
-            let server = Arc::clone(&answering);
-            async move {
-                let (head, body) = request.into_parts();
-                let body = body.collect_bytes().await?;
-                let body = serde_json::from_slice(&body).unwrap_or_default();
-                server.lock().unwrap().begin();
-                sleep(Duration::from_millis(20)).await;
-                let answered = server
-                    .lock()
-                    .unwrap()
-                    .answer(&head.method, head.uri.path(), body);
-                let text = answered.1.to_string().into_bytes();
-                let response = Response::builder().status(answered.0);
-                Ok::<_, kube::Error>(response.body(Body::from(text)).unwrap())
-            }
-        });
-        let client = Client::new(service, "default");
-        let cluster = Cluster::of(client, "http://pretended".into());
+        let server = Arc::<Mutex<Objects>>::default();
+        let cluster = cluster_of(&server);
         cluster.known.begin(watched_kinds().map(|(_, kind)| kind));
         for (_, kind) in watched_kinds() {
             cluster.known.list_begins(kind);
@@ -154,7 +88,7 @@ impl Pretended {
         Self { cluster, server }
     }
 
-    fn server(&self) -> MutexGuard<'_, ApiServer> {
+    fn server(&self) -> MutexGuard<'_, Objects> {
         self.server.lock().unwrap()
     }
 }

@@ -5,6 +5,7 @@
 //! back changes nothing: its statements ask for `id = $1 AND lease_holder = $2`.
 
 use chrono::{DateTime, Utc};
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{Clock, Conn, new_id};
@@ -38,23 +39,15 @@ pub struct LeasedTable {
     pub release: &'static str,
 }
 
-/// A table whose rows are claimed when they are due, made by [`leased_queue!`](crate::leased_queue).
+/// A table whose rows are claimed when they are due.
 #[derive(Debug)]
 pub struct LeasedQueue {
-    #[doc(hidden)]
-    pub is_any_due: &'static str,
-    #[doc(hidden)]
-    pub claim_due: &'static str,
-    /// The same on PostgreSQL.
-    #[doc(hidden)]
-    pub claim_free: &'static str,
-    /// Both as they name the server, for a table with the column `lease_server`.
-    #[doc(hidden)]
-    pub claim_due_by: &'static str,
-    #[doc(hidden)]
-    pub claim_free_by: &'static str,
-    #[doc(hidden)]
-    pub give_back: &'static str,
+    /// Name of the table.
+    pub table: &'static str,
+    /// Column of the moment when a row is due.
+    pub due: &'static str,
+    /// Condition under which a row is unfinished.
+    pub open: &'static str,
 }
 
 /// Makes a [`LeasedTable`] of a table's name and the condition under which a row is unfinished.
@@ -85,108 +78,39 @@ macro_rules! leased_table {
     };
 }
 
-/// Makes a [`LeasedQueue`] of a table's name, the column of the moment when a row is due, and the
-/// condition under which a row is unfinished.
-#[macro_export]
-macro_rules! leased_queue {
-    ($table:literal, due: $due:literal, open: $open:literal) => {
-        $crate::db::LeasedQueue {
-            is_any_due: concat!(
-                "SELECT id FROM ",
-                $table,
-                " WHERE ",
-                $crate::__due!($due, $open, "$1"),
-                " LIMIT 1"
-            ),
-            claim_due: $crate::__claim_due!($table, $due, $open, ""),
-            claim_free: $crate::__claim_free!($table, $due, $open, ""),
-            claim_due_by: $crate::__claim_due!($table, $due, $open, ", lease_server = $5"),
-            claim_free_by: $crate::__claim_free!($table, $due, $open, ", lease_server = $5"),
-            give_back: concat!(
-                "UPDATE ",
-                $table,
-                " SET lease_holder = NULL, lease_until = NULL, ",
-                $due,
-                " = $3 WHERE id = $1 AND lease_holder = $2 AND ",
-                $open
-            ),
-        }
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __claim_due {
-    ($table:literal, $due:literal, $open:literal, $more:literal) => {
-        // The condition is repeated outside: a row may have been claimed since it was selected.
-        concat!(
-            "UPDATE ",
-            $table,
-            " SET lease_holder = $1, lease_until = $2, ",
-            $due,
-            " = $2",
-            $more,
-            " WHERE id IN (SELECT id FROM ",
-            $table,
-            " WHERE ",
-            $crate::__due!($due, $open, "$3"),
-            " ORDER BY ",
-            $due,
-            " LIMIT $4) AND ",
-            $crate::__due!($due, $open, "$3"),
-            " RETURNING id"
-        )
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __claim_free {
-    ($table:literal, $due:literal, $open:literal, $more:literal) => {
-        // A row that is locked is left out: a claim of several rows that waited for one would have the others,
-        // which the holder of that lock may wait for. An array is read once, as the locks are to be taken once.
-        concat!(
-            "UPDATE ",
-            $table,
-            " SET lease_holder = $1, lease_until = $2, ",
-            $due,
-            " = $2",
-            $more,
-            " WHERE id = ANY(ARRAY(SELECT id FROM ",
-            $table,
-            " WHERE ",
-            $crate::__due!($due, $open, "$3"),
-            " ORDER BY ",
-            $due,
-            " LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED)) RETURNING id"
-        )
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __due {
-    ($due:literal, $open:literal, $now:literal) => {
-        concat!(
-            $due,
-            " <= ",
-            $now,
-            " AND ",
-            $open,
-            " AND (lease_until IS NULL OR lease_until <= ",
-            $now,
-            ")"
-        )
-    };
-}
-
 impl LeasedQueue {
+    /// Returns the condition under which a row is due and free at the moment of this argument.
+    fn is_due(&self, now: &str) -> String {
+        let Self { due, open, .. } = self;
+        format!("{due} <= {now} AND {open} AND (lease_until IS NULL OR lease_until <= {now})")
+    }
+
+    /// Returns the statement that claims, which may set one more column.
+    fn claim(&self, is_postgres: bool, more: &str) -> AssertSqlSafe<String> {
+        let Self { table, due, .. } = self;
+        let is_due = self.is_due("$3");
+        let first = format!("SELECT id FROM {table} WHERE {is_due} ORDER BY {due} LIMIT $4");
+        let these = if is_postgres {
+            // A row that is locked is left out: a claim of several rows that waited for one would have the others,
+            // which the holder of that lock may wait for. An array is read once, as the locks are to be taken once.
+            format!("id = ANY(ARRAY({first} FOR NO KEY UPDATE SKIP LOCKED))")
+        } else {
+            // SQLite's writer has every row.
+            format!("id IN ({first})")
+        };
+        AssertSqlSafe(format!(
+            "UPDATE {table} SET lease_holder = $1, lease_until = $2, {due} = $2{more} WHERE {these} RETURNING id"
+        ))
+    }
+
     /// Returns true when a row is due and free.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn is_any_due(&self, conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<bool> {
-        Ok(fetch_optional!(conn, (Uuid,), self.is_any_due, now)?.is_some())
+        let (table, is_due) = (self.table, self.is_due("$1"));
+        let sql = AssertSqlSafe(format!("SELECT id FROM {table} WHERE {is_due} LIMIT 1"));
+        Ok(fetch_optional!(conn, (Uuid,), sql, now)?.is_some())
     }
 
     /// Claims up to `limit` rows that are due and free, the earliest first. A row is due again when
@@ -204,18 +128,14 @@ impl LeasedQueue {
     ) -> sqlx::Result<Vec<Lease>> {
         let holder = new_id(clock);
         let Term { now, until } = term;
-        // SQLite's writer has every row.
-        let sql = if conn.is_postgres() {
-            self.claim_free
-        } else {
-            self.claim_due
-        };
+        let sql = self.claim(conn.is_postgres(), "");
         let taken = fetch_all!(conn, (Uuid,), sql, holder, until, now, limit)?;
         let lease = |(id,)| Lease { id, holder, until };
         Ok(taken.into_iter().map(lease).collect())
     }
 
-    /// Claims as [`claim_due`](Self::claim_due) does, and writes down the server that claims.
+    /// Claims as [`claim_due`](Self::claim_due) does, and writes down the server that claims, for a table with the
+    /// column `lease_server`.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -229,11 +149,7 @@ impl LeasedQueue {
     ) -> sqlx::Result<Vec<Lease>> {
         let holder = new_id(clock);
         let Term { now, until } = term;
-        let sql = if conn.is_postgres() {
-            self.claim_free_by
-        } else {
-            self.claim_due_by
-        };
+        let sql = self.claim(conn.is_postgres(), ", lease_server = $5");
         let taken = fetch_all!(conn, (Uuid,), sql, holder, until, now, limit, server)?;
         let lease = |(id,)| Lease { id, holder, until };
         Ok(taken.into_iter().map(lease).collect())
@@ -250,7 +166,12 @@ impl LeasedQueue {
         lease: &Lease,
         now: DateTime<Utc>,
     ) -> sqlx::Result<bool> {
-        Ok(execute!(conn, self.give_back, lease.id, lease.holder, now)? == 1)
+        let Self { table, due, open } = self;
+        let sql = AssertSqlSafe(format!(
+            "UPDATE {table} SET lease_holder = NULL, lease_until = NULL, {due} = $3 \
+             WHERE id = $1 AND lease_holder = $2 AND {open}"
+        ));
+        Ok(execute!(conn, sql, lease.id, lease.holder, now)? == 1)
     }
 }
 
@@ -302,8 +223,11 @@ mod tests {
     use crate::{fetch_one, test_database::TestDatabase};
 
     const JOBS: LeasedTable = leased_table!("jobs_of_test", open: "finished_at IS NULL");
-    const QUEUE: LeasedQueue =
-        leased_queue!("jobs_of_test", due: "due_at", open: "finished_at IS NULL");
+    const QUEUE: LeasedQueue = LeasedQueue {
+        table: "jobs_of_test",
+        due: "due_at",
+        open: "finished_at IS NULL",
+    };
 
     struct Table {
         database: TestDatabase,

@@ -26,12 +26,15 @@ use crate::{
     accounts::{confirmation, recovery},
     calendar::json_text,
     db::{Lease, LeasedQueue, Term},
-    leased_queue,
     outbox::Topic,
     workers::Next,
 };
 
-pub(super) const QUEUE: LeasedQueue = leased_queue!("notification_deliveries", due: "next_try_at", open: "state IN ('PENDING', 'FAILED')");
+pub(super) const QUEUE: LeasedQueue = LeasedQueue {
+    table: "notification_deliveries",
+    due: "next_try_at",
+    open: "state IN ('PENDING', 'FAILED')",
+};
 
 /// Mails that each connection sends within one lease.
 const ROUNDS: u32 = 4;

@@ -12,7 +12,6 @@ use crate::{
     },
     execute, fetch_all, fetch_one,
     ids::{DebtId, NoticeId, PaymentId, TransactionId, UserId},
-    leased_queue,
     money::Rupiah,
 };
 
@@ -222,8 +221,11 @@ pub(super) async fn question_failed(
 // ---- asking by the clock ----
 
 /// Payments, each asked about by one server at a time.
-pub(super) const CHECKS: LeasedQueue =
-    leased_queue!("payments", due: "next_check_at", open: "next_check_at IS NOT NULL");
+pub(super) const CHECKS: LeasedQueue = LeasedQueue {
+    table: "payments",
+    due: "next_check_at",
+    open: "next_check_at IS NOT NULL",
+};
 
 /// Releases a payment after it was asked about, and sets when to ask again.
 pub(super) async fn checked(conn: &mut Conn, lease: &Lease, next: &NextCheck) -> sqlx::Result<()> {

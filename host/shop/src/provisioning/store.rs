@@ -16,7 +16,7 @@ use crate::{
     db::{Conn, Filter, Lease, LeasedQueue, List, Span, Walked, fetch_span},
     defer, execute, fetch_all, fetch_one, fetch_optional,
     ids::{DecisionId, InstanceId, PlanId, SubscriptionId, UserId},
-    leased_queue, write_returning,
+    write_returning,
 };
 
 macro_rules! terms {
@@ -283,8 +283,11 @@ pub(super) async fn recorded(
 }
 
 /// Instances, each worked on by one server at a time.
-pub(super) const PASSES: LeasedQueue =
-    leased_queue!("instances", due: "next_attempt_at", open: "status <> 'TERMINATED'");
+pub(super) const PASSES: LeasedQueue = LeasedQueue {
+    table: "instances",
+    due: "next_attempt_at",
+    open: "status <> 'TERMINATED'",
+};
 
 /// Ends the leases of a server that is no more, under whose identity another one starts.
 pub(super) async fn drop_leases(

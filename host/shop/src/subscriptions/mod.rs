@@ -14,6 +14,7 @@ pub mod overview;
 pub mod price_moves;
 mod pricing;
 mod quote;
+pub mod quoting;
 pub mod refund;
 pub(crate) mod renewal;
 mod rounding;
@@ -27,7 +28,7 @@ pub mod upgrade;
 use std::sync::Arc;
 
 pub use cancellation::{cancel, cancel_at_period_end, set_auto_renew};
-pub use checkout::{buy, purge_quotes, quote, validate};
+pub use checkout::{buy, validate};
 pub(crate) use freezing::price_of_thaw;
 pub use freezing::{FreezeState, Freezing, ThawView, freeze, thaw};
 pub(crate) use model::SubscriptionRow;
@@ -37,6 +38,7 @@ pub use model::{
 };
 pub use pricing::{Order, Priced, period_end};
 pub use quote::{PriceLineView, QuoteView, lines_in_words};
+pub use quoting::{purge_quotes, quote};
 pub use refund::{Refund, refund};
 pub use settings::{MOST_GRACE_DAYS, Settings};
 pub use upgrade::{UpgradeQuote, UpgradeView, upgrade};

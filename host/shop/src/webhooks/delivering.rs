@@ -28,13 +28,15 @@ use crate::{
     crypto,
     db::{Conn, Lease, LeasedQueue, Term, new_id},
     ids::WebhookId,
-    leased_queue,
     outbox::{self, Topic},
     workers::Next,
 };
 
-pub(super) const QUEUE: LeasedQueue =
-    leased_queue!("webhook_deliveries", due: "next_try_at", open: "state IN ('PENDING', 'FAILED')");
+pub(super) const QUEUE: LeasedQueue = LeasedQueue {
+    table: "webhook_deliveries",
+    due: "next_try_at",
+    open: "state IN ('PENDING', 'FAILED')",
+};
 
 /// Deliveries that are claimed together. An endpoint that hangs holds up those that were claimed
 /// with it, and no others.

@@ -7,13 +7,15 @@ use crate::{
     db::{Conn, Filter, LeasedQueue, List, Span, Walked, fetch_span},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{DomainId, InstanceId, UserId},
-    leased_queue,
     provisioning::model::Instance,
 };
 
 /// Claims that wait for their proof.
-pub(super) const QUEUE: LeasedQueue =
-    leased_queue!("custom_domains", due: "next_check_at", open: "state = 'PENDING'");
+pub(super) const QUEUE: LeasedQueue = LeasedQueue {
+    table: "custom_domains",
+    due: "next_check_at",
+    open: "state = 'PENDING'",
+};
 
 /// Selects domains with the host names of their instances.
 macro_rules! select {
