@@ -30,6 +30,8 @@ struct ApiServer {
     under_way: (usize, usize),
     /// Makes nothing by a manifest that names a version.
     refuses_versions: bool,
+    /// Asks to come back later.
+    is_busy: bool,
 }
 
 impl ApiServer {
@@ -50,6 +52,9 @@ impl ApiServer {
         let mut parts = path.rsplit('/');
         let (name, kind) = (parts.next().unwrap(), parts.next().unwrap());
         self.asked.push(format!("{method} {kind}/{name}"));
+        if self.is_busy {
+            return failure(429, "TooManyRequests");
+        }
         if *method == Method::PATCH {
             let metadata = body["metadata"].as_object_mut().unwrap();
             let names_version = metadata.remove("resourceVersion").is_some();
@@ -249,6 +254,18 @@ async fn a_cluster_that_refuses_versions_is_not_asked_again_and_again() {
     }
     // With the condition, a look, without it; then no more than the last two.
     assert_eq!(asked, [3, 3, 3, 2]);
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_busy_is_asked_once() {
+    let pretended = Pretended::new();
+    pretended.server().is_busy = true;
+    let applied = pretended.cluster.apply("user-a", "a", &set()).await;
+    assert!(
+        matches!(applied, Err(ClusterError::Unreachable(_))),
+        "{applied:?}"
+    );
+    assert_eq!(pretended.server().asked, [APPLY]);
 }
 
 #[tokio::test]
