@@ -32,7 +32,7 @@ struct Experience {
 
 impl Creations {
     /// Notes that an object was made by an apply without condition, after one with it had been refused. A
-    /// quota or a busy cluster refuses some, which says nothing.
+    /// quota refuses some, which says nothing.
     pub(super) fn note_refused(&self) {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
     }
@@ -63,7 +63,7 @@ impl Cluster {
     /// apply after a look tells why then.
     ///
     /// # Errors
-    /// When the cluster is away.
+    /// When the cluster is away or busy.
     pub(super) async fn make(
         &self,
         api: &Api<DynamicObject>,
@@ -86,13 +86,24 @@ impl Cluster {
         });
         let live = match made.await? {
             Ok(live) => live,
-            Err(kube::Error::Api(_)) => return Ok(false),
-            Err(error) => return Err(ClusterError::of(error, &object.to_string())),
+            Err(error) => return refused(error, &object),
         };
         self.creations.0.has_worked.store(true, Ordering::Relaxed);
         self.grow_claims((namespace, instance), manifest, true)
             .await?;
         self.known.applied(&object, live, hash(manifest));
         Ok(true)
+    }
+}
+
+/// Returns false for an object that is refused, about which a look tells more. A cluster that is away or busy is asked
+/// nothing more.
+fn refused(error: kube::Error, object: &ObjectRef) -> Result<bool, ClusterError> {
+    let is_answer = matches!(error, kube::Error::Api(_));
+    let error = ClusterError::of(error, &object.to_string());
+    if is_answer && error.is_about_object() {
+        Ok(false)
+    } else {
+        Err(error)
     }
 }

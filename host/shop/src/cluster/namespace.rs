@@ -212,6 +212,11 @@ fn is_before_others(manifest: &Value) -> bool {
     [NAMESPACE, ROLE_BINDING.1, QUOTA].contains(&kind.as_str())
 }
 
+/// Returns the refusal of work in a namespace that goes, with all that would be put into it.
+fn leaving(namespace: &str) -> ClusterError {
+    ClusterError::NotYet(format!("Namespace {namespace} is still being removed"))
+}
+
 /// Policy for traffic between the services of one customer.
 fn own_namespace() -> Value {
     let anybody = json!([{"podSelector": {}}]);
@@ -287,8 +292,7 @@ impl Cluster {
             && let Some(live) = self.namespace_of(&tenant.namespace, tenant.user_id).await?
             && live.metadata.deletion_timestamp.is_some()
         {
-            let message = format!("Namespace {} is still being removed", tenant.namespace);
-            return Err(ClusterError::NotYet(message));
+            return Err(leaving(&tenant.namespace));
         }
         let served = self.served().await?;
         let (ground, walls): (Vec<Value>, Vec<Value>) =
@@ -338,6 +342,10 @@ impl Cluster {
                 applied => break applied?,
             }
         };
+        // The watch may have shown it as it was before. A removal that comes after this apply is refused.
+        if object.kind == NAMESPACE && applied.metadata.deletion_timestamp.is_some() {
+            return Err(leaving(namespace));
+        }
         self.walls.applied(&object.kind, &applied, hash(manifest));
         Ok(())
     }

@@ -19,6 +19,8 @@ use super::{
 };
 use crate::ids::UserId;
 
+const LEAVING: &str = "/metadata/deletionTimestamp";
+
 /// An API server that keeps what is applied.
 #[derive(Debug, Default)]
 struct Objects {
@@ -30,6 +32,8 @@ struct Objects {
     under_way: (usize, usize),
     /// Makes nothing by a manifest that names a version.
     refuses_versions: bool,
+    /// Asks to come back later.
+    is_busy: bool,
 }
 
 impl ApiServer for Objects {
@@ -53,11 +57,19 @@ impl ApiServer for Objects {
         let mut parts = path.rsplit('/');
         let (name, kind) = (parts.next().unwrap(), parts.next().unwrap());
         self.asked.push(format!("{method} {kind}/{name}"));
+        if self.is_busy {
+            return failure(429, "TooManyRequests");
+        }
         if *method == Method::PATCH {
             let metadata = body["metadata"].as_object_mut().unwrap();
             let names_version = metadata.remove("resourceVersion").is_some();
             if names_version && (self.refuses_versions || self.objects.contains_key(path)) {
                 return failure(409, "Conflict");
+            }
+            // An apply keeps nothing from being removed.
+            let leaving = self.objects.get(path);
+            if let Some(since) = leaving.and_then(|object| object.pointer(LEAVING)) {
+                body["metadata"]["deletionTimestamp"] = since.clone();
             }
             // As its controller does for a quota.
             body["status"] = json!({"hard": body["spec"]["hard"]});
@@ -90,6 +102,14 @@ impl Pretended {
 
     fn server(&self) -> MutexGuard<'_, Objects> {
         self.server.lock().unwrap()
+    }
+
+    /// Lets the watch of namespaces be current.
+    fn sees_namespaces(&self) {
+        let walls = &self.cluster.walls;
+        walls.begin([NAMESPACE].into_iter());
+        walls.list_begins(NAMESPACE);
+        walls.list_ends(NAMESPACE);
     }
 }
 
@@ -186,6 +206,18 @@ async fn a_cluster_that_refuses_versions_is_not_asked_again_and_again() {
 }
 
 #[tokio::test]
+async fn a_cluster_that_is_busy_is_asked_once() {
+    let pretended = Pretended::new();
+    pretended.server().is_busy = true;
+    let applied = pretended.cluster.apply("user-a", "a", &set()).await;
+    assert!(
+        matches!(applied, Err(ClusterError::Unreachable(_))),
+        "{applied:?}"
+    );
+    assert_eq!(pretended.server().asked, [APPLY]);
+}
+
+#[tokio::test]
 async fn walls_come_side_by_side_once_their_namespace_and_its_quota_are_there() {
     let pretended = Pretended::new();
     let tenant = tenant();
@@ -209,10 +241,7 @@ async fn walls_come_side_by_side_once_their_namespace_and_its_quota_are_there() 
 #[tokio::test]
 async fn a_namespace_that_the_watch_shows_is_not_looked_for_again() {
     let pretended = Pretended::new();
-    let walls = &pretended.cluster.walls;
-    walls.begin([NAMESPACE].into_iter());
-    walls.list_begins(NAMESPACE);
-    walls.list_ends(NAMESPACE);
+    pretended.sees_namespaces();
     let mut tenant = tenant();
     pretended.cluster.prepare_namespace(&tenant).await.unwrap();
     pretended.server().asked.clear();
@@ -229,4 +258,24 @@ async fn a_namespace_that_the_watch_shows_is_not_looked_for_again() {
         matches!(refused, Err(ClusterError::NotOurs { .. })),
         "{refused:?}"
     );
+}
+
+/// Objects that came into it until the watch shows that would go with it, and its volumes would be missed.
+#[tokio::test]
+async fn a_namespace_that_began_to_leave_unseen_is_waited_for() {
+    let pretended = Pretended::new();
+    pretended.sees_namespaces();
+    let mut tenant = tenant();
+    pretended.cluster.prepare_namespace(&tenant).await.unwrap();
+    let path = "/api/v1/namespaces/user-a";
+    pretended.server().objects.get_mut(path).unwrap()["metadata"]["deletionTimestamp"] =
+        json!("2026-01-01T00:00:00Z");
+    pretended.server().asked.clear();
+    tenant.instances.push("b".to_owned());
+    let prepared = pretended.cluster.prepare_namespace(&tenant).await;
+    assert!(
+        matches!(prepared, Err(ClusterError::NotYet(_))),
+        "{prepared:?}"
+    );
+    assert_eq!(pretended.server().asked, ["PATCH namespaces/user-a"]);
 }

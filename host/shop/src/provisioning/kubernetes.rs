@@ -108,7 +108,7 @@ impl Kubernetes {
     /// object does not keep the others from being applied.
     ///
     /// # Errors
-    /// When the cluster is away, or denies more than one object.
+    /// When the cluster is away.
     async fn apply_all(
         &self,
         namespace: &str,

@@ -36,6 +36,15 @@ async fn a_removal_that_takes_long_names_its_objects_to_administrators() {
     let slow = leaving(2);
     assert_eq!(slow.message, plain);
     assert_eq!((slow.detail, slow.trouble), (Some(detail.clone()), None));
+    let told = Instance {
+        message: plain.to_owned(),
+        ..instance.clone()
+    };
+    let next = decider(&told, 0).leaving(&["Pod/x".to_owned()]);
+    assert_eq!(
+        (next.message, next.detail),
+        (plain.to_owned(), Some(detail.clone()))
+    );
     let stuck = leaving(11);
     assert_eq!(stuck.message, plain);
     assert_eq!(stuck.trouble, Some(detail), "administrators are alerted");

@@ -273,7 +273,9 @@ impl StatusDecider<'_> {
     /// Status of a removal under way; what remains is for administrators, and becomes a fault once it takes very long.
     pub(super) fn leaving(&self, remaining: &[String]) -> NewStatus {
         let time = self.now - self.seen.updated_at;
-        if time <= REMOVAL_IS_SLOW {
+        // These words are news, which begins the time again.
+        let is_slow = time > REMOVAL_IS_SLOW || self.seen.message == REMOVAL_TAKES_LONG;
+        if !is_slow {
             let message = self.seen.message.clone();
             return self.new_status(Status::Terminating, message, SOON);
         }
