@@ -8,7 +8,7 @@ use super::{
     FreezeState, Subscriptions,
     model::{PeriodRow, PurchaseView, Subscription, SubscriptionRow, SubscriptionStatus},
     pricing::{self, Order, Priced},
-    quote::QuoteView,
+    quote::{QuoteView, quote_used},
     store,
 };
 use crate::{
@@ -187,9 +187,14 @@ pub(super) async fn sell(
 /// Returns a result as it is, or `NOT_FOUND` when it failed because the plan was deleted meanwhile: a subscription
 /// cannot refer to it then.
 async fn known<T>(shop: &Subscriptions, order: &Order, result: Result<T>) -> Result<T> {
-    let failed = matches!(&result, Err(error) if error.code == Code::Internal);
-    if failed {
-        catalog::plan(&mut shop.db.read().await?, order.plan_id).await?;
+    // A deletion takes the quotes along. With a coupon, the subscription is sent together with the coupon's use, whose
+    // refusal is taken for that of a deleted coupon.
+    let codes = [Code::Internal, Code::CouponNotFound, Code::QuoteUsed];
+    if matches!(&result, Err(error) if codes.contains(&error.code)) {
+        // Readers of SQLite may not see yet what the purchase has met: a transaction waits until it is durable.
+        let mut conn = shop.db.begin().await?;
+        catalog::plan(&mut conn, order.plan_id).await?;
+        conn.rollback().await?;
     }
     result
 }
@@ -463,38 +468,5 @@ async fn check_quote(
 ) -> Result<()> {
     let quote = store::quote(&mut shop.db.read().await?, order.user_id, quote_id).await?;
     let quote = quote.ok_or_else(|| Error::not_found("quote"))?;
-    let coupon = order.coupon.as_ref().map(coupons::CouponCode::as_str);
-    if quote.plan_id != order.plan_id
-        || quote.term_months != i64::from(order.term_months)
-        || quote.coupon_code.as_deref() != coupon
-        || quote.config != canonical_json(&priced.config)
-    {
-        return Err(Error::invalid(
-            "quoteId",
-            "this quote was made for another plan, term, coupon or configuration",
-        ));
-    }
-    if quote.used_at.is_some() {
-        return Err(quote_used());
-    }
-    if quote.expires_at <= shop.clock.now() {
-        return Err(Error::new(
-            Code::QuoteChanged,
-            "The quote has expired. Ask for a new one.",
-        ));
-    }
-    let due = priced.due()?;
-    if quote.due != due {
-        let message = format!(
-            "The quote was {} and the price is {due} now. Ask for a new quote.",
-            quote.due
-        );
-        return Err(Error::new(Code::QuoteChanged, message));
-    }
-    Ok(())
-}
-
-fn quote_used() -> Error {
-    let message = "This quote was already used for a purchase. Ask for a new one.";
-    Error::new(Code::QuoteUsed, message)
+    quote.check(order, priced, shop.clock.now())
 }

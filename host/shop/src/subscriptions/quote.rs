@@ -1,13 +1,14 @@
 //! Rows and views of quotes, and the lines that explain a price.
 
 use chrono::{DateTime, Utc};
-use dermaga_runtime::contract::PriceLine;
+use dermaga_runtime::{canonical_json, contract::PriceLine};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use super::pricing::{Order, Priced};
 use crate::{
-    Result,
-    coupons::{CouponPreview, Evaluated},
+    Code, Error, Result,
+    coupons::{CouponCode, CouponPreview, Evaluated},
     ids::{PlanId, QuoteId},
     language,
     money::Rupiah,
@@ -120,4 +121,49 @@ pub(super) struct QuoteRow {
     pub(super) due: Rupiah,
     pub(super) expires_at: DateTime<Utc>,
     pub(super) used_at: Option<DateTime<Utc>>,
+}
+
+impl QuoteRow {
+    /// Refuses a purchase to which this quote does not bind the shop.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` for another order; `QUOTE_USED`; `QUOTE_CHANGED` when it has expired, or the price is another
+    /// one.
+    pub(super) fn check(&self, order: &Order, priced: &Priced, now: DateTime<Utc>) -> Result<()> {
+        let coupon = order.coupon.as_ref().map(CouponCode::as_str);
+        if self.plan_id != order.plan_id
+            || self.term_months != i64::from(order.term_months)
+            || self.coupon_code.as_deref() != coupon
+            || self.config != canonical_json(&priced.config)
+        {
+            return Err(Error::invalid(
+                "quoteId",
+                "this quote was made for another plan, term, coupon or configuration",
+            ));
+        }
+        if self.used_at.is_some() {
+            return Err(quote_used());
+        }
+        if self.expires_at <= now {
+            return Err(Error::new(
+                Code::QuoteChanged,
+                "The quote has expired. Ask for a new one.",
+            ));
+        }
+        let due = priced.due()?;
+        if self.due != due {
+            let message = format!(
+                "The quote was {} and the price is {due} now. Ask for a new quote.",
+                self.due
+            );
+            return Err(Error::new(Code::QuoteChanged, message));
+        }
+        Ok(())
+    }
+}
+
+/// Returns the refusal of a quote that has bought already.
+pub(super) fn quote_used() -> Error {
+    let message = "This quote was already used for a purchase. Ask for a new one.";
+    Error::new(Code::QuoteUsed, message)
 }
