@@ -150,7 +150,8 @@ pub(super) async fn still_says(conn: &mut Conn, id: ServiceId, text: Option<&str
 
 fn changed_meanwhile() -> Error {
     let message = "The service was changed at the same time. Look at it and try again.";
-    Error::new(Code::Conflict, message)
+    // A creation of a plan that is sent again with its key is judged again.
+    Error::new(Code::Conflict, message).retry_after(1)
 }
 
 impl Rewritten {
