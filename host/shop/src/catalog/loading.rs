@@ -90,7 +90,7 @@ impl Loading {
         let mut seen = BTreeSet::new();
         for template in folder.templates {
             seen.insert(template.slug.clone());
-            let mut faults = plugins::faults_now(registry, &template).await?;
+            let mut faults = faults(registry, &template).await?;
             faults.extend(doubled_tiers(&template, known));
             if faults.is_empty() {
                 loading.fresh.push(template);
@@ -162,7 +162,7 @@ impl Loading {
             Ok(template) => template,
             Err(errors) => return Ok(errors),
         };
-        let faults = plugins::faults_now(registry, &template).await?;
+        let faults = faults(registry, &template).await?;
         if faults.is_empty() {
             self.kept.push(template);
         }
@@ -215,6 +215,23 @@ impl LoadedFrom {
     }
 }
 
+/// Returns the faults of a template: that its plugin was retired, or else those that the plugin finds.
+async fn faults(registry: &Registry, template: &Template) -> Result<Vec<TemplateError>> {
+    let plugin = &template.plugin;
+    let mut conn = registry.db().read().await?;
+    if !plugins::was_retired(&mut conn, plugin).await? {
+        drop(conn);
+        return plugins::faults_now(registry, template).await;
+    }
+    Ok(vec![TemplateError {
+        file: template.source().file.clone(),
+        line: 0,
+        column: 0,
+        key: "plugin".to_owned(),
+        message: format!("the plugin `{plugin}` was retired; activate another version of it"),
+    }])
+}
+
 /// Returns a problem for each plan that would be beside one of its tier that the file does not name: plans
 /// without a template stay until they are retired.
 fn doubled_tiers(template: &Template, known: &[KnownPlan]) -> Vec<TemplateError> {
@@ -262,7 +279,10 @@ impl RefusedTemplate {
         let Some(first) = self.problems.first() else {
             return format!("The problem is in the file {}.", self.file);
         };
-        let place = format!("{}:{}:{}", self.file, first.line, first.column);
+        let place = match first.line {
+            0 => self.file.clone(),
+            line => format!("{}:{line}:{}", self.file, first.column),
+        };
         let message = first.message.trim_end_matches('.');
         let said = match first.key.as_str() {
             "" => format!("The problem is in the file {place}: {message}."),
@@ -320,6 +340,10 @@ mod tests {
             (
                 vec![first()],
                 "The problem is in ghost.toml:3:7: plans[0].slug: it is missing.",
+            ),
+            (
+                vec![TemplateProblem { line: 0, ..first() }],
+                "The problem is in ghost.toml: plans[0].slug: it is missing.",
             ),
             (
                 vec![first(), first()],

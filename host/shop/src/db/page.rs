@@ -185,8 +185,8 @@ pub fn fetch_page<'c, T: Row>(
     }
 }
 
-/// Fetches a part of a list that begins with the newest, or with the largest. `place` is the condition that a row
-/// comes after a place, by the columns of the list's order: `(created_at, id) < (?, ?)`.
+/// Fetches a part of a list. `place` is the condition that a row comes after a place, by the columns of the list's
+/// order: `(created_at, id) < (?, ?)` in one that begins with the newest.
 ///
 /// # Errors
 /// When the database refuses.

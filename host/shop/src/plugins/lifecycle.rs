@@ -123,6 +123,22 @@ pub async fn keep_active(conn: &mut Conn, plugin_id: &str) -> Result<bool> {
     Ok(store::active_of(conn, plugin_id).await?.is_some())
 }
 
+/// Returns true for a plugin that was retired and has no active version since: nothing of it is sold.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn was_retired(conn: &mut Conn, plugin_id: &str) -> Result<bool> {
+    Ok(store::was_retired(conn, plugin_id).await?)
+}
+
+/// Returns the ids of the plugins that have an active version, each with its digest.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn active_versions(conn: &mut Conn) -> Result<Vec<(String, String)>> {
+    Ok(store::active(conn).await?)
+}
+
 /// A decision that was recorded since the uses were counted keeps its version.
 fn still_used(error: sqlx::Error) -> Result<bool> {
     if db::broke_foreign_key(&error) {
@@ -330,7 +346,8 @@ pub async fn retire_plugin(
         return Err(Error::new(Code::InvalidState, message));
     }
     if stop_selling {
-        store::stop_selling(&mut conn, plugin_id, registry.clock().now()).await?;
+        let why = format!("The plugin `{plugin_id}` was retired.");
+        store::stop_selling(&mut conn, plugin_id, &why, registry.clock().now()).await?;
     }
     retired(registry, conn, plugin_id, digests, by).await
 }

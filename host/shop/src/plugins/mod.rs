@@ -30,8 +30,8 @@ pub use erasure::{Look, assign_look, forget, looks_without_account};
 pub use explain::{ExplainedDecision, explain, walk_explained};
 pub use findings::Findings;
 pub use lifecycle::{
-    activate, delete, keep_active, keep_unretired, refuse_retired, reset, retire, retire_plugin,
-    roll_back,
+    activate, active_versions, delete, keep_active, keep_unretired, refuse_retired, reset, retire,
+    retire_plugin, roll_back, was_retired,
 };
 pub use model::{
     Activation, DecisionFilter, DecisionView, GrantedClass, Outcome, PluginClass, PluginView,

@@ -437,11 +437,20 @@ pub(super) async fn live_coupons(
 pub(super) async fn stop_selling(
     conn: &mut Conn,
     plugin_id: &str,
+    why: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let why = format!("The plugin `{plugin_id}` was retired.");
     let sql = "UPDATE services SET refused = $2, updated_at = $3 WHERE plugin_id = $1 AND refused IS NULL";
-    execute!(conn, sql, plugin_id, &why, now).map(|_| ())
+    execute!(conn, sql, plugin_id, why, now).map(|_| ())
+}
+
+/// Returns true for a plugin that was retired with the version that was active, and has no other active one.
+pub(super) async fn was_retired(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM plugin_versions
+                 WHERE plugin_id = $1 AND state = 'RETIRED' AND activated_at IS NOT NULL)
+               AND NOT EXISTS (SELECT 1 FROM plugin_versions WHERE plugin_id = $1 AND state = 'ACTIVE')";
+    let (was_retired,) = fetch_one!(conn, (bool,), sql, plugin_id)?;
+    Ok(was_retired)
 }
 
 /// Services on sale that a plugin makes, and live subscriptions of the plugin's services.

@@ -144,9 +144,14 @@ pub(super) fn quote_used() -> Error {
 /// Returns a result as it is, or `NOT_FOUND` when it failed because the plan was deleted meanwhile: neither a quote nor
 /// a subscription can refer to it then.
 pub(super) async fn known<T>(shop: &Subscriptions, order: &Order, result: Result<T>) -> Result<T> {
-    let failed = matches!(&result, Err(error) if error.code == Code::Internal);
-    if failed {
-        catalog::plan(&mut shop.db.read().await?, order.plan_id).await?;
+    // A deletion takes the quotes along. With a coupon, the subscription is sent together with the coupon's use, whose
+    // refusal is taken for that of a deleted coupon.
+    let codes = [Code::Internal, Code::CouponNotFound, Code::QuoteUsed];
+    if matches!(&result, Err(error) if codes.contains(&error.code)) {
+        // Readers of SQLite may not see yet what the purchase has met: a transaction waits until it is durable.
+        let mut conn = shop.db.begin().await?;
+        catalog::plan(&mut conn, order.plan_id).await?;
+        conn.rollback().await?;
     }
     result
 }

@@ -321,6 +321,34 @@ async fn a_purchase_reads_nothing_that_it_wrote() {
     }
 }
 
+/// The database tells only that a row refers to nothing: no fault of the shop is told, and no coupon blamed.
+#[tokio::test]
+async fn a_purchase_of_a_plan_that_was_deleted_meanwhile_finds_none() {
+    for coupon in [None, Some("HALF")] {
+        let shop = TestShop::selling(&ServiceFixture::default()).await;
+        shop.offer_half().await;
+        shop.credit(50_000).await;
+        let order = shop.order(coupon);
+        let mut conn = shop.shop.db.begin_together().await.unwrap();
+        let sql = "DELETE FROM service_plans WHERE id = $1";
+        execute!(conn, sql, shop.plan_id).unwrap();
+        let buying = Box::pin(shop.buy(&order, None));
+        let deleting = async {
+            // Until the purchase waits for its turn to write, in which it sees the deletion before readers do.
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            conn.commit().await.unwrap();
+        };
+        let (bought, ()) = tokio::join!(buying, deleting);
+        let refused = bought.unwrap_err();
+        let told = (refused.code, refused.message.as_str());
+        assert_eq!(
+            told,
+            (Code::NotFound, "There is no such plan."),
+            "{coupon:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_is_written_is_delivered_as_what_runs() {
     let delivered = "SELECT count(*) FROM subscriptions WHERE delivered_at IS NOT NULL";

@@ -27,6 +27,7 @@ pub(crate) mod database_rules;
 pub(crate) mod dates;
 pub(crate) mod domains;
 pub(crate) mod drift;
+pub(crate) mod ended_sales;
 pub(crate) mod events;
 pub(crate) mod exports;
 pub(crate) mod faults_at_once;

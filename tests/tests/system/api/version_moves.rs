@@ -25,7 +25,7 @@ const NEXT: &[u8] = b"0.1.9";
 const REASON: &str = "The new version mends a leak.";
 
 /// Returns N8N's plugin as its next version, with one variable renamed.
-fn other_version() -> Vec<u8> {
+pub(super) fn other_version() -> Vec<u8> {
     let mut component = fs::read(plugins_folder().join("service-n8n.wasm")).unwrap();
     replace(&mut component, KNOWN, OTHER);
     replace(&mut component, VERSION, NEXT);

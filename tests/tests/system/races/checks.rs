@@ -149,12 +149,15 @@ async fn a_plan_is_of_the_service_that_was_asked_about_on_postgresql() {
     let basic = plan_path(&n8n, "basic");
     let dearer = because(json!({ "monthlyPrice": 60_001 }));
     let locked = "UPDATE services SET updated_at";
-    let made = meanwhile(&shop, locked, &edit, post(&admin, &plans, new)).await;
+    let keyed = admin.with_key("paket-raksasa");
+    let made = meanwhile(&shop, locked, &edit, post(&keyed, &plans, new.clone())).await;
     made.fails(409, "CONFLICT");
     let changed = meanwhile(&shop, locked, &edit, put(&admin, &basic, dearer)).await;
     changed.fails(409, "CONFLICT");
     let now = service(&admin, "n8n").await;
     assert_eq!(now["plans"], n8n["plans"]);
+    // The obstacle has passed, so that no refusal is kept under the key.
+    keyed.post(&plans, new).await.data(201);
 }
 
 /// The plugin has accepted images with other plans than the service has by now.
@@ -252,4 +255,49 @@ async fn a_reload_sees_the_plans_that_came_while_it_judged_on_postgresql() {
     let n8n = service(&admin, "n8n").await;
     let plans = n8n["plans"].as_array().unwrap().iter();
     assert_eq!(plans.filter(|plan| plan["tier"] == "BASIC").count(), 1);
+}
+
+/// Retires the plugin of N8N and ends the sale of its services, as another server does, which has the locks of both.
+async fn end_sale(conn: &mut Conn) {
+    for sql in [
+        "UPDATE service_categories SET position = position",
+        "UPDATE plugin_versions SET state = 'RETIRED', retired_at = created_at WHERE plugin_id = 'service-n8n'",
+        "UPDATE services SET refused = 'It is not sold any more.' WHERE plugin_id = 'service-n8n'",
+    ] {
+        assert!(execute!(conn, sql).unwrap() > 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_loaded_again_is_not_sold_after_a_retirement_on_postgresql() {
+    for act in ["reload", "reset"] {
+        let Some((shop, admin)) = on_postgresql().await else {
+            return;
+        };
+        let path = match act {
+            "reset" => format!("{}/reset", path_of(&service(&admin, "n8n").await)),
+            _ => "/api/admin/catalog/reload".to_owned(),
+        };
+        let request = post(&admin, &path, because(json!({})));
+        let end = async |conn: &mut Conn| end_sale(conn).await;
+        let answer = meanwhile(&shop, "UPDATE service_categories", end, request).await;
+        let n8n = service(&admin, "n8n").await;
+        assert_eq!(n8n["state"], "REFUSED", "{act}: {}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_images_are_not_sold_after_a_retirement_on_postgresql() {
+    let Some((shop, admin)) = on_postgresql().await else {
+        return;
+    };
+    let web = category("web", &Value::Null, 0);
+    admin.post(categories::PATH, web).await.data(201);
+    let made = admin.post(SERVICES, cache(&shop).await).await.data(201);
+    let newer = because(json!({ "images": { "app": "docker.io/n8nio/n8n:1.999.1" } }));
+    let request = put(&admin, &path_of(&made), newer);
+    let end = async |conn: &mut Conn| end_sale(conn).await;
+    let refused = meanwhile(&shop, "UPDATE services SET updated_at", end, request).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert_eq!(service(&admin, "cache").await["state"], "REFUSED");
 }

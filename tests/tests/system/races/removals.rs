@@ -91,21 +91,31 @@ async fn plans_are_deleted_beside_their_purchases_on_postgresql() {
     shop.books_balance().await;
 }
 
-/// A purchase that waits for a deletion learns that the plan is no more, and not of a fault of the shop.
+/// A purchase that waits for a deletion learns that the plan is no more, and not of a fault of the shop or of its coupon.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purchase_of_a_plan_that_was_deleted_finds_none_on_postgresql() {
     let Some(shop) = Shop::open(Engine::Postgres).await else {
         return;
     };
     let admin = shop.admin().await;
-    let (_, id) = plan(&admin, "giant").await;
+    let half = json!({
+        "code": "SEPARUH", "plugin": "coupon-subscription-discount", "parameters": { "percent": 50 },
+    });
+    admin.post("/api/admin/coupons", half).await.data(201);
     let customer = customers(&shop, 1).await.remove(0);
-    let delete = async |conn: &mut Conn| {
-        let sql = "DELETE FROM service_plans WHERE id = $1";
-        assert_eq!(execute!(conn, sql, id).unwrap(), 1);
-    };
-    let buying = async move { customer.post("/api/subscriptions", order(id)).await };
-    let refused = meanwhile(&shop, "%INSERT INTO subscriptions", delete, buying).await;
-    refused.fails(404, "NOT_FOUND");
+    for coupon in [None, Some("SEPARUH")] {
+        let (_, id) = plan(&admin, "giant").await;
+        let delete = async |conn: &mut Conn| {
+            let sql = "DELETE FROM service_plans WHERE id = $1";
+            assert_eq!(execute!(conn, sql, id).unwrap(), 1);
+        };
+        let (customer, order) = (
+            customer.clone(),
+            json!({ "planId": id, "couponCode": coupon }),
+        );
+        let buying = async move { customer.post("/api/subscriptions", order).await };
+        let refused = meanwhile(&shop, "%INSERT INTO subscriptions", delete, buying).await;
+        refused.fails(404, "NOT_FOUND");
+    }
     shop.books_balance().await;
 }

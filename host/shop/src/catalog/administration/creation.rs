@@ -161,7 +161,7 @@ pub(super) async fn accepted(catalog: &Catalog, draft: &Draft, file: &str) -> Re
     Ok(template)
 }
 
-fn not_active(plugin_id: &str) -> Error {
+pub(super) fn not_active(plugin_id: &str) -> Error {
     let message = format!("no version of a plugin `{plugin_id}` is active");
     Error::invalid("plugin", message)
 }

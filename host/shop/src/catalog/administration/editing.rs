@@ -333,8 +333,8 @@ impl ServiceReset {
 /// names, again. Quotas, and whether they are sold, stay; so do plans that it does not name.
 ///
 /// # Errors
-/// `NOT_FOUND`; `INVALID_STATE` when no template is known, or it cannot be sold as it is; `CONFLICT`
-/// when the template changes at the same time.
+/// `NOT_FOUND`; `INVALID_STATE` when no template is known, it cannot be sold as it is, or its plugin
+/// was retired; `CONFLICT` when the template changes at the same time.
 pub async fn reset_service(
     catalog: &Catalog,
     actor_id: UserId,
@@ -342,10 +342,8 @@ pub async fn reset_service(
     reason: &str,
 ) -> Result<ServiceReset> {
     let mut template = creation::template(catalog, id).await?;
-    if let Some(fault) = plugins::faults_now(&catalog.plugins, &template)
-        .await?
-        .first()
-    {
+    let faults = plugins::faults_now(&catalog.plugins, &template).await?;
+    if let Some(fault) = faults.first() {
         let message = format!("The template cannot be sold as it is: {fault}.");
         return Err(Error::new(Code::InvalidState, message));
     }
@@ -354,6 +352,14 @@ pub async fn reset_service(
     store::lock_categories(&mut conn).await?;
     store::lock_service(&mut conn, id).await?;
     own_template::still_says(&mut conn, id, Some(template.source().text.as_str())).await?;
+    // It would be on sale again. A retirement that is under way waits for the service, and takes it off sale then.
+    if plugins::was_retired(&mut conn, &template.plugin).await? {
+        let message = format!(
+            "The plugin {} was retired. Activate another version of it first.",
+            template.plugin
+        );
+        return Err(Error::new(Code::InvalidState, message));
+    }
     let before = managed(&mut conn, id).await?;
     // A plan that was deleted does not come back, beside another one of its tier perhaps.
     let has = |slug: &str| before.plans.iter().any(|plan| plan.slug == slug);

@@ -17,6 +17,7 @@ use crate::{
     catalog::{Catalog, FieldChange},
     db::Conn,
     ids::ServiceId,
+    plugins,
 };
 
 /// Template with new values, which the plugin has accepted.
@@ -150,7 +151,8 @@ pub(super) async fn still_says(conn: &mut Conn, id: ServiceId, text: Option<&str
 
 fn changed_meanwhile() -> Error {
     let message = "The service was changed at the same time. Look at it and try again.";
-    Error::new(Code::Conflict, message)
+    // A creation of a plan that is sent again with its key is judged again.
+    Error::new(Code::Conflict, message).retry_after(1)
 }
 
 impl Rewritten {
@@ -164,6 +166,10 @@ impl Rewritten {
         still_says(conn, id, self.before.as_deref()).await?;
         if offered(&store::plans(conn, &[id]).await?) != self.plans {
             return Err(changed_meanwhile());
+        }
+        // It would be on sale again. A retirement that is under way waits for the service, and takes it off sale then.
+        if plugins::was_retired(conn, &self.template.plugin).await? {
+            return Err(creation::not_active(&self.template.plugin));
         }
         Ok(store::rewrite_service(conn, id, &self.template, now).await?)
     }

@@ -11,17 +11,19 @@ use crate::{
         store::{self, KnownPlan, LoadedFrom},
     },
     db::{Conn, Db},
-    plugins::Registry,
+    plugins::{self, Registry},
 };
 
 /// Judgements of a catalogue that others change all the time.
 const ATTEMPTS: usize = 5;
 
-/// Services and plans that the templates are judged beside.
+/// Services and plans that the templates are judged beside, and the versions of plugins that judge them.
 #[derive(Debug, PartialEq, Eq)]
 struct Beside {
     loaded: Vec<LoadedFrom>,
     known: Vec<KnownPlan>,
+    /// Ids of plugins with the digests of their active versions.
+    active: Vec<(String, String)>,
 }
 
 impl Beside {
@@ -29,6 +31,7 @@ impl Beside {
         Ok(Self {
             loaded: store::loaded_from(conn).await?,
             known: store::known_plans(conn).await?,
+            active: plugins::active_versions(conn).await?,
         })
     }
 }
