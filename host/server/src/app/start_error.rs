@@ -7,6 +7,7 @@ use dermaga_shop::{
     Error,
     cluster::ClusterError,
     db::{self, Ambient, ForeignLog},
+    text::counted,
 };
 use dermaga_toolkit::build::BuildError;
 use sqlx::{error::BoxDynError, migrate::MigrateError};
@@ -89,10 +90,10 @@ pub enum StartError {
     )]
     MasterKey { secrets: usize },
     #[error(
-        "the master key is missing that the {secrets} secrets of instances in the database were sealed with. Give it in \
-         DERMAGA_MASTER_KEY, or restore master.key in the data folder"
+        "the key file {} is missing, whose key sealed {} of instances in the database. Restore it from a backup, or \
+         give its key in DERMAGA_MASTER_KEY", path.display(), counted(secrets, "secret")
     )]
-    NoMasterKey { secrets: usize },
+    NoMasterKey { secrets: usize, path: PathBuf },
     #[error("{doing}: {}", error.message)]
     Failed {
         doing: &'static str,

@@ -198,11 +198,10 @@ pub(super) async fn master_key(config: &Config, db: Option<&Db>) -> Finding {
         let message = "not checked: the master key is compared with the secrets in the database";
         return part.warning(message, ONCE_THE_DATABASE_IS_WELL);
     };
-    let is_missing = keys.is_none();
-    // The one that a start would make opens nothing, as none does.
+    let missing = keys.is_none().then(|| Keys::master_key_file(config));
     let vault = Vault::new(&keys.unwrap_or_default());
-    let SealedSecrets { all, unreadable } = match app::sealed_secrets(db, &vault, is_missing).await
-    {
+    let found = app::sealed_secrets(db, &vault, missing.as_deref()).await;
+    let SealedSecrets { all, unreadable } = match found {
         Ok(found) => found,
         Err(error) => return part.failed(error.to_string(), "No server starts before."),
     };
