@@ -1,5 +1,7 @@
 //! Reasons why a server does not start, in sentences that say what to do.
 
+mod database;
+
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use dermaga_runtime::RuntimeError;
@@ -12,6 +14,7 @@ use dermaga_shop::{
 use dermaga_toolkit::build::BuildError;
 use sqlx::{error::BoxDynError, migrate::MigrateError};
 
+pub use self::database::database_reason;
 use crate::config::KeysError;
 
 /// Reason why the server does not start.
@@ -104,11 +107,15 @@ pub enum StartError {
 
 impl StartError {
     pub(super) fn database(engine: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| match source {
-            sqlx::Error::PoolTimedOut => Self::DatabaseSilent { engine },
-            source if db::is_passing(&source) => Self::passing(engine, source),
-            sqlx::Error::Configuration(cause) => Self::configuration(engine, cause),
-            source => Self::Database { engine, source },
+        move |source| {
+            // The words of the driver are for those who look for them: people get plain ones.
+            tracing::debug!(cause = ?source, "database.unusable");
+            match source {
+                sqlx::Error::PoolTimedOut => Self::DatabaseSilent { engine },
+                source if db::is_passing(&source) => Self::passing(engine, source),
+                sqlx::Error::Configuration(cause) => Self::configuration(engine, cause),
+                source => Self::Database { engine, source },
+            }
         }
     }
 
@@ -163,7 +170,8 @@ fn silent(engine: &str) -> String {
 }
 
 fn unusable(engine: &str, source: &sqlx::Error) -> String {
-    format!("the {engine} database cannot be used: {}", cause(source))
+    let reason = database_reason(engine, source);
+    format!("the {engine} database cannot be used: {reason}")
 }
 
 /// Returns the place of a database, for advice.
@@ -171,17 +179,6 @@ fn place(engine: &str) -> &'static str {
     match engine {
         "sqlite" => "its file: dermaga.db in the data folder, where DATABASE_URL names no other",
         _ => "DATABASE_URL",
-    }
-}
-
-/// Returns the cause of a failure without the driver's own beginning, which names the database once more.
-fn cause(source: &sqlx::Error) -> String {
-    match source {
-        sqlx::Error::Configuration(cause) => cause.to_string(),
-        sqlx::Error::Io(cause) => cause.to_string(),
-        // Shown as a whole, one of PostgreSQL ends with a line of its own source.
-        sqlx::Error::Database(cause) => cause.message().to_owned(),
-        other => other.to_string(),
     }
 }
 
@@ -247,7 +244,7 @@ mod tests {
     fn a_database_is_named_once_and_advice_can_be_left_to_others() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let error = StartError::database("postgres")(sqlx::Error::Io(refused));
-        let told = "the postgres database cannot be used: connection refused";
+        let told = "the postgres database cannot be used: its address refuses connections";
         assert_eq!(error.without_advice(), told);
         assert_eq!(error.to_string(), format!("{told}. Check DATABASE_URL"));
         let error = StartError::database("postgres")(sqlx::Error::PoolTimedOut);

@@ -89,10 +89,11 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
             format!("the {engine} database was made by a newer Dermaga (migration {version})"),
             "Start that version, or restore a backup.",
         )),
-        Err(error) => Some(part.failed(
-            format!("the {engine} database does not answer: {error}"),
-            check_database(config),
-        )),
+        Err(error) => {
+            let reason = app::database_reason(engine, &error);
+            let message = format!("the {engine} database cannot be used: {reason}");
+            Some(part.failed(message, check_database(config)))
+        }
     };
     if let Some(wrong) = wrong {
         return (None, vec![wrong]);
@@ -102,7 +103,10 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
             "{engine}, its schema is up to date, it takes writes"
         )),
         Err(error) => part.failed(
-            format!("the {engine} database takes no writes: {error}"),
+            format!(
+                "the {engine} database takes no writes: {}",
+                app::database_reason(engine, &error)
+            ),
             "Check its room and its rights, and that DATABASE_URL names no standby.",
         ),
     }];
@@ -230,8 +234,9 @@ pub(super) async fn clock(config: &Config, db: Option<&Db>) -> Finding {
     let theirs = match db.now().await {
         Ok(theirs) => theirs,
         Err(error) => {
+            let reason = app::database_reason(db.engine_name(), &error);
             return part.warning(
-                format!("the database does not say its time: {error}"),
+                format!("the database does not say its time: {reason}"),
                 "Check the database first.",
             );
         }
