@@ -444,6 +444,25 @@ pub(super) async fn stop_selling(
     execute!(conn, sql, plugin_id, &why, now).map(|_| ())
 }
 
+/// Template of a service that a plugin makes, as it was loaded last.
+#[derive(Debug, PartialEq, Eq, sqlx::FromRow)]
+pub(super) struct MadeService {
+    pub(super) slug: String,
+    /// Name of the file; absent, as the text, for one that was loaded before they were kept.
+    pub(super) template_file: Option<String>,
+    pub(super) template: Option<String>,
+}
+
+/// Templates of the services that a plugin makes, but for those that are refused.
+pub(super) async fn services_of(
+    conn: &mut Conn,
+    plugin_id: &str,
+) -> sqlx::Result<Vec<MadeService>> {
+    let sql = "SELECT slug, template_file, template FROM services
+               WHERE plugin_id = $1 AND refused IS NULL ORDER BY slug";
+    fetch_all!(conn, MadeService, sql, plugin_id)
+}
+
 /// Services on sale that a plugin makes, and live subscriptions of the plugin's services.
 pub(super) async fn sold(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<(i64, i64)> {
     let sql = "SELECT
