@@ -179,8 +179,8 @@ async fn note(
 }
 
 /// Makes a staged or superseded version the active one. Calls in flight end on the version they
-/// began with; none fails. A suspension of the version ends. `templates` are those that are sold.
-/// An administrator's activation is audited with what it superseded; one at start has no actor.
+/// began with; none fails. A suspension of the version ends, and services that the retirement of the
+/// plugin took off sale are sold again. `templates` are those that are sold. An administrator's activation is audited with what it superseded; one at start has no actor.
 ///
 /// # Errors
 /// `NOT_FOUND` when this plugin has no such version, `INVALID_STATE` when it is retired or would
@@ -246,6 +246,9 @@ async fn switch(
         take(&mut conn, registry, version, Step::Supersede).await?;
     }
     take(&mut conn, registry, (digest, state), Step::Activate).await?;
+    if checked.is_some() {
+        store::sell_again(&mut conn, plugin_id, registry.clock().now()).await?;
+    }
     if let Some(by) = by {
         let details = json!({ "digest": digest, "superseded": superseded });
         let act = AuditAct::PluginActivated;

@@ -1,4 +1,5 @@
-//! Services that a plugin makes, with which a version is checked before it becomes active.
+//! Services that a plugin makes: a version is checked with them before it becomes active, also with those that come back
+//! on sale with it.
 
 use dermaga_runtime::Plugin;
 use dermaga_toolkit::template::Template;

@@ -433,14 +433,31 @@ pub(super) async fn live_coupons(
     Ok(count)
 }
 
-/// Takes the services that a plugin makes off sale, until a reload of the templates finds another version active.
+/// Returns the reason that services are refused for whose sale ended with the retirement of their plugin.
+fn retired(plugin_id: &str) -> String {
+    format!("The plugin `{plugin_id}` was retired.")
+}
+
+/// Takes the services that a plugin makes off sale, until another version of it is active.
 pub(super) async fn stop_selling(
     conn: &mut Conn,
     plugin_id: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let why = format!("The plugin `{plugin_id}` was retired.");
+    let why = retired(plugin_id);
     let sql = "UPDATE services SET refused = $2, updated_at = $3 WHERE plugin_id = $1 AND refused IS NULL";
+    execute!(conn, sql, plugin_id, &why, now).map(|_| ())
+}
+
+/// Ends the refusal of the services that [`stop_selling`] took off sale, and that nothing else has refused since.
+pub(super) async fn sell_again(
+    conn: &mut Conn,
+    plugin_id: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let why = retired(plugin_id);
+    let sql =
+        "UPDATE services SET refused = NULL, updated_at = $3 WHERE plugin_id = $1 AND refused = $2";
     execute!(conn, sql, plugin_id, &why, now).map(|_| ())
 }
 
@@ -453,14 +470,16 @@ pub(super) struct MadeService {
     pub(super) template: Option<String>,
 }
 
-/// Templates of the services that a plugin makes, but for those that are refused.
+/// Templates of the services that a plugin makes, but for those that are refused for another reason than its
+/// retirement.
 pub(super) async fn services_of(
     conn: &mut Conn,
     plugin_id: &str,
 ) -> sqlx::Result<Vec<MadeService>> {
+    let why = retired(plugin_id);
     let sql = "SELECT slug, template_file, template FROM services
-               WHERE plugin_id = $1 AND refused IS NULL ORDER BY slug";
-    fetch_all!(conn, MadeService, sql, plugin_id)
+               WHERE plugin_id = $1 AND (refused IS NULL OR refused = $2) ORDER BY slug";
+    fetch_all!(conn, MadeService, sql, plugin_id, &why)
 }
 
 /// Services on sale that a plugin makes, and live subscriptions of the plugin's services.
