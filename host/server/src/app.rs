@@ -49,7 +49,7 @@ pub use start::{
     SealedSecrets, connect, open_accounts, open_database, open_database_as_is, open_registry,
     registry, sealed_secrets,
 };
-pub use start_error::StartError;
+pub use start_error::{StartError, database_reason};
 
 /// A server that is ready to run.
 #[derive(Debug)]

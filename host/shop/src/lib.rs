@@ -44,6 +44,7 @@ pub mod throttle;
 pub mod tickets;
 pub mod time_budget;
 pub mod timekeeping;
+pub mod tls;
 pub mod traces;
 pub mod users;
 pub mod wallet;

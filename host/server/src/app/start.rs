@@ -3,7 +3,7 @@
 mod database;
 mod parts;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use dermaga_runtime::{Runtime, RuntimeConfig};
@@ -45,13 +45,14 @@ impl App {
     async fn prepare(config: Config, clock: Clock) -> Result<Self, StartError> {
         let clock = clock.in_zone(config.billing_timezone);
         set_clock(&config, &clock)?;
-        let keys = prepare_data_dir(&config)?;
+        prepare_data_dir(&config)?;
         let in_use = in_use::hold(&config.database_url())?;
         let db = open_database(&config).await?;
         db.optimize()
             .await
             .map_err(StartError::database(db.engine_name()))?;
         database::tell(&db);
+        let keys = obtain_keys(&config, &db).await?;
         let identity = Arc::new(Identity::of_folder(&config.data_dir, &clock));
         release_left_behind(&db, &clock, &identity).await?;
         let vault = Arc::new(Vault::new(&keys.master_keys));
@@ -60,7 +61,7 @@ impl App {
         let plugins = Arc::new(registry(&config, db.clone(), &clock)?);
         bootstrap::install(&config, &db, &clock, &plugins, &templates).await?;
         first_administrator(&config, &accounts).await?;
-        check_master_key(&db, &vault, keys.made_master).await?;
+        check_master_key(&db, &vault).await?;
         let (instances, worker) = provisioning::prepare(
             provisioning_settings(&config),
             db.clone(),
@@ -126,8 +127,8 @@ async fn release_left_behind(
 }
 
 /// A wrong key would seal new secrets, and be noticed when the first instance cannot be changed.
-async fn check_master_key(db: &Db, vault: &Vault, was_missing: bool) -> Result<(), StartError> {
-    let SealedSecrets { all, unreadable } = sealed_secrets(db, vault, was_missing).await?;
+async fn check_master_key(db: &Db, vault: &Vault) -> Result<(), StartError> {
+    let SealedSecrets { all, unreadable } = sealed_secrets(db, vault, None).await?;
     if unreadable > 0 {
         tracing::error!(secrets = all, unreadable, "start.secrets_without_key");
     }
@@ -142,15 +143,15 @@ pub struct SealedSecrets {
     pub unreadable: usize,
 }
 
-/// Compares the master keys with those that the secrets in a database were sealed with; `was_missing` says that
-/// there was no key, for which the refusal has words of its own.
+/// Compares the master keys with those that the secrets in a database were sealed with; `missing` is the file of the
+/// key where there is none, which the refusal names then.
 ///
 /// # Errors
 /// When no key opens any of them, and when the database does not answer.
 pub async fn sealed_secrets(
     db: &Db,
     vault: &Vault,
-    was_missing: bool,
+    missing: Option<&Path>,
 ) -> Result<SealedSecrets, StartError> {
     let mut conn = db
         .read()
@@ -159,10 +160,12 @@ pub async fn sealed_secrets(
     let found = provisioning::unreadable(&mut conn, vault).await;
     let (secrets, unreadable) = found.map_err(StartError::failed("secrets cannot be read"))?;
     if secrets > 0 && unreadable == secrets {
-        return Err(if was_missing {
-            StartError::NoMasterKey { secrets }
-        } else {
-            StartError::MasterKey { secrets }
+        return Err(match missing {
+            Some(path) => StartError::NoMasterKey {
+                secrets,
+                path: path.to_owned(),
+            },
+            None => StartError::MasterKey { secrets },
         });
     }
     Ok(SealedSecrets {
@@ -171,19 +174,31 @@ pub async fn sealed_secrets(
     })
 }
 
-/// Makes the data folder and obtains the keys that are kept in it.
-fn prepare_data_dir(config: &Config) -> Result<Keys, StartError> {
+/// Makes the data folder, and refuses damaged keys in it before anything is waited for.
+fn prepare_data_dir(config: &Config) -> Result<(), StartError> {
     database::make_data_dir(&config.data_dir)?;
+    Keys::check_token_key(config)?;
+    Keys::master_keys_of_data(config)?;
+    Ok(())
+}
+
+/// Obtains the keys of the data folder. None is made beside a database whose secrets a missing one sealed: the next
+/// start would take the new one for theirs.
+async fn obtain_keys(config: &Config, db: &Db) -> Result<Keys, StartError> {
+    if Keys::master_keys_of_data(config)?.is_none() {
+        let missing = Keys::master_key_file(config);
+        sealed_secrets(db, &Vault::new(&[]), Some(&missing)).await?;
+    }
     Ok(Keys::obtain(config)?)
 }
 
 /// Accounts alone, for commands that need no server.
 ///
 /// # Errors
-/// As [`open_database`], and when the keys cannot be had.
+/// As [`open_database`], when the keys cannot be had, and when the one is missing that secrets were sealed with.
 pub async fn open_accounts(config: &Config, clock: Clock) -> Result<Accounts, StartError> {
     let db = open_database(config).await?;
-    let keys = Keys::obtain(config)?;
+    let keys = obtain_keys(config, &db).await?;
     let vault = Arc::new(Vault::new(&keys.master_keys));
     accounts(config, &keys, &vault, (db, clock))
 }

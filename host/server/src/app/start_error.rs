@@ -1,5 +1,7 @@
 //! Reasons why a server does not start, in sentences that say what to do.
 
+mod database;
+
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use dermaga_runtime::RuntimeError;
@@ -7,10 +9,12 @@ use dermaga_shop::{
     Error,
     cluster::ClusterError,
     db::{self, Ambient, ForeignLog},
+    text::counted,
 };
 use dermaga_toolkit::build::BuildError;
 use sqlx::{error::BoxDynError, migrate::MigrateError};
 
+pub use self::database::database_reason;
 use crate::config::KeysError;
 
 /// Reason why the server does not start.
@@ -89,10 +93,10 @@ pub enum StartError {
     )]
     MasterKey { secrets: usize },
     #[error(
-        "the master key is missing that the {secrets} secrets of instances in the database were sealed with. Give it in \
-         DERMAGA_MASTER_KEY, or restore master.key in the data folder"
+        "the key file {} is missing, whose key sealed {} of instances in the database. Restore it from a backup, or \
+         give its key in DERMAGA_MASTER_KEY", path.display(), counted(secrets, "secret")
     )]
-    NoMasterKey { secrets: usize },
+    NoMasterKey { secrets: usize, path: PathBuf },
     #[error("{doing}: {}", error.message)]
     Failed {
         doing: &'static str,
@@ -103,11 +107,15 @@ pub enum StartError {
 
 impl StartError {
     pub(super) fn database(engine: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| match source {
-            sqlx::Error::PoolTimedOut => Self::DatabaseSilent { engine },
-            source if db::is_passing(&source) => Self::passing(engine, source),
-            sqlx::Error::Configuration(cause) => Self::configuration(engine, cause),
-            source => Self::Database { engine, source },
+        move |source| {
+            // The words of the driver are for those who look for them: people get plain ones.
+            tracing::debug!(cause = ?source, "database.unusable");
+            match source {
+                sqlx::Error::PoolTimedOut => Self::DatabaseSilent { engine },
+                source if db::is_passing(&source) => Self::passing(engine, source),
+                sqlx::Error::Configuration(cause) => Self::configuration(engine, cause),
+                source => Self::Database { engine, source },
+            }
         }
     }
 
@@ -162,7 +170,8 @@ fn silent(engine: &str) -> String {
 }
 
 fn unusable(engine: &str, source: &sqlx::Error) -> String {
-    format!("the {engine} database cannot be used: {}", cause(source))
+    let reason = database_reason(engine, source);
+    format!("the {engine} database cannot be used: {reason}")
 }
 
 /// Returns the place of a database, for advice.
@@ -170,17 +179,6 @@ fn place(engine: &str) -> &'static str {
     match engine {
         "sqlite" => "its file: dermaga.db in the data folder, where DATABASE_URL names no other",
         _ => "DATABASE_URL",
-    }
-}
-
-/// Returns the cause of a failure without the driver's own beginning, which names the database once more.
-fn cause(source: &sqlx::Error) -> String {
-    match source {
-        sqlx::Error::Configuration(cause) => cause.to_string(),
-        sqlx::Error::Io(cause) => cause.to_string(),
-        // Shown as a whole, one of PostgreSQL ends with a line of its own source.
-        sqlx::Error::Database(cause) => cause.message().to_owned(),
-        other => other.to_string(),
     }
 }
 
@@ -246,7 +244,7 @@ mod tests {
     fn a_database_is_named_once_and_advice_can_be_left_to_others() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
         let error = StartError::database("postgres")(sqlx::Error::Io(refused));
-        let told = "the postgres database cannot be used: connection refused";
+        let told = "the postgres database cannot be used: its address refuses connections";
         assert_eq!(error.without_advice(), told);
         assert_eq!(error.to_string(), format!("{told}. Check DATABASE_URL"));
         let error = StartError::database("postgres")(sqlx::Error::PoolTimedOut);

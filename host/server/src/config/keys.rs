@@ -23,8 +23,6 @@ const MASTER_KEY: &str = "master.key";
 pub struct Keys {
     pub jwt_secrets: Vec<Secret>,
     pub master_keys: Vec<MasterKey>,
-    /// True when there was no master key, so that one was made.
-    pub made_master: bool,
 }
 
 /// A key file that cannot be used.
@@ -80,22 +78,25 @@ impl Keys {
     pub fn obtain(config: &Config) -> Result<Self, KeysError> {
         let jwt_secrets = if config.jwt_secrets.is_empty() {
             let make = || Zeroizing::new(crypto::random_token());
-            vec![kept(&config.data_dir.join(TOKEN_KEY), make)?.0]
+            vec![kept(&config.data_dir.join(TOKEN_KEY), make)?]
         } else {
             config.jwt_secrets.clone()
         };
-        let path = config.data_dir.join(MASTER_KEY);
-        let (texts, made_master) = if config.master_keys.is_empty() {
-            let (text, is_made) = kept(&path, || MasterKey::generate().to_hex())?;
-            (vec![text], is_made)
+        let path = Self::master_key_file(config);
+        let texts = if config.master_keys.is_empty() {
+            vec![kept(&path, || MasterKey::generate().to_hex())?]
         } else {
-            (config.master_keys.clone(), false)
+            config.master_keys.clone()
         };
         Ok(Self {
             jwt_secrets,
             master_keys: parse(&texts, &path)?,
-            made_master,
         })
+    }
+
+    /// Returns the file of the master key, which is there where no setting has the key.
+    pub fn master_key_file(config: &Config) -> PathBuf {
+        config.data_dir.join(MASTER_KEY)
     }
 
     /// Reads the key of tokens in the data folder where no setting has one, and makes none.
@@ -116,7 +117,7 @@ impl Keys {
     /// # Errors
     /// When a key file cannot be read or understood.
     pub fn master_keys_of_data(config: &Config) -> Result<Option<Vec<MasterKey>>, KeysError> {
-        let path = config.data_dir.join(MASTER_KEY);
+        let path = Self::master_key_file(config);
         let texts = if !config.master_keys.is_empty() {
             config.master_keys.clone()
         } else if path.exists() {
@@ -137,12 +138,9 @@ fn parse(texts: &[Secret], path: &Path) -> Result<Vec<MasterKey>, KeysError> {
     keys.map_err(|_| KeysError::damaged(path, "it is not 64 hexadecimal digits"))
 }
 
-/// The key in the file, and true when it was not there and is made. When two servers start at once in one
+/// Returns the key in the file, which is made when it is not there. When two servers start at once in one
 /// folder, the file of the first is used by both.
-fn kept(
-    path: &Path,
-    make: impl FnOnce() -> Zeroizing<String>,
-) -> Result<(Secret, bool), KeysError> {
+fn kept(path: &Path, make: impl FnOnce() -> Zeroizing<String>) -> Result<Secret, KeysError> {
     let fault = |message| KeysError::of_file(path, message);
     match private_file::create_new(path) {
         Ok(mut file) => {
@@ -151,9 +149,9 @@ fn kept(
                 .and_then(|()| file.sync_all())
                 .map_err(|e| fault(format!("cannot be written: {e}")))?;
             tracing::info!(path = %path.display(), "key.made");
-            Ok((Secret::new(key.as_str()), true))
+            Ok(Secret::new(key.as_str()))
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok((read(path)?, false)),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => read(path),
         Err(error) => Err(fault(format!("cannot be made: {error}"))),
     }
 }
@@ -256,13 +254,5 @@ mod tests {
             );
             assert_eq!(std::fs::read(&path).unwrap(), content);
         }
-    }
-
-    #[test]
-    fn a_master_key_that_was_made_is_known() {
-        let folder = tempfile::tempdir().unwrap();
-        let config = Config::in_folder(folder.path()).unwrap();
-        assert!(Keys::obtain(&config).unwrap().made_master);
-        assert!(!Keys::obtain(&config).unwrap().made_master);
     }
 }

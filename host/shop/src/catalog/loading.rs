@@ -228,7 +228,7 @@ async fn faults(registry: &Registry, template: &Template) -> Result<Vec<Template
         line: 0,
         column: 0,
         key: "plugin".to_owned(),
-        message: format!("the plugin `{plugin}` was retired; activate another version of it"),
+        message: plugins::retirement(plugin),
     }])
 }
 
@@ -279,10 +279,11 @@ impl RefusedTemplate {
         let Some(first) = self.problems.first() else {
             return format!("The problem is in the file {}.", self.file);
         };
-        let place = match first.line {
-            0 => self.file.clone(),
-            line => format!("{}:{line}:{}", self.file, first.column),
-        };
+        // It is not in the file: its plugin was retired.
+        if first.line == 0 {
+            return first.message.clone();
+        }
+        let place = format!("{}:{}:{}", self.file, first.line, first.column);
         let message = first.message.trim_end_matches('.');
         let said = match first.key.as_str() {
             "" => format!("The problem is in the file {place}: {message}."),
@@ -343,7 +344,7 @@ mod tests {
             ),
             (
                 vec![TemplateProblem { line: 0, ..first() }],
-                "The problem is in ghost.toml: plans[0].slug: it is missing.",
+                "it is missing",
             ),
             (
                 vec![first(), first()],

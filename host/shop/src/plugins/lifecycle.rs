@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::{
     Registry,
     model::{Activation, Reset, Retirement, VersionState},
+    sale::Checked,
     store::{self, Uses},
-    sync, vetting,
+    sync,
 };
 use crate::{
     Code, Error, Result,
@@ -123,6 +124,11 @@ pub async fn keep_active(conn: &mut Conn, plugin_id: &str) -> Result<bool> {
     Ok(store::active_of(conn, plugin_id).await?.is_some())
 }
 
+/// Returns the reason for which the services of a plugin are off sale after its retirement.
+pub fn retirement(plugin_id: &str) -> String {
+    format!("The plugin `{plugin_id}` was retired.")
+}
+
 /// Returns true for a plugin that was retired and has no active version since: nothing of it is sold.
 ///
 /// # Errors
@@ -137,6 +143,25 @@ pub async fn was_retired(conn: &mut Conn, plugin_id: &str) -> Result<bool> {
 /// When the database does not answer.
 pub async fn active_versions(conn: &mut Conn) -> Result<Vec<(String, String)>> {
     Ok(store::active(conn).await?)
+}
+
+/// Keeps the version that was asked from being replaced until the caller's transaction ends, as [`keep_active`] keeps
+/// the plugin; returns false when none of its versions is active (any more).
+///
+/// # Errors
+/// `CONFLICT` when another version is active by now.
+pub async fn keep_asked(conn: &mut Conn, registry: &Registry, asked: &Plugin) -> Result<bool> {
+    let plugin_id = &asked.about().id;
+    store::lock(conn, plugin_id).await?;
+    let Some(active) = store::active_of(conn, plugin_id).await? else {
+        return Ok(false);
+    };
+    // Where the active version does not load, the one before it decides everything.
+    if active == asked.digest().to_string() || registry.failure_of(&active).is_some() {
+        return Ok(true);
+    }
+    let message = "Another version of this plugin has just become active. Try again.";
+    Err(Error::new(Code::Conflict, message).retry_after(1))
 }
 
 /// A decision that was recorded since the uses were counted keeps its version.
@@ -175,13 +200,13 @@ async fn note(
 }
 
 /// Makes a staged or superseded version the active one. Calls in flight end on the version they
-/// began with; none fails. A suspension of the version ends. `templates` are those that are sold.
-/// An administrator's activation is audited with what it superseded; one at start has no actor.
+/// began with; none fails. A suspension of the version ends, and services that the retirement of the
+/// plugin took off sale are sold again. `templates` are those that are sold. An administrator's activation is audited with what it superseded; one at start has no actor.
 ///
 /// # Errors
 /// `NOT_FOUND` when this plugin has no such version, `INVALID_STATE` when it is retired or would
 /// make nothing of a template, `PLUGIN_UNAVAILABLE` when it does not load here: a broken version
-/// never replaces a working one.
+/// never replaces a working one. `CONFLICT` when services of the plugin change at the same time.
 pub async fn activate(
     registry: &Registry,
     templates: &[Template],
@@ -208,10 +233,14 @@ async fn switch(
     to: To,
 ) -> Result<Activation> {
     let plugin = registry.version(digest).await?;
-    // The running version has been checked, and activating it again ends a suspension.
-    if plugin.about().id == plugin_id && registry.running(plugin_id) != Some(plugin.digest()) {
-        vetting::refuse_faulty(registry, &plugin, templates).await?;
-    }
+    // The running version has been checked, and activating it again ends a suspension. A start looks at all services
+    // afterwards.
+    let is_unchecked = registry.running(plugin_id) != Some(plugin.digest());
+    let checked = if is_unchecked && plugin.about().id == plugin_id && by.is_some() {
+        Some(Checked::with(registry, &plugin, templates).await?)
+    } else {
+        None
+    };
     let mut conn = registry.db().begin().await?;
     // Two administrators, or two servers that start together, change a plugin one after the other.
     let state = locked(&mut conn, plugin_id, digest).await?;
@@ -229,12 +258,19 @@ async fn switch(
     {
         return Err(changed_meanwhile());
     }
+    if let Some(checked) = &checked {
+        checked.still_holds(&mut conn, plugin_id).await?;
+    }
     let superseded = store::active_of(&mut conn, plugin_id).await?;
     if let Some(active) = &superseded {
         let version = (active.as_str(), VersionState::Active);
         take(&mut conn, registry, version, Step::Supersede).await?;
     }
     take(&mut conn, registry, (digest, state), Step::Activate).await?;
+    if checked.is_some() {
+        let (why, now) = (retirement(plugin_id), registry.clock().now());
+        store::sell_again(&mut conn, plugin_id, &why, now).await?;
+    }
     if let Some(by) = by {
         let details = json!({ "digest": digest, "superseded": superseded });
         let act = AuditAct::PluginActivated;
@@ -346,8 +382,8 @@ pub async fn retire_plugin(
         return Err(Error::new(Code::InvalidState, message));
     }
     if stop_selling {
-        let why = format!("The plugin `{plugin_id}` was retired.");
-        store::stop_selling(&mut conn, plugin_id, &why, registry.clock().now()).await?;
+        let (why, now) = (retirement(plugin_id), registry.clock().now());
+        store::stop_selling(&mut conn, plugin_id, &why, now).await?;
     }
     retired(registry, conn, plugin_id, digests, by).await
 }

@@ -15,6 +15,7 @@ mod lifecycle;
 mod model;
 mod reading;
 mod registry;
+mod sale;
 pub mod signatures;
 mod size_class;
 mod staging;
@@ -30,8 +31,8 @@ pub use erasure::{Look, assign_look, forget, looks_without_account};
 pub use explain::{ExplainedDecision, explain, walk_explained};
 pub use findings::Findings;
 pub use lifecycle::{
-    activate, active_versions, delete, keep_active, keep_unretired, refuse_retired, reset, retire,
-    retire_plugin, roll_back, was_retired,
+    activate, active_versions, delete, keep_active, keep_asked, keep_unretired, refuse_retired,
+    reset, retire, retire_plugin, retirement, roll_back, was_retired,
 };
 pub use model::{
     Activation, DecisionFilter, DecisionView, GrantedClass, Outcome, PluginClass, PluginView,
@@ -42,4 +43,4 @@ pub use registry::{Policy, Registry};
 pub use size_class::grant_class;
 pub use staging::{Upload, install_folder, stage};
 pub use uploads::{PluginUpload, UploadFailure, UploadState};
-pub use vetting::faults_now;
+pub use vetting::{faults, faults_now};

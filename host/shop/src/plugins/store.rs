@@ -433,7 +433,7 @@ pub(super) async fn live_coupons(
     Ok(count)
 }
 
-/// Takes the services that a plugin makes off sale, until a reload of the templates finds another version active.
+/// Takes the services that a plugin makes off sale, until another version of it is active.
 pub(super) async fn stop_selling(
     conn: &mut Conn,
     plugin_id: &str,
@@ -451,6 +451,39 @@ pub(super) async fn was_retired(conn: &mut Conn, plugin_id: &str) -> sqlx::Resul
                AND NOT EXISTS (SELECT 1 FROM plugin_versions WHERE plugin_id = $1 AND state = 'ACTIVE')";
     let (was_retired,) = fetch_one!(conn, (bool,), sql, plugin_id)?;
     Ok(was_retired)
+}
+
+/// Ends the refusal of the services that were taken off sale for this reason, and that nothing else has refused since.
+pub(super) async fn sell_again(
+    conn: &mut Conn,
+    plugin_id: &str,
+    why: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql =
+        "UPDATE services SET refused = NULL, updated_at = $3 WHERE plugin_id = $1 AND refused = $2";
+    execute!(conn, sql, plugin_id, why, now).map(|_| ())
+}
+
+/// Template of a service that a plugin makes, as it was loaded last.
+#[derive(Debug, PartialEq, Eq, sqlx::FromRow)]
+pub(super) struct MadeService {
+    pub(super) slug: String,
+    /// Name of the file; absent, as the text, for one that was loaded before they were kept.
+    pub(super) template_file: Option<String>,
+    pub(super) template: Option<String>,
+}
+
+/// Templates of the services that a plugin makes, but for those that are refused for another reason than this
+/// one.
+pub(super) async fn services_of(
+    conn: &mut Conn,
+    plugin_id: &str,
+    why: &str,
+) -> sqlx::Result<Vec<MadeService>> {
+    let sql = "SELECT slug, template_file, template FROM services
+               WHERE plugin_id = $1 AND (refused IS NULL OR refused = $2) ORDER BY slug";
+    fetch_all!(conn, MadeService, sql, plugin_id, why)
 }
 
 /// Services on sale that a plugin makes, and live subscriptions of the plugin's services.

@@ -1,22 +1,18 @@
 //! One attempt: the request, and what is kept of its answer.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::{
     Response, StatusCode, Url,
     header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
 };
-use rustls::CertificateError;
 
 use super::{
     Settings,
     address::{Checking, Refused},
 };
-use crate::bodies;
+use crate::{bodies, tls};
 
 /// Bytes that are read and kept of an answer.
 const ANSWER_BYTES: usize = 1024;
@@ -204,7 +200,7 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }
-    if let Some(refused) = of_tls(error) {
+    if let Some(refused) = tls::refusal(error) {
         return printable(&told(refused));
     }
     printable(&innermost(error).to_string())
@@ -219,50 +215,22 @@ pub(super) fn innermost(error: &reqwest::Error) -> &(dyn std::error::Error + 'st
     innermost
 }
 
-/// Returns the reason why no encrypted connection was made, if that is the cause.
-fn of_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut next = Some(error);
-    while let Some(one) = next {
-        if let Some(refused) = one.downcast_ref() {
-            return Some(refused);
-        }
-        // Errors of connections wrap their reason, and name as their source what is behind it.
-        next = match one.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => {
-                let inner: &(dyn std::error::Error + 'static) = inner;
-                Some(inner)
-            }
-            None => one.source(),
-        };
-    }
-    None
-}
-
 /// Says in plain words why a receiver's certificate is refused.
 fn told(refused: &rustls::Error) -> String {
-    let rustls::Error::InvalidCertificate(reason) = refused else {
-        return format!("no encrypted connection: {refused}");
-    };
-    match reason {
-        CertificateError::UnknownIssuer => {
-            "the certificate is of an authority that is not trusted".to_owned()
+    match (tls::plain(refused), refused) {
+        (Some(reason), _) => reason.to_owned(),
+        (None, rustls::Error::InvalidCertificate(other)) => {
+            format!("the certificate is refused: {other}")
         }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "the certificate is for another name".to_owned()
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the certificate has expired".to_owned()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the certificate is not valid yet".to_owned()
-        }
-        other => format!("the certificate is refused: {other}"),
+        (None, _) => format!("no encrypted connection: {refused}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
+    use std::{io, net::IpAddr};
+
+    use rustls::CertificateError;
 
     use super::*;
     use crate::webhooks::Lookup;
@@ -317,10 +285,10 @@ mod tests {
             (CertificateError::Revoked, "is refused: "),
         ] {
             let error = wrapped(reason);
-            let said = told(of_tls(&error).unwrap());
+            let said = told(tls::refusal(&error).unwrap());
             assert!(said.contains(expected), "{said}");
         }
-        assert!(of_tls(&io::Error::other("nothing of the kind")).is_none());
+        assert!(tls::refusal(&io::Error::other("nothing of the kind")).is_none());
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub(crate) mod plan_edits;
 pub(crate) mod plan_tiers;
 pub(crate) mod plugin_classes;
 pub(crate) mod plugin_lifecycle;
+pub(crate) mod plugin_sales;
 pub(crate) mod plugin_signatures;
 pub(crate) mod plugin_suspensions;
 pub(crate) mod plugin_texts;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dermaga_runtime::fixtures::ServiceFixture;
 use dermaga_shop::{db::Conn, execute, ids::SubscriptionId};
 use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ use crate::{
 };
 
 const SERVICES: &str = "/api/admin/services";
+const ACTIVATE: &str = "/api/admin/plugins/service-fixture/activate";
 
 both_engines!(
     Shop,
@@ -25,6 +27,21 @@ both_engines!(
         no_coupon_is_made_of_a_type_that_was_retired,
         no_service_is_made_of_a_plugin_that_was_retired,
     ]
+);
+
+/// A shop that asks for an hour nothing of what other servers have activated.
+struct Unaware;
+
+impl Unaware {
+    async fn open(engine: Engine) -> Option<Shop> {
+        let rest = Duration::from_secs(3_600);
+        Shop::open_with(engine, |config| config.plugin_poll = rest).await
+    }
+}
+
+both_engines!(
+    Unaware,
+    [no_service_is_made_that_another_version_has_accepted]
 );
 
 /// Sends a request while a transaction is open that changes what the request looks at, and commits it once the
@@ -106,6 +123,53 @@ async fn no_service_is_made_of_a_plugin_that_was_retired(shop: Shop) {
     assert!(refused.detail("plugin").is_some(), "{}", refused.text);
 }
 
+/// Builds a version of a plugin that is not among those of the shop.
+fn version(number: &str) -> Vec<u8> {
+    let mut fixture = ServiceFixture::default();
+    fixture.about.version = number.to_owned();
+    fixture.component()
+}
+
+/// Uploads a version; returns what activates it.
+async fn staged(admin: &Client, number: &str) -> Value {
+    let staged = admin.upload(version(number)).await.data(201);
+    json!({ "digest": staged["digest"] })
+}
+
+/// Returns a service of that plugin, in a category that this makes.
+async fn of_fixture(admin: &Client) -> Value {
+    let web = category("web", &Value::Null, 0);
+    admin.post(categories::PATH, web).await.data(201);
+    because(json!({
+        "slug": "fixture", "category": "web", "plugin": "service-fixture", "name": "Fixture",
+        "summary": "For tests.", "description": "For tests.",
+        "images": { "app": "docker.io/library/nginx:1.29.3" },
+        "plans": [new_plan("one", "BASIC", 50_000)],
+    }))
+}
+
+/// Another server has activated a version, of which this one has not heard, and which it has not asked.
+async fn no_service_is_made_that_another_version_has_accepted(shop: Shop) {
+    let admin = shop.admin().await;
+    let new = of_fixture(&admin).await;
+    let first = staged(&admin, "1.0.0").await;
+    admin.post(ACTIVATE, first).await.data(200);
+    let second = version("2.0.0");
+    shop.put_in_place("service-fixture", &second).await;
+    let refused = admin.post(SERVICES, new.clone()).await;
+    refused.fails(409, "CONFLICT");
+    shop.state().plugins.refresh().await.unwrap();
+    let made = admin.post(SERVICES, new).await.data(201);
+    // What it runs is accepted by a version, too.
+    shop.put_in_place("service-fixture", &version("3.0.0"))
+        .await;
+    let settings = because(json!({ "settings": { "size": 1 } }));
+    let refused = admin.put(&path_of(&made), settings.clone()).await;
+    refused.fails(409, "CONFLICT");
+    shop.state().plugins.refresh().await.unwrap();
+    admin.put(&path_of(&made), settings).await.data(200);
+}
+
 /// Opens a shop where a request can be seen to wait.
 async fn on_postgresql() -> Option<(Shop, Client)> {
     let shop = Shop::open(Engine::Postgres).await?;
@@ -131,6 +195,32 @@ async fn a_category_that_was_deleted_does_not_come_back_on_postgresql() {
     let all = admin.get(categories::PATH).await.data(200);
     let mut all = all.as_array().unwrap().iter();
     assert!(all.all(|one| one["slug"] != "web"));
+}
+
+/// The version was checked with the services that were there before it waited for the plugin.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_is_checked_with_the_services_of_now_on_postgresql() {
+    let Some((shop, admin)) = on_postgresql().await else {
+        return;
+    };
+    let new = of_fixture(&admin).await;
+    let first = staged(&admin, "1.0.0").await;
+    admin.post(ACTIVATE, first).await.data(200);
+    let made = admin.post(SERVICES, new).await.data(201);
+    let second = staged(&admin, "2.0.0").await;
+    let edit = async |conn: &mut Conn| {
+        let lock = "UPDATE plugin_versions SET state = state WHERE plugin_id = 'service-fixture'";
+        execute!(conn, lock).unwrap();
+        let sql = "UPDATE services SET template = template || ' ' WHERE slug = 'fixture'";
+        assert_eq!(execute!(conn, sql).unwrap(), 1);
+    };
+    let request = post(&admin, ACTIVATE, second.clone());
+    let waiting = "UPDATE plugin_versions SET state";
+    let refused = meanwhile(&shop, waiting, edit, request).await;
+    refused.fails(409, "CONFLICT");
+    admin.post(ACTIVATE, second).await.data(200);
+    let now = admin.get(&path_of(&made)).await.data(200);
+    assert_eq!(now["state"], "ON_SALE", "{now:#}");
 }
 
 /// The plugin has accepted a plan with other images and settings than the service has by now.

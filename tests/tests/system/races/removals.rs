@@ -1,9 +1,13 @@
-//! Plans that are deleted while customers buy them.
+//! Plans that are deleted while customers buy them, or while their quotes are purged.
 
-use dermaga_shop::{db::Conn, execute, ids::PlanId};
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use dermaga_shop::{db::Conn, execute, ids::PlanId, subscriptions};
 use dermaga_tests::{Answer, Client, Engine, Shop};
 use futures::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::checks::meanwhile;
 use crate::api::services::{because, new_plan, path_of, service};
@@ -118,4 +122,33 @@ async fn a_purchase_of_a_plan_that_was_deleted_finds_none_on_postgresql() {
         refused.fails(404, "NOT_FOUND");
     }
     shop.books_balance().await;
+}
+
+/// A deletion removes the quotes of its plan in an order of its own. A purge that waited for it would hold quotes that
+/// the deletion comes to later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_of_quotes_waits_for_no_deletion_of_their_plan_on_postgresql() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    for (slug, customer) in [("basic", "satu@example.com"), ("pro", "dua@example.com")] {
+        let order = json!({ "planId": shop.plan("n8n", slug).await });
+        let customer = shop.customer(customer).await;
+        let quote = customer.post("/api/subscriptions/quote", order).await;
+        quote.data(200);
+    }
+    shop.clock().advance(TimeDelta::hours(25));
+    let purged = async || {
+        let purge = subscriptions::purge_quotes(&shop.state().subscriptions);
+        let done = timeout(Duration::from_secs(10), purge).await;
+        done.expect("it waits for no deletion").unwrap()
+    };
+    let basic: PlanId = shop.plan("n8n", "basic").await.parse().unwrap();
+    let mut held = shop.state().db.begin().await.unwrap();
+    // As a deletion of the plan begins.
+    let sql = "DELETE FROM quotes WHERE plan_id = $1";
+    assert_eq!(execute!(held, sql, basic).unwrap(), 1);
+    assert_eq!(purged().await, 1);
+    held.rollback().await.unwrap();
+    assert_eq!(purged().await, 1);
 }

@@ -3,7 +3,10 @@
 use std::fs;
 
 use chrono::TimeDelta;
-use dermaga::app::StartError;
+use dermaga::{
+    app::{App, StartError},
+    config::Config,
+};
 use dermaga_shop::crypto::Secret;
 use dermaga_tests::{checkout, plugins_folder};
 use serde_json::{Value, json};
@@ -159,4 +162,30 @@ async fn credentials_open_where_their_key_is_known() {
     let refused = early.restart_with(|config| config.master_keys = keys(&foreign));
     let why = refused.await.expect_err("no secret opens");
     assert!(matches!(why, StartError::MasterKey { secrets: 2 }), "{why}");
+}
+
+/// The next start would take a new key for the one that is missing, and say that it is another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_without_the_key_of_secrets_makes_none() {
+    let first = shop(&[]).await;
+    let customer = first
+        .customer_with_credit("hilang@example.com", 100_000)
+        .await;
+    let id = buy(&first, &customer, "postgresql", "basic").await;
+    first.instance_becomes(&customer, &id, "RUNNING").await;
+    let (config, clock) = (Config::clone(&first.state().config), first.clock().clone());
+    let data = first.close().await;
+    let file = data.path().join("master.key");
+    let key = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    for start in ["first", "second"] {
+        let refused = App::start(Config::clone(&config), clock.clone()).await;
+        let why = refused.expect_err("no secret opens").to_string();
+        let told = format!("the key file {} is missing", file.display());
+        assert!(why.starts_with(&told), "{start}: {why}");
+        assert!(!file.exists(), "{start}: a key is made");
+    }
+    fs::write(&file, key).unwrap();
+    let again = App::start(config, clock).await.unwrap();
+    again.stop().await;
 }

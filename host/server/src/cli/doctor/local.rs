@@ -89,10 +89,11 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
             format!("the {engine} database was made by a newer Dermaga (migration {version})"),
             "Start that version, or restore a backup.",
         )),
-        Err(error) => Some(part.failed(
-            format!("the {engine} database does not answer: {error}"),
-            check_database(config),
-        )),
+        Err(error) => {
+            let reason = app::database_reason(engine, &error);
+            let message = format!("the {engine} database cannot be used: {reason}");
+            Some(part.failed(message, check_database(config)))
+        }
     };
     if let Some(wrong) = wrong {
         return (None, vec![wrong]);
@@ -102,7 +103,10 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
             "{engine}, its schema is up to date, it takes writes"
         )),
         Err(error) => part.failed(
-            format!("the {engine} database takes no writes: {error}"),
+            format!(
+                "the {engine} database takes no writes: {}",
+                app::database_reason(engine, &error)
+            ),
             "Check its room and its rights, and that DATABASE_URL names no standby.",
         ),
     }];
@@ -198,11 +202,10 @@ pub(super) async fn master_key(config: &Config, db: Option<&Db>) -> Finding {
         let message = "not checked: the master key is compared with the secrets in the database";
         return part.warning(message, ONCE_THE_DATABASE_IS_WELL);
     };
-    let is_missing = keys.is_none();
-    // The one that a start would make opens nothing, as none does.
+    let missing = keys.is_none().then(|| Keys::master_key_file(config));
     let vault = Vault::new(&keys.unwrap_or_default());
-    let SealedSecrets { all, unreadable } = match app::sealed_secrets(db, &vault, is_missing).await
-    {
+    let found = app::sealed_secrets(db, &vault, missing.as_deref()).await;
+    let SealedSecrets { all, unreadable } = match found {
         Ok(found) => found,
         Err(error) => return part.failed(error.to_string(), "No server starts before."),
     };
@@ -231,8 +234,9 @@ pub(super) async fn clock(config: &Config, db: Option<&Db>) -> Finding {
     let theirs = match db.now().await {
         Ok(theirs) => theirs,
         Err(error) => {
+            let reason = app::database_reason(db.engine_name(), &error);
             return part.warning(
-                format!("the database does not say its time: {error}"),
+                format!("the database does not say its time: {reason}"),
                 "Check the database first.",
             );
         }

@@ -7,6 +7,7 @@ use dermaga_tests::{Engine, Shop};
 use serde_json::json;
 
 use super::Patient;
+use crate::{dermaga, stderr};
 
 /// A start refuses a master key that opens no secret of an instance, and makes none where there are secrets.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,7 +46,24 @@ async fn the_master_key_is_compared_with_the_database() {
     assert!(of_keys.all(|one| !one.to_string().contains("remove")));
     fs::remove_file(&file).unwrap();
     let report = patient.with(&[], &[]).await;
-    let words = ["master key is missing", "master.key in the data folder"];
+    let words = ["key file", file.to_str().unwrap(), "is missing"];
     report.blames("keys", "FAILED", &words);
+    assert!(!file.exists(), "none is made");
+
+    let create = [
+        "admin",
+        "create",
+        "--email",
+        "ani@example.com",
+        "--name",
+        "Ani",
+    ];
+    let environment = patient.environment.iter();
+    let environment = environment.map(|(name, value)| (*name, value.as_str()));
+    let environment: Vec<(&str, &str)> = environment.collect();
+    let refused = dermaga(patient.data.path(), &create, &environment);
+    let said = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("master.key is missing"), "{said}");
     assert!(!file.exists(), "none is made");
 }

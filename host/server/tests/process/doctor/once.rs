@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use dermaga_tests::{postgres, skip};
+
 use super::{Patient, Report};
 use crate::site::free_address;
 
@@ -49,7 +51,11 @@ async fn a_file_that_is_no_database_is_what_to_look_at() {
     let file = folder.path().join("dermaga.db");
     fs::write(&file, "no database\n".repeat(1_000)).unwrap();
     let data = [("DERMAGA_DATA_DIR", folder.path().to_str().unwrap())];
-    let (_, todo) = failure(&patient.with(&data, &[]).await, "database");
+    let (message, todo) = failure(&patient.with(&data, &[]).await, "database");
+    assert_eq!(
+        message,
+        "the sqlite database cannot be used: its file is no database"
+    );
     assert!(
         todo.contains("dermaga.db") && !todo.contains("runs"),
         "{todo}"
@@ -60,5 +66,22 @@ async fn a_file_that_is_no_database_is_what_to_look_at() {
     assert!(
         todo.contains("DATABASE_URL") && !todo.contains("runs"),
         "{todo}"
+    );
+}
+
+/// Neither the driver nor the server puts its own words into the sentence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_not_there_has_a_plain_reason() {
+    let server = match postgres::shared() {
+        Ok(server) => server,
+        Err(why) => return skip("PostgreSQL", why),
+    };
+    let url = format!("{}_lain", server.empty_database().await);
+    let patient = Patient::new().await;
+    let report = patient.with(&[("DATABASE_URL", &url)], &[]).await;
+    let (message, _) = failure(&report, "database");
+    assert_eq!(
+        message,
+        "the postgres database cannot be used: its server has none of this name"
     );
 }

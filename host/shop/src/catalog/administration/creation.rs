@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use dermaga_runtime::{
+    Plugin,
     contract::{Resources, Settings},
     gate::Exception,
 };
@@ -93,7 +94,7 @@ pub(super) async fn category(
 ///
 /// # Errors
 /// `VALIDATION_FAILED`, also without an active plugin; `PLUGIN_REFUSED_INPUT`; `CONFLICT` when there
-/// is such a service.
+/// is such a service, and when another version of the plugin becomes active at the same time.
 pub async fn create_service(
     catalog: &Catalog,
     actor_id: UserId,
@@ -119,14 +120,14 @@ pub async fn create_service(
         plans: new.plans.into_iter().map(Into::into).collect(),
     };
     let file = format!("{WRITTEN_HERE}{}", draft.slug);
-    let mut template = accepted(catalog, &draft, &file).await?;
+    let (mut template, plugin) = accepted(catalog, &draft, &file).await?;
     let clock = &catalog.clock;
     let mut conn = catalog.db.begin().await?;
     store::lock_categories(&mut conn).await?;
     // It may have been edited since it was read, or deleted, and is not made again.
     (_, template.category) = self::category(&mut conn, &new.category).await?;
-    // A retirement of the plugin counts the services that need it.
-    if !plugins::keep_active(&mut conn, &template.plugin).await? {
+    // A retirement of the plugin counts the services that need it, and another version is checked with them.
+    if !plugins::keep_asked(&mut conn, &catalog.plugins, &plugin).await? {
         return Err(not_active(&template.plugin));
     }
     if store::by_slug(&mut conn, &template.slug).await?.is_some() {
@@ -144,11 +145,15 @@ pub async fn create_service(
     Ok(Uncommitted::new(conn, view).and_then(move || templates.add(&template)))
 }
 
-/// Puts a service to the rules of templates and to the check of its plugin, and returns its template.
-pub(super) async fn accepted(catalog: &Catalog, draft: &Draft, file: &str) -> Result<Template> {
-    if catalog.plugins.active(&draft.plugin).is_err() {
-        return Err(not_active(&draft.plugin));
-    }
+/// Puts a service to the rules of templates and to the check of its plugin; returns its template, and the version that
+/// has accepted it.
+pub(super) async fn accepted(
+    catalog: &Catalog,
+    draft: &Draft,
+    file: &str,
+) -> Result<(Template, Plugin)> {
+    let active = catalog.plugins.active(&draft.plugin);
+    let plugin = active.map_err(|_| not_active(&draft.plugin))?;
     let mut supported = draft.image_support.keys();
     if let Some(name) = supported.find(|name| !draft.images.contains_key(*name)) {
         let message = "is none of the images";
@@ -157,8 +162,9 @@ pub(super) async fn accepted(catalog: &Catalog, draft: &Draft, file: &str) -> Re
     let template = draft
         .template(file)
         .map_err(|errors| unreadable(&errors, Sent::Service))?;
-    check(catalog, &template, Sent::Service).await?;
-    Ok(template)
+    let faults = plugins::faults(&catalog.plugins, &plugin, &template).await?;
+    refuse(&template, &faults, Sent::Service)?;
+    Ok((template, plugin))
 }
 
 pub(super) fn not_active(plugin_id: &str) -> Error {
@@ -278,12 +284,16 @@ pub(super) fn read(loaded: &LoadedFrom) -> Result<Template> {
 
 async fn check(catalog: &Catalog, template: &Template, sent: Sent) -> Result<()> {
     let faults = plugins::faults_now(&catalog.plugins, template).await?;
+    refuse(template, &faults, sent)
+}
+
+fn refuse(template: &Template, faults: &[TemplateError], sent: Sent) -> Result<()> {
     if faults.is_empty() {
         return Ok(());
     }
     let message = format!("{} cannot make this.", template.plugin);
     let refused = Error::new(Code::PluginRefusedInput, message);
-    Err(with_problems(refused, &faults, sent))
+    Err(with_problems(refused, faults, sent))
 }
 
 fn unreadable(errors: &[TemplateError], sent: Sent) -> Error {

@@ -92,6 +92,10 @@ pub async fn change_service(
     // The plugin is asked before the transaction, which looks again at what it was asked about.
     let rewritten = own_template::rewritten(catalog, id, &mut wanted).await?;
     let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
+    if let Some(rewritten) = &rewritten {
+        // Before the service, as a retirement of the plugin takes both.
+        rewritten.keep_plugin(&mut conn, catalog).await?;
+    }
     store::lock_service(&mut conn, id).await?;
     let mut row = service_row(&mut conn, id).await?;
     let mut changes = apply(&mut conn, &mut row, wanted).await?;

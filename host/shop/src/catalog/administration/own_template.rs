@@ -4,6 +4,7 @@
 //! that a reload, a reset and the check of a plugin find what is sold.
 
 use chrono::{DateTime, Utc};
+use dermaga_runtime::Plugin;
 use dermaga_toolkit::template::{self, Draft, Template};
 use serde_json::Value;
 
@@ -25,6 +26,8 @@ use crate::{
 pub(super) struct Rewritten {
     pub(super) template: Template,
     pub(super) changes: Vec<FieldChange>,
+    /// Version that has accepted it.
+    plugin: Plugin,
     /// Text of the template that the values were put into.
     before: Option<String>,
     /// Plans that the plugin has accepted with them.
@@ -59,9 +62,11 @@ pub(super) async fn rewritten(
     draft.plans = present(&plans, draft.plans)?;
     let file = loaded.template_file;
     let file = file.unwrap_or_else(|| format!("{WRITTEN_HERE}{}", draft.slug));
+    let (template, plugin) = creation::accepted(catalog, &draft, &file).await?;
     Ok(Some(Rewritten {
-        template: creation::accepted(catalog, &draft, &file).await?,
+        template,
         changes,
+        plugin,
         before: loaded.template,
         plans: offered(&plans),
     }))
@@ -156,6 +161,14 @@ fn changed_meanwhile() -> Error {
 }
 
 impl Rewritten {
+    /// Keeps the version that has accepted the template from being replaced until the commit.
+    pub(super) async fn keep_plugin(&self, conn: &mut Conn, catalog: &Catalog) -> Result<()> {
+        if plugins::keep_asked(conn, &catalog.plugins, &self.plugin).await? {
+            return Ok(());
+        }
+        Err(creation::not_active(&self.template.plugin))
+    }
+
     /// Writes the template with its values into a service whose row is locked.
     pub(super) async fn write(
         &self,
@@ -166,10 +179,6 @@ impl Rewritten {
         still_says(conn, id, self.before.as_deref()).await?;
         if offered(&store::plans(conn, &[id]).await?) != self.plans {
             return Err(changed_meanwhile());
-        }
-        // It would be on sale again. A retirement that is under way waits for the service, and takes it off sale then.
-        if plugins::was_retired(conn, &self.template.plugin).await? {
-            return Err(creation::not_active(&self.template.plugin));
         }
         Ok(store::rewrite_service(conn, id, &self.template, now).await?)
     }

@@ -25,7 +25,7 @@ const REMEMBERED: TimeDelta = TimeDelta::days(90);
 ///
 /// # Errors
 /// `PLUGIN_BUSY` when a call found no place, or when the database does not answer.
-pub(super) async fn faults(
+pub async fn faults(
     registry: &Registry,
     plugin: &Plugin,
     template: &Template,
