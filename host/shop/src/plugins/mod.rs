@@ -11,6 +11,7 @@ mod erasure;
 mod explain;
 mod findings;
 mod json_diff;
+mod keeping;
 mod lifecycle;
 mod model;
 mod reading;
@@ -30,10 +31,11 @@ pub use describe::describe;
 pub use erasure::{Look, assign_look, forget, looks_without_account};
 pub use explain::{ExplainedDecision, explain, walk_explained};
 pub use findings::Findings;
-pub use lifecycle::{
-    activate, active_versions, delete, keep_active, keep_asked, keep_unretired, refuse_retired,
-    reset, retire, retire_plugin, retirement, roll_back, was_retired,
+pub use keeping::{
+    active_versions, keep_active, keep_asked, keep_unretired, refuse_retired, retirement,
+    was_retired,
 };
+pub use lifecycle::{activate, delete, reset, retire, retire_plugin, roll_back};
 pub use model::{
     Activation, DecisionFilter, DecisionView, GrantedClass, Outcome, PluginClass, PluginView,
     Replay, Reset, Retirement, VersionState, VersionView,
