@@ -40,6 +40,7 @@ pub(crate) mod idempotency;
 pub(crate) mod jobs;
 pub(crate) mod k8s;
 pub(crate) mod kept_answers;
+mod kept_messages;
 pub(crate) mod languages;
 pub(crate) mod lifecycle;
 pub(crate) mod long_lists;
