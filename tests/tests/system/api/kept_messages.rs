@@ -13,17 +13,31 @@ use uuid::Uuid;
 
 use super::notifications::{put, run, told, told_times, user_id};
 
-/// A shop that keeps its history for 40 days, and whose jobs remove it when they are called.
+/// A shop that keeps its history for 40 days.
 struct Kept;
 
 impl Kept {
     async fn open(engine: Engine) -> Option<Shop> {
-        Shop::open_with(engine, |config| {
-            config.provisioning.health_kept = TimeDelta::days(40);
-            config.schedules.health_history = Schedule::Off;
-        })
-        .await
+        keeping(engine, 40).await
     }
+}
+
+/// The same for as short a time as may be set.
+struct Brief;
+
+impl Brief {
+    async fn open(engine: Engine) -> Option<Shop> {
+        keeping(engine, 8).await
+    }
+}
+
+/// Opens a shop whose jobs remove its history when they are called.
+async fn keeping(engine: Engine, days: i64) -> Option<Shop> {
+    Shop::open_with(engine, |config| {
+        config.provisioning.health_kept = TimeDelta::days(days);
+        config.schedules.health_history = Schedule::Off;
+    })
+    .await
 }
 
 both_engines!(
@@ -34,16 +48,26 @@ both_engines!(
     ]
 );
 
-/// The key of a message is there as long as its row. What was told stays in the inbox.
+both_engines!(Brief, [messages_are_kept_as_long_as_any_warning_is_early]);
+
 async fn messages_are_kept_as_long_as_the_history_of_health(shop: Shop) {
+    are_kept(&shop, 40).await;
+}
+
+async fn messages_are_kept_as_long_as_any_warning_is_early(shop: Shop) {
+    are_kept(&shop, 31).await;
+}
+
+/// Expects that a message goes after so many days, and its key with it. What was told stays in the inbox.
+async fn are_kept(shop: &Shop, days: i64) {
     let reader = shop.customer("simpan@example.com").await;
     let what = (Topic::TopUpReceived, user_id(&reader).await);
-    assert!(put(&shop, what, "1").await);
+    assert!(put(shop, what, "1").await);
     told(&reader, "TOP_UP_RECEIVED").await;
-    for (days, is_gone) in [(39, false), (2, true)] {
-        shop.clock().advance(TimeDelta::days(days));
+    for (later, is_gone) in [(days - 1, false), (2, true)] {
+        shop.clock().advance(TimeDelta::days(later));
         run(&shop.admin().await, "health-history").await;
-        assert_eq!(put(&shop, what, "1").await, is_gone, "{days}");
+        assert_eq!(put(shop, what, "1").await, is_gone, "{later}");
     }
     let reader = shop.sign_in("simpan@example.com").await;
     told_times(&reader, "TOP_UP_RECEIVED", 2).await;
@@ -53,9 +77,12 @@ async fn messages_are_kept_as_long_as_the_history_of_health(shop: Shop) {
 async fn what_was_read_long_ago_goes_and_the_rest_stays(shop: Shop) {
     let answer = (Topic::TicketAnswered, Uuid::from_u128(1));
     let summary = (Topic::AdminBillingSummary, ADMINISTRATORS);
+    let old_image = (Topic::ImageOld, ADMINISTRATORS);
     let mut conn = shop.state().db.begin().await.unwrap();
     let mut kept = Vec::new();
     for (what, days, is_read, stays) in [
+        // It is on sale still.
+        (old_image, 130, true, true),
         (summary, 120, true, false),
         (answer, 110, true, false),
         (answer, 100, false, true),

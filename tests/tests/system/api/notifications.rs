@@ -347,7 +347,7 @@ async fn the_same_is_told_once(shop: Shop) {
     assert_eq!(own.len(), 2);
 }
 
-pub(super) async fn run(admin: &Client, job: &str) -> Value {
+pub(crate) async fn run(admin: &Client, job: &str) -> Value {
     let path = format!("/api/admin/jobs/{job}/run");
     loop {
         let answer = admin.post(&path, json!({})).await;
