@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use dermaga_toolkit::build::{Event, Progress};
+use dermaga_toolkit::build::{Event, Leave, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
 const TICK: Duration = Duration::from_millis(120);
@@ -19,16 +19,23 @@ pub(crate) fn assume_yes() {
     ASSUME_YES.store(true, Ordering::Relaxed);
 }
 
-/// Asks the person at the terminal; yes when there is none, or with `--yes`.
-fn agrees(question: &str) -> bool {
+/// Asks the person at the terminal, where `--yes` has not answered.
+fn ask(question: &str) -> Leave {
     let (input, output) = (std::io::stdin(), std::io::stderr());
-    if ASSUME_YES.load(Ordering::Relaxed) || !input.is_terminal() || !output.is_terminal() {
-        return true;
+    if ASSUME_YES.load(Ordering::Relaxed) {
+        return Leave::Given;
+    }
+    if !input.is_terminal() || !output.is_terminal() {
+        return Leave::NotAsked;
     }
     let mut answer = String::new();
     let asked =
         write!(&output, "{question} [Y/n] ").and_then(|()| input.lock().read_line(&mut answer));
-    asked.is_ok() && is_yes(&answer)
+    if asked.is_ok() && is_yes(&answer) {
+        Leave::Given
+    } else {
+        Leave::Refused
+    }
 }
 
 /// Reads an answer; an empty line agrees, the end of the input does not.
@@ -77,9 +84,9 @@ impl<L: Fn(&str) + Send + Sync> Progress for BuildProgress<L> {
         }
     }
 
-    fn may_install(&self, why: &str, command: &str) -> bool {
+    fn may_install(&self, why: &str, command: &str) -> Leave {
         let question = format!("{why}. Install it with `{command}`?");
-        self.bar.suspend(|| agrees(&question))
+        self.bar.suspend(|| ask(&question))
     }
 }
 

@@ -289,14 +289,19 @@ pub async fn forget_address(conn: &mut Conn, email: &str) -> Result<()> {
     Ok(())
 }
 
+/// Shortest time for which a message that was read is kept: customers are warned of the end of a period at most 30
+/// days before it, and the key of the first warning is what keeps the job from the next one.
+pub const KEPT_AT_LEAST: TimeDelta = TimeDelta::days(31);
+
 /// Removes a number of rows that were read and are older than a moment; returns how many there
-/// were. The newest summary of billing stays: the next one begins where it ends.
+/// were. The newest summary of billing stays: the next one begins where it ends. So do those about old images, a
+/// few for each: an image stays old for as long as it is on sale, and its key keeps it from being told each month.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn purge(conn: &mut Conn, before: DateTime<Utc>, limit: i64) -> Result<u64> {
     let sql = "DELETE FROM outbox WHERE id IN \
-               (SELECT id FROM outbox WHERE created_at < $1 AND handled_at IS NOT NULL \
+               (SELECT id FROM outbox WHERE created_at < $1 AND handled_at IS NOT NULL AND topic <> 'IMAGE_OLD' \
                   AND (topic <> 'ADMIN_BILLING_SUMMARY' OR created_at < (SELECT max(newest.created_at) FROM outbox newest \
                     WHERE newest.subject_id = $3 AND newest.topic = 'ADMIN_BILLING_SUMMARY')) \
                 ORDER BY created_at LIMIT $2)";

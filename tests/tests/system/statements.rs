@@ -50,7 +50,7 @@ const TYPES: &[(&str, Types)] = &[
         ],
     ),
     (
-        "provisioning/store.rs finish",
+        "provisioning/store/findings.rs finish",
         &[(14, "timestamptz"), (18, "timestamptz")],
     ),
     (

@@ -10,8 +10,8 @@ use dermaga_shop::{
     db::Conn,
     money::Rupiah,
     payments::{
-        self, DebtFilter, DebtView, Payment, PaymentMethod, PaymentState, WEBHOOK_PATH, notice,
-        page, problem,
+        self, DebtFilter, DebtView, Payment, PaymentMethod, PaymentState, WEBHOOK_PATH,
+        notification, page, problem,
         top_up::{self, LARGEST_TOP_UP, NewTopUp, OpenTopUp, SMALLEST_TOP_UP},
     },
     wallet::{self, TransactionName, TransactionView},
@@ -239,7 +239,7 @@ pub(crate) async fn midtrans_notice(
     State(state): State<AppState>,
     Raw(body): Raw,
 ) -> Reply<Nothing> {
-    let message = notice::receive(&state.payments, &body).await?;
+    let message = notification::receive(&state.payments, &body).await?;
     Ok(Success::ok(message, Nothing {}))
 }
 

@@ -1,8 +1,9 @@
 //! The command as a person meets it: what it says, and how it ends.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use dermaga_shop::{db::Db, fetch_all};
+use dermaga_tests::skip;
 use tempfile::TempDir;
 
 use super::{dermaga, stderr, stdout};
@@ -241,6 +242,53 @@ fn a_start_without_templates_warns_once() {
     ] {
         assert!(said.contains(part), "{part} is missing:\n{said}");
     }
+}
+
+/// What is missing is not installed unasked where no terminal is. Stand-ins play root and its `apt-get`.
+#[test]
+fn packages_are_installed_without_a_terminal_only_when_told() {
+    let is_debian = ["/etc/debian_version", "/usr/bin/apt-get"]
+        .iter()
+        .all(|path| Path::new(path).exists());
+    if !is_debian {
+        skip("packages of the system", "this is not Debian");
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().to_str().unwrap();
+    for (name, script) in [("id", "echo 0"), ("apt-get", "echo \"$@\" >>\"$0.called\"")] {
+        let file = folder.path().join(name);
+        fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let new = ["plugin", "new", "--coupon", "sample", "--language", "c"];
+    let made = dermaga(folder.path(), &new, &[]);
+    assert!(made.status.success(), "{}", stderr(&made));
+    let build = |more: &[&str]| {
+        let arguments = [&["plugin", "build", "coupon-sample"][..], more].concat();
+        let output = dermaga(folder.path(), &arguments, &[("PATH", path)]);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let called = || fs::read_to_string(folder.path().join("apt-get.called")).unwrap_or_default();
+
+    let said = build(&[]);
+    for part in [
+        "clang is not on the PATH",
+        "There is no terminal to ask on",
+        "--yes",
+        "apt-get install -y --no-install-recommends clang lld",
+    ] {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
+    assert_eq!(called(), "");
+
+    build(&["--yes"]);
+    let called = called();
+    assert!(
+        called.contains("install -y --no-install-recommends clang lld"),
+        "{called}"
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub mod debts;
 mod gateway;
 mod janitor;
 mod model;
-pub mod notice;
+pub mod notification;
 pub mod page;
 pub mod problem;
 mod reading;

@@ -56,12 +56,6 @@ pub(super) struct Reconciler<S> {
     pub(super) looks: FullLooks,
 }
 
-/// Data that a pass reads before it renders anything.
-struct Material {
-    secrets: Secrets,
-    domains: DomainNames,
-}
-
 impl<S: Services> Reconciler<S> {
     /// Works on a leased instance and releases the lease. Returns true when this, or another instance of the
     /// customer, may be due again already.
@@ -163,7 +157,8 @@ impl<S: Services> Reconciler<S> {
     async fn converge(&self, decider: &StatusDecider<'_>, terms: &Terms) -> Result<NewStatus> {
         let seen = decider.seen;
         let mut conn = self.db.read().await?;
-        let Material { secrets, domains } = self.material(&mut conn, seen).await?;
+        let secrets = secrets::open(&mut conn, &self.vault, seen).await?;
+        let domains = domains::names(&mut conn, seen).await?;
         let recorded = match seen.manifests_decision_id {
             Some(decision_id) => store::recorded(&mut conn, decision_id).await?,
             None => None,
@@ -293,13 +288,6 @@ impl<S: Services> Reconciler<S> {
         if let Err(error) = self.provisioner.stop(&seen.namespace, &seen.name).await {
             tracing::warn!(instance.id = %seen.id, %error, "instance.not_stopped");
         }
-    }
-
-    async fn material(&self, conn: &mut Conn, seen: &Instance) -> Result<Material> {
-        Ok(Material {
-            secrets: secrets::open(conn, &self.vault, seen).await?,
-            domains: domains::names(conn, seen).await?,
-        })
     }
 
     async fn judge_observed(

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, watch},
+    task::JoinHandle,
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -132,40 +133,7 @@ impl<S: Services> Worker<S> {
 
     /// Works until it is cancelled, then lets the passes under way end. No lease is left.
     pub async fn run(mut self, cancel: CancellationToken) {
-        let listening = cancel.child_token();
-        let listener = self
-            .reconciler
-            .provisioner
-            .cluster()
-            .cloned()
-            .map(|cluster| {
-                let watcher = ClusterWatcher {
-                    reconciler: Arc::clone(&self.reconciler),
-                    wake: Arc::clone(&self.wake),
-                    cluster,
-                    is_back: Notify::new(),
-                };
-                let quiet = QuietLooks {
-                    reconciler: Arc::clone(&self.reconciler),
-                    cluster: watcher.cluster.clone(),
-                    status: self.status.subscribe(),
-                };
-                let status = self.status.clone();
-                let listening = listening.clone();
-                tokio::spawn(async move {
-                    let step = || async {
-                        tokio::select! {
-                            () = watcher.listen() => {}
-                            () = watcher.probe(status.clone()) => {}
-                            () = quiet.run() => {}
-                        }
-                        Ok::<_, Error>(Next::AfterRest)
-                    };
-                    // Begins again after a fault of its own, or nothing would be seen any more.
-                    let worker = workers::Worker::new("cluster", POLL);
-                    worker.run(listening, step).await;
-                })
-            });
+        let listener = self.listen(&cancel);
         let mut is_first = self.identity.is_alone();
         let mut is_new_place = self.reconciler.provisioner.cluster().is_some();
         let (mut looks, mut next_look) = (true, Instant::now());
@@ -195,6 +163,36 @@ impl<S: Services> Worker<S> {
             };
         }
         self.finish(listener).await;
+    }
+
+    /// Starts listening to the cluster, where there is one, until it is cancelled.
+    fn listen(&self, cancel: &CancellationToken) -> Option<JoinHandle<()>> {
+        let cluster = self.reconciler.provisioner.cluster()?.clone();
+        let quiet = QuietLooks {
+            reconciler: Arc::clone(&self.reconciler),
+            cluster: cluster.clone(),
+            status: self.status.subscribe(),
+        };
+        let watcher = ClusterWatcher {
+            reconciler: Arc::clone(&self.reconciler),
+            wake: Arc::clone(&self.wake),
+            cluster,
+            is_back: Notify::new(),
+        };
+        let (status, listening) = (self.status.clone(), cancel.child_token());
+        Some(tokio::spawn(async move {
+            let step = || async {
+                tokio::select! {
+                    () = watcher.listen() => {}
+                    () = watcher.probe(status.clone()) => {}
+                    () = quiet.run() => {}
+                }
+                Ok::<_, Error>(Next::AfterRest)
+            };
+            // Begins again after a fault of its own, or nothing would be seen any more.
+            let worker = workers::Worker::new("cluster", POLL);
+            worker.run(listening, step).await;
+        }))
     }
 
     /// Ends the leases of this server: those that an earlier run left, or those that this one leaves.
@@ -267,7 +265,7 @@ impl<S: Services> Worker<S> {
         }
     }
 
-    async fn finish(mut self, listener: Option<tokio::task::JoinHandle<()>>) {
+    async fn finish(mut self, listener: Option<JoinHandle<()>>) {
         let drain = async { while self.passes.next_end().await.is_some() {} };
         if timeout(SHUTDOWN_GRACE, drain).await.is_err() {
             self.passes.cut_off().await;

@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 use super::{
     error::BuildError,
     process::{print, run},
-    progress::{Event, Progress},
+    progress::{Event, Leave, Progress},
 };
 
 /// Checks for Debian and its package tools.
@@ -25,16 +25,23 @@ pub(super) fn command(packages: &[&str]) -> String {
     )
 }
 
-/// Installs packages when the person at the terminal agrees; this process must be root.
+/// Installs packages with the leave of the person at the terminal; this process must be root.
 pub(super) fn install(
     why: &str,
     packages: &[&str],
     progress: &dyn Progress,
 ) -> Result<(), BuildError> {
     let advice = command(packages);
-    if !progress.may_install(why, &advice) {
-        let why = why.to_owned();
-        return Err(BuildError::NoToolchain { why, advice });
+    match progress.may_install(why, &advice) {
+        Leave::Given => {}
+        Leave::Refused => {
+            let why = why.to_owned();
+            return Err(BuildError::NoToolchain { why, advice });
+        }
+        Leave::NotAsked => {
+            let why = why.to_owned();
+            return Err(BuildError::NotAsked { why, advice });
+        }
     }
     let text = format!("{why}; installing it: {advice}");
     progress.report(&Event::Note(&text));
@@ -76,4 +83,41 @@ pub(super) fn require(
         elsewhere.to_owned()
     };
     Err(BuildError::NoToolchain { why, advice })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Receiver with one answer, which never sees an installation begin.
+    struct Answering(Leave);
+
+    impl Progress for Answering {
+        fn report(&self, event: &Event<'_>) {
+            panic!("{event}");
+        }
+
+        fn may_install(&self, _why: &str, _command: &str) -> Leave {
+            self.0
+        }
+    }
+
+    #[test]
+    fn nothing_is_installed_without_leave() {
+        for (leave, told) in [
+            (Leave::NotAsked, "add --yes to have it run"),
+            (Leave::Refused, "Run this once, then try again"),
+        ] {
+            let why = "clang is not on the PATH";
+            let refused = install(why, &["clang", "lld"], &Answering(leave));
+            let said = refused.unwrap_err().to_string();
+            for part in [
+                why,
+                told,
+                "apt-get install -y --no-install-recommends clang lld",
+            ] {
+                assert!(said.contains(part), "{leave:?}: {said}");
+            }
+        }
+    }
 }

@@ -23,6 +23,11 @@ pub enum BuildError {
         "no compiler here can build plugins: {why}. Run this once, then try again:\n\n    {advice}\n"
     )]
     NoToolchain { why: String, advice: String },
+    /// No usable compiler, and no leave to install one; `advice` is the command that does.
+    #[error(
+        "no compiler here can build plugins: {why}. There is no terminal to ask on whether it may be installed. Run this, or add --yes to have it run:\n\n    {advice}\n"
+    )]
+    NotAsked { why: String, advice: String },
     /// Texts in another language that are not of their form.
     #[error("{}: {why}", .path.display())]
     Texts { path: PathBuf, why: String },

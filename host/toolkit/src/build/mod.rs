@@ -32,7 +32,7 @@ use std::{
 
 pub use error::BuildError;
 pub use output::{BuildReport, Built, Change};
-pub use progress::{Event, Progress, Silent};
+pub use progress::{Event, Leave, Progress, Silent};
 pub use sources::{Language, PluginSource, discover, find};
 
 use self::{cargo::Workspace, output::Output, toolchain::Toolchain};

@@ -38,14 +38,22 @@ impl fmt::Display for Event<'_> {
     }
 }
 
+/// Answer to the question whether system packages may be installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    Given,
+    Refused,
+    /// No person could be asked.
+    NotAsked,
+}
+
 /// Receiver that shows events, for example a progress bar.
 pub trait Progress: Send + Sync {
     fn report(&self, event: &Event<'_>);
 
-    /// Asks for leave to install system packages: `why`, and the command that would run. Without a
-    /// person to ask, the answer is yes.
-    fn may_install(&self, _why: &str, _command: &str) -> bool {
-        true
+    /// Asks for leave to install system packages: `why`, and the command that would run.
+    fn may_install(&self, _why: &str, _command: &str) -> Leave {
+        Leave::NotAsked
     }
 }
 
@@ -55,10 +63,14 @@ impl<F: Fn(&Event<'_>) + Send + Sync> Progress for F {
     }
 }
 
-/// Receiver that shows nothing.
+/// Receiver of tests: shows nothing, and lets their machine get what it lacks.
 #[derive(Debug, Clone, Copy)]
 pub struct Silent;
 
 impl Progress for Silent {
     fn report(&self, _event: &Event<'_>) {}
+
+    fn may_install(&self, _why: &str, _command: &str) -> Leave {
+        Leave::Given
+    }
 }

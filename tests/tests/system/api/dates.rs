@@ -6,7 +6,7 @@ use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::json;
 
 use crate::{
-    api::price_moves::Dearer,
+    api::prices::Dearer,
     journeys::renewal::{buy, moment},
 };
 

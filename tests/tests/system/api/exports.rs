@@ -14,7 +14,7 @@ use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 use zip::ZipArchive;
 
-use super::{payments::Till, price_moves::Dearer, tickets};
+use super::{payments::Till, prices::Dearer, tickets};
 use crate::pictures;
 
 const PASSWORD: &str = "kata sandi yang panjang";

@@ -3,7 +3,7 @@
 use dermaga_tests::{Engine, Shop, both_engines};
 use serde_json::json;
 
-use super::administration::{REASON, balances, delete, recorded};
+use super::subscriptions::{REASON, balances, delete, recorded};
 use crate::journeys::{
     renewal::{buy, id_of, moment, subscription},
     upgrade::customer_with_cash,

@@ -5,7 +5,7 @@ use chrono_tz::Asia::Jakarta;
 use dermaga_tests::{Shop, both_engines};
 use serde_json::json;
 
-use super::administration::{REASON, balances};
+use super::subscriptions::{REASON, balances};
 use crate::journeys::{renewal::moment, upgrade::customer_with_cash};
 
 both_engines!(

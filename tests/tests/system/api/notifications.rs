@@ -48,13 +48,13 @@ pub(crate) async fn told_times(reader: &Client, kind: &str, count: usize) -> Vec
     panic!("{kind} is not told: {:#?}", read_inbox(reader, "").await);
 }
 
-async fn user_id(client: &Client) -> Uuid {
+pub(super) async fn user_id(client: &Client) -> Uuid {
     let profile = client.get("/api/user/profile").await.data(200);
     profile["id"].as_str().unwrap().parse().unwrap()
 }
 
 /// Writes a message that a top-up of this number was received; true when it is new.
-async fn put(shop: &Shop, (topic, reader): (Topic, Uuid), key: &str) -> bool {
+pub(super) async fn put(shop: &Shop, (topic, reader): (Topic, Uuid), key: &str) -> bool {
     let mut conn = shop.state().db.begin().await.unwrap();
     let payload = json!({ "amount": 10_000, "number": key });
     let is_new = outbox::put_once(&mut conn, shop.clock(), (topic, reader), key, payload).await;
@@ -347,7 +347,7 @@ async fn the_same_is_told_once(shop: Shop) {
     assert_eq!(own.len(), 2);
 }
 
-pub(super) async fn run(admin: &Client, job: &str) -> Value {
+pub(crate) async fn run(admin: &Client, job: &str) -> Value {
     let path = format!("/api/admin/jobs/{job}/run");
     loop {
         let answer = admin.post(&path, json!({})).await;

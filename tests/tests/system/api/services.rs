@@ -411,9 +411,9 @@ async fn only_administrators_change_the_catalogue(shop: Shop) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_without_a_file_is_deleted() {
     let folder = TempDir::new().unwrap();
-    super::catalogue::copy("n8n.toml", folder.path());
-    super::catalogue::copy("ghost.toml", folder.path());
-    let opened = super::catalogue::shop_selling(Engine::Sqlite, &folder).await;
+    super::catalog::copy("n8n.toml", folder.path());
+    super::catalog::copy("ghost.toml", folder.path());
+    let opened = super::catalog::shop_selling(Engine::Sqlite, &folder).await;
     let Some(shop) = opened else {
         return;
     };

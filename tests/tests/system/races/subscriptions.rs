@@ -7,7 +7,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::{
-    api::{notifications::told_times, price_moves::Dearer},
+    api::{notifications::told_times, prices::Dearer},
     journeys::{
         overdue,
         renewal::{buy, id_of, moment, next_period, subscription},

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::shop;
-use crate::api::notifications::told_times;
+use crate::api::notifications::{run, told_times};
 
 /// End of an image's support, as a template says it.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +98,13 @@ async fn an_old_image_is_an_alert_until_its_template_is_renewed() {
     }
 }
 
-/// Administrators are told of an old image once for its reason, however often the job runs.
+/// Counts the messages about old images that were written and are kept.
+async fn written(shop: &Shop) -> u64 {
+    let all = "UPDATE outbox SET created_at = created_at WHERE topic = 'IMAGE_OLD'";
+    shop.sql(all).await.unwrap()
+}
+
+/// Administrators are told of an old image once for its reason, however often the job runs, and however long it lasts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_image_is_told_once_for_its_reason() {
     let folder = TempDir::new().unwrap();
@@ -119,8 +125,7 @@ async fn an_old_image_is_told_once_for_its_reason() {
         for _ in 0..2 {
             looked_at(&admin).await;
         }
-        let written = "UPDATE outbox SET created_at = created_at WHERE topic = 'IMAGE_OLD'";
-        assert_eq!(shop.sql(written).await.unwrap(), told, "{days}");
+        assert_eq!(written(&shop).await, told, "{days}");
     }
     let messages = told_times(&admin, "IMAGE_OLD", 2).await;
     assert_eq!(messages.len(), 2, "{messages:#?}");
@@ -132,4 +137,11 @@ async fn an_old_image_is_told_once_for_its_reason() {
         );
         assert!(facts["reason"].is_string(), "{facts:#}");
     }
+    // Other messages of that age that were read are removed, and may be told again.
+    shop.clock().advance(TimeDelta::days(60));
+    let admin = shop.admin().await;
+    for job in ["health-history", "image-ages"] {
+        run(&admin, job).await;
+    }
+    assert_eq!(written(&shop).await, 2);
 }

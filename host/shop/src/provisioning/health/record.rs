@@ -187,23 +187,24 @@ async fn tell(
     Ok(())
 }
 
-/// Removes the history of health that is older than it is kept, and what was to be told by then;
-/// returns the number of rows.
+/// Removes the history of health that is older than it is kept, and messages that are as old and
+/// were read; returns the number of rows.
 ///
 /// # Errors
 /// When the database refuses; what was removed until then is gone.
 pub async fn purge(db: &Db, clock: &Clock, kept: TimeDelta) -> Result<u64> {
-    let before = clock.now() - kept;
+    let now = clock.now();
+    let (before, told_before) = (now - kept, now - kept.max(outbox::KEPT_AT_LEAST));
     let mut removed = 0;
     loop {
         let mut conn = db.begin().await?;
-        let mut now = store::purge_spans(&mut conn, before, AT_ONCE).await?;
-        now += store::purge_attempts(&mut conn, before, AT_ONCE).await?;
-        now += outbox::purge(&mut conn, before, AT_ONCE).await?;
+        let mut part = store::purge_spans(&mut conn, before, AT_ONCE).await?;
+        part += store::purge_attempts(&mut conn, before, AT_ONCE).await?;
+        part += outbox::purge(&mut conn, told_before, AT_ONCE).await?;
         conn.commit().await?;
-        if now == 0 {
+        if part == 0 {
             return Ok(removed);
         }
-        removed += now;
+        removed += part;
     }
 }

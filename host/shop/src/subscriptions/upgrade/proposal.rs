@@ -101,6 +101,27 @@ struct Basis {
     period: Option<PeriodRow>,
 }
 
+impl Basis {
+    /// Returns the running period, in the plan that it was paid for, as the plugin is told of it.
+    fn occasion(&self, plan: contract::Plan) -> Result<Occasion> {
+        Ok(Occasion::Upgrade(RunningPeriod {
+            plan,
+            paid: self.running.as_one_payment()?.get(),
+            period: self.running.period,
+        }))
+    }
+}
+
+/// Price of a change, with the days that were given.
+struct Priced {
+    lines: Vec<PriceLine>,
+    due: Rupiah,
+    /// Part of it for days that were given.
+    given: Rupiah,
+    rounding: Rounding,
+    decision: Decision,
+}
+
 /// A change between plans of one service, from a subscription that may be changed.
 struct Change {
     row: SubscriptionRow,
@@ -159,43 +180,26 @@ pub(super) async fn propose(
         to,
         term,
     } = change(shop, user_id, id, plan_id).await?;
-    let current = &row.subscription;
-    let Permitted {
-        plugin,
-        settings,
-        old,
-        new,
-        decision: allowed,
-        pods,
-    } = permit(shop, current, (&from, &to), (user_id, asking)).await?;
-    let config = current.config.0.clone();
+    let permitted = permit(shop, &row.subscription, (&from, &to), (user_id, asking)).await?;
+    let config = row.subscription.config.0.clone();
     let basis = basis(shop, row, from.tier, asking).await?;
     let moment = basis.current.used_until(shop.clock.now());
     let request = contract::PriceRequest {
-        settings,
-        plan: new,
+        settings: permitted.settings,
+        plan: permitted.new,
         term: term.for_plugins(),
         config,
-        occasion: Occasion::Upgrade(RunningPeriod {
-            plan: old,
-            paid: basis.running.as_one_payment()?.get(),
-            period: basis.running.period,
-        }),
+        occasion: basis.occasion(permitted.old)?,
         moment: moment.timestamp(),
     };
-    let (answer, price) = pricing::ask(shop, &plugin, request, user_id, "planId").await?;
-    let settled = basis.running.settle(answer, term, moment.timestamp())?;
-    let Settled {
-        mut lines,
-        mut due,
+    let asked = (&permitted.plugin, request);
+    let Priced {
+        lines,
+        due,
+        given,
         rounding,
-    } = settled;
-    let mut given = Rupiah::ZERO;
-    if let Some(line) = for_given_days(&basis, moment, term, to.plan.tier)? {
-        given = Rupiah::new(line.amount);
-        due = due.plus(given)?;
-        lines.push(line);
-    }
+        decision: price,
+    } = price(shop, (&basis, moment), asked, (term, to.plan.tier)).await?;
     Ok(Proposal {
         current: basis.current,
         from,
@@ -207,9 +211,38 @@ pub(super) async fn propose(
         rounding,
         renewal: basis.renewal,
         moment,
-        decisions: [allowed, price],
-        pods,
+        decisions: [permitted.decision, price],
+        pods: permitted.pods,
         period: basis.period,
+    })
+}
+
+/// Asks the plugin for the price at a moment, and adds that of the days that were given.
+async fn price(
+    shop: &Subscriptions,
+    (basis, moment): (&Basis, DateTime<Utc>),
+    (plugin, request): (&Plugin, contract::PriceRequest),
+    (term, tier): (SoldTerm, Tier),
+) -> Result<Priced> {
+    let user_id = basis.current.user_id;
+    let (answer, decision) = pricing::ask(shop, plugin, request, user_id, "planId").await?;
+    let Settled {
+        mut lines,
+        mut due,
+        rounding,
+    } = basis.running.settle(answer, term, moment.timestamp())?;
+    let mut given = Rupiah::ZERO;
+    if let Some(line) = for_given_days(basis, moment, term, tier)? {
+        given = Rupiah::new(line.amount);
+        due = due.plus(given)?;
+        lines.push(line);
+    }
+    Ok(Priced {
+        lines,
+        due,
+        given,
+        rounding,
+        decision,
     })
 }
 
