@@ -139,6 +139,7 @@ CHECKS = {"postgresql": (postgresql, images.databases), "valkey": (valkey, image
     "ghost-database": (mysql, images.mysql),
     "wordpress-database": (mysql, images.mysql),
     "wordpress": (wordpress.check, images.wordpress),
+    "wordpress-mail": (wordpress.own_mail, images.wordpress),
     "wordpress-uploads": (wordpress.uploads, images.wordpress),
     "wordpress-upgrade": (wordpress.upgrade, images.wordpress_upgrade),
     "n8n": (n8n.check, node.n8n),
