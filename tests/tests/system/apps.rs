@@ -142,6 +142,23 @@ fn valkey_runs_as_it_is_sold() {
 }
 
 #[test]
+fn postgresql_keeps_its_data_over_a_move_to_a_larger_plan() {
+    check("service-postgresql", "postgresql-move", "basic");
+}
+
+#[test]
+#[ignore = "takes minutes and needs more packages; .ci/long runs it"]
+fn valkey_keeps_its_data_over_an_upgrade() {
+    check("service-container", "valkey-upgrade", "free");
+}
+
+#[test]
+#[ignore = "takes minutes and needs more packages; .ci/long runs it"]
+fn the_database_of_a_site_keeps_its_data_over_a_move_to_a_larger_plan() {
+    check("service-container", "wordpress-database-move", "basic");
+}
+
+#[test]
 #[ignore = "takes minutes and needs more packages; .ci/long runs it"]
 fn wordpress_runs_as_it_is_sold() {
     check("service-container", "wordpress", "basic");
