@@ -231,6 +231,7 @@ CHECKS = {"postgresql": (postgresql, images.databases), "valkey": (valkey, image
     "wordpress-uploads": (wordpress.uploads, images.wordpress),
     "wordpress-upgrade": (wordpress.upgrade, images.wordpress_upgrade),
     "n8n": (n8n.check, node.n8n),
+    "n8n-least": (n8n.least, node.n8n),
     "n8n-mail": (n8n.own_mail, node.n8n),
     "n8n-next": (n8n.next_line, node.n8n_next),
     "n8n-upgrade": (n8n.upgrade, node.n8n_upgrade),
@@ -243,7 +244,7 @@ CHECKS = {"postgresql": (postgresql, images.databases), "valkey": (valkey, image
 def main():
     application, plan, manifests, folder = sys.argv[1:]
     check, stand_ins = CHECKS[application]
-    template = re.sub("(-(database|mail|move|next|upgrade|uploads))+$", "", application)
+    template = re.sub("(-(database|least|mail|move|next|upgrade|uploads))+$", "", application)
     plans = {size: objects for (of, size), objects in load.plans(manifests).items() if of == template}
     pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
     made = stand_ins(folder)

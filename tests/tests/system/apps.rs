@@ -27,6 +27,8 @@ const OWN_USER: &str = "customer";
 const OWN_SENDER: &str = "site@example.com";
 /// Plan of instances whose customer has a mail server.
 const OWN_MAIL: &str = "own-mail";
+/// Plan with the least memory that a plugin takes.
+const LEAST: &str = "least";
 
 /// Names a relay of the operator in the template of an application that sends mail.
 fn name_relay(template: &mut Template) {
@@ -63,12 +65,28 @@ fn wordpress_with_own_mail(templates: &[Template]) -> Template {
     wordpress
 }
 
+/// Returns N8N on one plan with the least memory that its plugin takes.
+fn n8n_with_least_memory(templates: &[Template]) -> Template {
+    let sold = templates.iter().find(|one| one.slug == "n8n");
+    let mut n8n = sold.unwrap().clone();
+    let case = checkout().join("plugins/service-n8n/cases/check-plan-too-small.json");
+    let case = std::fs::read_to_string(case).unwrap();
+    let case = serde_json::from_str::<Value>(&case).unwrap();
+    let refusal = case["output"]["problems"][0]["message"].as_str().unwrap();
+    let least = refusal.strip_prefix("N8N needs ").unwrap();
+    n8n.plans.truncate(1);
+    LEAST.clone_into(&mut n8n.plans[0].slug);
+    n8n.plans[0].resources.memory_mib = least.split(' ').next().unwrap().parse().unwrap();
+    n8n
+}
+
 /// Renders every plan of a plugin, as `dermaga plugin render` prints it, with a relay of the operator
-/// for what sends mail, and an instance whose customer has a mail server.
+/// for what sends mail, and an instance whose customer has a mail server; of N8N one with the least memory, too.
 fn rendered(plugin: &str) -> String {
     let mut templates = Template::load_dir(&checkout().join("service-templates")).unwrap();
     templates.iter_mut().for_each(name_relay);
     templates.push(wordpress_with_own_mail(&templates));
+    templates.push(n8n_with_least_memory(&templates));
     let component = plugins_folder().join(format!("{plugin}.wasm"));
     let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
     let loaded = runtime.load(&std::fs::read(component).unwrap()).unwrap();
@@ -176,6 +194,12 @@ fn the_databases_of_sites_run_as_they_are_sold() {
 fn n8n_runs_as_it_is_sold() {
     check("service-n8n", "n8n", "free");
     check("service-n8n", "n8n", "basic");
+}
+
+#[test]
+#[ignore = "takes minutes and needs more packages; .ci/long runs it"]
+fn n8n_runs_with_the_least_memory_that_its_plugin_takes() {
+    check("service-n8n", "n8n-least", LEAST);
 }
 
 #[test]
