@@ -1,6 +1,6 @@
 //! Tests that what is sold really runs: applications are started from the manifests that their
 //! plans render, as processes of packages of Debian and npm under the limits, users and probes stated
-//! there.
+//! there. Uptime Kuma is not among them: Debian has no package and npm no release of it.
 //!
 //! `DERMAGA_TEST_APP_RUNNER` names the folder of the runner, see `tests/apps/check.py`;
 //! `DERMAGA_TEST_APP_TREES` a folder in which trees of packages are kept, `DERMAGA_TEST_APP_PYTHON` a
