@@ -69,19 +69,30 @@ def databases(folder):
         folder, "postgres", base, {"postgres": (999, "/var/lib/postgresql")},
         {ENTRY: (0o755, program("postgres"))},
     )
-    valkey = layer(folder, "valkey", base, {"valkey": (999, "/data")}, {ENTRY: (0o755, program("valkey-server"))})
     return {
         "postgres": {
             "layers": [postgres, base],
             "env": {"PATH": f"{PATH}:/usr/lib/postgresql/17/bin", "LANG": "C.UTF-8", "PGDATA": "/var/lib/postgresql/data"},
             "entrypoint": [ENTRY], "cmd": ["postgres"], "stopsignal": "SIGINT", "homes": {999: "/var/lib/postgresql"},
-        },
+        }
+    } | valkey(folder, "valkey", base)
+
+
+def valkey(folder, name, base):
+    """Makes the image of Valkey above a tree that has it."""
+    own = layer(folder, name, base, {"valkey": (999, "/data")}, {ENTRY: (0o755, program("valkey-server"))})
+    return {
         "valkey": {
-            "layers": [valkey, base], "env": {"PATH": PATH}, "entrypoint": [ENTRY], "cmd": ["valkey-server"],
+            "layers": [own, base], "env": {"PATH": PATH}, "entrypoint": [ENTRY], "cmd": ["valkey-server"],
             "workdir": "/data", "homes": {999: "/data"},
-        },
+        }
     }
 
+
+def valkey_upgrade(folder):
+    """Makes the images of Valkey of two distributions, of which the newer counts as sold."""
+    base = tree(folder, "valkey-tree-sid", "sid", ("valkey-server", "valkey-tools"), STALE)
+    return valkey(folder, "valkey-sid", base) | {"valkey-older": databases(folder)["valkey"]}
 
 
 def mysql(folder):

@@ -36,8 +36,9 @@ def ensure(holds, what):
 class Instance:
     """One instance of a plan."""
 
-    def __init__(self, name, objects, stand_ins, folder, older=False):
-        self.objects, self.name, self.may_be_busy = objects, name, False
+    def __init__(self, name, plans, plan, stand_ins, folder, older=False):
+        self.plans, self.name, self.may_be_busy = plans, name, False
+        self.objects = objects = plans[plan]
         found = pods(objects)
         references = {c["image"] for pod in found for c in pod["containers"] + pod.get("initContainers", [])}
         keys = re.findall(r"'key': '([^']+)', 'name': '([^']+)'", str(objects))
@@ -108,6 +109,14 @@ class Instance:
         self.cluster.images.update(self.sold)
         self.cluster.scale(1)
         return self.ready("after the upgrade")
+
+    def move(self, plan):
+        """Moves it to another plan, whose pods replace those before on the same volumes."""
+        self.measure()
+        before, self.objects = set(self.cluster.pods.values()), self.plans[plan]
+        self.cluster.apply(self.objects)
+        ensure(not before & set(self.cluster.pods.values()), f"a move to the plan {plan} replaces the pods")
+        return self.ready("after the move")
 
     def measure(self):
         """Checks the memory that the running containers had in use, and what they wrote."""

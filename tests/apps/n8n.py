@@ -75,14 +75,14 @@ def open_editor(owner):
         ensure(status == 200, f"the editor fetches {path}: {status}")
 
 
-def use(instance, owner):
-    """Checks the first use that the memory of a plan must be enough for."""
+def use(instance, owner, sizes=(1, 5, 10, 20)):
+    """Checks the first use that the memory of a plan must be enough for, with so many MB of items."""
     before = len(instance.happened("app: not ready"))
     open_editor(owner)
     for _ in range(50):
         owner.work()
     ensure(owner.work() == (200, 1), "the webhook still answers after fifty calls")
-    for megabytes in (1, 5, 10, 20):
+    for megabytes in sizes:
         said = owner.work(items=megabytes * 1000, timeout=240)
         ensure(said == (200, megabytes * 1000), f"a workflow passes {megabytes} MB of items on: {said}")
     open_editor(owner)
@@ -172,6 +172,22 @@ def next_line(start):
         said = owner.work(items=megabytes * 1000, timeout=240)
         ensure(said == (200, megabytes * 1000), f"a workflow passes {megabytes} MB of items on: {said}")
     open_editor(owner)
+
+
+def least(start):
+    """Runs on the least memory that the plugin takes, with what is promised of it."""
+    instance = start("n8n-least")
+    instance.may_be_busy = True
+    if not instance.ready("a first start"):
+        return
+    owner = Owner(instance)
+    set_up(owner)
+    make_workflow(owner)
+    ensure(until(lambda: owner.work() == (200, 1), 10), "its webhook answers")
+    use(instance, owner, (1, 5, 10))
+    instance.restart("after a stop")
+    ensure(owner.work() == (200, 1), "its webhook answers as soon as it is ready")
+    ensure(owner.sign_in(), "the owner is kept over stop and start")
 
 
 def check(start):

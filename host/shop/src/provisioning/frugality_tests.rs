@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use dermaga_runtime::contract;
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 use tokio::{
@@ -39,6 +40,12 @@ const AROUND: usize = 8;
 /// Those among them that each purchase changes: the namespace names its instances, and the quota has
 /// room for them.
 const CHANGED: usize = 2;
+/// Events in the cluster about a purchase: that it was applied, and that it was started.
+const TOLD: usize = 2;
+/// Purchases of a service that is shipped.
+const SHIPPED: usize = 20;
+/// Rendering of that service, N8N, on its free plan, to which a test of the bundled plugins holds it.
+const N8N: &str = include_str!("../../../../plugins/service-n8n/cases/manifests-free.json");
 /// Instances at rest whose looks are counted.
 const RESTING: usize = 8;
 
@@ -181,6 +188,29 @@ async fn resync(shop: &Shop, instances: &[Instance]) {
     }
 }
 
+/// Checks that instances which are as they were applied are read once at a resync, and not written.
+async fn resync_costs_no_write(shop: &Shop, audit: &Audit, instances: &[Instance]) {
+    let before = audit.requests();
+    resync(shop, instances).await;
+    let after = audit.requests();
+    let reads = after.reads_of_objects() - before.reads_of_objects();
+    println!("resync of {} instances: {reads} reads", instances.len());
+    assert_eq!(after.writes - before.writes, 0, "{:?}", after.kinds);
+    assert!(reads <= instances.len(), "{:?}", after.kinds);
+}
+
+/// Takes all instances away, then the server.
+async fn end(shop: &Shop, server: Server, instances: &[Instance]) {
+    for instance in instances {
+        shop.cancel(instance).await;
+    }
+    server.handle.wake();
+    for instance in instances {
+        shop.is(instance, Status::Terminated).await;
+    }
+    server.stop().await;
+}
+
 /// Waits until nothing was asked for a while.
 async fn quiet(audit: &Audit) {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -217,23 +247,10 @@ async fn purchases_cost_few_requests_and_a_resync_none() {
     let bought = audit.requests();
     println!("{PURCHASES} purchases: {bought:?}");
 
-    for round in 1..3 {
-        let before = audit.requests();
-        resync(&shop, &instances).await;
-        let after = audit.requests();
-        let reads = after.reads_of_objects() - before.reads_of_objects();
-        println!("resync {round}: {reads} reads");
-        assert_eq!(after.writes - before.writes, 0, "{:?}", after.kinds);
-        assert!(reads <= PURCHASES, "{:?}", after.kinds);
+    for _ in 0..2 {
+        resync_costs_no_write(&shop, &audit, &instances).await;
     }
-    for instance in &instances {
-        shop.cancel(instance).await;
-    }
-    server.handle.wake();
-    for instance in &instances {
-        shop.is(instance, Status::Terminated).await;
-    }
-    server.stop().await;
+    end(&shop, server, &instances).await;
     assert!(bought.writes <= WRITES * PURCHASES, "{bought:?}");
     let all = bought.reads + bought.writes;
     assert!(all <= REQUESTS * PURCHASES, "{bought:?}");
@@ -282,14 +299,7 @@ async fn what_is_around_a_customers_instances_is_written_once() {
     println!("{CUSTOMERS} first purchases: {first:?}");
     println!("{} further ones: {further:?}", again.len());
     instances.extend(others);
-    for instance in &instances {
-        shop.cancel(instance).await;
-    }
-    server.handle.wake();
-    for instance in &instances {
-        shop.is(instance, Status::Terminated).await;
-    }
-    server.stop().await;
+    end(&shop, server, &instances).await;
 
     assert!(first.writes_around() <= AROUND * CUSTOMERS, "{first:?}");
     assert!(
@@ -302,6 +312,62 @@ async fn what_is_around_a_customers_instances_is_written_once() {
     assert!(first.all() <= requests * CUSTOMERS, "{first:?}");
     assert!(further.writes <= WRITES * again.len(), "{further:?}");
     assert!(further.all() <= REQUESTS * again.len(), "{further:?}");
+}
+
+/// Returns the objects of an instance as the plugin of N8N renders them.
+fn n8n(instance: &contract::Instance) -> Vec<Value> {
+    let case: Value = serde_json::from_str(N8N).unwrap();
+    let of_case = |pointer: &str| case.pointer(pointer).unwrap().as_str().unwrap();
+    let objects = case["output"]["ok"].to_string();
+    // Its host name and its Secret begin with its name.
+    let objects = objects
+        .replace(of_case("/input/name"), &instance.name)
+        .replace(
+            of_case("/input/images/0/reference"),
+            &instance.images[0].reference,
+        )
+        .replace(of_case("/input/secrets/0"), &instance.secrets[0]);
+    serde_json::from_str(&objects).unwrap()
+}
+
+/// A service that is shipped costs a write for each of its objects and for its Secret, besides two events and
+/// what is around it, and no more requests than another.
+#[tokio::test]
+async fn purchases_of_a_shipped_service_cost_a_write_for_each_object() {
+    let Some(audit) = Audit::open().await else {
+        return;
+    };
+    let (provisioner, _) = in_cluster(&audit.kubeconfig).await;
+    let shop = Shop::open(GOOD_IMAGE).await;
+    shop.services.script().render = Some(n8n);
+    let mut conn = shop.db.begin().await.unwrap();
+    // The gate admits what is rendered on its own plan.
+    let sql = "UPDATE service_plans SET cpu_millis = 250, memory_mib = 768";
+    execute!(conn, sql).unwrap();
+    conn.commit().await.unwrap();
+    let server = shop.server(provisioner);
+    sleep(Duration::from_secs(1)).await;
+    let customer = shop.customer("customer@example.org").await;
+    let customers = [customer; SHIPPED];
+    let (instances, bought) = bought_by(&customers, &shop, (&server, &audit)).await;
+    println!("{SHIPPED} purchases of N8N: {bought:?}");
+    resync_costs_no_write(&shop, &audit, &instances).await;
+    end(&shop, server, &instances).await;
+
+    let kinds = [
+        "secrets",
+        "persistentvolumeclaims",
+        "deployments",
+        "services",
+        "ingresses",
+    ];
+    for kind in kinds {
+        let written = bought.kinds.get(&format!("patch {kind}")).copied();
+        assert!(written >= Some(SHIPPED), "{kind}: {bought:?}");
+    }
+    let writes = kinds.len() + TOLD + CHANGED;
+    assert!(bought.writes <= writes * SHIPPED + AROUND, "{bought:?}");
+    assert!(bought.all() <= REQUESTS * SHIPPED, "{bought:?}");
 }
 
 /// Waits until this many instances are at rest.
@@ -355,12 +421,5 @@ async fn quiet_looks_cost_one_request_for_a_namespace() {
     assert_eq!(after.writes, before.writes, "{:?}", after.kinds);
     assert!(looks <= 1, "{:?}", after.kinds);
     assert_eq!(shop.services.script().calls, asked);
-    for instance in &instances {
-        shop.cancel(instance).await;
-    }
-    server.handle.wake();
-    for instance in &instances {
-        shop.is(instance, Status::Terminated).await;
-    }
-    server.stop().await;
+    end(&shop, server, &instances).await;
 }
