@@ -67,6 +67,7 @@ fn pass(seen: &mut Instance, second: i64, find: impl Fn(&StatusDecider<'_>) -> N
     let new_status = decider.within(LIMIT, find(&decider));
     let time = new_status.rollout_time(seen, now);
     (seen.rollout_since, seen.rollout_held_since) = (time.since, time.held_since);
+    seen.rollout_begun_at = time.begun_at;
     new_status.unproven.is_some()
 }
 
@@ -99,6 +100,7 @@ fn an_outage_pauses_the_time_of_a_change_and_does_not_begin_it_again() {
     // Five minutes were used before the outage.
     assert!(!pass(&mut seen, 7_300, starting));
     assert_eq!(seen.rollout_since, Some(at(7_000)));
+    assert_eq!(seen.rollout_begun_at, Some(at(0)));
     assert!(!pass(&mut seen, 7_599, starting));
     assert!(pass(&mut seen, 7_600, starting));
 }
@@ -131,8 +133,12 @@ fn a_version_that_cannot_judge_what_runs_is_given_up() {
 fn a_beginning_that_lies_ahead_is_of_a_clock_that_was_wrong() {
     let mut seen = changing();
     seen.rollout_since = Some(at(86_400));
+    seen.rollout_begun_at = Some(at(86_400));
     assert!(!pass(&mut seen, 0, starting));
-    assert_eq!(seen.rollout_since, Some(at(0)));
+    assert_eq!(
+        (seen.rollout_since, seen.rollout_begun_at),
+        (Some(at(0)), Some(at(0)))
+    );
     assert!(pass(&mut seen, 600, starting));
 }
 

@@ -144,7 +144,7 @@ pub(super) async fn change_plan(
     let sql = "UPDATE instances SET plan_id = $1, message = $2, failures = 0, generation = generation + 1, \
                unproven_generation = CASE WHEN $5 AND delivered_at IS NOT NULL THEN generation + 1 \
                  WHEN $5 THEN unproven_generation END, \
-               rollout_since = NULL, rollout_held_since = NULL, undone = $6, \
+               rollout_since = NULL, rollout_held_since = NULL, rollout_begun_at = NULL, undone = $6, \
                kept_storage_gib = CASE WHEN storage_gib > kept_storage_gib THEN storage_gib ELSE kept_storage_gib END, \
                (cpu_millis, memory_mib, storage_gib, replicas) = (SELECT p.cpu_millis, p.memory_mib, p.storage_gib, p.replicas \
                  FROM service_plans p WHERE p.id = $1), \
@@ -347,7 +347,7 @@ pub(super) async fn finish(
          status = CASE WHEN generation = $4 THEN $5 ELSE status END, \
          message = CASE WHEN generation = $4 THEN $6 ELSE message END, \
          failures = CASE WHEN generation = $4 THEN $7 ELSE failures END, \
-         applied = $8, observed_generation = $9, \
+         applied = $8, observed_generation = $9, checked_at = coalesce($24, checked_at), \
          updated_at = CASE WHEN generation = $4 THEN $10 ELSE updated_at END, \
          manifests_decision_id = coalesce($11, manifests_decision_id), \
          delivered_at = CASE WHEN desired = 'TERMINATED' THEN delivered_at ELSE coalesce(delivered_at, $12) END, \
@@ -355,11 +355,9 @@ pub(super) async fn finish(
          next_attempt_at = CASE WHEN next_attempt_at = $3 OR (generation = $4 AND $18 > $14) THEN $13 \
            ELSE next_attempt_at END, \
          rests_until = CASE WHEN $30 AND generation = $4 AND next_attempt_at = $3 THEN $13 END, \
-         refusal = $15, final_generation = $16, last_ran_at = coalesce($17, last_ran_at), \
-         quiet_until = $18, corrections = $19, \
+         refusal = $15, final_generation = $16, last_ran_at = coalesce($17, last_ran_at), quiet_until = $18, corrections = $19, \
          failure_cause = CASE WHEN generation = $4 THEN $21 ELSE failure_cause END, \
          claims = CASE WHEN claims = $22 THEN $23 ELSE claims END, \
-         checked_at = coalesce($24, checked_at), \
          due_by = CASE WHEN next_attempt_at = $3 THEN NULL ELSE due_by END, \
          good_digest = CASE WHEN $20 AND generation = $4 THEN plugin_digest ELSE good_digest END, \
          good_settings = CASE WHEN $20 AND generation = $4 THEN settings ELSE good_settings END, \
@@ -371,10 +369,10 @@ pub(super) async fn finish(
          unproven_generation = CASE WHEN $20 AND generation = $4 THEN NULL ELSE unproven_generation END, \
          rollout_since = CASE WHEN generation = $4 THEN $25 ELSE rollout_since END, \
          rollout_held_since = CASE WHEN generation = $4 THEN $26 ELSE rollout_held_since END, \
+         rollout_begun_at = CASE WHEN generation = $4 THEN $32 ELSE rollout_begun_at END, \
          reapply_asked_at = CASE WHEN reapply_asked_at = $28 THEN NULL ELSE reapply_asked_at END, \
          failed_recipe = CASE WHEN generation = $4 AND failed_recipe = $31 THEN NULL ELSE failed_recipe END, \
-         lease_holder = NULL, lease_until = NULL \
-         WHERE id = $1 AND lease_holder = $2 RETURNING generation, ready_at",
+         lease_holder = NULL, lease_until = NULL WHERE id = $1 AND lease_holder = $2 RETURNING generation, ready_at",
         lease.id,
         lease.holder,
         lease.until,
@@ -406,6 +404,7 @@ pub(super) async fn finish(
         ready_at,
         new_status.rests,
         proven_recipe.as_deref(),
+        rollout.begun_at,
     )
 }
 

@@ -114,7 +114,7 @@ pub(super) async fn failing(conn: &mut Conn, plans: &[PlanId]) -> sqlx::Result<V
          OR (coalesce(i.failure_cause, '') NOT IN ('AWAY', 'HOST', 'DATA_LOST') \
            AND (i.delivered_at IS NOT NULL OR coalesce(i.failure_cause, '') <> 'REFUSED') \
            AND EXISTS (SELECT 1 FROM health_spans h WHERE h.instance_id = i.id AND h.until IS NULL \
-             AND h.state = 'FAILED' AND h.since >= i.rollout_since)))",
+             AND h.state = 'FAILED' AND h.since >= coalesce(i.rollout_begun_at, i.rollout_since))))",
     );
     fetch_where(conn, "SELECT i.* FROM instances i", &filter, "").await
 }

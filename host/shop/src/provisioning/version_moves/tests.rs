@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use dermaga_runtime::contract::{Health, HealthState};
 use serde_json::json;
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
     halt::{HaltedBy, Roll},
 };
 use crate::{
+    Code, Error,
     cluster::ClusterError,
     db::{Conn, Lease},
     execute,
@@ -135,6 +137,16 @@ impl Scene {
         let mut conn = self.shop.db.begin().await.unwrap();
         execute!(conn, sql, self.first.id).unwrap();
         conn.commit().await.unwrap();
+    }
+
+    /// Writes a pass over the first instance that saw it so.
+    async fn looks(&self, state: HealthState, message: &str) {
+        let health = Health {
+            state,
+            message: message.to_owned(),
+        };
+        self.pass(|decider| decider.healthy(&health, &[], (&[], &[])))
+            .await;
     }
 
     /// Writes a pass over the first instance that ends with this failure of the cluster.
@@ -303,6 +315,29 @@ async fn a_cluster_that_denies_access_halts_nothing() {
     let failed = "SELECT count(*) FROM health_spans WHERE until IS NULL AND state = 'FAILED'";
     assert_eq!(scene.shop.count(failed).await, 1);
     assert_eq!(scene.halted_by(&other()).await, []);
+    scene.server.stop().await;
+}
+
+/// A hold of the host moves the time of the change on, and leaves the failure as it was.
+#[tokio::test]
+async fn an_instance_that_failed_before_a_hold_halts_its_roll_after_it() {
+    let scene = Scene::open().await;
+    scene.hold().await;
+    scene.change(to_other).await;
+    let (starts, crashes) = (HealthState::Starting, HealthState::Failed);
+    let clock = scene.shop.clock.clone();
+    scene.looks(starts, "It starts.").await;
+    assert_eq!(scene.halted_by(&other()).await, []);
+    clock.advance(TimeDelta::minutes(1));
+    scene.looks(crashes, "It crashes.").await;
+    scene.is_halted().await;
+    clock.advance(TimeDelta::seconds(10));
+    let busy = Error::new(Code::PluginBusy, "Too many decisions at once.");
+    scene.pass(|decider| decider.host_failed(&busy)).await;
+    assert_eq!(scene.halted_by(&other()).await, []);
+    clock.advance(TimeDelta::minutes(5));
+    scene.looks(crashes, "It crashes.").await;
+    scene.is_halted().await;
     scene.server.stop().await;
 }
 
