@@ -344,12 +344,10 @@ pub(super) async fn finish(
         conn,
         Finished,
         "UPDATE instances SET \
-         status = CASE WHEN generation = $4 THEN $5 ELSE status END, \
-         message = CASE WHEN generation = $4 THEN $6 ELSE message END, \
-         failures = CASE WHEN generation = $4 THEN $7 ELSE failures END, \
+         status = CASE WHEN generation = $4 THEN $5 ELSE status END, message = CASE WHEN generation = $4 THEN $6 ELSE message END, \
+         failures = CASE WHEN generation = $4 THEN $7 ELSE failures END, claims = CASE WHEN claims = $22 THEN $23 ELSE claims END, \
          applied = $8, observed_generation = $9, checked_at = coalesce($24, checked_at), \
-         updated_at = CASE WHEN generation = $4 THEN $10 ELSE updated_at END, \
-         manifests_decision_id = coalesce($11, manifests_decision_id), \
+         updated_at = CASE WHEN generation = $4 THEN $10 ELSE updated_at END, manifests_decision_id = coalesce($11, manifests_decision_id), \
          delivered_at = CASE WHEN desired = 'TERMINATED' THEN delivered_at ELSE coalesce(delivered_at, $12) END, \
          ready_at = CASE WHEN desired = 'TERMINATED' THEN ready_at ELSE coalesce(ready_at, $29) END, \
          next_attempt_at = CASE WHEN next_attempt_at = $3 OR (generation = $4 AND $18 > $14) THEN $13 \
@@ -357,7 +355,6 @@ pub(super) async fn finish(
          rests_until = CASE WHEN $30 AND generation = $4 AND next_attempt_at = $3 THEN $13 END, \
          refusal = $15, final_generation = $16, last_ran_at = coalesce($17, last_ran_at), quiet_until = $18, corrections = $19, \
          failure_cause = CASE WHEN generation = $4 THEN $21 ELSE failure_cause END, \
-         claims = CASE WHEN claims = $22 THEN $23 ELSE claims END, \
          due_by = CASE WHEN next_attempt_at = $3 THEN NULL ELSE due_by END, \
          good_digest = CASE WHEN $20 AND generation = $4 THEN plugin_digest ELSE good_digest END, \
          good_settings = CASE WHEN $20 AND generation = $4 THEN settings ELSE good_settings END, \
@@ -454,16 +451,19 @@ pub(super) async fn touch_namespace(
     execute!(conn, sql, soon, namespace)
 }
 
-/// An instance that is not proven to be gone, with the objects that were applied for it.
+/// An instance that is not proven to be gone, with the objects that may have been applied for it.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Living {
     pub(super) name: String,
     pub(super) applied: Json<Vec<ObjectRef>>,
+    /// True when all of them were.
+    pub(super) is_applied: bool,
 }
 
 /// Returns the instances of a namespace that are not proven to be gone, with their objects.
 pub(super) async fn living(conn: &mut Conn, namespace: &str) -> sqlx::Result<Vec<Living>> {
-    let sql = "SELECT name, applied FROM instances WHERE namespace = $1 AND status <> 'TERMINATED'";
+    let sql = "SELECT name, applied, (observed_generation = generation AND failure_cause IS NULL) AS is_applied \
+               FROM instances WHERE namespace = $1 AND status <> 'TERMINATED'";
     fetch_all!(conn, Living, sql, namespace)
 }
 
