@@ -7,6 +7,7 @@ use dermaga_shop::{
     Error,
     cluster::ClusterError,
     db::{self, Ambient, ForeignLog},
+    text::counted,
 };
 use dermaga_toolkit::build::BuildError;
 use sqlx::{error::BoxDynError, migrate::MigrateError};
@@ -84,8 +85,9 @@ pub enum StartError {
         source: io::Error,
     },
     #[error(
-        "the master key is another than the one that the {secrets} secrets of instances in the database were sealed \
-         with. Give that one in DERMAGA_MASTER_KEY, alone or after a new one, or as master.key in the data folder"
+        "the master key is another than the one that sealed the {} of instances in the database. Give that one in \
+         DERMAGA_MASTER_KEY, alone or after a new one, or as master.key in the data folder",
+        counted(secrets, "secret")
     )]
     MasterKey { secrets: usize },
     #[error(

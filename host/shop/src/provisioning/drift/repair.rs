@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Result,
     audit::{self, AuditAct, Event, Subject},
-    cluster::{Cluster, ClusterError, NAMESPACE, Sighting, Survey, owner_labels},
+    cluster::{Cluster, ClusterError, NAMESPACE, ObjectRef, Sighting, Survey, owner_labels},
     ids::UserId,
     provisioning::{Instances, status::sentence, store as instances_store},
     text_enum,
@@ -95,7 +95,7 @@ impl Item {
         }
     }
 
-    fn is(&self, namespace: &str, object: &crate::cluster::ObjectRef) -> bool {
+    fn is(&self, namespace: &str, object: &ObjectRef) -> bool {
         self.namespace == namespace && self.kind == object.kind && self.name == object.name
     }
 
@@ -400,17 +400,23 @@ async fn delete(
     let found = survey.found.iter();
     let left: Vec<_> = found.filter(|one| is_left(one, certificate)).collect();
     if let Some(first) = left.first() {
-        let (count, first) = (left.len(), &first.object);
-        let message = format!(
-            "{count} objects are still in it, such as {first}. Delete them first, then repeat this."
-        );
-        return Ok(refused(message));
+        return Ok(not_empty(left.len(), &first.object));
     }
     let same = survey.found.iter().find(|one| one.uid == seen.uid);
     if let Some(same) = same {
         cluster.discard(same).await?;
     }
     Ok(done("It is deleted."))
+}
+
+/// Answers for a namespace with so many objects in it.
+fn not_empty(count: usize, first: &ObjectRef) -> Answer {
+    refused(match count {
+        1 => format!("1 object is still in it, {first}. Delete it first, then repeat this."),
+        many => format!(
+            "{many} objects are still in it, such as {first}. Delete them first, then repeat this."
+        ),
+    })
 }
 
 /// Change of one object.
@@ -462,5 +468,25 @@ fn in_words(error: &ClusterError) -> String {
         }
         ClusterError::Denied(_) => "The cluster does not let this server do that.".to_owned(),
         other => sentence(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_object_that_is_left_is_told_as_one() {
+        let first = ObjectRef::new("v1", "ConfigMap", "a");
+        for (count, told) in [
+            (1, "1 object is still in it, ConfigMap/a. Delete it first,"),
+            (
+                2,
+                "2 objects are still in it, such as ConfigMap/a. Delete them",
+            ),
+        ] {
+            let (_, message) = not_empty(count, &first);
+            assert!(message.starts_with(told), "{message}");
+        }
     }
 }
