@@ -134,7 +134,13 @@ pub(super) async fn component(
 
 /// Locks a plugin's versions until the transaction ends, by an update that changes nothing.
 pub(super) async fn lock(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<()> {
-    let sql = "UPDATE plugin_versions SET state = state WHERE plugin_id = $1";
+    // In one order, so that none who waits has a row that another one waits for. SQLite's writer has every row.
+    let sql = if conn.is_postgres() {
+        "UPDATE plugin_versions SET state = state WHERE digest = ANY(ARRAY(SELECT digest FROM plugin_versions
+           WHERE plugin_id = $1 ORDER BY digest FOR NO KEY UPDATE))"
+    } else {
+        "UPDATE plugin_versions SET state = state WHERE plugin_id = $1"
+    };
     execute!(conn, sql, plugin_id).map(|_| ())
 }
 
