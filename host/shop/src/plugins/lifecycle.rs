@@ -305,7 +305,8 @@ pub async fn retire(
 }
 
 /// Retires every version of a plugin: nothing new is sold or granted with it. Live subscriptions
-/// stay on their versions and work on. Services on sale are taken off it with `stop_selling` only.
+/// stay on their versions and work on. Services on sale are taken off it with `stop_selling` only; those
+/// that are off sale are refused in any case.
 ///
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when all are retired, `PLUGIN_IN_USE` while coupons of it can still
@@ -345,10 +346,9 @@ pub async fn retire_plugin(
         let message = "Every version of this plugin is already retired.";
         return Err(Error::new(Code::InvalidState, message));
     }
-    if stop_selling {
-        let why = format!("The plugin `{plugin_id}` was retired.");
-        store::stop_selling(&mut conn, plugin_id, &why, registry.clock().now()).await?;
-    }
+    // Also those that are off sale: one that is switched on would be sold by nothing.
+    let why = format!("The plugin `{plugin_id}` was retired.");
+    store::stop_selling(&mut conn, plugin_id, &why, registry.clock().now()).await?;
     retired(registry, conn, plugin_id, digests, by).await
 }
 

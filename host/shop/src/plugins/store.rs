@@ -12,7 +12,7 @@ use super::{
 use crate::{
     db::{Conn, Filter, List, Span, Walked, fetch_span, fetch_where, find_where},
     defer, execute, fetch_all, fetch_one, fetch_optional,
-    ids::{DecisionId, TransactionId, UserId},
+    ids::{DecisionId, ServiceId, TransactionId, UserId},
 };
 
 /// Fields of a version to insert.
@@ -439,15 +439,22 @@ pub(super) async fn live_coupons(
     Ok(count)
 }
 
-/// Takes the services that a plugin makes off sale, until a reload of the templates finds another version active.
+/// Takes the services that a plugin makes off sale, until a reload of the templates finds another version active. One
+/// that is refused already keeps its reason, unless a reload that has its row ends that first.
 pub(super) async fn stop_selling(
     conn: &mut Conn,
     plugin_id: &str,
     why: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = "UPDATE services SET refused = $2, updated_at = $3 WHERE plugin_id = $1 AND refused IS NULL";
-    execute!(conn, sql, plugin_id, why, now).map(|_| ())
+    // One by one, in the order in which a reload has their rows.
+    let sql = "SELECT id FROM services WHERE plugin_id = $1 ORDER BY id";
+    let services = fetch_all!(conn, (ServiceId,), sql, plugin_id)?;
+    let sql = "UPDATE services SET refused = coalesce(refused, $3), updated_at = $4 WHERE id = $1 AND plugin_id = $2";
+    for (id,) in services {
+        execute!(conn, sql, id, plugin_id, why, now)?;
+    }
+    Ok(())
 }
 
 /// Returns true for a plugin that was retired with the version that was active, and has no other active one.
