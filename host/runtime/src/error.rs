@@ -202,7 +202,7 @@ pub enum Failure {
     #[error("it has no such function; it has {known}")]
     UnknownFunction { known: String },
     #[error(
-        "{limit} plugin calls are running already and none ended within {waited_ms} ms: try again shortly"
+        "as many plugin calls as may run at once ({limit}) are running already and none ended within {waited_ms} ms: try again shortly"
     )]
     Busy { limit: usize, waited_ms: u64 },
     #[error("the engine failed: {0}")]

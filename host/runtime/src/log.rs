@@ -33,7 +33,10 @@ impl LogBuffer {
     /// Returns the lines kept, and a last one with the number of those dropped.
     pub(crate) fn into_lines(mut self) -> Vec<LogLine> {
         if self.dropped > 0 {
-            let message = format!("{} further lines were dropped", self.dropped);
+            let message = match self.dropped {
+                1 => "1 further line was dropped".to_owned(),
+                many => format!("{many} further lines were dropped"),
+            };
             self.lines.push(LogLine {
                 level: LogLevel::Warn,
                 message,

@@ -195,7 +195,7 @@ fn log_lines() {
     let cut = said(6);
     assert_eq!(
         (cut.len(), cut[5].message.as_str()),
-        (6, "1 further lines were dropped")
+        (6, "1 further line was dropped")
     );
 }
 

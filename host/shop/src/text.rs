@@ -47,11 +47,14 @@ fn composed(text: &str) -> String {
     text.nfc().collect()
 }
 
-/// Writes a number with its noun: `1 object`, `2 objects`.
+/// Writes a number with its noun: `1 object`, `2 objects`, `2 entries`.
 pub fn counted(number: impl Display, noun: &str) -> String {
     let number = number.to_string();
-    let plural = if number == "1" { "" } else { "s" };
-    format!("{number} {noun}{plural}")
+    match noun.strip_suffix("ry") {
+        _ if number == "1" => format!("1 {noun}"),
+        Some(stem) => format!("{number} {stem}ries"),
+        None => format!("{number} {noun}s"),
+    }
 }
 
 fn plain(letter: char) -> char {
@@ -91,6 +94,9 @@ mod tests {
             (-1, "-1 objects"),
         ] {
             assert_eq!(counted(number, "object"), told);
+        }
+        for (number, told) in [(0, "0 entries"), (1, "1 entry"), (2, "2 entries")] {
+            assert_eq!(counted(number, "entry"), told);
         }
     }
 

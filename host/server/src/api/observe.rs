@@ -18,6 +18,7 @@ use axum::{
 use dermaga_shop::{
     Code, Error,
     db::{Clock, new_id},
+    text::counted,
     workers::panic_message,
 };
 use metrics::{Counter, Histogram};
@@ -202,8 +203,8 @@ pub async fn time_out(State(state): State<AppState>, request: Request, next: Nex
         .await
         .unwrap_or_else(|_| {
             let message = format!(
-                "This took longer than {} seconds and was given up.",
-                limit.as_secs()
+                "This took longer than {} and was given up.",
+                counted(limit.as_secs(), "second")
             );
             Refusal(Error::new(Code::RequestTimeout, message)).into_response()
         })

@@ -88,8 +88,9 @@ pub enum StartError {
         source: io::Error,
     },
     #[error(
-        "the master key is another than the one that the {secrets} secrets of instances in the database were sealed \
-         with. Give that one in DERMAGA_MASTER_KEY, alone or after a new one, or as master.key in the data folder"
+        "the master key is another than the one that sealed the {} of instances in the database. Give that one in \
+         DERMAGA_MASTER_KEY, alone or after a new one, or as master.key in the data folder",
+        counted(secrets, "secret")
     )]
     MasterKey { secrets: usize },
     #[error(

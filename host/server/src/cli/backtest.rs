@@ -61,7 +61,7 @@ pub(super) async fn backtest(loaded: Loaded, args: BacktestArgs) -> Result<(), C
     let is_watched = std::io::stderr().is_terminal();
     let found = backtest::backtest(db, &candidate, window, None, |done| {
         if is_watched {
-            eprint!("\r{done} of {total} decisions");
+            eprint!("\r{done} of {}", counted(total, "decision"));
         }
     })
     .await?;

@@ -13,6 +13,7 @@ use dermaga_shop::{
     ids::DecisionId,
     plugins::{self, Replay},
     private_file,
+    text::counted,
     wallet::{
         self, ExportFormat,
         ledger::{self, Verification},
@@ -37,8 +38,8 @@ pub(super) async fn verify(loaded: Loaded, json: bool) -> Result<(), CliError> {
         return Ok(());
     }
     Err(CliError::Check(format!(
-        "the books do not hold: {} faults",
-        found.faults.len()
+        "the books do not hold: {}",
+        counted(found.faults.len(), "fault")
     )))
 }
 
@@ -81,7 +82,8 @@ pub(super) async fn export(
     }
     let written = written?;
     print(&format!(
-        "{written} entries written to {}\n",
+        "{} written to {}\n",
+        counted(written, "entry"),
         path.display()
     ))
 }
@@ -93,7 +95,12 @@ fn describe(found: &Verification, zone: Tz) -> String {
         postings,
         ..
     } = found;
-    let mut text = format!("{wallets} wallets, {entries} entries, {postings} postings checked.\n");
+    let mut text = format!(
+        "{}, {}, {} checked.\n",
+        counted(wallets, "wallet"),
+        counted(entries, "entry"),
+        counted(postings, "posting")
+    );
     for (account, sum) in &found.accounts {
         text.push_str(&format!("  {account:<14} {:>18}\n", sum.to_string()));
     }

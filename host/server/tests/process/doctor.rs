@@ -440,11 +440,13 @@ async fn people_get_a_line_for_each_part() {
         "OK       configuration  development, 5 settings given\n",
         "WARNING  configuration  SHOP_URL is not set beside SMTP_URL: ",
         "WARNING  database       there is none at ",
+        "                        -> Run this again once the database is made.",
         "FAILED   mail           127.0.0.1: ",
         "                        -> Check host, port, user and password of SMTP_URL",
     ] {
         assert!(said.contains(line), "{line} is missing in\n{said}");
     }
+    assert!(!said.contains("the database is well"), "{said}");
     assert_eq!(stderr(&output), "dermaga: 1 check failed\n");
 }
 

@@ -111,8 +111,13 @@ pub(super) async fn upsert_service(
 
 /// Takes the locks of all services; the caller has those of the categories, in whose order all wait.
 pub(super) async fn lock_services(conn: &mut Conn) -> sqlx::Result<()> {
-    let sql = "UPDATE services SET updated_at = updated_at";
-    execute!(conn, sql).map(|_| ())
+    // The end of a sale waits for services alone, in the same order. SQLite's writer has every row.
+    let sql = if conn.is_postgres() {
+        "SELECT id FROM services ORDER BY id FOR NO KEY UPDATE"
+    } else {
+        "SELECT id FROM services ORDER BY id"
+    };
+    fetch_all!(conn, (ServiceId,), sql).map(|_| ())
 }
 
 /// Source that a service was loaded from.

@@ -59,7 +59,10 @@ fn is_seen(workload: &Value) -> bool {
 }
 
 fn waiting(have: i64, want: i64) -> Rollout {
-    Rollout::UnderWay(format!("{have} of {want} copies are new and ready."))
+    Rollout::UnderWay(match want {
+        1 => format!("{have} of 1 copy is new and ready."),
+        _ => format!("{have} of {want} copies are new and ready."),
+    })
 }
 
 fn of_deployment(workload: &Value) -> Rollout {
@@ -118,6 +121,16 @@ mod tests {
 
     fn deployment(status: &Value) -> Value {
         json!({"kind": "Deployment", "metadata": {"generation": 3}, "spec": {"replicas": 2}, "status": status})
+    }
+
+    #[test]
+    fn one_copy_is_told_as_one() {
+        for (want, told) in [
+            (1, "0 of 1 copy is new and ready."),
+            (2, "0 of 2 copies are new and ready."),
+        ] {
+            assert_eq!(waiting(0, want), Rollout::UnderWay(told.to_owned()));
+        }
     }
 
     #[test]

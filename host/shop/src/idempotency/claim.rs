@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{Answer, KEPT, Request, SKEW, in_progress, store};
 use crate::{
-    Error, Result,
-    db::{Clock, Db, Uncommitted, new_id},
+    Code, Error, Result,
+    db::{Clock, Conn, Db, Uncommitted, new_id},
 };
 
 /// Key held by a running request. Dropped without an answer (the client went away, the handler
@@ -61,10 +61,11 @@ impl Claim {
     /// Commits the operation together with its answer.
     ///
     /// # Errors
-    /// `IN_PROGRESS` when the lease ended and another request took the key; all is undone then.
+    /// `IN_PROGRESS` when the lease ended and another request took the key; `UNAVAILABLE` when the claim was lost. All
+    /// is undone then.
     pub async fn commit(mut self, mut act: Uncommitted<()>, answer: &Answer) -> Result<()> {
         if !store::keep_answer(act.conn(), &self.request, self.holder, answer).await? {
-            return Err(in_progress(TimeDelta::zero()));
+            return Err(gone(act.conn(), &self.request).await?);
         }
         act.commit().await?;
         self.settled = true;
@@ -74,11 +75,11 @@ impl Claim {
     /// Keeps the answer of a request that was refused and did nothing.
     ///
     /// # Errors
-    /// `IN_PROGRESS` when the lease ended and another request took the key.
+    /// As [`commit`](Self::commit).
     pub async fn refuse(mut self, answer: &Answer) -> Result<()> {
         let mut conn = self.db.begin_single().await?;
         if !store::keep_answer(&mut conn, &self.request, self.holder, answer).await? {
-            return Err(in_progress(TimeDelta::zero()));
+            return Err(gone(&mut conn, &self.request).await?);
         }
         conn.commit().await?;
         self.settled = true;
@@ -111,6 +112,18 @@ impl Drop for Claim {
         };
         runtime.spawn(give_back.in_current_span());
     }
+}
+
+/// Returns the failure of a request whose claim is not there any more: another one took the key, or it was lost with a
+/// commit that it shared and that nothing waited for.
+async fn gone(conn: &mut Conn, request: &Request) -> Result<Error> {
+    let taken = store::find(conn, request, DateTime::UNIX_EPOCH).await?;
+    if taken.is_some() {
+        return Ok(in_progress(TimeDelta::zero()));
+    }
+    let message =
+        "This request could not be finished. Try again in a moment, with the same Idempotency-Key.";
+    Ok(Error::new(Code::Unavailable, message).retry_after(1))
 }
 
 /// Releases a key without an answer. A commit cut off in its last moment may have gone through, and

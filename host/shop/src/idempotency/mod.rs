@@ -197,18 +197,56 @@ fn in_progress(rest: TimeDelta) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_database::TestDatabase;
+    use crate::{db::Uncommitted, test_database::TestDatabase};
+
+    fn request(database: &TestDatabase) -> Request {
+        Request {
+            user_id: database.user_id,
+            route: "POST /api/subscriptions".to_owned(),
+            key: "first".parse().unwrap(),
+            fingerprint: "what is asked".to_owned(),
+        }
+    }
+
+    async fn claimed(database: &TestDatabase) -> Claim {
+        let (db, clock) = (&database.db, &database.clock);
+        let begun = begin(db, clock, request(database), TimeDelta::minutes(1)).await;
+        let Begun::Run(claim) = begun.unwrap() else {
+            panic!("no answer was kept");
+        };
+        claim
+    }
+
+    /// The claim goes with a commit that it shared and that failed, which is no other request at work.
+    #[tokio::test]
+    async fn a_request_whose_claim_was_lost_is_to_be_sent_again() {
+        let database = TestDatabase::open().await;
+        let answer = Answer {
+            status: 201,
+            body: "{}".to_owned(),
+        };
+        let claim = claimed(&database).await;
+        database.sql("DELETE FROM idempotency_keys").await;
+        let lost = claim.refuse(&answer).await.unwrap_err();
+        assert_eq!((lost.code, lost.retry_after), (Code::Unavailable, Some(1)));
+        let claim = claimed(&database).await;
+        database.sql("DELETE FROM idempotency_keys").await;
+        let act = Uncommitted::new(database.db.begin().await.unwrap(), ());
+        let lost = claim.commit(act, &answer).await.unwrap_err();
+        assert_eq!((lost.code, lost.retry_after), (Code::Unavailable, Some(1)));
+
+        let claim = claimed(&database).await;
+        let taken = "UPDATE idempotency_keys SET holder = user_id";
+        database.sql(taken).await;
+        let refused = claim.refuse(&answer).await.unwrap_err();
+        assert_eq!(refused.code, Code::InProgress);
+    }
 
     #[tokio::test]
     async fn a_new_key_costs_one_statement() {
         let database = TestDatabase::open().await;
         let TestDatabase { db, clock, .. } = &database;
-        let request = Request {
-            user_id: database.user_id,
-            route: "POST /api/subscriptions".to_owned(),
-            key: "first".parse().unwrap(),
-            fingerprint: "what is asked".to_owned(),
-        };
+        let request = request(&database);
         let sent = db.record();
         let begun = begin(db, clock, request.clone(), TimeDelta::minutes(1)).await;
         let Begun::Run(claim) = begun.unwrap() else {

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{Code, Error, Result, ids::UserId};
+use crate::{Code, Error, Result, ids::UserId, text::counted};
 
 /// Acts of one customer, each a question or two, within [`WINDOW`].
 const ACTS: u32 = 60;
@@ -47,7 +47,8 @@ impl Budget {
         if spent.acts >= ACTS {
             let left = (spent.since + WINDOW - now).num_seconds().max(1);
             let message = format!(
-                "You have asked for too many payments at once. Try again in {left} seconds."
+                "You have asked for too many payments at once. Try again in {}.",
+                counted(left, "second")
             );
             return Err(Error::new(Code::TooManyRequests, message).retry_after(left.unsigned_abs()));
         }
@@ -74,6 +75,10 @@ mod tests {
             (error.code, error.retry_after),
             (Code::TooManyRequests, Some(40))
         );
+        assert!(error.message.ends_with(" in 40 seconds."), "{error}");
+        let last = budget.spend(greedy, now + TimeDelta::seconds(59));
+        let last = last.unwrap_err();
+        assert!(last.message.ends_with(" in 1 second."), "{last}");
         budget.spend(modest, later).unwrap();
         budget.spend(greedy, now + WINDOW).unwrap();
     }

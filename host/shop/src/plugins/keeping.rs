@@ -2,7 +2,7 @@
 
 use dermaga_runtime::Plugin;
 
-use super::{Registry, model::VersionState, store};
+use super::{Registry, model::VersionState, sale, store};
 use crate::{Code, Error, Result, db::Conn};
 
 /// Refuses a retired version: it keeps serving its instances, and nothing moves to it.
@@ -48,7 +48,7 @@ pub fn retirement(plugin_id: &str) -> String {
 /// # Errors
 /// When the database does not answer.
 pub async fn was_retired(conn: &mut Conn, plugin_id: &str) -> Result<bool> {
-    Ok(store::was_retired(conn, plugin_id).await?)
+    Ok(sale::store::was_retired(conn, plugin_id).await?)
 }
 
 /// Returns the ids of the plugins that have an active version, each with its digest.

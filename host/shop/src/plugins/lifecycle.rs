@@ -7,7 +7,7 @@ use super::{
     Registry,
     keeping::retirement,
     model::{Activation, Reset, Retirement, VersionState},
-    sale::Checked,
+    sale::{self, Checked},
     store::{self, Uses},
     sync,
 };
@@ -197,7 +197,7 @@ async fn switch(
     take(&mut conn, registry, (digest, state), Step::Activate).await?;
     if checked.is_some() {
         let (why, now) = (retirement(plugin_id), registry.clock().now());
-        store::sell_again(&mut conn, plugin_id, &why, now).await?;
+        sale::store::sell_again(&mut conn, plugin_id, &why, now).await?;
     }
     if let Some(by) = by {
         let details = json!({ "digest": digest, "superseded": superseded });
@@ -269,7 +269,8 @@ pub async fn retire(
 }
 
 /// Retires every version of a plugin: nothing new is sold or granted with it. Live subscriptions
-/// stay on their versions and work on. Services on sale are taken off it with `stop_selling` only.
+/// stay on their versions and work on. Services on sale are taken off it with `stop_selling` only; those
+/// that are off sale are refused in any case.
 ///
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when all are retired, `PLUGIN_IN_USE` while coupons of it can still
@@ -309,10 +310,9 @@ pub async fn retire_plugin(
         let message = "Every version of this plugin is already retired.";
         return Err(Error::new(Code::InvalidState, message));
     }
-    if stop_selling {
-        let (why, now) = (retirement(plugin_id), registry.clock().now());
-        store::stop_selling(&mut conn, plugin_id, &why, now).await?;
-    }
+    // Also those that are off sale: one that is switched on would be sold by nothing.
+    let (why, now) = (retirement(plugin_id), registry.clock().now());
+    sale::store::stop_selling(&mut conn, plugin_id, &why, now).await?;
     retired(registry, conn, plugin_id, digests, by).await
 }
 
@@ -321,7 +321,7 @@ async fn refuse_sold(conn: &mut Conn, plugin_id: &str) -> Result<()> {
     if store::active_of(conn, plugin_id).await?.is_none() {
         return Ok(());
     }
-    let (services, subscriptions) = store::sold(conn, plugin_id).await?;
+    let (services, subscriptions) = sale::store::sold(conn, plugin_id).await?;
     if services == 0 {
         return Ok(());
     }

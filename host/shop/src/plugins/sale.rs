@@ -1,14 +1,13 @@
 //! Services that a plugin makes: a version is checked with them before it becomes active, also with those that come back
 //! on sale with it.
 
+pub(super) mod store;
+
 use dermaga_runtime::Plugin;
 use dermaga_toolkit::template::Template;
 
-use super::{
-    Registry, retirement,
-    store::{self, MadeService},
-    vetting,
-};
+use self::store::MadeService;
+use super::{Registry, retirement, vetting};
 use crate::{Code, Error, Result, db::Conn};
 
 /// Services of a plugin that one of its versions was checked with.

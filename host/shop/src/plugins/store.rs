@@ -134,7 +134,13 @@ pub(super) async fn component(
 
 /// Locks a plugin's versions until the transaction ends, by an update that changes nothing.
 pub(super) async fn lock(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<()> {
-    let sql = "UPDATE plugin_versions SET state = state WHERE plugin_id = $1";
+    // In one order, so that none who waits has a row that another one waits for. SQLite's writer has every row.
+    let sql = if conn.is_postgres() {
+        "UPDATE plugin_versions SET state = state WHERE digest = ANY(ARRAY(SELECT digest FROM plugin_versions
+           WHERE plugin_id = $1 ORDER BY digest FOR NO KEY UPDATE))"
+    } else {
+        "UPDATE plugin_versions SET state = state WHERE plugin_id = $1"
+    };
     execute!(conn, sql, plugin_id).map(|_| ())
 }
 
@@ -431,68 +437,4 @@ pub(super) async fn live_coupons(
                AND (coupon_periods_left IS NULL OR coupon_periods_left > 0) LIMIT 1) IS NOT NULL)";
     let (count,) = fetch_one!(conn, (i64,), sql, plugin_id, now)?;
     Ok(count)
-}
-
-/// Takes the services that a plugin makes off sale, until another version of it is active.
-pub(super) async fn stop_selling(
-    conn: &mut Conn,
-    plugin_id: &str,
-    why: &str,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    let sql = "UPDATE services SET refused = $2, updated_at = $3 WHERE plugin_id = $1 AND refused IS NULL";
-    execute!(conn, sql, plugin_id, why, now).map(|_| ())
-}
-
-/// Returns true for a plugin that was retired with the version that was active, and has no other active one.
-pub(super) async fn was_retired(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM plugin_versions
-                 WHERE plugin_id = $1 AND state = 'RETIRED' AND activated_at IS NOT NULL)
-               AND NOT EXISTS (SELECT 1 FROM plugin_versions WHERE plugin_id = $1 AND state = 'ACTIVE')";
-    let (was_retired,) = fetch_one!(conn, (bool,), sql, plugin_id)?;
-    Ok(was_retired)
-}
-
-/// Ends the refusal of the services that were taken off sale for this reason, and that nothing else has refused since.
-pub(super) async fn sell_again(
-    conn: &mut Conn,
-    plugin_id: &str,
-    why: &str,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    let sql =
-        "UPDATE services SET refused = NULL, updated_at = $3 WHERE plugin_id = $1 AND refused = $2";
-    execute!(conn, sql, plugin_id, why, now).map(|_| ())
-}
-
-/// Template of a service that a plugin makes, as it was loaded last.
-#[derive(Debug, PartialEq, Eq, sqlx::FromRow)]
-pub(super) struct MadeService {
-    pub(super) slug: String,
-    /// Name of the file; absent, as the text, for one that was loaded before they were kept.
-    pub(super) template_file: Option<String>,
-    pub(super) template: Option<String>,
-}
-
-/// Templates of the services that a plugin makes, but for those that are refused for another reason than this
-/// one.
-pub(super) async fn services_of(
-    conn: &mut Conn,
-    plugin_id: &str,
-    why: &str,
-) -> sqlx::Result<Vec<MadeService>> {
-    let sql = "SELECT slug, template_file, template FROM services
-               WHERE plugin_id = $1 AND (refused IS NULL OR refused = $2) ORDER BY slug";
-    fetch_all!(conn, MadeService, sql, plugin_id, why)
-}
-
-/// Services on sale that a plugin makes, and live subscriptions of the plugin's services.
-pub(super) async fn sold(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<(i64, i64)> {
-    let sql = "SELECT
-        (SELECT count(*) FROM services s WHERE s.plugin_id = $1 AND s.active AND s.refused IS NULL
-           AND EXISTS (SELECT 1 FROM service_plans p WHERE p.service_id = s.id AND p.active)),
-        (SELECT count(*) FROM subscriptions b JOIN service_plans p ON p.id = b.plan_id
-           JOIN services s ON s.id = p.service_id
-           WHERE s.plugin_id = $1 AND b.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED'))";
-    fetch_one!(conn, (i64, i64), sql, plugin_id)
 }

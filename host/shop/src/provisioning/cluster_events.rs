@@ -12,7 +12,10 @@ use super::{
     model::{Cause, Desired, Halt, Instance, NewStatus, Status},
     store,
 };
-use crate::cluster::{Cluster, Told};
+use crate::{
+    cluster::{Cluster, Told},
+    text::counted,
+};
 
 /// Time for the events of a pass; they must not hold up the next one.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -34,9 +37,9 @@ pub(super) fn events(seen: &Instance, new_status: &NewStatus) -> Vec<Told> {
     let is_new = seen.generation != seen.observed_generation;
     if new_status.is_applied && is_new && seen.desired != Desired::Terminated {
         let applied = format!(
-            "Generation {} was applied: {} objects.",
+            "Generation {} was applied: {}.",
             seen.generation,
-            new_status.applied.len()
+            counted(new_status.applied.len(), "object")
         );
         all.push(match (seen.desired, seen.halt) {
             (Desired::Stopped, Some(Halt::Owner)) => told("Stopped", "Stopped by its owner."),

@@ -41,13 +41,18 @@ impl Refusal {
         by: RefusedBy,
         now: DateTime<Utc>,
     ) -> Self {
-        let earlier = earlier.filter(|one| one.generation == generation && one.by == by);
+        let earlier = earlier.filter(|one| one.is_of(generation) && one.by == by);
         Self {
             generation,
             by,
             times: earlier.map_or(1, |one| one.times.saturating_add(1)),
             since: earlier.map_or(now, |one| one.since),
         }
+    }
+
+    /// Returns true for a refusal of this generation.
+    pub(super) const fn is_of(&self, generation: i64) -> bool {
+        self.generation == generation
     }
 
     /// Returns true when trying again will not help.

@@ -335,6 +335,7 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         unproven_generation: None,
         rollout_since: None,
         rollout_held_since: None,
+        rollout_begun_at: None,
         undone: None,
         failed_recipe: None,
         restarted_at: None,

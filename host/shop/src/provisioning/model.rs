@@ -184,6 +184,8 @@ pub struct Instance {
     pub rollout_since: Option<DateTime<Utc>>,
     /// Begin of the time that does not count for it, while that lasts.
     pub rollout_held_since: Option<DateTime<Utc>>,
+    /// Time at which the cluster began to work on it.
+    pub rollout_begun_at: Option<DateTime<Utc>>,
     /// The last change, when it did not work.
     pub undone: Option<Json<Undone>>,
     /// Fingerprint of the last recipe that it was moved to and that did not work, until the same works.
@@ -419,6 +421,8 @@ pub(super) struct RolloutTime {
     pub(super) since: Option<DateTime<Utc>>,
     /// Begin of the time that does not count, while that lasts.
     pub(super) held_since: Option<DateTime<Utc>>,
+    /// Moment at which it began, which no hold moves on.
+    pub(super) begun_at: Option<DateTime<Utc>>,
 }
 
 impl NewStatus {
@@ -470,13 +474,19 @@ impl NewStatus {
             (true, true) => RolloutTime {
                 since: seen.rollout_since,
                 held_since: Some(held_since.unwrap_or(now)),
+                begun_at: seen.rollout_begun_at,
             },
             (true, false) => {
                 let held = held_since.map_or(TimeDelta::zero(), |since| now - since);
-                let since = seen.rollout_since.map(|since| since + held);
+                let since = seen.rollout_since.map_or(now, |since| since + held);
+                // A begin without a time is of an earlier change: a server of the release before cleared the time alone.
+                let begun_at = seen
+                    .rollout_since
+                    .map_or(now, |since| seen.rollout_begun_at.unwrap_or(since).min(now));
                 RolloutTime {
-                    since: Some(since.map_or(now, |since| since.min(now))),
+                    since: Some(since.min(now)),
                     held_since: None,
+                    begun_at: Some(begun_at),
                 }
             }
         }

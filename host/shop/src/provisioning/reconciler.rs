@@ -408,7 +408,7 @@ impl<S: Services> Reconciler<S> {
             return Ok(false);
         };
         announcement::announce(&mut conn, &self.clock, seen, finished.ready_at).await?;
-        walls::recorded(&mut conn, &self.clock, seen, &new_status.applied).await?;
+        walls::recorded(&mut conn, &self.clock, seen, new_status).await?;
         let is_current = finished.generation == seen.generation;
         if is_current {
             attention::tell(&mut conn, &self.clock, seen, new_status).await?;

@@ -5,9 +5,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use dermaga_runtime::contract::{Health, HealthState};
 use serde_json::json;
+use sqlx::types::Json;
 
 use super::{
     NewInstance,
+    finality::{Refusal, RefusedBy},
     model::{Instance, NewStatus, Status},
     status::StatusDecider,
 };
@@ -65,6 +67,7 @@ fn pass(seen: &mut Instance, second: i64, find: impl Fn(&StatusDecider<'_>) -> N
     let new_status = decider.within(LIMIT, find(&decider));
     let time = new_status.rollout_time(seen, now);
     (seen.rollout_since, seen.rollout_held_since) = (time.since, time.held_since);
+    seen.rollout_begun_at = time.begun_at;
     new_status.unproven.is_some()
 }
 
@@ -97,6 +100,7 @@ fn an_outage_pauses_the_time_of_a_change_and_does_not_begin_it_again() {
     // Five minutes were used before the outage.
     assert!(!pass(&mut seen, 7_300, starting));
     assert_eq!(seen.rollout_since, Some(at(7_000)));
+    assert_eq!(seen.rollout_begun_at, Some(at(0)));
     assert!(!pass(&mut seen, 7_599, starting));
     assert!(pass(&mut seen, 7_600, starting));
 }
@@ -129,7 +133,30 @@ fn a_version_that_cannot_judge_what_runs_is_given_up() {
 fn a_beginning_that_lies_ahead_is_of_a_clock_that_was_wrong() {
     let mut seen = changing();
     seen.rollout_since = Some(at(86_400));
+    seen.rollout_begun_at = Some(at(86_400));
     assert!(!pass(&mut seen, 0, starting));
-    assert_eq!(seen.rollout_since, Some(at(0)));
+    assert_eq!(
+        (seen.rollout_since, seen.rollout_begun_at),
+        (Some(at(0)), Some(at(0)))
+    );
     assert!(pass(&mut seen, 600, starting));
+}
+
+/// A change may mend what was refused before, and the first pass over it may find no place to ask the plugin.
+#[test]
+fn a_refusal_of_an_earlier_generation_gives_up_no_change() {
+    let mut seen = changing();
+    let busy = Error::new(Code::PluginBusy, "Too many decisions at once.");
+    for (generation, is_final) in [(seen.generation - 1, false), (seen.generation, true)] {
+        let by = || RefusedBy::Rendering("input".to_owned());
+        let once = Refusal::again(None, generation, by(), at(0));
+        seen.refusal = Some(Json(Refusal::again(Some(&once), generation, by(), at(1))));
+        let decider = StatusDecider {
+            seen: &seen,
+            now: at(2),
+            resync: Duration::from_secs(300),
+        };
+        let new_status = decider.host_failed(&busy);
+        assert_eq!(new_status.is_final(at(2)), is_final, "{generation}");
+    }
 }

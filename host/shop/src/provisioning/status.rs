@@ -57,6 +57,10 @@ pub(super) struct StatusDecider<'a> {
 
 impl StatusDecider<'_> {
     fn new_status(&self, status: Status, message: impl Into<String>, after: Duration) -> NewStatus {
+        // An earlier generation may have been refused for what this one mends.
+        let generation = self.seen.generation;
+        let refusal = self.seen.refusal.as_deref();
+        let refusal = refusal.filter(|one| one.is_of(generation)).cloned();
         NewStatus {
             status,
             message: message.into(),
@@ -66,7 +70,7 @@ impl StatusDecider<'_> {
             decision: None,
             is_applied: false,
             failure: None,
-            refusal: self.seen.refusal.clone().map(|refusal| refusal.0),
+            refusal,
             rollout: Rollout::Unknown,
             unproven: None,
             contest: Contest::of(self.seen),

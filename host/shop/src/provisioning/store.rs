@@ -145,7 +145,7 @@ pub(super) async fn change_plan(
     let sql = "UPDATE instances SET plan_id = $1, message = $2, failures = 0, generation = generation + 1, \
                unproven_generation = CASE WHEN $5 AND delivered_at IS NOT NULL THEN generation + 1 \
                  WHEN $5 THEN unproven_generation END, \
-               rollout_since = NULL, rollout_held_since = NULL, undone = $6, \
+               rollout_since = NULL, rollout_held_since = NULL, rollout_begun_at = NULL, undone = $6, \
                kept_storage_gib = CASE WHEN storage_gib > kept_storage_gib THEN storage_gib ELSE kept_storage_gib END, \
                (cpu_millis, memory_mib, storage_gib, replicas) = (SELECT p.cpu_millis, p.memory_mib, p.storage_gib, p.replicas \
                  FROM service_plans p WHERE p.id = $1), \
@@ -343,16 +343,19 @@ pub(super) async fn touch_namespace(
     execute!(conn, sql, soon, namespace)
 }
 
-/// An instance that is not proven to be gone, with the objects that were applied for it.
+/// An instance that is not proven to be gone, with the objects that may have been applied for it.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Living {
     pub(super) name: String,
     pub(super) applied: Json<Vec<ObjectRef>>,
+    /// True when all of them were.
+    pub(super) is_applied: bool,
 }
 
 /// Returns the instances of a namespace that are not proven to be gone, with their objects.
 pub(super) async fn living(conn: &mut Conn, namespace: &str) -> sqlx::Result<Vec<Living>> {
-    let sql = "SELECT name, applied FROM instances WHERE namespace = $1 AND status <> 'TERMINATED'";
+    let sql = "SELECT name, applied, (observed_generation = generation AND failure_cause IS NULL) AS is_applied \
+               FROM instances WHERE namespace = $1 AND status <> 'TERMINATED'";
     fetch_all!(conn, Living, sql, namespace)
 }
 

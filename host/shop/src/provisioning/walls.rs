@@ -7,7 +7,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{
     cluster_watcher::SETTLE,
-    model::Instance,
+    model::{Instance, NewStatus},
     reconciler::PASS_TIMEOUT,
     store::{self, Living},
 };
@@ -153,7 +153,8 @@ enum Standing {
     Elsewhere,
     /// It was applied for an instance.
     Recorded,
-    /// It carries the labels of a living instance, which is not recorded to have it.
+    /// It carries the labels of a living instance, which is not recorded to have it, or has the name of one
+    /// that may not have been applied yet.
     Doubtful,
     Foreign,
 }
@@ -162,11 +163,12 @@ async fn standing(db: &Db, policy: &PolicyRef, instance: Option<&str>) -> Result
     let living = store::living(&mut db.read().await?, &policy.namespace).await?;
     let is_it = |object: &ObjectRef| object.kind == POLICY && object.name == policy.name;
     let has_it = |one: &Living| one.applied.iter().any(is_it);
+    let may_be_of = |one: &Living| has_it(one) || instance == Some(one.name.as_str());
     Ok(if living.is_empty() {
         Standing::Elsewhere
-    } else if living.iter().any(has_it) {
+    } else if living.iter().any(|one| one.is_applied && has_it(one)) {
         Standing::Recorded
-    } else if living.iter().any(|one| instance == Some(one.name.as_str())) {
+    } else if living.iter().any(may_be_of) {
         Standing::Doubtful
     } else {
         Standing::Foreign
@@ -198,10 +200,16 @@ pub(super) async fn recorded(
     conn: &mut Conn,
     clock: &Clock,
     seen: &Instance,
-    applied: &[ObjectRef],
+    new_status: &NewStatus,
 ) -> Result<()> {
-    let is_new = |one: &&ObjectRef| one.kind == POLICY && !seen.applied.contains(one);
-    for object in applied.iter().filter(is_new) {
+    // A pass that failed records what it may have applied: a policy of that name may be foreign.
+    if !new_status.is_applied {
+        return Ok(());
+    }
+    let were_applied = seen.observed_generation == seen.generation && seen.failure_cause.is_none();
+    let is_known = |one: &ObjectRef| were_applied && seen.applied.contains(one);
+    let is_new = |one: &&ObjectRef| one.kind == POLICY && !is_known(one);
+    for object in new_status.applied.iter().filter(is_new) {
         let policy = PolicyRef {
             namespace: seen.namespace.clone(),
             name: object.name.clone(),
@@ -268,7 +276,8 @@ mod tests {
             "of-instance",
         )];
         let mut conn = shop.db.begin().await.unwrap();
-        execute!(conn, "UPDATE instances SET applied = $1", Json(applied)).unwrap();
+        let sql = "UPDATE instances SET applied = $1, observed_generation = generation";
+        execute!(conn, sql, Json(applied)).unwrap();
         conn.commit().await.unwrap();
         (shop, instance.namespace, instance.name)
     }
@@ -362,6 +371,37 @@ mod tests {
         see(&shop, &mut Memory::default(), change).await;
         assert_eq!(told(&shop).await, [subject(&late)]);
         let server = shop.server(shop.in_folder());
+        server.handle.wake();
+        shop.is(&instance, Status::Written).await;
+        assert!(told(&shop).await.is_empty());
+        server.stop().await;
+    }
+
+    /// A pass that fails records what it may have applied.
+    #[tokio::test]
+    async fn a_foreign_policy_stays_told_when_one_of_its_name_could_not_be_applied() {
+        let shop = Shop::open(GOOD_IMAGE).await;
+        shop.services.script().render = Some(with_policy);
+        let instance = shop.buy().await;
+        let foreign = policy(&instance.namespace, &instance.name);
+        let change = WallChange::Foreign {
+            policy: foreign.clone(),
+            instance: None,
+        };
+        see(&shop, &mut Memory::default(), change).await;
+        // Nothing can be written into a folder that is a file.
+        std::fs::write(shop.files(), "").unwrap();
+        let server = shop.server(shop.in_folder());
+        server.handle.wake();
+        let failed = shop.is(&instance, Status::Failed).await;
+        assert!(failed.applied.iter().any(|object| object.kind == POLICY));
+        assert_eq!(told(&shop).await, [subject(&foreign)]);
+        let present = WallChange::AllForeign(vec![foreign.clone()]);
+        see(&shop, &mut Memory::default(), present).await;
+        assert_eq!(told(&shop).await, [subject(&foreign)]);
+
+        std::fs::remove_file(shop.files()).unwrap();
+        shop.clock.advance(TimeDelta::hours(1));
         server.handle.wake();
         shop.is(&instance, Status::Written).await;
         assert!(told(&shop).await.is_empty());

@@ -1,23 +1,20 @@
 //! Progress of a run.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Counts of a run under way. Cheap to clone; a rule that reports nothing leaves it empty.
 #[derive(Debug, Clone, Default)]
-pub struct Progress(Arc<Counts>);
+pub struct Progress(Arc<Mutex<Counts>>);
 
+/// All counts under one lock: a report that falls into the beginning of another attempt would count the same things
+/// as earlier and as own ones, for good if its server died then.
 #[derive(Debug, Default)]
 struct Counts {
-    total: AtomicI64,
-    items: AtomicI64,
-    errors: AtomicI64,
+    own: Counted,
     /// Number of things that earlier parts of the run expected.
-    earlier_total: AtomicI64,
+    earlier_total: i64,
     /// Number of things that earlier parts of the run dealt with; they are not looked at again.
-    earlier_items: AtomicI64,
+    earlier_items: i64,
 }
 
 /// The counts at one moment.
@@ -28,64 +25,104 @@ pub(super) struct Counted {
     pub(super) errors: i64,
 }
 
-impl Progress {
-    /// Returns the progress of a run of which another server has counted a part. Things that failed there are looked
-    /// at again, so that their failures count no more.
-    pub(super) fn after(earlier: Counted) -> Self {
-        let progress = Self::default();
-        progress.begin_after(earlier);
-        progress
-    }
-
-    /// Adds to the number of things to look at.
-    pub fn expect(&self, things: usize) {
-        let things = i64::try_from(things).unwrap_or(i64::MAX);
-        self.0.total.fetch_add(things, Ordering::Relaxed);
-    }
-
-    /// Counts one thing that was dealt with.
-    pub fn item(&self) {
-        self.0.items.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts one thing that failed.
-    pub fn error(&self) {
-        self.0.errors.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Keeps the counts for a rule that begins again and deals with the rest.
-    pub(super) fn begin_again(&self) {
-        self.begin_after(self.counted());
-    }
-
-    fn begin_after(&self, earlier: Counted) {
-        let Counted { total, items, .. } = earlier;
-        self.0.earlier_total.store(total, Ordering::Relaxed);
-        self.0.earlier_items.store(items, Ordering::Relaxed);
-        for count in [&self.0.total, &self.0.items, &self.0.errors] {
-            count.store(0, Ordering::Relaxed);
+impl Counts {
+    const fn after(earlier: Counted) -> Self {
+        Self {
+            own: Counted {
+                total: 0,
+                items: 0,
+                errors: 0,
+            },
+            earlier_total: earlier.total,
+            earlier_items: earlier.items,
         }
     }
 
-    /// Returns the number of things that earlier parts of the run dealt with.
-    pub(super) fn earlier_items(&self) -> i64 {
-        self.0.earlier_items.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn counted(&self) -> Counted {
-        let earlier = self.0.earlier_total.load(Ordering::Relaxed);
-        let own = self.0.total.load(Ordering::Relaxed);
-        let items = self.earlier_items() + self.0.items.load(Ordering::Relaxed);
+    fn counted(&self) -> Counted {
+        let items = self.earlier_items + self.own.items;
         // Things that are left were expected before, and some have come due since. A rule that expects nothing
         // does not count.
-        let total = match earlier.max(own) {
+        let total = match self.earlier_total.max(self.own.total) {
             0 => 0,
             expected => expected.max(items),
         };
         Counted {
             total,
             items,
-            errors: self.0.errors.load(Ordering::Relaxed),
+            errors: self.own.errors,
         }
+    }
+}
+
+impl Progress {
+    /// Returns the progress of a run of which another server has counted a part. Things that failed there are looked
+    /// at again, so that their failures count no more.
+    pub(super) fn after(earlier: Counted) -> Self {
+        Self(Arc::new(Mutex::new(Counts::after(earlier))))
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to the number of things to look at.
+    pub fn expect(&self, things: usize) {
+        let things = i64::try_from(things).unwrap_or(i64::MAX);
+        let mut counts = self.counts();
+        counts.own.total = counts.own.total.saturating_add(things);
+    }
+
+    /// Counts one thing that was dealt with.
+    pub fn item(&self) {
+        self.counts().own.items += 1;
+    }
+
+    /// Counts one thing that failed.
+    pub fn error(&self) {
+        self.counts().own.errors += 1;
+    }
+
+    /// Keeps the counts for a rule that begins again and deals with the rest.
+    pub(super) fn begin_again(&self) {
+        let mut counts = self.counts();
+        *counts = Counts::after(counts.counted());
+    }
+
+    /// Returns the number of things that earlier parts of the run dealt with.
+    pub(super) fn earlier_items(&self) -> i64 {
+        self.counts().earlier_items
+    }
+
+    pub(super) fn counted(&self) -> Counted {
+        self.counts().counted()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_begins_again_counts_no_item_twice() {
+        const ITEMS: i64 = 100_000;
+        let progress = Progress::default();
+        progress.expect(1_000_000);
+        let counting = progress.clone();
+        let rule = thread::spawn(move || {
+            for _ in 0..ITEMS {
+                counting.item();
+                counting.begin_again();
+            }
+        });
+        let mut reported = 0;
+        while !rule.is_finished() {
+            let items = progress.counted().items;
+            assert!(items >= reported, "{items} after {reported}");
+            reported = items;
+        }
+        rule.join().unwrap();
+        assert_eq!(progress.counted().items, ITEMS);
     }
 }

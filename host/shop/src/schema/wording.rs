@@ -6,6 +6,8 @@ use jsonschema::{
 };
 use serde_json::Value;
 
+use crate::text::counted;
+
 /// Fault: its place, as a JSON pointer, and a sentence that completes the field's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -105,7 +107,10 @@ fn of_length(pattern: Option<&Value>, value: &Value) -> Option<String> {
     let (least, most): (usize, usize) = (least.parse().ok()?, most.parse().ok()?);
     match value.as_str()?.chars().count() {
         0 if least > 0 => Some("must not be empty".into()),
-        count if count > most => Some(format!("must have at most {most} characters, not {count}")),
+        count if count > most => {
+            let most = counted(most, "character");
+            Some(format!("must have at most {most}, not {count}"))
+        }
         _ => None,
     }
 }
@@ -222,47 +227,42 @@ fn sentence(kind: &Kind, value: &Value) -> String {
         Kind::MinLength { limit } => {
             format!(
                 "must be at least {}, not {}",
-                count(*limit, "character"),
+                counted(limit, "character"),
                 length()
             )
         }
         Kind::MaxLength { limit } => {
             format!(
                 "must be at most {}, not {}",
-                count(*limit, "character"),
+                counted(limit, "character"),
                 length()
             )
         }
         Kind::MinItems { limit } => {
             format!(
                 "must have at least {}, not {}",
-                count(*limit, "item"),
+                counted(limit, "item"),
                 items()
             )
         }
         Kind::MaxItems { limit } => {
             format!(
                 "must have at most {}, not {}",
-                count(*limit, "item"),
+                counted(limit, "item"),
                 items()
             )
         }
         Kind::AdditionalItems { limit } => {
-            format!("must have at most {limit} items")
+            format!("must have at most {}", counted(limit, "item"))
         }
-        Kind::MinProperties { limit } => format!("must have at least {}", count(*limit, "field")),
-        Kind::MaxProperties { limit } => format!("must have at most {}", count(*limit, "field")),
+        Kind::MinProperties { limit } => format!("must have at least {}", counted(limit, "field")),
+        Kind::MaxProperties { limit } => format!("must have at most {}", counted(limit, "field")),
         Kind::Enum { options } => format!("must be one of: {}{}", listed(options), echo(value)),
         Kind::Constant { expected_value } => format!("must be {}", plain(expected_value)),
         Kind::UniqueItems => "must not have the same item twice".into(),
         Kind::Custom { message, .. } => message.clone(),
         _ => "is not acceptable".into(),
     }
-}
-
-fn count(number: u64, thing: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{number} {thing}{ending}")
 }
 
 fn listed(options: &Value) -> String {
@@ -378,6 +378,7 @@ mod tests {
                 "h3": { "type": "string", "pattern": "^[a-z]{1,3}$" },
                 "h4": { "type": "string", "pattern": "^[a-z]{1,3}$" },
                 "h5": { "type": "string", "pattern": "^[a-z]{1,3}$" },
+                "h6": { "type": "string", "pattern": "^[a-z]{1,1}$" },
                 "i": { "type": ["integer", "null"] },
                 "j": { "type": "string", "enum": ["X", "Y"] },
                 "k": { "oneOf": [{ "required": ["x"] }, { "required": ["y"] }] },
@@ -387,7 +388,7 @@ mod tests {
             },
         });
         let value = json!({
-            "a": 2, "c": "", "d": "Z", "e": "1", "f": [1, true], "g": 0, "h": "y", "h1": "y", "h2": "y", "h3": "wxyz", "h4": "", "h5": "1", "i": "1", "j": null, "z/z": 1,
+            "a": 2, "c": "", "d": "Z", "e": "1", "f": [1, true], "g": 0, "h": "y", "h1": "y", "h2": "y", "h3": "wxyz", "h4": "", "h5": "1", "h6": "yz", "i": "1", "j": null, "z/z": 1,
             "k": {}, "l": { "x": 1, "y": 1 }, "m": {}, "n": 1,
         });
         let expected = [
@@ -408,6 +409,7 @@ mod tests {
             ("/h3", "must have at most 3 characters, not 4"),
             ("/h4", "must not be empty"),
             ("/h5", "has characters that are not allowed here"),
+            ("/h6", "must have at most 1 character, not 2"),
             ("/i", "must be a whole number, not the text \"1\""),
             ("/j", "must be one of: X, Y"),
             ("/k", "must have one of: x, y"),

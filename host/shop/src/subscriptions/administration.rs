@@ -16,6 +16,7 @@ use crate::{
     db::{Conn, Uncommitted},
     ids::{SubscriptionId, UserId},
     money::Rupiah,
+    text::counted,
     wallet,
 };
 
@@ -128,8 +129,9 @@ pub async fn extend(
     let (anchor_at, end) = extended(zone, &seen, days)?;
     if end <= now {
         let message = format!(
-            "Its period ended on {}: {days} more days are over already.",
-            shop.clock.written(seen.period_end)
+            "Its period ended on {}, more than {} ago.",
+            shop.clock.written(seen.period_end),
+            counted(days, "day")
         );
         return Err(Error::new(Code::InvalidState, message));
     }

@@ -11,6 +11,7 @@ use crate::{
     Result,
     alerts::{self, AlertKind},
     db::{Clock, Db, HOLD, Jump},
+    text::counted,
 };
 
 /// Subject of the alert: the clock of the shop, whichever server noticed.
@@ -95,7 +96,8 @@ impl Watch {
         let mended = super::mend(&self.db, &self.clock).await?;
         if mended > 0 {
             let message = format!(
-                "{mended} moments that lay in the future were reset: a server's clock was ahead. Compare the clocks of all servers, and look at what was charged and suspended lately."
+                "A server's clock was ahead, so that {} in the future had to be reset. Compare the clocks of all servers, and look at what was charged and suspended lately.",
+                counted(mended, "moment")
             );
             self.warn(&message).await?;
         }

@@ -33,6 +33,7 @@ use crate::{
     ids::{UserId, WebhookDeliveryId, WebhookId},
     outbox::{Backlog, Topic},
     owners,
+    text::counted,
     throttle::Throttle,
     workers::Worker,
 };
@@ -179,8 +180,8 @@ impl Webhooks {
             Owner::Customer(_) => self.settings.per_customer,
         };
         if store::count(conn, owner).await? >= most {
-            let message =
-                format!("You already have the maximum of {most} webhooks. Delete one first.");
+            let most = counted(most, "webhook");
+            let message = format!("You already have the maximum of {most}. Delete one first.");
             return Err(Error::new(Code::Conflict, message));
         }
         Ok(())

@@ -19,10 +19,10 @@ pub(super) fn excerpt(said: &str) -> String {
     let from = first.unwrap_or_else(|| lines.len().saturating_sub(SHOWN_LINES));
     let shown: Vec<_> = lines.iter().skip(from).take(SHOWN_LINES).copied().collect();
     let left = lines.len().saturating_sub(from + shown.len());
-    let more = if left > 0 {
-        format!("\n... and {left} more lines")
-    } else {
-        String::new()
+    let more = match left {
+        0 => String::new(),
+        1 => "\n... and 1 more line".to_owned(),
+        _ => format!("\n... and {left} more lines"),
     };
     format!("{}{more}", shown.join("\n"))
 }
@@ -147,5 +147,7 @@ mod tests {
         let long: String = (0..100).map(|line| format!("line {line}\n")).collect();
         assert!(excerpt(&long).starts_with("line 40\n"));
         assert!(excerpt(&format!("error: x\n{long}")).ends_with("... and 41 more lines"));
+        let longer_by_one = "error: x\n".repeat(SHOWN_LINES + 1);
+        assert!(excerpt(&longer_by_one).ends_with("... and 1 more line"));
     }
 }

@@ -171,7 +171,8 @@ impl Page<'_> {
         };
         let Some(first) = self.0.first_failure() else {
             let conforms = Painted(self.1.good, "conforms");
-            return writeln!(f, "\n{conforms}: {passed} checks passed{skips}");
+            let passed = super::count(passed, "check");
+            return writeln!(f, "\n{conforms}: {passed} passed{skips}");
         };
         let not = Painted(self.1.bad, "does not conform");
         writeln!(f, "\n{not}: {failed} failed, {passed} passed{skips}")?;

@@ -10,7 +10,10 @@ use super::{
 
 both_engines!(
     Shop,
-    [a_sale_that_was_ended_stays_so_until_another_version_is_active]
+    [
+        a_sale_that_was_ended_stays_so_until_another_version_is_active,
+        a_service_that_was_off_sale_is_not_sold_after_the_retirement_of_its_plugin
+    ]
 );
 
 const PLUGIN: &str = "/api/admin/plugins/service-n8n";
@@ -62,4 +65,19 @@ async fn a_sale_that_was_ended_stays_so_until_another_version_is_active(shop: Sh
     let loaded = reload(&admin).await;
     assert_eq!(loaded["refused"], json!([]), "{loaded:#}");
     assert_eq!(state(&admin).await, "ON_SALE");
+}
+
+async fn a_service_that_was_off_sale_is_not_sold_after_the_retirement_of_its_plugin(shop: Shop) {
+    let admin = shop.admin().await;
+    let toggle = format!("{}/toggle", path_of(&service(&admin, "n8n").await));
+    let switch = |active: bool| admin.patch(&toggle, because(json!({ "active": active })));
+    switch(false).await.data(200);
+    admin
+        .post(&format!("{PLUGIN}/retire"), json!(null))
+        .await
+        .data(200);
+    switch(true).await.data(200);
+    assert_eq!(state(&admin).await, "REFUSED");
+    let offered = shop.client().get("/api/catalog/services/n8n").await;
+    offered.fails(404, "NOT_FOUND");
 }

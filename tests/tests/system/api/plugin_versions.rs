@@ -4,7 +4,7 @@ use dermaga_runtime::{
     contract::{Decision, Effect, Grant},
     fixtures::CouponFixture,
 };
-use dermaga_shop::{db::Conn, execute};
+use dermaga_shop::{db::Conn, execute, plugins};
 use dermaga_tests::{Engine, Shop, both_engines};
 use serde_json::json;
 
@@ -114,4 +114,40 @@ async fn a_rollback_goes_to_the_version_before_the_present_one_on_postgresql() {
     refused.fails(409, "CONFLICT");
     let gone_back = admin.post(&back, json!(null)).await.data(200);
     assert_eq!(gone_back["digest"], json!(first), "{gone_back:#}");
+}
+
+/// Two requests that keep a plugin from being retired take its versions in one order, so that neither has one that the
+/// other waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_are_taken_in_the_order_of_their_digests_on_postgresql() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let admin = shop.admin().await;
+    let first = install(&admin, giving(1, "1.0.0")).await;
+    // It comes before the first one by its digest, and behind it in the table.
+    let mut later = first.clone();
+    for number in 1..20 {
+        later = install(&admin, giving(1, &format!("1.{number}.0"))).await;
+        if later < first {
+            break;
+        }
+    }
+    assert!(later < first);
+
+    let touch = "UPDATE plugin_versions SET state = state WHERE digest = $1";
+    let mut held = shop.state().db.begin().await.unwrap();
+    execute!(held, touch, &later).unwrap();
+    let db = shop.state().db.clone();
+    let keeping = tokio::spawn(async move {
+        let mut conn = db.begin().await.unwrap();
+        plugins::keep_active(&mut conn, "coupon-gift").await
+    });
+    shop.statements_wait("%plugin_versions%", 1).await;
+    let mut other = shop.state().db.begin().await.unwrap();
+    execute!(other, "SET LOCAL lock_timeout = '1s'").unwrap();
+    assert_eq!(execute!(other, touch, &first).unwrap(), 1, "it is free");
+    other.rollback().await.unwrap();
+    held.rollback().await.unwrap();
+    assert!(keeping.await.unwrap().unwrap());
 }

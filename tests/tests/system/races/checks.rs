@@ -391,3 +391,23 @@ async fn other_images_are_not_sold_after_a_retirement_on_postgresql() {
     refused.fails(400, "VALIDATION_FAILED");
     assert_eq!(service(&admin, "cache").await["state"], "REFUSED");
 }
+
+/// The retirement finds a service refused, and waits for the reload that ends its refusal.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_reload_mends_is_not_sold_after_a_retirement_on_postgresql() {
+    let Some((shop, admin)) = on_postgresql().await else {
+        return;
+    };
+    shop.sql("UPDATE services SET refused = 'It cannot be read.' WHERE slug = 'n8n'")
+        .await
+        .unwrap();
+    let retire = "/api/admin/plugins/service-n8n/retire?stopSelling=true";
+    let mend = async |conn: &mut Conn| {
+        let sql = "UPDATE services SET refused = NULL WHERE slug = 'n8n'";
+        assert_eq!(execute!(conn, sql).unwrap(), 1);
+    };
+    let request = post(&admin, retire, json!(null));
+    let retired = meanwhile(&shop, "UPDATE services SET refused", mend, request).await;
+    retired.data(200);
+    assert_eq!(service(&admin, "n8n").await["state"], "REFUSED");
+}

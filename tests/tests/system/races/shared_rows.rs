@@ -11,9 +11,12 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::journeys::{
-    delivery::block,
-    renewal::{buy, id_of},
+use crate::{
+    api::services::because,
+    journeys::{
+        delivery::block,
+        renewal::{buy, id_of},
+    },
 };
 
 /// Waits until a statement with this beginning waits for the lock.
@@ -250,4 +253,34 @@ async fn a_look_at_claims_waits_for_no_removal_on_postgresql() {
     look(&shop, &customer, &path, &[false, true]).await;
     removing.rollback().await.unwrap();
     look(&shop, &customer, &path, &[true, true]).await;
+}
+
+/// A reload takes the rows of services in the order in which the end of a plugin's sale takes them, so that neither has
+/// one that the other waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_takes_services_in_the_order_of_their_ids_on_postgresql() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT id FROM services ORDER BY id";
+    let ids = dermaga_shop::fetch_all!(conn, (Uuid,), sql).unwrap();
+    drop(conn);
+    let (first, last) = (ids.first().unwrap().0, ids.last().unwrap().0);
+    assert_ne!(first, last);
+    let touch = "UPDATE services SET updated_at = updated_at WHERE id = $1";
+    // Its row comes behind the others in the table from now on.
+    let mut moved = shop.state().db.begin().await.unwrap();
+    dermaga_shop::execute!(moved, touch, first).unwrap();
+    moved.commit().await.unwrap();
+
+    let mut held = shop.state().db.begin().await.unwrap();
+    dermaga_shop::execute!(held, touch, first).unwrap();
+    let admin = shop.admin().await;
+    let path = "/api/admin/catalog/reload";
+    let reload = in_background(&admin, "POST", path, because(json!({}))).await;
+    waits(&shop, "%services").await;
+    is_free(&shop, "services", last).await;
+    held.rollback().await.unwrap();
+    reload.await.unwrap();
 }

@@ -9,6 +9,7 @@ use dermaga_shop::{
     ids::SubscriptionId,
     scheduler::{JobView, RunView},
     subscriptions::{MOST_GRACE_DAYS, SubscriptionDetail},
+    text::counted,
 };
 use garde::Validate;
 use serde::Deserialize;
@@ -83,7 +84,8 @@ async fn low_credit(
         .unwrap_or(state.config.subscriptions.low_credit_days);
     let lines = billing::low_credit_page(&state.subscriptions, days, page.part()).await?;
     let message = format!(
-        "Due within {days} days and not covered: {}.",
+        "Due within {} and not covered: {}.",
+        counted(days, "day"),
         lines.counted()
     );
     Ok(Success::page(message, page, lines))

@@ -248,10 +248,7 @@ fn describe(config: &Config, written: &Written, folder: &Path, files: usize) -> 
         counted(files, "file"),
         folder.display(),
         counted(manifest.wallets, "wallet"),
-        match manifest.entries {
-            1 => "1 entry".to_owned(),
-            entries => format!("{entries} entries"),
-        },
+        counted(manifest.entries, "entry"),
         books.heads
     );
     match written.pictures {
@@ -259,7 +256,7 @@ fn describe(config: &Config, written: &Written, folder: &Path, files: usize) -> 
             text.push_str(&format!("{} of tickets.\n", counted(there, "picture")));
         }
         Pictures::Copied { there, missing } => text.push_str(&format!(
-            "{} of tickets; {missing} more are in the database and not in their place.\n",
+            "{} of tickets; in the database and not in their place: {missing} more.\n",
             counted(there, "picture")
         )),
         Pictures::InBucket => text.push_str(

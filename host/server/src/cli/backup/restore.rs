@@ -148,8 +148,9 @@ async fn check(loaded: Loaded, backup: &Backup) -> Result<(), CliError> {
     }
     for head in lost.iter().take(MOST_NAMED) {
         text.push_str(&format!(
-            "FAULT  Wallet {} had {} entries in the backup, and lacks the last of them.\n",
-            head.wallet_id, head.entries
+            "FAULT  Wallet {} had {} in the backup, and lacks the last one.\n",
+            head.wallet_id,
+            counted(head.entries, "entry")
         ));
     }
     text.push_str(&format!("Heads of all chains: {}\n", books.heads));

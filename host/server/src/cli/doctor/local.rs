@@ -28,8 +28,6 @@ const UNNOTICED: TimeDelta = TimeDelta::seconds(3);
 const DISTRUSTED: TimeDelta = TimeDelta::seconds(60);
 const SET_THE_CLOCK: &str =
     "Let a time server set the clocks of both machines (`timedatectl set-ntp true`).";
-/// Advice about a part that is not checked.
-const ONCE_THE_DATABASE_IS_WELL: &str = "Run this again once the database is well.";
 
 pub(super) fn configuration(loaded: &Loaded) -> Vec<Finding> {
     let part = Part::Configuration;
@@ -177,6 +175,15 @@ fn not_made_yet(config: &Config, path: &Path) -> Finding {
     )
 }
 
+/// Returns advice about a part that is not checked without the database.
+fn once_usable(config: &Config) -> &'static str {
+    if missing_file(config).is_some() {
+        "Run this again once the database is made."
+    } else {
+        "Run this again once the database is well."
+    }
+}
+
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -200,7 +207,7 @@ pub(super) async fn master_key(config: &Config, db: Option<&Db>) -> Finding {
     };
     let Some(db) = db else {
         let message = "not checked: the master key is compared with the secrets in the database";
-        return part.warning(message, ONCE_THE_DATABASE_IS_WELL);
+        return part.warning(message, once_usable(config));
     };
     let missing = keys.is_none().then(|| Keys::master_key_file(config));
     let vault = Vault::new(&keys.unwrap_or_default());
@@ -227,7 +234,7 @@ pub(super) async fn clock(config: &Config, db: Option<&Db>) -> Finding {
     let part = Part::Clock;
     let Some(db) = db else {
         let message = "not checked: it is compared with the database's";
-        return part.warning(message, ONCE_THE_DATABASE_IS_WELL);
+        return part.warning(message, once_usable(config));
     };
     let clock = Clock::system().in_zone(config.billing_timezone);
     let before = clock.now();
@@ -323,7 +330,7 @@ pub(super) async fn plugins_and_templates(config: &Config, db: Option<Db>) -> Ve
     let Some(db) = db else {
         for part in [Part::Plugins, Part::Templates] {
             let message = "not checked: they need the database";
-            findings.push(part.warning(message, ONCE_THE_DATABASE_IS_WELL));
+            findings.push(part.warning(message, once_usable(config)));
         }
         return findings;
     };

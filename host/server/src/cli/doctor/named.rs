@@ -5,6 +5,7 @@ use dermaga_shop::{
     catalog::Sizes,
     cluster::{Cluster, ClusterError, NamedKind},
     provisioning::{Issuer, capacity},
+    text::counted,
 };
 
 use super::{
@@ -88,13 +89,13 @@ async fn room(config: &Config, cluster: &Cluster, plans: &[Sizes]) -> Option<Fin
     if !settings.capacity.check || plans.is_empty() {
         return None;
     }
-    let count = plans.len();
+    let sold = counted(plans.len(), "plan");
     Some(match capacity::fitting(cluster, settings, plans).await {
         Ok(0) => part.warning(
-            format!("no node has room for the whole of any of the {count} plans that are sold"),
+            format!("no node has room for the whole of any plan ({sold} on sale)"),
             "Add a node or a larger one, or lower DERMAGA_CAPACITY_HEADROOM: a plan without room is not sold.",
         ),
-        Ok(fitting) => part.ok(format!("the nodes have room for {fitting} of {count} plans that are sold")),
+        Ok(fitting) => part.ok(format!("the nodes have room for {fitting} of {sold} on sale")),
         Err(error) => part.warning(
             format!("the room on the nodes is not known: {error}"),
             APPLY_ROLES,

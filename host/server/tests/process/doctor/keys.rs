@@ -27,7 +27,7 @@ async fn the_master_key_is_compared_with_the_database() {
 
     let other = random_hex(32);
     let report = patient.with(&[("DERMAGA_MASTER_KEY", &other)], &[]).await;
-    report.blames("keys", "FAILED", &["sealed with", "DERMAGA_MASTER_KEY"]);
+    report.blames("keys", "FAILED", &["that sealed", "DERMAGA_MASTER_KEY"]);
     let file = patient.data.path().join("master.key");
     let own = fs::read_to_string(&file).unwrap();
     let both = format!("{other},{}", own.trim());

@@ -373,10 +373,11 @@ async fn set_quota(
 }
 
 fn below_use(before: &QuotaView) -> Error {
-    let message = format!(
-        "{} of {} {} are in use or held. Its quota cannot be less.",
-        before.quota.used_quota, before.service_name, before.plan_name
-    );
+    let (service, plan) = (&before.service_name, &before.plan_name);
+    let message = match before.quota.used_quota {
+        1 => format!("1 of {service} {plan} is in use or held. Its quota cannot be less."),
+        used => format!("{used} of {service} {plan} are in use or held. Its quota cannot be less."),
+    };
     let field = format!("{}/{}", before.service, before.plan);
     Error::new(Code::InvalidState, message).with(field, "is in use")
 }

@@ -35,6 +35,10 @@ fn arguments_that_are_words_of_ours_are_said_too() {
             "Terlalu banyak permintaan. Coba lagi dalam 3 detik.",
         ),
         (
+            "The payment gateway is busy. Try again in 1 second.",
+            "Gerbang pembayaran sedang sibuk. Coba lagi dalam 1 detik.",
+        ),
+        (
             "The plan costs Rp90.000 for 3 months, in place of Rp120.000.",
             "Harga paket ini Rp90.000 untuk 3 bulan, bukan Rp120.000.",
         ),

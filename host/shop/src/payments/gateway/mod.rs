@@ -30,7 +30,7 @@ use crate::{
     crypto::{self, Hidden, Secret},
     db::Clock,
     money::Rupiah,
-    text::without_secrets,
+    text::{counted, without_secrets},
     traces::TARGET,
 };
 
@@ -129,8 +129,8 @@ impl From<GatewayError> for Error {
                     .with("gateway", format!("{code}: {message}"))
             }
             GatewayError::Throttled(seconds) => {
-                let sentence =
-                    format!("The payment gateway is busy. Try again in {seconds} seconds.");
+                let pause = counted(seconds, "second");
+                let sentence = format!("The payment gateway is busy. Try again in {pause}.");
                 Self::new(Code::GatewayUnavailable, sentence)
                     .retry_after(seconds)
                     .caused_by(error)

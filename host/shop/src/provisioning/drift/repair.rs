@@ -7,7 +7,7 @@ use std::{
 
 use dermaga_runtime::gate::INSTANCE_LABEL;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Result,
     audit::{self, AuditAct, Event, Subject},
-    cluster::{Cluster, ClusterError, NAMESPACE, Sighting, Survey, owner_labels},
+    cluster::{Cluster, ClusterError, NAMESPACE, ObjectRef, Sighting, Survey, owner_labels},
     ids::UserId,
     provisioning::{Instances, status::sentence, store as instances_store},
     text_enum,
@@ -33,6 +33,8 @@ const BINDING_TIMEOUT: Duration = Duration::from_secs(3);
 const BINDING_POLL: Duration = Duration::from_millis(100);
 /// Objects that one request repairs at most.
 const MAX_REPAIRED: usize = 100;
+const CLUSTER_AWAY: &str = "The cluster does not answer. Repeat it when it is back.";
+const DATABASE_AWAY: &str = "The database does not answer. Repeat it.";
 
 /// One object, named by an administrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +97,7 @@ impl Item {
         }
     }
 
-    fn is(&self, namespace: &str, object: &crate::cluster::ObjectRef) -> bool {
+    fn is(&self, namespace: &str, object: &ObjectRef) -> bool {
         self.namespace == namespace && self.kind == object.kind && self.name == object.name
     }
 
@@ -121,12 +123,19 @@ fn refused(message: impl Into<String>) -> Answer {
     (RepairOutcome::Refused, message.into())
 }
 
+/// Repair that an administrator asks for, with the reason.
+#[derive(Debug, Clone, Copy)]
+struct Asked<'a> {
+    actor_id: UserId,
+    action: RepairAction,
+    reason: &'a str,
+}
+
 /// An item and its answer, or the difference to repair.
 type Decided = (Item, Result<Box<Finding>, Answer>);
 
-/// Repairs differences, one after the other, and answers for each; the decision is audited before
-/// anything is done. Doing it twice, or at the same moment, does no more than once. What the time of the request is not
-/// enough for is refused.
+/// Repairs differences, one after the other, and answers for each; each decision is audited before it is carried out.
+/// Doing it twice, or at the same moment, does no more than once. What the time is not enough for is refused.
 ///
 /// # Errors
 /// `NO_CLUSTER`; `CLUSTER_UNAVAILABLE` before anything was done.
@@ -134,49 +143,58 @@ pub async fn repair(
     instances: &Instances,
     actor_id: UserId,
     order: Order,
-    mut budget: TimeBudget,
+    budget: TimeBudget,
 ) -> Result<Vec<RepairedView>> {
     let cluster = instances.handle.cluster()?;
+    let (action, reason) = (order.action, order.reason);
     let mut decided = match order.chosen {
-        Chosen::Items(items) => decide_items(instances, cluster, order.action, items).await?,
+        Chosen::Items(items) => decide_items(instances, cluster, action, items).await?,
         Chosen::Kinds(kinds, namespace) => {
-            decide_kinds(
-                instances,
-                cluster,
-                order.action,
-                &kinds,
-                namespace.as_deref(),
-            )
-            .await?
+            decide_kinds(instances, cluster, action, &kinds, namespace.as_deref()).await?
         }
     };
     // Namespaces come last: they go only when nothing is left in them.
     decided.sort_by_key(|(item, _)| item.kind == NAMESPACE);
-    record(instances, actor_id, order.action, &order.reason, &decided).await?;
+    let asked = Asked {
+        actor_id,
+        action,
+        reason: &reason,
+    };
+    let answers = carry_out_all(instances, cluster, asked, decided, budget).await;
+    instances.handle.wake();
+    Ok(answers)
+}
+
+/// Repairs differences that were decided about, as far as the time is enough for.
+async fn carry_out_all(
+    instances: &Instances,
+    cluster: &Cluster,
+    asked: Asked<'_>,
+    decided: Vec<Decided>,
+    mut budget: TimeBudget,
+) -> Vec<RepairedView> {
     let mut answers = Vec::new();
-    let mut away = None;
+    let mut is_away = false;
     for (item, decision) in decided {
-        let answer = match (decision, &away) {
-            (Err(answer), _) => answer,
+        let answer = match decision {
+            Err(answer) => answer,
             // The others would wait just as long.
-            (Ok(_), Some(words)) => refused(String::clone(words)),
-            (Ok(_), None) if !budget.allows_another() => {
+            Ok(_) if is_away => refused(CLUSTER_AWAY),
+            Ok(_) if !budget.allows_another() => {
                 refused("This request had no time left for it. Repeat it.")
             }
-            (Ok(found), None) => match act(instances, cluster, order.action, &found).await {
+            Ok(found) => match carry_out(instances, cluster, asked, &item, &found).await {
                 Ok(answer) => answer,
                 Err(ClusterError::Unreachable(_)) => {
-                    let words =
-                        "The cluster does not answer. Repeat it when it is back.".to_owned();
-                    refused(away.insert(words).clone())
+                    is_away = true;
+                    refused(CLUSTER_AWAY)
                 }
                 Err(error) => refused(in_words(&error)),
             },
         };
         answers.push(item.answer(answer));
     }
-    instances.handle.wake();
-    Ok(answers)
+    answers
 }
 
 /// Decides about named objects, one survey for each of their namespaces.
@@ -277,29 +295,37 @@ fn not_found(action: RepairAction, item: &Item, survey: &Survey) -> Answer {
     }
 }
 
-/// Audits the repairs that are about to be made.
+/// Audits the repair of one difference, and makes it. One by one: what the request does not reach was not decided.
+async fn carry_out(
+    instances: &Instances,
+    cluster: &Cluster,
+    asked: Asked<'_>,
+    item: &Item,
+    found: &Finding,
+) -> Result<Answer, ClusterError> {
+    if let Err(error) = record(instances, asked, item, found).await {
+        tracing::warn!(%error, "drift.not_audited");
+        return Ok(refused(DATABASE_AWAY));
+    }
+    act(instances, cluster, asked.action, found).await
+}
+
+/// Audits a repair that is about to be made.
 async fn record(
     instances: &Instances,
-    actor_id: UserId,
-    action: RepairAction,
-    reason: &str,
-    decided: &[Decided],
+    asked: Asked<'_>,
+    item: &Item,
+    found: &Finding,
 ) -> Result<()> {
-    let told = decided.iter().filter_map(|(item, decision)| {
-        let found = decision.as_ref().ok()?;
-        Some(json!({
-            "drift": found.drift, "kind": item.kind, "namespace": item.namespace, "name": item.name,
-            "uid": item.uid, "instance": found.instance,
-        }))
+    let object = json!({
+        "drift": found.drift, "kind": item.kind, "namespace": item.namespace, "name": item.name,
+        "uid": item.uid, "instance": found.instance,
     });
-    let told: Vec<Value> = told.collect();
-    if told.is_empty() {
-        return Ok(());
-    }
+    let details = json!({ "action": asked.action, "objects": [object] });
+    let event = Event::new(AuditAct::DriftRepaired, Subject::Cluster, details);
+    let event = event.because(asked.reason);
     let mut conn = instances.db.begin().await?;
-    let details = json!({ "action": action, "objects": told });
-    let event = Event::new(AuditAct::DriftRepaired, Subject::Cluster, details).because(reason);
-    audit::record(&mut conn, &instances.clock, actor_id, event).await?;
+    audit::record(&mut conn, &instances.clock, asked.actor_id, event).await?;
     Ok(conn.commit().await?)
 }
 
@@ -309,7 +335,6 @@ async fn act(
     action: RepairAction,
     found: &Finding,
 ) -> Result<Answer, ClusterError> {
-    let again = || "The database does not answer. Repeat it.";
     match (action, &found.seen) {
         (RepairAction::Delete, Some(seen)) => delete(instances, cluster, seen, found.owner).await,
         (RepairAction::Adopt, Some(seen)) => {
@@ -334,7 +359,7 @@ async fn act(
             Ok(()) => done("Its instance is applied again at once."),
             Err(error) => {
                 tracing::warn!(%error, "drift.instance_not_due");
-                refused(again())
+                refused(DATABASE_AWAY)
             }
         }),
         (_, None) => Ok(refused("It is not in the cluster.")),
@@ -400,17 +425,23 @@ async fn delete(
     let found = survey.found.iter();
     let left: Vec<_> = found.filter(|one| is_left(one, certificate)).collect();
     if let Some(first) = left.first() {
-        let (count, first) = (left.len(), &first.object);
-        let message = format!(
-            "{count} objects are still in it, such as {first}. Delete them first, then repeat this."
-        );
-        return Ok(refused(message));
+        return Ok(not_empty(left.len(), &first.object));
     }
     let same = survey.found.iter().find(|one| one.uid == seen.uid);
     if let Some(same) = same {
         cluster.discard(same).await?;
     }
     Ok(done("It is deleted."))
+}
+
+/// Answers for a namespace with so many objects in it.
+fn not_empty(count: usize, first: &ObjectRef) -> Answer {
+    refused(match count {
+        1 => format!("1 object is still in it, {first}. Delete it first, then repeat this."),
+        many => format!(
+            "{many} objects are still in it, such as {first}. Delete them first, then repeat this."
+        ),
+    })
 }
 
 /// Change of one object.
@@ -464,3 +495,6 @@ fn in_words(error: &ClusterError) -> String {
         other => sentence(&other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,8 @@ pub(super) async fn put(
                plugin_digest = $1, settings = $2, images = $10, \
                kept_storage_gib = CASE WHEN storage_gib > kept_storage_gib THEN storage_gib ELSE kept_storage_gib END, \
                cpu_millis = $12, memory_mib = $13, storage_gib = $14, replicas = $15, config = $3, message = $4, failures = 0, \
-               generation = generation + 1, unproven_generation = generation + 1, rollout_since = NULL, rollout_held_since = NULL, undone = NULL, \
+               generation = generation + 1, unproven_generation = generation + 1, \
+               rollout_since = NULL, rollout_held_since = NULL, rollout_begun_at = NULL, undone = NULL, \
                next_attempt_at = $5, updated_at = $5 \
                WHERE id = $6 AND generation = $7 AND plugin_digest = $8 AND desired <> 'TERMINATED' \
                AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = instances.subscription_id \
@@ -74,7 +75,8 @@ pub(super) async fn copy_config(conn: &mut Conn, instance: &Instance) -> sqlx::R
 /// Forgets that a change is not proven, where no change of plan waits for that: what runs is what ran
 /// before. Returns false when one does.
 pub(super) async fn forget_change(conn: &mut Conn, seen: &Instance) -> sqlx::Result<bool> {
-    let sql = "UPDATE instances SET unproven_generation = NULL, rollout_since = NULL, rollout_held_since = NULL \
+    let sql = "UPDATE instances SET unproven_generation = NULL, rollout_since = NULL, rollout_held_since = NULL, \
+               rollout_begun_at = NULL \
                WHERE id = $1 AND generation = $2 AND NOT EXISTS (SELECT 1 FROM plan_changes c \
                  WHERE c.subscription_id = instances.subscription_id AND c.state = 'PENDING')";
     Ok(execute!(conn, sql, seen.id, seen.generation)? == 1)
@@ -93,7 +95,7 @@ pub(super) async fn go_back(
                cpu_millis = $7, memory_mib = $8, storage_gib = $9, replicas = $10, \
                kept_storage_gib = CASE WHEN storage_gib > kept_storage_gib THEN storage_gib ELSE kept_storage_gib END, \
                manifests_decision_id = coalesce(good_decision_id, manifests_decision_id), \
-               unproven_generation = NULL, rollout_since = NULL, rollout_held_since = NULL, undone = $1, \
+               unproven_generation = NULL, rollout_since = NULL, rollout_held_since = NULL, rollout_begun_at = NULL, undone = $1, \
                failed_recipe = coalesce($11, failed_recipe), \
                restarted_at = CASE WHEN $6 THEN $3 ELSE restarted_at END, message = $2, failures = 0, \
                generation = generation + 1, next_attempt_at = $3, updated_at = $3 \

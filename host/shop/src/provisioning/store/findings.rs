@@ -88,6 +88,7 @@ const FINISH: &str = "UPDATE instances SET \
      unproven_generation = CASE WHEN $20 AND generation = $4 THEN NULL ELSE unproven_generation END, \
      rollout_since = CASE WHEN generation = $4 THEN $25 ELSE rollout_since END, \
      rollout_held_since = CASE WHEN generation = $4 THEN $26 ELSE rollout_held_since END, \
+     rollout_begun_at = CASE WHEN generation = $4 THEN $32 ELSE rollout_begun_at END, \
      reapply_asked_at = CASE WHEN reapply_asked_at = $28 THEN NULL ELSE reapply_asked_at END, \
      failed_recipe = CASE WHEN generation = $4 AND failed_recipe = $31 THEN NULL ELSE failed_recipe END, \
      lease_holder = NULL, lease_until = NULL \
@@ -147,6 +148,7 @@ pub(in crate::provisioning) async fn finish(
         columns.ready_at,
         new_status.rests,
         columns.proven_recipe.as_deref(),
+        columns.rollout.begun_at,
     )
 }
 

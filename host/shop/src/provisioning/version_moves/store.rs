@@ -107,10 +107,14 @@ pub(super) async fn went_back(conn: &mut Conn, plans: &[PlanId]) -> sqlx::Result
 /// failure began with its rollout. One from before says nothing about the new recipe, and neither does one of the
 /// host or the cluster, nor lost data.
 pub(super) async fn failing(conn: &mut Conn, plans: &[PlanId]) -> sqlx::Result<Vec<Instance>> {
+    // A cluster that denies access has the cause of a refusal without one. It shows an instance that was never
+    // delivered as failed, and any other as degraded.
     let filter = live(plans).and("i.unproven_generation IS NOT NULL").and(
-        "((i.failures > 0 AND i.failure_cause = 'REFUSED') OR (coalesce(i.failure_cause, '') NOT IN ('AWAY', 'HOST', \
-         'DATA_LOST') AND EXISTS (SELECT 1 FROM health_spans h WHERE h.instance_id = i.id AND h.until IS NULL AND \
-         h.state = 'FAILED' AND h.since >= i.rollout_since)))",
+        "((i.failures > 0 AND i.failure_cause = 'REFUSED' AND i.refusal IS NOT NULL) \
+         OR (coalesce(i.failure_cause, '') NOT IN ('AWAY', 'HOST', 'DATA_LOST') \
+           AND (i.delivered_at IS NOT NULL OR coalesce(i.failure_cause, '') <> 'REFUSED') \
+           AND EXISTS (SELECT 1 FROM health_spans h WHERE h.instance_id = i.id AND h.until IS NULL \
+             AND h.state = 'FAILED' AND h.since >= coalesce(i.rollout_begun_at, i.rollout_since))))",
     );
     fetch_where(conn, "SELECT i.* FROM instances i", &filter, "").await
 }

@@ -1,6 +1,9 @@
 //! Tests of the halt of a roll: the failures that keep others from its target, and those that do not.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
+use dermaga_runtime::contract::{Health, HealthState};
 use serde_json::json;
 
 use super::{
@@ -8,10 +11,17 @@ use super::{
     halt::{HaltedBy, Roll},
 };
 use crate::{
+    Code, Error,
+    cluster::ClusterError,
+    db::{Conn, Lease},
     execute,
     provisioning::{
-        model::{Instance, Status},
+        health,
+        model::{Instance, NewStatus, Status},
+        provisioner::ProvisionError,
         recipe::Recipe,
+        status::StatusDecider,
+        store,
         test_shop::{DIGEST, GOOD_IMAGE, Server, Shop},
     },
 };
@@ -84,8 +94,41 @@ impl Scene {
     /// Keeps the server from all instances.
     async fn hold(&self) {
         let mut conn = self.shop.db.begin().await.unwrap();
+        self.hold_in(&mut conn).await;
+        conn.commit().await.unwrap();
+    }
+
+    async fn hold_in(&self, conn: &mut Conn) {
         let sql = "UPDATE instances SET lease_holder = id, lease_until = $1";
         execute!(conn, sql, self.shop.clock.now() + TimeDelta::days(1)).unwrap();
+    }
+
+    /// Writes a pass with this finding over the first instance, and keeps the server from it.
+    async fn pass(&self, find: impl FnOnce(&StatusDecider<'_>) -> NewStatus) {
+        let seen = self.shop.now(&self.first).await;
+        let now = self.shop.clock.now();
+        let new_status = find(&StatusDecider {
+            seen: &seen,
+            now,
+            resync: Duration::from_secs(300),
+        });
+        let patience = TimeDelta::minutes(3);
+        let mut conn = self.shop.db.read().await.unwrap();
+        let plan = health::load(&mut conn, &seen, &new_status, patience, now).await;
+        let plan = plan.unwrap();
+        drop(conn);
+        let lease = Lease {
+            id: seen.id.into(),
+            holder: seen.id.into(),
+            until: now,
+        };
+        let mut conn = self.shop.db.begin().await.unwrap();
+        let finished = store::finish(&mut conn, &lease, &seen, &new_status, now, now).await;
+        assert!(finished.unwrap().is_some());
+        health::record(&mut conn, &self.shop.clock, &seen, &new_status, &plan)
+            .await
+            .unwrap();
+        self.hold_in(&mut conn).await;
         conn.commit().await.unwrap();
     }
 
@@ -94,6 +137,23 @@ impl Scene {
         let mut conn = self.shop.db.begin().await.unwrap();
         execute!(conn, sql, self.first.id).unwrap();
         conn.commit().await.unwrap();
+    }
+
+    /// Writes a pass over the first instance that saw it so.
+    async fn looks(&self, state: HealthState, message: &str) {
+        let health = Health {
+            state,
+            message: message.to_owned(),
+        };
+        self.pass(|decider| decider.healthy(&health, &[], (&[], &[])))
+            .await;
+    }
+
+    /// Writes a pass over the first instance that ends with this failure of the cluster.
+    async fn fails_by(&self, error: ClusterError) {
+        let error = ProvisionError::from(error);
+        self.pass(|decider| decider.provisioning_failed(&error))
+            .await;
     }
 
     async fn until_proven(&self) {
@@ -230,8 +290,53 @@ async fn an_instance_that_the_cluster_refuses_halts_its_roll_at_once() {
     scene.hold().await;
     scene.change(to_other).await;
     assert_eq!(scene.halted_by(&other()).await, []);
-    let refused = "UPDATE instances SET status = 'DEGRADED', failures = 1, failure_cause = 'REFUSED' WHERE id = $1";
-    scene.write(refused).await;
+    let refused = ClusterError::Refused {
+        object: "Deployment/a".to_owned(),
+        message: "no such field".to_owned(),
+    };
+    scene.fails_by(refused).await;
+    assert_eq!(scene.shop.now(&scene.first).await.status, Status::Degraded);
+    scene.is_halted().await;
+    scene.server.stop().await;
+}
+
+/// Credentials that ran out say nothing about the target, and would halt every roll.
+#[tokio::test]
+async fn a_cluster_that_denies_access_halts_nothing() {
+    let scene = Scene::open().await;
+    scene.hold().await;
+    scene.change(to_other).await;
+    let denied = || ClusterError::Denied("Unauthorized".to_owned());
+    scene.fails_by(denied()).await;
+    assert_eq!(scene.halted_by(&other()).await, []);
+    let undelivered = "UPDATE instances SET delivered_at = NULL WHERE id = $1";
+    scene.write(undelivered).await;
+    scene.fails_by(denied()).await;
+    let failed = "SELECT count(*) FROM health_spans WHERE until IS NULL AND state = 'FAILED'";
+    assert_eq!(scene.shop.count(failed).await, 1);
+    assert_eq!(scene.halted_by(&other()).await, []);
+    scene.server.stop().await;
+}
+
+/// A hold of the host moves the time of the change on, and leaves the failure as it was.
+#[tokio::test]
+async fn an_instance_that_failed_before_a_hold_halts_its_roll_after_it() {
+    let scene = Scene::open().await;
+    scene.hold().await;
+    scene.change(to_other).await;
+    let (starts, crashes) = (HealthState::Starting, HealthState::Failed);
+    let clock = scene.shop.clock.clone();
+    scene.looks(starts, "It starts.").await;
+    assert_eq!(scene.halted_by(&other()).await, []);
+    clock.advance(TimeDelta::minutes(1));
+    scene.looks(crashes, "It crashes.").await;
+    scene.is_halted().await;
+    clock.advance(TimeDelta::seconds(10));
+    let busy = Error::new(Code::PluginBusy, "Too many decisions at once.");
+    scene.pass(|decider| decider.host_failed(&busy)).await;
+    assert_eq!(scene.halted_by(&other()).await, []);
+    clock.advance(TimeDelta::minutes(5));
+    scene.looks(crashes, "It crashes.").await;
     scene.is_halted().await;
     scene.server.stop().await;
 }
