@@ -206,7 +206,7 @@ pub(super) fn foreseen(
         (Course::Charged, Ok(Some(_))) => {
             dunning::unpaid_by(seen, billing, (zone, now.min(at), at))
         }
-        // Nobody falls into arrears by a plugin that fails.
+        // A plugin that fails puts no customer into arrears.
         (Course::Charged, Err(_)) | (Course::Waits, _) => seen.clone(),
     };
     let kept_since = dunning::kept_since(billing, (zone, at))?;

@@ -70,7 +70,7 @@ pub async fn keep_asked(conn: &mut Conn, registry: &Registry, asked: &Plugin) ->
     let Some(active) = store::active_of(conn, plugin_id).await? else {
         return Ok(false);
     };
-    // Where the active version does not load, the one before it decides everything.
+    // The one before decides everything as long as the active version does not load.
     if active == asked.digest().to_string() || registry.failure_of(&active).is_some() {
         return Ok(true);
     }

@@ -321,7 +321,7 @@ async fn a_purchase_reads_nothing_that_it_wrote() {
     }
 }
 
-/// The database tells only that a row refers to nothing: no fault of the shop is told, and no coupon blamed.
+/// The database tells only that a row refers to nothing: no fault of the shop is named, and no coupon blamed.
 #[tokio::test]
 async fn a_purchase_of_a_plan_that_was_deleted_meanwhile_finds_none() {
     for coupon in [None, Some("HALF")] {

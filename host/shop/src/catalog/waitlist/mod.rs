@@ -256,7 +256,7 @@ pub async fn held_for_others(
 pub(super) async fn settle(conn: &mut Conn, catalog: &Catalog, plan_id: PlanId) -> Result<()> {
     let clock = &catalog.clock;
     for entry in store::held_off_sale(conn, plan_id).await? {
-        // The number stays, and the time begins anew once the plan is on sale again.
+        // The number stays, and the time begins again once the plan is on sale again.
         store::release(conn, entry.id).await?;
         super::give_back_quota(conn, clock, plan_id).await?;
     }
