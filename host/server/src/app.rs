@@ -93,9 +93,7 @@ fn surround(routes: Router<AppState>, kinds: Arc<RouteKinds>, state: AppState) -
         .layer(http::compression())
         .layer(middleware::from_fn_with_state(headers, http::set_headers))
         .layer(middleware::from_fn_with_state(observed, api::observe))
-        .layer(middleware::from_fn(http::refuse_unaddressed))
-        .layer(middleware::from_fn(http::refuse_oversized))
-        .layer(middleware::from_fn(http::answer_for_server))
+        .layer(middleware::from_fn(http::answer_early))
         .layer(http::Share);
     let around_routes = ServiceBuilder::new()
         .layer(middleware::from_fn_with_state(state.clone(), api::time_out))

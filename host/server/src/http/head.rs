@@ -3,7 +3,6 @@
 use axum::{
     extract::Request,
     http::{self, Version, uri::PathAndQuery},
-    middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use dermaga_shop::{Code, Error};
@@ -38,13 +37,11 @@ fn size<B>(request: &http::Request<B>) -> usize {
     fields.sum::<usize>() + target.len() + request.method().as_str().len()
 }
 
-/// Refuses a request whose head is too large.
-pub async fn refuse_oversized(request: Request, next: Next) -> Response {
-    if request.extensions().get::<Oversized>().is_none() {
-        return next.run(request).await;
-    }
+/// Returns the refusal of a request whose head is too large.
+pub(super) fn refuse_oversized(request: &Request) -> Option<Response> {
+    request.extensions().get::<Oversized>()?;
     let message = "The head of the request, its address and its headers, has more than 64 KiB.";
-    Refusal(Error::new(Code::HeadTooLarge, message)).into_response()
+    Some(Refusal(Error::new(Code::HeadTooLarge, message)).into_response())
 }
 
 #[cfg(test)]

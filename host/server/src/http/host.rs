@@ -10,7 +10,6 @@ use axum::{
         header::{CONNECTION, HOST},
         uri::Authority,
     },
-    middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use dermaga_shop::{Code, Error};
@@ -73,12 +72,10 @@ fn is_port(text: &str) -> bool {
     is_number && (text.is_empty() || text.parse::<u16>().is_ok())
 }
 
-/// Refuses a request without a proper host. In HTTP/1.1 its connection ends, as its next bytes may be meant for
-/// another server.
-pub async fn refuse_unaddressed(request: Request, next: Next) -> Response {
-    if request.extensions().get::<Unaddressed>().is_none() {
-        return next.run(request).await;
-    }
+/// Returns the refusal of a request without a proper host. In HTTP/1.1 its connection ends, as its next bytes may be
+/// meant for another server.
+pub(super) fn refuse_unaddressed(request: &Request) -> Option<Response> {
+    request.extensions().get::<Unaddressed>()?;
     let is_second = request.version() == Version::HTTP_2;
     let message = "Send the header `Host` once, with the name of this server.";
     let mut response = Refusal(Error::new(Code::MalformedRequest, message)).into_response();
@@ -86,7 +83,7 @@ pub async fn refuse_unaddressed(request: Request, next: Next) -> Response {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
-    response
+    Some(response)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use axum::{
     extract::Request,
     http::{HeaderValue, Method, StatusCode, Uri, header::ALLOW},
-    middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use dermaga_shop::{Code, Error};
@@ -13,12 +12,10 @@ use super::{Refusal, echo};
 /// Methods that addresses of this server have, and `OPTIONS *`.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Answers `OPTIONS *`, which asks what the server as a whole is able to do (RFC 9110, section 9.3.7).
-pub async fn answer_for_server(request: Request, next: Next) -> Response {
-    if request.method() != Method::OPTIONS || request.uri().path() != "*" {
-        return next.run(request).await;
-    }
-    allowing(StatusCode::NO_CONTENT.into_response())
+/// Returns the answer to `OPTIONS *`, which asks what the server as a whole is able to do (RFC 9110, section 9.3.7).
+pub(super) fn answer_for_server(request: &Request) -> Option<Response> {
+    let is_asked = request.method() == Method::OPTIONS && request.uri().path() == "*";
+    is_asked.then(|| allowing(StatusCode::NO_CONTENT.into_response()))
 }
 
 /// Answer for an unknown address. A method that no address has is refused as such.
