@@ -87,6 +87,9 @@ const KEPT_STATEMENTS: usize = 256;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Size in bytes to which the write-ahead log is truncated after a long read made it grow.
 const LOG_SIZE_LIMIT: &str = "16777216";
+/// Pages that SQLite's writer keeps in memory, in KiB below zero; a reader forgets its own with each commit. A purchase
+/// touches more than the 2 MiB that SQLite keeps by itself, and read a third of its time.
+const WRITER_CACHE: &str = "-16384";
 /// Statement of [`Db::optimize`]: all tables, each analysed in part.
 const OPTIMIZE: &str = "PRAGMA optimize = 0x10002";
 
@@ -148,7 +151,12 @@ impl Db {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             // A file connection cannot be closed by the other side.
             .test_before_acquire(false);
-        let writer = Writer::connect(pool.clone(), options.clone(), ACQUIRE_TIMEOUT).await?;
+        let writer = Writer::connect(
+            pool.clone(),
+            options.clone().pragma("cache_size", WRITER_CACHE),
+            ACQUIRE_TIMEOUT,
+        )
+        .await?;
         let reader = pool
             .max_connections(readers())
             .connect_with(options)
