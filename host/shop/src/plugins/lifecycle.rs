@@ -1,5 +1,6 @@
 //! The life of a version once it is staged: active, superseded, retired, gone.
 
+use dermaga_runtime::Plugin;
 use dermaga_toolkit::template::Template;
 use serde_json::{Value, json};
 
