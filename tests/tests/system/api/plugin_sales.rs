@@ -1,7 +1,7 @@
 //! Tests of services whose sale ends with the retirement of their plugin.
 
 use dermaga_runtime::fixtures::ServiceFixture;
-use dermaga_tests::{Client, Engine, Shop, both_engines};
+use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 
 use super::{
