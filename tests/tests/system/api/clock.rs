@@ -210,7 +210,7 @@ async fn marks_in_the_future_are_refused(shop: Shop) {
         "{warned:?}"
     );
     assert!(
-        warned[0].1.contains("lay in the future were reset"),
+        warned[0].1.contains("in the future had to be reset"),
         "{warned:?}"
     );
     let taken_up = runs(&shop).await;
