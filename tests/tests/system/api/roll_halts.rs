@@ -151,7 +151,8 @@ async fn a_failure_meanwhile_ends_a_request() {
     edited.shop.sql(HOLD).await.unwrap();
     // Each instance fails as soon as it is moved.
     let fails = "CREATE TRIGGER moved_ones_fail AFTER UPDATE OF settings ON instances \
-        BEGIN UPDATE instances SET failures = 1, failure_cause = 'REFUSED' WHERE id = new.id; END";
+        BEGIN UPDATE instances SET failures = 1, failure_cause = 'REFUSED', refusal = json_object('generation', new.generation, \
+        'by', json_object('rendering', 'x'), 'times', 1, 'since', '2026-07-01T00:00:00.000Z') WHERE id = new.id; END";
     edited.shop.sql(fails).await.unwrap();
     let moves = admin.post(PATH, json!({})).await.data(200);
     assert_eq!(outcomes(&moves).len(), 1, "{moves:#}");
