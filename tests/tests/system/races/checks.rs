@@ -339,7 +339,7 @@ async fn a_reload_sees_the_plans_that_came_while_it_judged_on_postgresql() {
         assert_eq!(execute!(conn, sql).unwrap(), 1);
     };
     let request = post(&admin, "/api/admin/catalog/reload", because(json!({})));
-    let told = meanwhile(&shop, "UPDATE services SET updated_at", rename, request).await;
+    let told = meanwhile(&shop, "SELECT id FROM services ORDER", rename, request).await;
     let told = told.data(200);
     assert_eq!(told["refused"][0]["service"], "n8n", "{told:#}");
     let n8n = service(&admin, "n8n").await;
@@ -387,7 +387,7 @@ async fn other_images_are_not_sold_after_a_retirement_on_postgresql() {
     let newer = because(json!({ "images": { "app": "docker.io/n8nio/n8n:1.999.1" } }));
     let request = put(&admin, &path_of(&made), newer);
     let end = async |conn: &mut Conn| end_sale(conn).await;
-    let refused = meanwhile(&shop, "UPDATE services SET updated_at", end, request).await;
+    let refused = meanwhile(&shop, "UPDATE plugin_versions SET state", end, request).await;
     refused.fails(400, "VALIDATION_FAILED");
     assert_eq!(service(&admin, "cache").await["state"], "REFUSED");
 }
