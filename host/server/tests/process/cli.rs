@@ -244,7 +244,7 @@ fn a_start_without_templates_warns_once() {
     }
 }
 
-/// What is missing is not installed unasked where no terminal is. Stand-ins play root and its `apt-get`.
+/// Installs nothing unasked where no terminal is. Stand-ins play root and its `apt-get`.
 #[test]
 fn packages_are_installed_without_a_terminal_only_when_told() {
     let is_debian = ["/etc/debian_version", "/usr/bin/apt-get"]

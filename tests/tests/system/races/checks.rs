@@ -160,7 +160,7 @@ async fn no_service_is_made_that_another_version_has_accepted(shop: Shop) {
     refused.fails(409, "CONFLICT");
     shop.state().plugins.refresh().await.unwrap();
     let made = admin.post(SERVICES, new).await.data(201);
-    // What it runs is accepted by a version, too.
+    // A version accepts its images and settings, too.
     shop.put_in_place("service-fixture", &version("3.0.0"))
         .await;
     let settings = because(json!({ "settings": { "size": 1 } }));

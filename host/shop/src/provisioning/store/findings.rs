@@ -59,7 +59,7 @@ impl Columns {
     }
 }
 
-/// What a pass says of the desired state is written only where that is still the one it saw (`$4`).
+/// Statement that writes what a pass says of the desired state only where that is still the one it saw (`$4`).
 const FINISH: &str = "UPDATE instances SET \
      status = CASE WHEN generation = $4 THEN $5 ELSE status END, \
      message = CASE WHEN generation = $4 THEN $6 ELSE message END, \

@@ -102,7 +102,7 @@ struct Basis {
 }
 
 impl Basis {
-    /// Returns the running period, in the plan that it was paid for, as the plugin is told of it.
+    /// Returns the running period, in the plan that it was paid for, as the plugin sees it.
     fn occasion(&self, plan: contract::Plan) -> Result<Occasion> {
         Ok(Occasion::Upgrade(RunningPeriod {
             plan,
