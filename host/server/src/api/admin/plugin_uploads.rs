@@ -72,7 +72,8 @@ struct UploadForm {
 }
 
 /// Uploads a component: it is checked and staged, and serves no customer until it is activated.
-/// With `Prefer: respond-async` (RFC 7240) the answer comes before a large component is compiled.
+/// With `Prefer: respond-async` (RFC 7240) the answer comes before a large component is compiled; without it, an upload
+/// that takes longer than DERMAGA_REQUEST_TIMEOUT is given up.
 #[utoipa::path(post, path = "/admin/plugins", tag = "admin: plugins", security(("bearer" = [])),
     params(("Prefer" = Option<String>, Header, description = "`respond-async`: compile after the answer")),
     request_body(content = UploadForm, content_type = "multipart/form-data"),
