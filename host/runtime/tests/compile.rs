@@ -3,12 +3,14 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "what cannot go on must stop"
 )]
 
 use std::{
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -135,4 +137,21 @@ fn components_are_compiled_in_turn_and_all_of_them() {
             load.join().unwrap().unwrap();
         }
     });
+}
+
+/// A component compiles in this process while another one keeps every thread of the pool that compilations could
+/// share.
+#[test]
+fn a_component_does_not_wait_for_those_of_others() {
+    let (end, ends) = mpsc::channel::<()>();
+    let ends = Arc::new(Mutex::new(ends));
+    for _ in 0..rayon::current_num_threads() {
+        let ends = Arc::clone(&ends);
+        rayon::spawn(move || drop(ends.lock().unwrap().recv()));
+    }
+    let (done, loaded) = mpsc::channel();
+    thread::spawn(move || done.send(load(&runtime(None), &GiveUp::default())));
+    let loaded = loaded.recv_timeout(Duration::from_secs(60));
+    drop(end);
+    loaded.expect("the component is compiled").unwrap();
 }
