@@ -396,6 +396,16 @@ async fn plugins_and_templates_are_put_to_each_other() {
     report.blames("templates", "FAILED", &["DERMAGA_TEMPLATES_DIR"]);
 
     patient
+        .sql("UPDATE plugin_versions SET state = 'RETIRED' WHERE plugin_id = 'service-n8n'")
+        .await;
+    let report = patient.with(&[], &[]).await;
+    let words = ["n8n.toml", "was retired", "Activate another version"];
+    report.blames("templates", "FAILED", &words);
+    patient
+        .sql("UPDATE plugin_versions SET state = 'ACTIVE' WHERE plugin_id = 'service-n8n'")
+        .await;
+
+    patient
         .sql("UPDATE plugin_versions SET component = x'00' WHERE plugin_id = 'coupon-credit-topup'")
         .await;
     let report = patient.with(&[], &[]).await;

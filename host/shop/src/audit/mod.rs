@@ -9,6 +9,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use serde_json::Value;
 use sqlx::types::Json;
 
 pub use by::{By, GivenReason};
@@ -104,6 +105,22 @@ async fn insert(
     };
     store::insert(conn, row).await?;
     Ok(id)
+}
+
+/// Returns the details of all acts of a kind upon a subject, in no order.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn details_of(
+    conn: &mut Conn,
+    act: AuditAct,
+    subject: Subject<'_>,
+) -> Result<Vec<Value>> {
+    let details = store::details_of(conn, &subject.to_string(), act).await?;
+    Ok(details
+        .into_iter()
+        .map(|(Json(details),)| details)
+        .collect())
 }
 
 /// Lists what was recorded, newest first.

@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use super::model::{AuditAct, AuditEvent, AuditFilter};
 use crate::{
     db::{Conn, Filter, List, Span, Walked, fetch_span},
-    execute, fetch_one,
+    execute, fetch_all, fetch_one,
     ids::{AuditEventId, UserId},
 };
 
@@ -44,6 +44,16 @@ pub(super) async fn is_administrator(conn: &mut Conn, id: UserId) -> sqlx::Resul
     let sql = "SELECT EXISTS (SELECT 1 FROM users WHERE id = $1 AND role = 'ADMINISTRATOR' AND status = 'ACTIVE')";
     let (is_administrator,) = fetch_one!(conn, (bool,), sql, id)?;
     Ok(is_administrator)
+}
+
+/// Details of all acts of a kind upon a subject.
+pub(super) async fn details_of(
+    conn: &mut Conn,
+    subject: &str,
+    act: AuditAct,
+) -> sqlx::Result<Vec<(Json<Value>,)>> {
+    let sql = "SELECT details FROM audit_events WHERE subject = $1 AND act = $2";
+    fetch_all!(conn, (Json<Value>,), sql, subject, act)
 }
 
 const EVENTS: List = List {

@@ -14,11 +14,42 @@ use crate::{
     Result,
     alerts::{self, AlertKind},
     db::{Clock, Conn},
-    plugins::{self, Registry},
+    plugins::{self, Inactive, Registry, Verdict},
 };
 
 const REFUSED: &str = "A service template is refused.";
-const ADVICE: &str = "Fix the file and reload the templates (POST /api/admin/catalog/reload).";
+
+/// Way to have a refused template loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cure {
+    /// The file is wrong.
+    Correct,
+    /// No version of its plugin was ever retired, and none is active.
+    Install,
+    /// No version of its plugin is active since an administrator retired it.
+    Activate,
+    /// The active version of its plugin does not load on this server.
+    Load,
+}
+
+impl Cure {
+    const fn advice(self) -> &'static str {
+        match self {
+            Self::Correct => {
+                "Fix the file and reload the templates (POST /api/admin/catalog/reload)."
+            }
+            Self::Install => {
+                "Activate a version of the plugin and reload the templates (POST /api/admin/catalog/reload), or remove the file."
+            }
+            Self::Activate => {
+                "Activate another version of the plugin and reload the templates (POST /api/admin/catalog/reload), or remove the file."
+            }
+            Self::Load => {
+                "Activate a version that loads on every server and reload the templates (POST /api/admin/catalog/reload)."
+            }
+        }
+    }
+}
 
 /// One problem of a template.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -46,6 +77,8 @@ pub struct RefusedTemplate {
     pub sold_as_before: bool,
     /// At least one problem.
     pub problems: Vec<TemplateProblem>,
+    #[serde(skip)]
+    pub cure: Cure,
 }
 
 /// Outcome of loading, service by service.
@@ -57,7 +90,21 @@ pub(super) struct Loading {
     pub(super) kept: Vec<Template>,
     /// Services loaded before and not sold, with the reason.
     pub(super) off: Vec<(String, String)>,
+    /// Templates of the folder that wait for a version of their plugin.
+    pub(super) waiting: Vec<Template>,
     pub(super) refused: Vec<RefusedTemplate>,
+}
+
+/// State of a service by the template that it was loaded from last.
+enum Before {
+    /// It can be sold.
+    Sold(Box<Template>),
+    /// Its template is not known, or its plugin does not load here: it stays as it is.
+    Unknown,
+    /// It cannot be sold, for these faults.
+    Faulty(Vec<TemplateError>),
+    /// It cannot be sold, since no version of its plugin is active, as this sentence says.
+    Inactive(String),
 }
 
 /// Name of a template's file, without its folder.
@@ -90,16 +137,8 @@ impl Loading {
         let mut seen = BTreeSet::new();
         for template in folder.templates {
             seen.insert(template.slug.clone());
-            let mut faults = faults(registry, &template).await?;
-            faults.extend(doubled_tiers(&template, known));
-            if faults.is_empty() {
-                loading.fresh.push(template);
-                continue;
-            }
             let before = loaded.iter().find(|before| before.slug == template.slug);
-            let file = file_name(&template).to_owned();
-            let refused = refusal(file, Some(template.slug.clone()), &faults);
-            loading.fall_back(registry, before, refused).await?;
+            loading.take(registry, template, (before, known)).await?;
         }
         for file in folder.refused {
             let before = loaded
@@ -117,7 +156,41 @@ impl Loading {
         Ok(loading)
     }
 
-    /// Handles a service whose file is wrong.
+    /// Handles a template of the folder, whose service may be there already.
+    async fn take(
+        &mut self,
+        registry: &Registry,
+        template: Template,
+        (before, known): (Option<&LoadedFrom>, &[KnownPlan]),
+    ) -> Result<()> {
+        let file = file_name(&template).to_owned();
+        let service = Some(template.slug.clone());
+        let refused = match plugins::verdict(registry, &template).await? {
+            Verdict::Checked(mut faults) => {
+                faults.extend(doubled_tiers(&template, known));
+                if faults.is_empty() {
+                    self.fresh.push(template);
+                    return Ok(());
+                }
+                refusal(file, service, &faults)
+            }
+            Verdict::Inactive(inactive) => {
+                let cure = match inactive.was_retired {
+                    true => Cure::Activate,
+                    false => Cure::Install,
+                };
+                self.waiting.push(template);
+                RefusedTemplate::for_plugin(file, service, inactive.why, cure)
+            }
+            Verdict::NotLoaded(why) => {
+                self.waiting.push(template);
+                RefusedTemplate::for_plugin(file, service, why, Cure::Load)
+            }
+        };
+        self.fall_back(registry, before, refused).await
+    }
+
+    /// Handles a service whose file is refused.
     async fn fall_back(
         &mut self,
         registry: &Registry,
@@ -125,11 +198,22 @@ impl Loading {
         mut refused: RefusedTemplate,
     ) -> Result<()> {
         if let Some(before) = before {
-            let faults = self.keep(registry, before).await?;
-            refused.sold_as_before = faults.is_empty();
-            if !faults.is_empty() {
-                self.off.push((before.slug.clone(), refused.first()));
-            }
+            let why = match as_before(registry, before).await? {
+                Before::Sold(template) => {
+                    refused.sold_as_before = true;
+                    self.kept.push(*template);
+                    None
+                }
+                Before::Unknown => {
+                    refused.sold_as_before = !before.is_refused;
+                    None
+                }
+                Before::Faulty(_) => Some(refused.first()),
+                // A version of the plugin brings back what was off sale for want of one alone.
+                Before::Inactive(_) if refused.cure == Cure::Correct => Some(refused.first()),
+                Before::Inactive(why) => Some(why),
+            };
+            self.off.extend(why.map(|why| (before.slug.clone(), why)));
         }
         self.refused.push(refused);
         Ok(())
@@ -137,36 +221,20 @@ impl Loading {
 
     /// Handles a service that no file names any more.
     async fn without_file(&mut self, registry: &Registry, before: &LoadedFrom) -> Result<()> {
-        let faults = self.keep(registry, before).await?;
-        if faults.is_empty() {
-            return Ok(());
+        let slug = before.slug.clone();
+        match as_before(registry, before).await? {
+            Before::Sold(template) => self.kept.push(*template),
+            Before::Unknown => {}
+            Before::Faulty(faults) => {
+                let file = before.template_file.clone().unwrap_or_default();
+                let refused = refusal(file, Some(slug.clone()), &faults);
+                self.off.push((slug, refused.first()));
+                self.refused.push(refused);
+            }
+            // There is no file that could be wrong.
+            Before::Inactive(why) => self.off.push((slug, why)),
         }
-        let file = before.template_file.clone().unwrap_or_default();
-        let refused = refusal(file, Some(before.slug.clone()), &faults);
-        self.off.push((before.slug.clone(), refused.first()));
-        self.refused.push(refused);
         Ok(())
-    }
-
-    /// Keeps a service as it was last loaded, if that can be sold; else returns its faults. One
-    /// without a stored text is left alone.
-    async fn keep(
-        &mut self,
-        registry: &Registry,
-        before: &LoadedFrom,
-    ) -> Result<Vec<TemplateError>> {
-        if before.template.is_none() {
-            return Ok(Vec::new());
-        }
-        let template = match before.read() {
-            Ok(template) => template,
-            Err(errors) => return Ok(errors),
-        };
-        let faults = faults(registry, &template).await?;
-        if faults.is_empty() {
-            self.kept.push(template);
-        }
-        Ok(faults)
     }
 
     /// Returns the services that can be sold.
@@ -215,21 +283,23 @@ impl LoadedFrom {
     }
 }
 
-/// Returns the faults of a template: that its plugin was retired, or else those that the plugin finds.
-async fn faults(registry: &Registry, template: &Template) -> Result<Vec<TemplateError>> {
-    let plugin = &template.plugin;
-    let mut conn = registry.db().read().await?;
-    if !plugins::was_retired(&mut conn, plugin).await? {
-        drop(conn);
-        return plugins::faults_now(registry, template).await;
+/// Returns the state of a service by the template that it was loaded from last.
+async fn as_before(registry: &Registry, before: &LoadedFrom) -> Result<Before> {
+    if before.template.is_none() {
+        let mut conn = registry.db().read().await?;
+        let inactive = Inactive::find(&mut conn, &before.plugin_id).await?;
+        return Ok(inactive.map_or(Before::Unknown, |inactive| Before::Inactive(inactive.why)));
     }
-    Ok(vec![TemplateError {
-        file: template.source().file.clone(),
-        line: 0,
-        column: 0,
-        key: "plugin".to_owned(),
-        message: plugins::retirement(plugin),
-    }])
+    let template = match before.read() {
+        Ok(template) => template,
+        Err(errors) => return Ok(Before::Faulty(errors)),
+    };
+    Ok(match plugins::verdict(registry, &template).await? {
+        Verdict::Checked(faults) if faults.is_empty() => Before::Sold(Box::new(template)),
+        Verdict::Checked(faults) => Before::Faulty(faults),
+        Verdict::Inactive(inactive) => Before::Inactive(inactive.why),
+        Verdict::NotLoaded(_) => Before::Unknown,
+    })
 }
 
 /// Returns a problem for each plan that would be beside one of its tier that the file does not name: plans
@@ -270,16 +340,34 @@ fn refusal(file: String, service: Option<String>, errors: &[TemplateError]) -> R
         service,
         sold_as_before: false,
         problems: errors.iter().map(problem).collect(),
+        cure: Cure::Correct,
     }
 }
 
 impl RefusedTemplate {
+    /// Returns the refusal of a template for want of a version of its plugin.
+    fn for_plugin(file: String, service: Option<String>, why: String, cure: Cure) -> Self {
+        let problem = TemplateProblem {
+            line: 0,
+            column: 0,
+            key: "plugin".to_owned(),
+            message: why,
+        };
+        Self {
+            file,
+            service,
+            sold_as_before: false,
+            problems: vec![problem],
+            cure,
+        }
+    }
+
     /// Returns the first problem with its place, and the number of the others, in sentences.
     fn first(&self) -> String {
         let Some(first) = self.problems.first() else {
             return format!("The problem is in the file {}.", self.file);
         };
-        // It is not in the file: its plugin was retired.
+        // It is not at a place in the file: its plugin has no version that can be asked.
         if first.line == 0 {
             return first.message.clone();
         }
@@ -303,7 +391,7 @@ impl RefusedTemplate {
             (Some(slug), false) => format!("Its service {slug} is not sold."),
             (None, _) => "Its service is not sold.".to_owned(),
         };
-        format!("{REFUSED} {} {state} {ADVICE}", self.first())
+        format!("{REFUSED} {} {state} {}", self.first(), self.cure.advice())
     }
 }
 
@@ -326,6 +414,7 @@ mod tests {
             service: None,
             sold_as_before: false,
             problems,
+            cure: Cure::Correct,
         }
     }
 
@@ -376,6 +465,27 @@ mod tests {
                 ..refused(Vec::new())
             };
             assert!(refused.sentence().contains(told), "{}", refused.sentence());
+        }
+    }
+
+    /// After a retirement nothing is wrong with the file.
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let why = "The plugin `service-ghost` was retired.";
+        for (cure, told) in [
+            (Cure::Correct, "Fix the file and reload"),
+            (Cure::Install, "Activate a version of the plugin and reload"),
+            (Cure::Activate, "Activate another version of the plugin"),
+            (Cure::Load, "Activate a version that loads on every server"),
+        ] {
+            let (file, service) = ("ghost.toml".to_owned(), Some("ghost".to_owned()));
+            let refused = RefusedTemplate::for_plugin(file, service, why.to_owned(), cure);
+            let sentence = refused.sentence();
+            assert!(
+                sentence.contains(why) && sentence.contains(told),
+                "{sentence}"
+            );
+            assert_eq!(sentence.contains("Fix the file"), cure == Cure::Correct);
         }
     }
 }

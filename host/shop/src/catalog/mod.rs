@@ -32,7 +32,7 @@ pub use categories::{
     delete_category, managed_categories, managed_category, reset_category,
 };
 pub use image_ages::{ImageView, watch_images};
-pub use loading::RefusedTemplate;
+pub use loading::{Cure, RefusedTemplate};
 pub use model::{
     Category, Plan, PlanView, ResourcesView, Service, ServiceFilter, ServicePluginView,
     ServiceView, Sizes, Tier, Unavailable, form_in_language,

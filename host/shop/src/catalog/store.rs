@@ -127,11 +127,15 @@ pub(super) struct LoadedFrom {
     /// Name of the file; absent, as the text, for one that was loaded before they were kept.
     pub(super) template_file: Option<String>,
     pub(super) template: Option<String>,
+    pub(super) plugin_id: String,
+    /// True when it is not sold for a reason other than an administrator's.
+    pub(super) is_refused: bool,
 }
 
 /// Returns the source of every service, sold or not.
 pub(super) async fn loaded_from(conn: &mut Conn) -> sqlx::Result<Vec<LoadedFrom>> {
-    let sql = "SELECT slug, template_file, template FROM services ORDER BY slug";
+    let sql = "SELECT slug, template_file, template, plugin_id, refused IS NOT NULL AS is_refused
+               FROM services ORDER BY slug";
     fetch_all!(conn, LoadedFrom, sql)
 }
 

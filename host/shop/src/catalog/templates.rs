@@ -37,6 +37,8 @@ use crate::{
 pub struct Templates {
     folder: Option<PathBuf>,
     current: ArcSwap<Vec<Template>>,
+    /// Templates of the folder that wait for a version of their plugin.
+    waiting: ArcSwap<Vec<Template>>,
 }
 
 impl Templates {
@@ -45,6 +47,7 @@ impl Templates {
         Self {
             folder,
             current: ArcSwap::default(),
+            waiting: ArcSwap::default(),
         }
     }
 
@@ -56,6 +59,21 @@ impl Templates {
     /// Returns the templates that can be sold, as last read.
     pub fn current(&self) -> Arc<Vec<Template>> {
         self.current.load_full()
+    }
+
+    /// Returns the templates that a new version of a plugin is checked with: also those that wait for one.
+    pub fn of_plugins(&self) -> Arc<Vec<Template>> {
+        let waiting = self.waiting.load();
+        let current = self.current();
+        if waiting.is_empty() {
+            return current;
+        }
+        Arc::new(current.iter().chain(waiting.iter()).cloned().collect())
+    }
+
+    fn show(&self, loading: &Loading) {
+        self.current.store(Arc::new(loading.sold()));
+        self.waiting.store(Arc::new(loading.waiting.clone()));
     }
 
     async fn read(&self) -> Result<Result<Folder, TemplateError>> {
@@ -138,7 +156,7 @@ pub async fn load_at_start(
     loading.write(&mut conn, clock).await?;
     loading.tell(&mut conn, clock).await?;
     conn.commit().await?;
-    templates.current.store(Arc::new(loading.sold()));
+    templates.show(&loading);
     Ok(())
 }
 
@@ -147,8 +165,6 @@ pub async fn load_at_start(
 pub struct Examined {
     /// Services that can be sold as their files say.
     pub sold: usize,
-    /// Files whose plugin has no active version, with its id.
-    pub without_plugin: Vec<(String, String)>,
     /// Templates that are not loaded, with all their problems.
     pub refused: Vec<RefusedTemplate>,
 }
@@ -159,14 +175,8 @@ pub struct Examined {
 /// As [`load_at_start`].
 pub async fn examine(templates: &Templates, registry: &Registry, db: &Db) -> Result<Examined> {
     let loading = judged::judge(templates, registry, db).await?;
-    let is_lost = |template: &&Template| registry.active(&template.plugin).is_err();
-    let lost = loading.fresh.iter().filter(is_lost);
-    let without_plugin: Vec<_> = lost
-        .map(|template| (file_name(template).to_owned(), template.plugin.clone()))
-        .collect();
     Ok(Examined {
-        sold: loading.fresh.len() - without_plugin.len(),
-        without_plugin,
+        sold: loading.fresh.len(),
         refused: loading.refused,
     })
 }
@@ -282,7 +292,7 @@ pub async fn reload(catalog: &Catalog, by: By<'_>, dry_run: bool) -> Result<Cata
     }
     let without_template = orphans(&after, &loading);
     if !dry_run {
-        templates.current.store(Arc::new(loading.sold()));
+        templates.show(&loading);
     }
     Ok(CatalogReload {
         applied: !dry_run,

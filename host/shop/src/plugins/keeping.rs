@@ -1,9 +1,13 @@
-//! Versions and plugins that others count on: kept from being retired or replaced until a transaction ends.
+//! Versions and plugins that others count on: which are active in the database, and kept from being retired or
+//! replaced until a transaction ends.
 
 use dermaga_runtime::Plugin;
 
-use super::{Registry, model::VersionState, sale, store};
+use super::{Registry, model::VersionState, retirements::Retirements, sale, store};
 use crate::{Code, Error, Result, db::Conn};
+
+/// Advice where an active version is needed and there is none.
+const ADVICE: &str = "Activate a version of it first.";
 
 /// Refuses a retired version: it keeps serving its instances, and nothing moves to it.
 ///
@@ -38,17 +42,86 @@ pub async fn keep_active(conn: &mut Conn, plugin_id: &str) -> Result<bool> {
     Ok(store::active_of(conn, plugin_id).await?.is_some())
 }
 
-/// Returns the reason for which the services of a plugin are off sale after its retirement.
-pub fn retirement(plugin_id: &str) -> String {
-    format!("The plugin `{plugin_id}` was retired.")
-}
-
-/// Returns true for a plugin that was retired and has no active version since: nothing of it is sold.
+/// Keeps all plugins that services are made by from being retired until the caller's transaction ends. The caller has
+/// the locks of categories, if any, and takes those of services afterwards.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn was_retired(conn: &mut Conn, plugin_id: &str) -> Result<bool> {
-    Ok(sale::store::was_retired(conn, plugin_id).await?)
+pub async fn keep_all_active(conn: &mut Conn) -> Result<()> {
+    Ok(sale::store::lock_active(conn).await?)
+}
+
+/// Returns the reasons for which the services of a plugin are off sale until a version of it is active.
+pub(super) fn inactivity(plugin_id: &str) -> [String; 2] {
+    [
+        format!("The plugin `{plugin_id}` was retired."),
+        format!("No version of the plugin `{plugin_id}` is active."),
+    ]
+}
+
+/// Reason why nothing of a plugin is sold: none of its versions is active.
+#[derive(Debug)]
+pub struct Inactive {
+    /// Sentence that says so.
+    pub why: String,
+    /// True when an administrator retired it: its file in the folder of plugins does not bring it back.
+    pub was_retired: bool,
+}
+
+impl Inactive {
+    /// Returns the reason for a plugin of which no version is active.
+    pub(super) async fn of(conn: &mut Conn, plugin_id: &str) -> Result<Self> {
+        let was_retired = !Retirements::of(conn, plugin_id).await?.is_empty();
+        let [retired, absent] = inactivity(plugin_id);
+        let why = if was_retired { retired } else { absent };
+        Ok(Self { why, was_retired })
+    }
+
+    /// Returns the reason, unless a version of the plugin is active in the database.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn find(conn: &mut Conn, plugin_id: &str) -> Result<Option<Self>> {
+        if store::active_of(conn, plugin_id).await?.is_some() {
+            return Ok(None);
+        }
+        Self::of(conn, plugin_id).await.map(Some)
+    }
+
+    /// Returns the refusal of a request that needs an active version.
+    pub(super) fn refusal(&self) -> Error {
+        let message = format!("{} {ADVICE}", self.why);
+        Error::new(Code::InvalidState, message)
+    }
+}
+
+/// Refuses to sell what a plugin without an active version makes.
+///
+/// # Errors
+/// `INVALID_STATE` with the reason.
+pub async fn refuse_inactive(conn: &mut Conn, plugin_id: &str) -> Result<()> {
+    match Inactive::find(conn, plugin_id).await? {
+        None => Ok(()),
+        Some(inactive) => Err(inactive.refusal()),
+    }
+}
+
+/// Returns the active version of a plugin, as the database has it: this server loads it first where it has not
+/// followed yet. Returns `None` when none is active, and the one that ran before where the active one does not load.
+///
+/// # Errors
+/// `PLUGIN_UNAVAILABLE` when it does not load here, and none ran before.
+pub async fn active_now(registry: &Registry, plugin_id: &str) -> Result<Option<Plugin>> {
+    let active = store::active_of(&mut registry.db().read().await?, plugin_id).await?;
+    let Some(active) = active else {
+        return Ok(None);
+    };
+    let running = registry.running(plugin_id).map(|digest| digest.to_string());
+    let is_followed = running.as_ref() == Some(&active) || registry.failure_of(&active).is_some();
+    if !is_followed {
+        Box::pin(registry.refresh_patiently()).await?;
+    }
+    registry.active(plugin_id).map(Some)
 }
 
 /// Returns the ids of the plugins that have an active version, each with its digest.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Registry,
-    keeping::retirement,
+    keeping::inactivity,
     model::{Activation, Reset, Retirement, VersionState},
     sale::{self, Checked},
     store::{self, Uses},
@@ -162,9 +162,10 @@ async fn switch(
     to: To,
 ) -> Result<Activation> {
     let plugin = registry.version(digest).await?;
-    // The running version has been checked, and activating it again ends a suspension. A start looks at all services
-    // afterwards.
-    let is_unchecked = registry.running(plugin_id) != Some(plugin.digest());
+    // The active version has been checked, and activating it again ends a suspension. The database is asked: this
+    // server may run another one that was replaced since. A start looks at all services afterwards.
+    let active = store::active_of(&mut registry.db().read().await?, plugin_id).await?;
+    let is_unchecked = active.as_deref() != Some(digest);
     let checked = if is_unchecked && plugin.about().id == plugin_id && by.is_some() {
         Some(Checked::with(registry, &plugin, templates).await?)
     } else {
@@ -187,8 +188,11 @@ async fn switch(
     {
         return Err(changed_meanwhile());
     }
-    if let Some(checked) = &checked {
-        checked.still_holds(&mut conn, plugin_id).await?;
+    match &checked {
+        Some(checked) => checked.still_holds(&mut conn, plugin_id).await?,
+        // It was active when it was looked at, and is not any more.
+        None if by.is_some() => return Err(changed_meanwhile()),
+        None => {}
     }
     let superseded = store::active_of(&mut conn, plugin_id).await?;
     if let Some(active) = &superseded {
@@ -197,7 +201,7 @@ async fn switch(
     }
     take(&mut conn, registry, (digest, state), Step::Activate).await?;
     if checked.is_some() {
-        let (why, now) = (retirement(plugin_id), registry.clock().now());
+        let (why, now) = (inactivity(plugin_id), registry.clock().now());
         sale::store::sell_again(&mut conn, plugin_id, &why, now).await?;
     }
     if let Some(by) = by {
@@ -312,7 +316,7 @@ pub async fn retire_plugin(
         return Err(Error::new(Code::InvalidState, message));
     }
     // Also those that are off sale: one that is switched on would be sold by nothing.
-    let (why, now) = (retirement(plugin_id), registry.clock().now());
+    let ([why, _], now) = (inactivity(plugin_id), registry.clock().now());
     sale::store::stop_selling(&mut conn, plugin_id, &why, now).await?;
     retired(registry, conn, plugin_id, digests, by).await
 }

@@ -16,6 +16,7 @@ mod lifecycle;
 mod model;
 mod reading;
 mod registry;
+mod retirements;
 mod sale;
 pub mod signatures;
 mod size_class;
@@ -32,8 +33,8 @@ pub use erasure::{Look, assign_look, forget, looks_without_account};
 pub use explain::{ExplainedDecision, explain, walk_explained};
 pub use findings::Findings;
 pub use keeping::{
-    active_versions, keep_active, keep_asked, keep_unretired, refuse_retired, retirement,
-    was_retired,
+    Inactive, active_now, active_versions, keep_active, keep_all_active, keep_asked,
+    keep_unretired, refuse_inactive, refuse_retired,
 };
 pub use lifecycle::{activate, delete, reset, retire, retire_plugin, roll_back};
 pub use model::{
@@ -45,4 +46,4 @@ pub use registry::{Policy, Registry};
 pub use size_class::grant_class;
 pub use staging::{Upload, install_folder, stage};
 pub use uploads::{PluginUpload, UploadFailure, UploadState};
-pub use vetting::{faults, faults_now};
+pub use vetting::{Verdict, faults, faults_now, verdict};

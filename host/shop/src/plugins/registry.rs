@@ -71,6 +71,17 @@ struct Failed {
     rest: u32,
 }
 
+impl Failed {
+    fn new(digest: String, error: &Error, rest: u32) -> Self {
+        let reason = error.message.clone();
+        Self {
+            digest,
+            reason,
+            rest,
+        }
+    }
+}
+
 /// Time to try a version again that did not load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attempts {
@@ -155,9 +166,11 @@ impl Registry {
         for (plugin_id, digest) in wanted {
             let class = next.class_of(&plugin_id).into();
             let loaded = self.version(&digest).await;
-            if let Ok(plugin) = &loaded {
-                next.plugins
-                    .insert(plugin_id.clone(), plugin.clone().as_class(class));
+            let id = plugin_id.clone();
+            match &loaded {
+                Ok(plugin) => drop(next.plugins.insert(id, plugin.clone().as_class(class))),
+                // It is not tried again, which would raise an alert.
+                Err(error) => drop(next.failed.insert(id, Failed::new(digest, error, 0))),
             }
             found.push((plugin_id, loaded));
         }
@@ -252,11 +265,7 @@ impl Registry {
             Code::PluginBusy | Code::Unavailable => 0,
             _ => POLLS_BETWEEN_ATTEMPTS,
         };
-        Err(Failed {
-            digest: digest.to_owned(),
-            reason: error.message,
-            rest,
-        })
+        Err(Failed::new(digest.to_owned(), &error, rest))
     }
 
     async fn raise(&self, kind: AlertKind, subject: &str, message: &str) -> Result<()> {

@@ -7,7 +7,7 @@ use dermaga_runtime::Plugin;
 use dermaga_toolkit::template::Template;
 
 use self::store::MadeService;
-use super::{Registry, retirement, vetting};
+use super::{Registry, keeping::inactivity, vetting};
 use crate::{Code, Error, Result, db::Conn};
 
 /// Services of a plugin that one of its versions was checked with.
@@ -27,7 +27,7 @@ impl Checked {
     ) -> Result<Self> {
         let id = plugin.about().id.as_str();
         let services =
-            store::services_of(&mut registry.db().read().await?, id, &retirement(id)).await?;
+            store::services_of(&mut registry.db().read().await?, id, &inactivity(id)).await?;
         let of_plugin = templates.iter().filter(|template| template.plugin == id);
         let others = services.iter().filter_map(|one| one.unless_in(templates));
         let all: Vec<Template> = of_plugin.cloned().chain(others).collect();
@@ -41,7 +41,7 @@ impl Checked {
     /// # Errors
     /// `CONFLICT` when they are others than the version was checked with.
     pub(super) async fn still_holds(&self, conn: &mut Conn, plugin_id: &str) -> Result<()> {
-        if store::services_of(conn, plugin_id, &retirement(plugin_id)).await? == self.0 {
+        if store::services_of(conn, plugin_id, &inactivity(plugin_id)).await? == self.0 {
             return Ok(());
         }
         let message = "A service of this plugin has just been changed. Try again.";

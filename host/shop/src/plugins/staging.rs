@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     Registry, activate, lifecycle,
     model::{PluginClass, VersionRow, VersionState, VersionView},
+    retirements::Retirements,
     signatures::{Distrust, Signature},
     size_class, store, sync, vetting,
 };
@@ -266,8 +267,9 @@ fn version_taken(plugin: &Plugin, other: Option<&VersionRow>) -> Error {
 
 /// Installs every `*.wasm` of a folder at start. A plugin that has no active version gets this one;
 /// one that came from the folder before is replaced, unless a service that could be sold could not
-/// be sold any more; one that an administrator uploaded stays, and so does a plugin that was
-/// retired. The signature of `NAME.wasm` is `NAME.wasm.sig` beside it.
+/// be sold any more; one that an administrator uploaded stays. What administrators retired stays so, also after its
+/// versions were deleted: a version that was retired is staged at most, and so is every version of a plugin that was
+/// retired and has no active one. The signature of `NAME.wasm` is `NAME.wasm.sig` beside it.
 ///
 /// # Errors
 /// When the folder cannot be read or the database does not answer. A component that is refused is
@@ -317,18 +319,16 @@ async fn take_over(
     staged: &VersionView,
     templates: &[Template],
 ) -> Result<()> {
-    let versions = store::versions_of(&mut registry.db().read().await?, &staged.plugin_id).await?;
+    let mut conn = registry.db().read().await?;
+    let versions = store::versions_of(&mut conn, &staged.plugin_id).await?;
+    let retirements = Retirements::of(&mut conn, &staged.plugin_id).await?;
+    drop(conn);
     let active = versions
         .iter()
         .find(|row| row.state == VersionState::Active);
     let replaces = |row: &VersionRow| row.uploaded_by.is_none() && row.digest != staged.digest;
-    let is_retired = || {
-        versions
-            .iter()
-            .any(|row| row.state == VersionState::Retired)
-    };
-    let is_due = active.map_or_else(|| !is_retired(), replaces);
-    if staged.state != VersionState::Staged || !is_due {
+    let is_due = active.map_or_else(|| retirements.is_empty(), replaces);
+    if staged.state != VersionState::Staged || !is_due || retirements.has(&staged.digest) {
         return Ok(());
     }
     if let Some(active) = active

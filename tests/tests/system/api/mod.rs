@@ -37,6 +37,7 @@ pub(crate) mod granted_terms;
 pub(crate) mod headers;
 pub(crate) mod health;
 pub(crate) mod idempotency;
+mod inactive_plugins;
 pub(crate) mod instances;
 pub(crate) mod jobs;
 pub(crate) mod k8s;

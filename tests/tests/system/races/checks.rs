@@ -39,10 +39,7 @@ impl Unaware {
     }
 }
 
-both_engines!(
-    Unaware,
-    [no_service_is_made_that_another_version_has_accepted]
-);
+both_engines!(Unaware, [a_service_is_accepted_by_the_version_of_now]);
 
 /// Sends a request while a transaction is open that changes what the request looks at, and commits it once the
 /// request waits for its locks, at a statement with this beginning. SQLite tells nothing of those who wait: there a
@@ -149,25 +146,62 @@ async fn of_fixture(admin: &Client) -> Value {
 }
 
 /// Another server has activated a version, of which this one has not heard, and which it has not asked.
-async fn no_service_is_made_that_another_version_has_accepted(shop: Shop) {
+/// The server loads what another one has activated, before it asks.
+async fn a_service_is_accepted_by_the_version_of_now(shop: Shop) {
     let admin = shop.admin().await;
     let new = of_fixture(&admin).await;
     let first = staged(&admin, "1.0.0").await;
     admin.post(ACTIVATE, first).await.data(200);
+    let running = || {
+        let digest = shop.state().plugins.running("service-fixture");
+        digest.map(|digest| digest.to_string())
+    };
     let second = version("2.0.0");
-    shop.put_in_place("service-fixture", &second).await;
-    let refused = admin.post(SERVICES, new.clone()).await;
+    let second = shop.put_in_place("service-fixture", &second).await;
+    let made = admin.post(SERVICES, new).await.data(201);
+    assert_eq!(running(), Some(second));
+    // A version accepts its images and settings, too.
+    let third = version("3.0.0");
+    let third = shop.put_in_place("service-fixture", &third).await;
+    let settings = because(json!({ "settings": { "size": 1 } }));
+    admin.put(&path_of(&made), settings).await.data(200);
+    assert_eq!(running(), Some(third));
+}
+
+/// Another version has become active by the time that the service is written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_service_is_made_that_another_version_has_accepted_on_postgresql() {
+    let Some((shop, admin)) = on_postgresql().await else {
+        return;
+    };
+    let new = of_fixture(&admin).await;
+    let first = staged(&admin, "1.0.0").await;
+    admin.post(ACTIVATE, first).await.data(200);
+    staged(&admin, "2.0.0").await;
+    let waiting = "UPDATE plugin_versions SET state";
+    let request = post(&admin, SERVICES, new.clone());
+    let second = async |conn: &mut Conn| put_next(conn, "2.0.0").await;
+    let refused = meanwhile(&shop, waiting, second, request).await;
     refused.fails(409, "CONFLICT");
-    shop.state().plugins.refresh().await.unwrap();
     let made = admin.post(SERVICES, new).await.data(201);
     // A version accepts its images and settings, too.
-    shop.put_in_place("service-fixture", &version("3.0.0"))
-        .await;
+    staged(&admin, "3.0.0").await;
     let settings = because(json!({ "settings": { "size": 1 } }));
-    let refused = admin.put(&path_of(&made), settings.clone()).await;
+    let request = put(&admin, &path_of(&made), settings.clone());
+    let third = async |conn: &mut Conn| put_next(conn, "3.0.0").await;
+    let refused = meanwhile(&shop, waiting, third, request).await;
     refused.fails(409, "CONFLICT");
-    shop.state().plugins.refresh().await.unwrap();
     admin.put(&path_of(&made), settings).await.data(200);
+}
+
+/// Makes another version of the plugin active, as another server does.
+async fn put_next(conn: &mut Conn, number: &str) {
+    let sql = "UPDATE plugin_versions SET state = 'SUPERSEDED'
+               WHERE plugin_id = 'service-fixture' AND state = 'ACTIVE'";
+    assert_eq!(execute!(conn, sql).unwrap(), 1);
+    let sql = "UPDATE plugin_versions SET state = 'ACTIVE', activated_at = created_at
+               WHERE plugin_id = 'service-fixture' AND version = $1";
+    assert_eq!(execute!(conn, sql, number).unwrap(), 1);
 }
 
 /// Opens a shop where a request can be seen to wait.

@@ -103,7 +103,7 @@ async fn upload(
         uploaded_by: Some(admin.user_id),
         reason,
     };
-    let templates = state.catalog.templates.current();
+    let templates = state.catalog.templates.of_plugins();
     if prefers_async(&headers) {
         let by = (admin.user_id, state.scheduler.server());
         let upload = uploads::begin(&state.plugins, templates, upload, by).await?;

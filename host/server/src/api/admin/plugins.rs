@@ -142,7 +142,7 @@ async fn activate(
     Body(request): Body<ActivateRequest>,
 ) -> Reply<Activation> {
     let (digest, by) = (&request.digest, Some(admin.by(request.reason.as_ref())));
-    let templates = state.catalog.templates.current();
+    let templates = state.catalog.templates.of_plugins();
     let activation = plugins::activate(&state.plugins, &templates, &id, digest, by).await?;
     Ok(Success::ok(
         format!("{} {} is active.", activation.plugin_id, activation.version),
@@ -160,7 +160,7 @@ async fn roll_back(
     Segment(id): Segment<String>,
     reason: Reason,
 ) -> Reply<Activation> {
-    let (templates, by) = (state.catalog.templates.current(), reason.of(admin));
+    let (templates, by) = (state.catalog.templates.of_plugins(), reason.of(admin));
     let activation = plugins::roll_back(&state.plugins, &templates, &id, by).await?;
     Ok(Success::ok(
         format!(

@@ -30,9 +30,9 @@ use crate::{
 
 failure_responses!(Missing: NotFound);
 failure_responses!(Switching: NotFound, Conflict);
-failure_responses!(Creating: PluginRefusedInput, Conflict, PluginBusy);
-failure_responses!(CreatingPlan: NotFound, PluginRefusedInput, Conflict, InvalidState, PluginBusy);
-failure_responses!(Resetting: NotFound, Conflict, InvalidState, PluginBusy);
+failure_responses!(Creating: PluginRefusedInput, Conflict, PluginUnavailable, PluginBusy);
+failure_responses!(CreatingPlan: NotFound, PluginRefusedInput, Conflict, InvalidState, PluginUnavailable, PluginBusy);
+failure_responses!(Resetting: NotFound, Conflict, InvalidState, PluginUnavailable, PluginBusy);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -213,14 +213,22 @@ async fn toggle(
 ) -> Reply<ManagedService> {
     let (actor, reason) = (admin.user_id, wanted.reason.as_str());
     let service = catalog::switch_service(&state.catalog, actor, id, wanted.active, reason).await?;
-    Ok(Success::ok(switched(service.active), service))
+    Ok(Success::ok(switched(service.active, &service), service))
 }
 
-const fn switched(active: bool) -> &'static str {
-    if active {
-        "It is on sale."
-    } else {
-        "It is not on sale any more."
+/// Beginning of the answer to a switch on, where something else keeps it from being sold.
+const NOT_YET: &str = "It is switched on and is not on sale yet.";
+const SERVICE_OFF: &str = "Its service is off sale.";
+
+/// Says what a switch of a service, or of a plan of it, has led to.
+fn switched(active: bool, service: &ManagedService) -> String {
+    if !active {
+        return "It is not on sale any more.".to_owned();
+    }
+    match (service.state, &service.refused) {
+        (ServiceState::OnSale, _) => "It is on sale.".to_owned(),
+        (ServiceState::Refused, Some(why)) => format!("{NOT_YET} {why}"),
+        _ => format!("{NOT_YET} {SERVICE_OFF}"),
     }
 }
 
@@ -341,5 +349,6 @@ async fn toggle_plan(
     let (ids, reason) = ((id, plan_id), wanted.reason.as_str());
     let plan =
         catalog::switch_plan(&state.catalog, admin.user_id, ids, wanted.active, reason).await?;
-    Ok(Success::ok(switched(plan.active), plan))
+    let service = catalog::managed_service(&state.catalog, id).await?;
+    Ok(Success::ok(switched(plan.active, &service), plan))
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_shop::{
     Error,
     audit::{self, AuditFilter},
-    catalog::{self, RefusedTemplate, Sizes, Templates},
+    catalog::{self, Cure, RefusedTemplate, Sizes, Templates},
     crypto::Vault,
     db::{Clock, Db, Part as PageOf, Schema, Span, file_of},
     plugins::Registry,
@@ -391,16 +391,8 @@ async fn offers(
             return vec![part.failed(told(&error), todo)];
         }
     };
-    let mut findings: Vec<Finding> = examined.refused.iter().map(refused).collect();
-    findings.extend(examined.without_plugin.iter().map(|(file, plugin)| {
-        let message = format!("{file} needs the plugin {plugin}, of which no version is active");
-        let todo = format!("Put its component into the folder of plugins, or `dermaga plugin push` it, then activate {plugin}.");
-        if has_plugins {
-            part.failed(message, todo)
-        } else {
-            part.warning(message, todo)
-        }
-    }));
+    let refusals = examined.refused.iter();
+    let mut findings: Vec<Finding> = refusals.map(|one| refused(one, has_plugins)).collect();
     if examined.sold > 0 {
         let message = format!("{} can be sold", counted(examined.sold, "service"));
         findings.push(part.ok(message));
@@ -411,19 +403,43 @@ async fn offers(
     findings
 }
 
-fn refused(template: &RefusedTemplate) -> Finding {
+/// Returns the finding about a refused template; before the first start, no plugin is active yet.
+fn refused(template: &RefusedTemplate, has_plugins: bool) -> Finding {
     let problems = template.problems.iter().map(|problem| {
         let file = &template.file;
-        match problem.line {
-            0 => format!("{file}: {} {}", problem.key, problem.message),
-            line => format!("{file}:{line}: {} {}", problem.key, problem.message),
+        match (problem.line, template.cure) {
+            // The sentence names the plugin, and its key is not where the problem is.
+            (_, Cure::Install | Cure::Activate | Cure::Load) => {
+                format!("{file}: {}", problem.message)
+            }
+            (0, _) => format!("{file}: {} {}", problem.key, problem.message),
+            (line, _) => format!("{file}:{line}: {} {}", problem.key, problem.message),
         }
     });
     let problems: Vec<String> = problems.collect();
-    Part::Templates.failed(
-        problems.join("\n"),
-        "Correct the file, then POST /api/admin/catalog/reload or restart.",
-    )
+    let (part, message) = (Part::Templates, problems.join("\n"));
+    let todo = cure(template.cure);
+    if template.cure == Cure::Install && !has_plugins {
+        part.warning(message, todo)
+    } else {
+        part.failed(message, todo)
+    }
+}
+
+/// Says how a refused template is loaded.
+const fn cure(cure: Cure) -> &'static str {
+    match cure {
+        Cure::Correct => "Correct the file, then POST /api/admin/catalog/reload or restart.",
+        Cure::Install => {
+            "Put the component of the plugin into the folder of plugins and restart, or `dermaga plugin push` it, then POST /api/admin/catalog/reload."
+        }
+        Cure::Activate => {
+            "Activate another version of the plugin (`dermaga plugin push`), then POST /api/admin/catalog/reload; or remove the file."
+        }
+        Cure::Load => {
+            "Activate a version that loads, then POST /api/admin/catalog/reload or restart."
+        }
+    }
 }
 
 /// Returns the sentence of an error with its details and causes, which are for administrators.

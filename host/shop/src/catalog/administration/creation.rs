@@ -93,8 +93,9 @@ pub(super) async fn category(
 /// Creates a service, with its first plans, after its plugin has accepted it; the caller commits it.
 ///
 /// # Errors
-/// `VALIDATION_FAILED`, also without an active plugin; `PLUGIN_REFUSED_INPUT`; `CONFLICT` when there
-/// is such a service, and when another version of the plugin becomes active at the same time.
+/// `VALIDATION_FAILED`, also without an active plugin; `PLUGIN_UNAVAILABLE` when it does not load here;
+/// `PLUGIN_REFUSED_INPUT`; `CONFLICT` when there is such a service, and when another version of the plugin becomes
+/// active at the same time.
 pub async fn create_service(
     catalog: &Catalog,
     actor_id: UserId,
@@ -152,8 +153,8 @@ pub(super) async fn accepted(
     draft: &Draft,
     file: &str,
 ) -> Result<(Template, Plugin)> {
-    let active = catalog.plugins.active(&draft.plugin);
-    let plugin = active.map_err(|_| not_active(&draft.plugin))?;
+    let active = plugins::active_now(&catalog.plugins, &draft.plugin).await?;
+    let plugin = active.ok_or_else(|| not_active(&draft.plugin))?;
     let mut supported = draft.image_support.keys();
     if let Some(name) = supported.find(|name| !draft.images.contains_key(*name)) {
         let message = "is none of the images";
@@ -175,8 +176,9 @@ pub(super) fn not_active(plugin_id: &str) -> Error {
 /// Creates a plan of a service after its plugin has accepted it; the caller commits it.
 ///
 /// # Errors
-/// `NOT_FOUND` for an unknown service; `VALIDATION_FAILED`; `PLUGIN_REFUSED_INPUT`; `CONFLICT` when
-/// the service has a plan of this slug or tier, and when it changes at the same time.
+/// `NOT_FOUND` for an unknown service; `VALIDATION_FAILED`; `PLUGIN_REFUSED_INPUT`; `INVALID_STATE` when no version of
+/// its plugin is active, `PLUGIN_UNAVAILABLE` when that does not load here; `CONFLICT` when the service has a plan of
+/// this slug or tier, and when it changes at the same time.
 pub async fn create_plan(
     catalog: &Catalog,
     actor_id: UserId,

@@ -186,8 +186,9 @@ fn apply_to_plan(row: &mut PlanRow, wanted: PlanChanges) -> Vec<FieldChange> {
 /// these values over the template. Customers who have bought keep their price.
 ///
 /// # Errors
-/// `NOT_FOUND`; `VALIDATION_FAILED`; `PLUGIN_REFUSED_INPUT` when the plugin cannot make it;
-/// `CONFLICT` when the plan, or what its service runs, changes at the same time.
+/// `NOT_FOUND`; `VALIDATION_FAILED`; `PLUGIN_REFUSED_INPUT` when the plugin cannot make it; `INVALID_STATE` when no
+/// version of it is active, `PLUGIN_UNAVAILABLE` when that does not load here; `CONFLICT` when the plan, or what its
+/// service runs, changes at the same time.
 pub async fn change_plan(
     catalog: &Catalog,
     actor_id: UserId,
@@ -337,8 +338,8 @@ impl ServiceReset {
 /// names, again. Quotas, and whether they are sold, stay; so do plans that it does not name.
 ///
 /// # Errors
-/// `NOT_FOUND`; `INVALID_STATE` when no template is known, it cannot be sold as it is, or its plugin
-/// was retired; `CONFLICT` when the template changes at the same time.
+/// `NOT_FOUND`; `INVALID_STATE` when no template is known, it cannot be sold as it is, or no version of its plugin is
+/// active; `PLUGIN_UNAVAILABLE` when that does not load here; `CONFLICT` when the template changes at the same time.
 pub async fn reset_service(
     catalog: &Catalog,
     actor_id: UserId,
@@ -357,13 +358,7 @@ pub async fn reset_service(
     store::lock_service(&mut conn, id).await?;
     own_template::still_says(&mut conn, id, Some(template.source().text.as_str())).await?;
     // It would be on sale again. A retirement that is under way waits for the service, and takes it off sale then.
-    if plugins::was_retired(&mut conn, &template.plugin).await? {
-        let message = format!(
-            "The plugin {} was retired. Activate another version of it first.",
-            template.plugin
-        );
-        return Err(Error::new(Code::InvalidState, message));
-    }
+    plugins::refuse_inactive(&mut conn, &template.plugin).await?;
     let before = managed(&mut conn, id).await?;
     // A plan that was deleted does not come back, beside another one of its tier perhaps.
     let has = |slug: &str| before.plans.iter().any(|plan| plan.slug == slug);

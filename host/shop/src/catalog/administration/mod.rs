@@ -39,7 +39,7 @@ text_enum! {
         OnSale = "ON_SALE",
         /// An administrator took it off sale.
         Off = "OFF",
-        /// Its template is wrong.
+        /// Its template is wrong, or no version of its plugin is active.
         Refused = "REFUSED",
         /// It is kept for those who bought it.
         Retired = "RETIRED",
@@ -169,7 +169,7 @@ pub struct ManagedService {
     pub state: ServiceState,
     /// True while administrators want it sold.
     pub active: bool,
-    /// Reason why its template is refused.
+    /// Reason why its template is refused, or that no version of its plugin is active.
     #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub refused: Option<String>,
     #[serde(serialize_with = "crate::calendar::in_json_if_any")]

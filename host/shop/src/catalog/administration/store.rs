@@ -86,7 +86,8 @@ pub(super) async fn sales(conn: &mut Conn) -> sqlx::Result<Vec<ServiceSales>> {
 }
 
 pub(super) async fn template(conn: &mut Conn, id: ServiceId) -> sqlx::Result<Option<LoadedFrom>> {
-    let sql = "SELECT slug, template_file, template FROM services WHERE id = $1";
+    let sql = "SELECT slug, template_file, template, plugin_id, refused IS NOT NULL AS is_refused
+               FROM services WHERE id = $1";
     fetch_optional!(conn, LoadedFrom, sql, id)
 }
 

@@ -59,6 +59,8 @@ pub(super) async fn begin(
         let (loading, beside) = Box::pin(judged(templates, registry, db)).await?;
         let mut conn = db.begin().await?;
         lock_categories(&mut conn).await?;
+        // A retirement would not see a service that is new. It has the lock of its plugin, and waits for services.
+        plugins::keep_all_active(&mut conn).await?;
         store::lock_services(&mut conn).await?;
         if Beside::read(&mut conn).await? == beside {
             return Ok((loading, conn));

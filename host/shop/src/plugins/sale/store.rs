@@ -19,28 +19,39 @@ pub(in crate::plugins) async fn stop_selling(
     Ok(())
 }
 
-/// Returns true for a plugin that was retired with the version that was active, and has no other active one.
-pub(in crate::plugins) async fn was_retired(
+/// Digests of the retired versions of a plugin.
+pub(in crate::plugins) async fn retired_of(
     conn: &mut Conn,
     plugin_id: &str,
-) -> sqlx::Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM plugin_versions
-                 WHERE plugin_id = $1 AND state = 'RETIRED' AND activated_at IS NOT NULL)
-               AND NOT EXISTS (SELECT 1 FROM plugin_versions WHERE plugin_id = $1 AND state = 'ACTIVE')";
-    let (was_retired,) = fetch_one!(conn, (bool,), sql, plugin_id)?;
-    Ok(was_retired)
+) -> sqlx::Result<Vec<String>> {
+    let sql = "SELECT digest FROM plugin_versions WHERE plugin_id = $1 AND state = 'RETIRED'";
+    let retired = fetch_all!(conn, (String,), sql, plugin_id)?;
+    Ok(retired.into_iter().map(|(digest,)| digest).collect())
 }
 
-/// Ends the refusal of the services that were taken off sale for this reason, and that nothing else has refused since.
+/// Takes the locks of the active versions that make services, in the order of their plugins.
+pub(in crate::plugins) async fn lock_active(conn: &mut Conn) -> sqlx::Result<()> {
+    // SQLite's writer has every row.
+    if !conn.is_postgres() {
+        return Ok(());
+    }
+    let sql = "SELECT digest FROM plugin_versions WHERE state = 'ACTIVE' AND kind = 'service'
+               ORDER BY plugin_id FOR NO KEY UPDATE";
+    fetch_all!(conn, (String,), sql).map(|_| ())
+}
+
+/// Ends the refusal of the services that were taken off sale for one of these reasons, and that nothing else has
+/// refused since.
 pub(in crate::plugins) async fn sell_again(
     conn: &mut Conn,
     plugin_id: &str,
-    why: &str,
+    [one, other]: &[String; 2],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = "UPDATE services SET refused = NULL, updated_at = $4 WHERE id = $1 AND plugin_id = $2 AND refused = $3";
+    let sql = "UPDATE services SET refused = NULL, updated_at = $5
+               WHERE id = $1 AND plugin_id = $2 AND refused IN ($3, $4)";
     for id in services_in_order(conn, plugin_id).await? {
-        execute!(conn, sql, id, plugin_id, why, now)?;
+        execute!(conn, sql, id, plugin_id, one, other, now)?;
     }
     Ok(())
 }
@@ -61,16 +72,16 @@ pub(in crate::plugins) struct MadeService {
     pub(in crate::plugins) template: Option<String>,
 }
 
-/// Templates of the services that a plugin makes, but for those that are refused for another reason than this
-/// one.
+/// Templates of the services that a plugin makes, but for those that are refused for another reason than one of
+/// these.
 pub(in crate::plugins) async fn services_of(
     conn: &mut Conn,
     plugin_id: &str,
-    why: &str,
+    [one, other]: &[String; 2],
 ) -> sqlx::Result<Vec<MadeService>> {
     let sql = "SELECT slug, template_file, template FROM services
-               WHERE plugin_id = $1 AND (refused IS NULL OR refused = $2) ORDER BY slug";
-    fetch_all!(conn, MadeService, sql, plugin_id, why)
+               WHERE plugin_id = $1 AND (refused IS NULL OR refused IN ($2, $3)) ORDER BY slug";
+    fetch_all!(conn, MadeService, sql, plugin_id, one, other)
 }
 
 /// Services on sale that a plugin makes, and live subscriptions of the plugin's services.

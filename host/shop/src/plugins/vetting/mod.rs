@@ -14,7 +14,10 @@ use dermaga_toolkit::{
 
 use serde_json::{Value, json};
 
-use super::{Registry, decisions};
+use super::{
+    Registry, decisions,
+    keeping::{Inactive, active_now},
+};
 use crate::{Code, Error, Result};
 
 /// Time for which a passed template is remembered.
@@ -54,15 +57,49 @@ pub async fn faults(
     Ok(faults)
 }
 
-/// The same by the active version of the template's plugin. Without one nothing is known, and
-/// nothing can be bought.
+/// The same by the version of the template's plugin that is active in the database.
 ///
 /// # Errors
-/// As `faults`.
+/// `INVALID_STATE` when none is active, `PLUGIN_UNAVAILABLE` when it does not load here; and as [`faults`].
 pub async fn faults_now(registry: &Registry, template: &Template) -> Result<Vec<TemplateError>> {
-    match registry.active(&template.plugin) {
-        Ok(plugin) => faults(registry, &plugin, template).await,
-        Err(_) => Ok(Vec::new()),
+    let Some(plugin) = active_now(registry, &template.plugin).await? else {
+        let mut conn = registry.db().read().await?;
+        return Err(Inactive::of(&mut conn, &template.plugin).await?.refusal());
+    };
+    faults(registry, &plugin, template).await
+}
+
+/// Outcome of the check of a template by the active version of its plugin.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Its faults; none when it can be sold.
+    Checked(Vec<TemplateError>),
+    /// No version of the plugin is active: nothing of it is sold.
+    Inactive(Inactive),
+    /// The active version does not load on this server, which knows nothing of the template then. Has the sentence
+    /// that says so.
+    NotLoaded(String),
+}
+
+/// Puts a template to the version of its plugin that is active in the database.
+///
+/// # Errors
+/// `PLUGIN_BUSY` when a call found no place, or when the database does not answer.
+pub async fn verdict(registry: &Registry, template: &Template) -> Result<Verdict> {
+    match active_now(registry, &template.plugin).await {
+        Ok(Some(plugin)) => {
+            let faults = faults(registry, &plugin, template).await?;
+            Ok(Verdict::Checked(faults))
+        }
+        Ok(None) => {
+            let mut conn = registry.db().read().await?;
+            let inactive = Inactive::of(&mut conn, &template.plugin).await?;
+            Ok(Verdict::Inactive(inactive))
+        }
+        Err(error) if error.code == Code::PluginUnavailable => {
+            Ok(Verdict::NotLoaded(error.message))
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -1,0 +1,319 @@
+//! Tests that nothing is sold of a plugin without an active version in the database, whatever this server has in
+//! memory and however the last version went.
+
+use std::{fs, path::Path, time::Duration};
+
+use dermaga_runtime::fixtures::ServiceFixture;
+use dermaga_tests::{Client, Engine, Shop, both_engines};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::services::{because, path_of, plan_path, service};
+use crate::hostile::manifests::TEMPLATE;
+
+const PLUGIN: &str = "/api/admin/plugins/service-fixture";
+const OFFER: &str = "/api/catalog/services/fixture";
+const RETIRED: &str = "The plugin `service-fixture` was retired.";
+const ABSENT: &str = "No version of the plugin `service-fixture` is active.";
+
+/// A shop with an empty folder of plugins and templates, which asks for an hour nothing of what other servers have
+/// activated.
+struct Empty {
+    shop: Shop,
+    folder: TempDir,
+}
+
+impl Empty {
+    async fn open(engine: Engine) -> Option<Self> {
+        Self::open_in(engine, TempDir::new().unwrap()).await
+    }
+
+    async fn open_in(engine: Engine, folder: TempDir) -> Option<Self> {
+        let path = folder.path().to_owned();
+        let shop = Shop::open_with(engine, |config| {
+            config.plugins_dir = Some(path.clone());
+            config.templates_dir = Some(path);
+            config.plugin_poll = Duration::from_secs(3_600);
+        });
+        let shop = shop.await?;
+        Some(Self { shop, folder })
+    }
+}
+
+/// The same with a plugin and its template in the folder.
+struct Furnished;
+
+impl Furnished {
+    async fn open(engine: Engine) -> Option<Empty> {
+        let folder = TempDir::new().unwrap();
+        fs::write(component_of(folder.path()), good("1.0.0")).unwrap();
+        write_template(folder.path());
+        Empty::open_in(engine, folder).await
+    }
+}
+
+both_engines!(
+    Empty,
+    [
+        a_template_of_an_unknown_plugin_waits_for_it,
+        a_sale_stays_ended_when_the_retired_version_is_deleted,
+        the_version_that_is_active_in_the_database_is_asked,
+    ]
+);
+
+both_engines!(
+    Furnished,
+    [the_folder_does_not_bring_back_what_was_retired_and_deleted]
+);
+
+fn component_of(folder: &Path) -> std::path::PathBuf {
+    folder.join("fixture.wasm")
+}
+
+fn write_template(folder: &Path) {
+    fs::write(folder.join("fixture.toml"), TEMPLATE).unwrap();
+}
+
+fn version(number: &str, manifests: Vec<Value>) -> Vec<u8> {
+    let mut fixture = ServiceFixture::rendering(manifests);
+    fixture.about.version = number.to_owned();
+    fixture.component()
+}
+
+fn good(number: &str) -> Vec<u8> {
+    version(number, Vec::new())
+}
+
+/// Builds a version whose manifests the gate always refuses.
+fn breaking(number: &str) -> Vec<u8> {
+    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n" } });
+    version(number, vec![node])
+}
+
+/// Uploads and activates a version; returns its digest.
+async fn install(admin: &Client, component: Vec<u8>) -> Value {
+    let staged = admin.upload(component).await.data(201);
+    let body = json!({ "digest": staged["digest"] });
+    let path = format!("{PLUGIN}/activate");
+    admin.post(&path, body).await.data(200);
+    staged["digest"].clone()
+}
+
+/// Retires the plugin and ends the sale of its services, then deletes this version.
+async fn retire_and_delete(admin: &Client, digest: &Value) {
+    let retire = format!("{PLUGIN}/retire?stopSelling=true");
+    admin.post(&retire, json!(null)).await.data(200);
+    let path = format!("{PLUGIN}/versions/{}", digest.as_str().unwrap());
+    let deleted = admin.delete(&path).await;
+    assert_eq!(deleted.status, 200, "{}", deleted.text);
+}
+
+async fn reload(admin: &Client) -> Value {
+    let path = "/api/admin/catalog/reload";
+    admin.post(path, because(json!({}))).await.data(200)
+}
+
+async fn state(admin: &Client) -> Value {
+    service(admin, "fixture").await["state"].clone()
+}
+
+/// Asserts that the reload has refused the template for its plugin, with this sentence.
+fn refuses(told: &Value, why: &str) {
+    let refused = &told["refused"][0];
+    let problem = &refused["problems"][0];
+    let found = (
+        &refused["service"],
+        &refused["soldAsBefore"],
+        &problem["key"],
+        &problem["message"],
+    );
+    let expected = (
+        &json!("fixture"),
+        &json!(false),
+        &json!("plugin"),
+        &json!(why),
+    );
+    assert_eq!(found, expected, "{told:#}");
+}
+
+/// Returns the sentences of the open alerts about templates.
+async fn alerts(admin: &Client) -> Vec<String> {
+    let path = "/api/admin/alerts?state=OPEN&kind=TEMPLATE_REFUSED";
+    let alerts = admin.get(path).await.data(200);
+    let told = alerts.as_array().unwrap().iter();
+    told.map(|alert| alert["message"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Changes the versions of the plugin as another server does, of which this one has not heard.
+async fn quietly(shop: &Shop, statements: &[&str]) {
+    let statements: Vec<String> = statements.iter().map(|sql| (*sql).to_owned()).collect();
+    shop.rewrite(&statements).await.unwrap();
+}
+
+/// It is put to each upload meanwhile, and sold once a version is active and the templates are read again.
+async fn a_template_of_an_unknown_plugin_waits_for_it(empty: Empty) {
+    let Empty { shop, folder } = empty;
+    let admin = shop.admin().await;
+    write_template(folder.path());
+    refuses(&reload(&admin).await, ABSENT);
+    shop.client().get(OFFER).await.fails(404, "NOT_FOUND");
+    let told = alerts(&admin).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains(ABSENT) && told[0].contains("Activate a version of the plugin"),
+        "{told:?}"
+    );
+    assert!(!told[0].contains("Fix the file"), "{told:?}");
+
+    let shop = shop.restart().await;
+    shop.client().get(OFFER).await.fails(404, "NOT_FOUND");
+    let admin = shop.admin().await;
+    let refused = admin.upload(breaking("0.9.0")).await;
+    let text = refused.fails(400, "COMPONENT_REFUSED").text.clone();
+    assert!(text.contains("GATE_KIND_NOT_ALLOWED"), "{text}");
+    install(&admin, good("1.0.0")).await;
+    assert_eq!(reload(&admin).await["refused"], json!([]));
+    assert_eq!(state(&admin).await, "ON_SALE");
+    assert_eq!(alerts(&admin).await, Vec::<String>::new());
+}
+
+/// Rows of retired versions are gone then, and the retirement is not.
+async fn a_sale_stays_ended_when_the_retired_version_is_deleted(empty: Empty) {
+    let Empty { shop, folder } = empty;
+    let admin = shop.admin().await;
+    let first = install(&admin, good("1.0.0")).await;
+    write_template(folder.path());
+    assert_eq!(reload(&admin).await["refused"], json!([]));
+    assert_eq!(state(&admin).await, "ON_SALE");
+    retire_and_delete(&admin, &first).await;
+
+    refuses(&reload(&admin).await, RETIRED);
+    let off = service(&admin, "fixture").await;
+    assert_eq!(off["state"], "REFUSED");
+    shop.client().get(OFFER).await.fails(404, "NOT_FOUND");
+    let told = alerts(&admin).await;
+    assert!(
+        told[0].contains("Activate another version of the plugin"),
+        "{told:?}"
+    );
+
+    let (path, plan) = (path_of(&off), plan_path(&off, "basic"));
+    let on = because(json!({ "active": true }));
+    for toggle in [format!("{path}/toggle"), format!("{plan}/toggle")] {
+        let switched = admin.patch(&toggle, on.clone()).await;
+        let said = format!("It is switched on and is not on sale yet. {RETIRED}");
+        assert_eq!(switched.body["message"], said, "{toggle}");
+        switched.data(200);
+    }
+    let dearer = because(json!({ "monthlyPrice": 60_000 }));
+    let refused = admin.put(&plan, dearer).await;
+    refused.fails(409, "INVALID_STATE");
+    let refused = admin
+        .post(&format!("{path}/reset"), because(json!({})))
+        .await;
+    refused.fails(409, "INVALID_STATE");
+    assert_eq!(state(&admin).await, "REFUSED");
+
+    // Without a file nothing is to be corrected, and nothing is sold.
+    fs::remove_file(folder.path().join("fixture.toml")).unwrap();
+    assert_eq!(reload(&admin).await["refused"], json!([]));
+    assert_eq!(alerts(&admin).await, Vec::<String>::new());
+    assert_eq!(state(&admin).await, "REFUSED");
+    let shop = shop.restart().await;
+    let admin = shop.admin().await;
+    assert_eq!(state(&admin).await, "REFUSED");
+
+    install(&admin, good("2.0.0")).await;
+    assert_eq!(state(&admin).await, "ON_SALE");
+    shop.client().get(OFFER).await.data(200);
+}
+
+/// Another server has activated a version that breaks the service, then one that does not, and then removed both.
+async fn the_version_that_is_active_in_the_database_is_asked(empty: Empty) {
+    let Empty { shop, folder } = empty;
+    let admin = shop.admin().await;
+    // No template names the plugin yet, so that nothing shows what it renders.
+    let working = admin.upload(good("1.0.0")).await.data(201);
+    admin.upload(breaking("2.0.0")).await.data(201);
+    let activate_breaking = "UPDATE plugin_versions SET state = 'ACTIVE', activated_at = created_at
+         WHERE plugin_id = 'service-fixture' AND version = '2.0.0'";
+    quietly(&shop, &[activate_breaking]).await;
+    write_template(folder.path());
+    let told = reload(&admin).await;
+    let problems = told["refused"][0]["problems"].to_string();
+    assert!(problems.contains("GATE_KIND_NOT_ALLOWED"), "{told:#}");
+    shop.client().get(OFFER).await.fails(404, "NOT_FOUND");
+
+    let swap = [
+        "UPDATE plugin_versions SET state = 'SUPERSEDED' WHERE plugin_id = 'service-fixture' AND version = '2.0.0'",
+        "UPDATE plugin_versions SET state = 'ACTIVE', activated_at = created_at
+           WHERE plugin_id = 'service-fixture' AND version = '1.0.0'",
+    ];
+    quietly(&shop, &swap).await;
+    assert_eq!(reload(&admin).await["refused"], json!([]));
+    let running = shop.state().plugins.running("service-fixture");
+    let running = running.map(|digest| digest.to_string());
+    assert_eq!(running.as_deref(), working["digest"].as_str());
+    let plan = shop.plan_view("fixture", "basic").await;
+    assert_eq!(plan["isAvailable"], true, "{plan:#}");
+
+    let remove = "DELETE FROM plugin_versions WHERE plugin_id = 'service-fixture'";
+    quietly(&shop, &[remove]).await;
+    assert!(shop.state().plugins.active("service-fixture").is_ok());
+    refuses(&reload(&admin).await, ABSENT);
+    assert_eq!(state(&admin).await, "REFUSED");
+    shop.client().get(OFFER).await.fails(404, "NOT_FOUND");
+}
+
+/// One server ends the sale, and the other one reads the templates right after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sale_that_one_server_ended_is_ended_on_the_other_one() {
+    let Some(Empty { shop: one, folder }) = Empty::open(Engine::Postgres).await else {
+        return;
+    };
+    let admin = one.admin().await;
+    let digest = install(&admin, good("1.0.0")).await;
+    write_template(folder.path());
+    assert_eq!(reload(&admin).await["refused"], json!([]));
+    let two = one.second_server().await;
+    two.client().get(OFFER).await.data(200);
+    let beside = admin.moved_to(two.client());
+    retire_and_delete(&admin, &digest).await;
+    refuses(&reload(&beside).await, RETIRED);
+    assert_eq!(state(&beside).await, "REFUSED");
+    two.client().get(OFFER).await.fails(404, "NOT_FOUND");
+}
+
+/// The same file, and a newer one, are staged and wait for an administrator.
+async fn the_folder_does_not_bring_back_what_was_retired_and_deleted(furnished: Empty) {
+    let Empty { shop, folder } = furnished;
+    let admin = shop.admin().await;
+    assert_eq!(state(&admin).await, "ON_SALE");
+    let plugin = admin.get(PLUGIN).await.data(200);
+    retire_and_delete(&admin, &plugin["active"]).await;
+    admin.get(PLUGIN).await.fails(404, "NOT_FOUND");
+
+    let mut shop = shop;
+    for number in ["1.0.0", "2.0.0"] {
+        fs::write(component_of(folder.path()), good(number)).unwrap();
+        shop = shop.restart().await;
+        let admin = shop.admin().await;
+        let plugin = admin.get(PLUGIN).await.data(200);
+        assert_eq!(plugin["active"], json!(null), "{number}: {plugin:#}");
+        let mut versions = plugin["versions"].as_array().unwrap().iter();
+        assert!(versions.all(|version| version["state"] == "STAGED"));
+        let off = service(&admin, "fixture").await;
+        assert_eq!(
+            (&off["state"], &off["refused"]),
+            (&json!("REFUSED"), &json!(RETIRED))
+        );
+        shop.client().get(OFFER).await.fails(404, "NOT_FOUND");
+    }
+    let admin = shop.admin().await;
+    let staged = admin.get(PLUGIN).await.data(200);
+    let newest = json!({ "digest": staged["versions"][0]["digest"] });
+    let path = format!("{PLUGIN}/activate");
+    admin.post(&path, newest).await.data(200);
+    assert_eq!(state(&admin).await, "ON_SALE");
+}
