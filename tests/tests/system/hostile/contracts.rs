@@ -50,6 +50,10 @@ async fn plugins_of_an_older_contract_sell_on(engine: Engine) {
     let admin = shop.admin().await;
     let coupon = install(&admin, "coupon-credit-topup").await;
     let ghost = install(&admin, "service-ghost").await;
+    // Its template was refused at the start, as nothing made the service.
+    let reload = json!({ "reason": "Ghost is sold from today on." });
+    let loaded = admin.post("/api/admin/catalog/reload", reload).await;
+    loaded.data(200);
     let body = json!({ "code": "LAMA", "plugin": "coupon-credit-topup", "parameters": { "amount": 90_000 } });
     admin.post("/api/admin/coupons", body).await.data(201);
     let customer = shop.customer("lama@example.com").await;
