@@ -4,9 +4,8 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use dermaga_shop::{
@@ -72,25 +71,22 @@ impl RouteKinds {
     }
 }
 
-/// Counts a request, and answers it here when its party has sent too many.
+/// Counts a request, and returns the quota of its party; `None` for one that is not counted.
 ///
 /// A caller who is known by a token is counted by account, and handed to the handler as known; one whose
 /// token is not good is a stranger.
-pub async fn limit_rate(
-    State((state, kinds)): State<(AppState, Arc<RouteKinds>)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub async fn admit(state: &AppState, kinds: &RouteKinds, request: &mut Request) -> Option<Quota> {
     let path = request.extensions().get::<MatchedPath>().cloned();
     let path = path.as_ref().map_or("", MatchedPath::as_str);
-    let PeerAddress(address) = PeerAddress::of(request.extensions(), request.headers(), &state);
     let (class, party) = match kinds.kind(request.method(), path) {
-        Kind::Uncounted => return next.run(request).await,
-        Kind::Webhook => (Class::Webhooks, Party::at(address)),
-        Kind::Open => (Class::Catalogue, Party::at(address)),
+        Kind::Uncounted => return None,
+        Kind::Webhook => (Class::Webhooks, sender(state, request)),
+        Kind::Open => (Class::Catalogue, sender(state, request)),
         Kind::SignedIn => {
             let (headers, method) = (request.headers(), request.method());
-            match identify(&state, headers, method, path).await {
+            // In a box, for it is large, and most requests of strangers need none of it.
+            let known = Box::pin(identify(state, headers, method, path)).await;
+            match known {
                 Ok(identity) => {
                     request.extensions_mut().insert(identity);
                     let class = match identity.role {
@@ -100,25 +96,29 @@ pub async fn limit_rate(
                     (class, Party::Account(identity.user_id))
                 }
                 // The handler says what is wrong with the token.
-                Err(_) => (Class::Catalogue, Party::at(address)),
+                Err(_) => (Class::Catalogue, sender(state, request)),
             }
         }
     };
-    let quota = state.rates.admit(class, party).await;
-    let mut response = match quota.check() {
-        Ok(()) => next.run(request).await,
-        Err(refused) => {
-            let class = quota.class.as_str();
-            metrics::counter!("http_requests_limited_total", "class" => class).increment(1);
-            Refusal(refused).into_response()
-        }
-    };
-    describe(quota, response.headers_mut());
-    response
+    Some(state.rates.admit(class, party).await)
+}
+
+/// Returns the party of a request whose caller has no account.
+fn sender(state: &AppState, request: &Request) -> Party {
+    let PeerAddress(address) = PeerAddress::of(request.extensions(), request.headers(), state);
+    Party::at(address)
+}
+
+/// Returns the refusal of a request beyond the limit of its party.
+pub fn refuse_excess(quota: Quota) -> Option<Response> {
+    let refused = quota.check().err()?;
+    let class = quota.class.as_str();
+    metrics::counter!("http_requests_limited_total", "class" => class).increment(1);
+    Some(Refusal(refused).into_response())
 }
 
 /// Writes the policy and what is left of it, as structured fields.
-fn describe(quota: Quota, headers: &mut HeaderMap) {
+pub fn describe_quota(quota: Quota, headers: &mut HeaderMap) {
     let Quota {
         limit,
         remaining,
@@ -175,7 +175,7 @@ mod tests {
             is_exceeded: false,
         };
         let mut headers = HeaderMap::new();
-        describe(quota, &mut headers);
+        describe_quota(quota, &mut headers);
         assert_eq!(headers["ratelimit-policy"], r#""customers";q=60;w=60"#);
         assert_eq!(headers["ratelimit"], r#""customers";r=12;t=7"#);
     }
