@@ -294,6 +294,12 @@ pub fn catch_panics(panic: Box<dyn Any + Send>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::lines::REQUESTS;
+
+    #[test]
+    fn the_log_knows_lines_about_requests_by_this_module() {
+        assert_eq!(module_path!(), format!("{REQUESTS}::tests"));
+    }
 
     #[test]
     fn takes_over_sane_ids_only() {
