@@ -1,7 +1,7 @@
 //! Counts every request in the class of its route and caller, says so in the standard headers, and refuses
 //! those beyond the limit.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -25,6 +25,8 @@ use crate::{http::Refusal, sandbox::SANDBOX_PATH};
 /// Headers of `draft-ietf-httpapi-ratelimit-headers`.
 pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// Bytes that a field of them has room for without growing.
+const LONGEST_FIELD: usize = 64;
 
 /// Path of received mails, below which they come.
 const MAIL_PATH: &str = "/api/tickets/mail";
@@ -127,10 +129,15 @@ pub fn describe_quota(quota: Quota, headers: &mut HeaderMap) {
         ..
     } = quota;
     let class = quota.class.as_str();
-    let policy = format!("\"{class}\";q={limit};w={window}");
-    let left = format!("\"{class}\";r={remaining};t={more_in}");
+    let mut text = String::with_capacity(LONGEST_FIELD);
+    // Writing into a text does not fail.
+    let _ = write!(text, "\"{class}\";q={limit};w={window}");
+    let policy = HeaderValue::from_str(&text);
+    text.clear();
+    let _ = write!(text, "\"{class}\";r={remaining};t={more_in}");
+    let left = HeaderValue::from_str(&text);
     for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
-        if let Ok(value) = HeaderValue::try_from(value) {
+        if let Ok(value) = value {
             headers.insert(name, value);
         }
     }
