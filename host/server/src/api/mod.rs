@@ -46,7 +46,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use auth::{Admin, Customer, PeerAddress, SentFrom};
 pub use health::routes as health_routes;
 pub use idempotency::{IdempotencyKey, Keyed, Once};
-pub use observe::{Observer, catch_panics, in_time};
+pub use observe::{Observer, Seen, catch_panics, in_time};
 pub use payments::alias_routes;
 pub use rate_limits::{RouteKinds, admit, describe_quota, refuse_excess};
 pub use state::{AppState, Shared};
