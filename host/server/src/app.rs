@@ -13,12 +13,13 @@ mod measuring;
 mod redaction;
 mod start;
 mod start_error;
+mod surround;
 #[cfg(test)]
 mod tests;
 
 use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
-use axum::{Router, extract::DefaultBodyLimit, middleware};
+use axum::Router;
 use dermaga_shop::{
     billing, catalog,
     db::{Clock, Held},
@@ -32,13 +33,12 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
 
+use self::surround::surround;
 use crate::{
-    api::{self, AppState, Meters, RouteKinds},
+    api::{self, AppState, RouteKinds},
     config::Config,
-    http::{self, AnswerHeaders},
+    http,
     sandbox::Sandbox,
     telemetry,
 };
@@ -81,39 +81,6 @@ fn routes(state: &AppState) -> (Router<AppState>, Arc<RouteKinds>) {
         )
         .merge(api::health_routes());
     (routes, kinds)
-}
-
-/// Wraps the router in the middleware stacks, whose outermost layer comes first.
-fn surround(routes: Router<AppState>, kinds: Arc<RouteKinds>, state: AppState) -> Router {
-    let limited = (state.clone(), kinds);
-    let observed = (state.clone(), Arc::<Meters>::default());
-    let headers = AnswerHeaders::of(state.config.notifications.shop_url.as_deref());
-    let around_answers = ServiceBuilder::new()
-        .map_request(http::accept_plain)
-        .layer(http::compression())
-        .layer(middleware::from_fn_with_state(headers, http::set_headers))
-        .layer(middleware::from_fn_with_state(observed, api::observe))
-        .layer(middleware::from_fn(http::answer_early))
-        .layer(http::Share);
-    let around_routes = ServiceBuilder::new()
-        .layer(middleware::from_fn_with_state(state.clone(), api::time_out))
-        .layer(middleware::from_fn(http::answer_conditionally))
-        .layer(middleware::from_fn_with_state(limited, api::limit_rate))
-        .layer(middleware::from_fn(http::refuse_encoded))
-        .layer(DefaultBodyLimit::max(http::BODY_LIMIT_BYTES))
-        .layer(http::Share);
-    let routes = routes
-        .fallback(http::route_not_found)
-        .method_not_allowed_fallback(http::method_not_allowed)
-        .layer(around_routes)
-        .layer(CatchPanicLayer::custom(api::catch_panics));
-    let routes = match http::cors(&state.config.http.origins) {
-        Some(cors) => routes
-            .layer(cors)
-            .layer(middleware::map_response(http::hide_from_others)),
-        None => routes,
-    };
-    routes.layer(around_answers).with_state(state)
 }
 
 /// Starts the workers that requests need until the door is closed. All others end at once when the
@@ -280,5 +247,6 @@ pub async fn run(app: App) -> Result<(), StartError> {
     }
     running.serve_until_stopped().await;
     telemetry::traces::end().await;
+    telemetry::write_log();
     Ok(())
 }

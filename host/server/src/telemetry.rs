@@ -1,9 +1,14 @@
 //! Logs to stderr and metrics for Prometheus.
 
+pub(crate) mod lines;
 mod registered;
 pub mod traces;
 
-use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
+use std::{
+    io::{self, IsTerminal as _, Stderr},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use dermaga_shop::{
     traces::TARGET,
@@ -17,6 +22,8 @@ use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::filter_fn, fmt, layer::SubscriberExt as _,
     registry::LookupSpan, util::SubscriberInitExt as _,
 };
+
+use self::lines::Lines;
 
 /// Settings of log and traces.
 #[derive(Debug, Clone, Default)]
@@ -51,15 +58,18 @@ const SORTED_EVERY: Duration = Duration::from_secs(5);
 const QUIETER: &str = "tokio_cron_scheduler=warn";
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+static LOG: OnceLock<Lines<Stderr>> = OnceLock::new();
 
 /// Sends events to stderr, and spans to the collector when there is one and they are wanted. The
 /// first call in a process counts.
 pub fn start_logging(settings: &Settings, is_traced: bool) {
     let filter = EnvFilter::try_new(format!("{QUIETER},{TARGET}=off,{}", settings.log))
         .unwrap_or_else(|_| EnvFilter::new("info"));
-    let events = fmt::layer::<Registry>().with_writer(std::io::stderr);
+    let log = LOG.get_or_init(|| Lines::new(io::stderr()));
+    let is_terminal = io::stderr().is_terminal();
+    let events = fmt::layer::<Registry>().with_writer(log.clone());
     let events = match settings.log_format {
-        LogFormat::Text => events.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Text => events.with_ansi(is_terminal).boxed(),
         LogFormat::Json => events
             .json()
             .flatten_event(true)
@@ -73,12 +83,23 @@ pub fn start_logging(settings: &Settings, is_traced: bool) {
         Err(error) => (None, Some(error)),
     };
     // An error means that this process has a subscriber already, as in tests.
-    let _ = tracing_subscriber::registry()
+    let is_first = tracing_subscriber::registry()
         .with(events.with_filter(filter))
         .with(tracer.map(spans))
-        .try_init();
+        .try_init()
+        .is_ok();
+    if is_first && !is_terminal {
+        log.wait();
+    }
     if let Some(error) = failure {
         tracing::error!(%error, "traces.not_started");
+    }
+}
+
+/// Writes what waits in the log.
+pub fn write_log() {
+    if let Some(log) = LOG.get() {
+        log.write_out();
     }
 }
 

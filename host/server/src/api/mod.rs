@@ -29,6 +29,7 @@ mod state;
 mod subscriptions;
 mod tickets;
 mod two_factor;
+mod unread;
 mod unread_body;
 mod unread_query;
 mod upgrades;
@@ -38,19 +39,18 @@ mod webhooks;
 
 use std::sync::{Arc, LazyLock};
 
-use axum::{Router, middleware};
+use axum::Router;
 use dermaga_runtime::{Limits, SizeClass};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use auth::{Admin, Customer, PeerAddress, SentFrom};
 pub use health::routes as health_routes;
 pub use idempotency::{IdempotencyKey, Keyed, Once};
-pub use observe::{Meters, catch_panics, observe, time_out};
+pub use observe::{Observer, Seen, catch_panics, in_time};
 pub use payments::alias_routes;
-pub use rate_limits::{RouteKinds, limit_rate};
+pub use rate_limits::{RouteKinds, admit, describe_quota, refuse_excess};
 pub use state::{AppState, Shared};
-use unread_body::{BodyReaders, refuse_unread_body};
-use unread_query::{QueryReaders, refuse_unread_query};
+use unread::RefuseUnread;
 
 /// Returns the API, before it has a state, with its document, to which [`openapi::complete`] adds.
 pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
@@ -130,12 +130,8 @@ impl Routes {
 
     fn described(limits: &Limits) -> Self {
         let (domains, document) = router(limits).split_for_parts();
-        let queries = QueryReaders::of(&document);
-        let refuse_query = middleware::from_fn_with_state(queries, refuse_unread_query);
-        let bodies = BodyReaders::of(&document);
-        let refuse_body = middleware::from_fn_with_state(bodies, refuse_unread_body);
         Self {
-            router: domains.route_layer(refuse_body).route_layer(refuse_query),
+            router: domains.route_layer(RefuseUnread::of(&document)),
             kinds: RouteKinds::of(&document),
         }
     }

@@ -1,28 +1,28 @@
-//! Around every request: its id, its span and log line, its metrics, the time limit and the net under
+//! Observation of every request: its id, its span and log line, its metrics; the time limit and the net under
 //! panics.
 
 use std::{
     any::Any,
     collections::HashMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use dermaga_shop::{
     Code, Error,
     db::{Clock, new_id},
+    language::Language,
     text::counted,
     workers::panic_message,
 };
 use metrics::{Counter, Histogram};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span, level_filters::LevelFilter};
 use uuid::Uuid;
 
 use crate::{
@@ -34,11 +34,13 @@ use crate::{
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id taken over from a client or proxy.
 const REQUEST_ID_MAX_LENGTH: usize = 128;
+/// Route whose handler writes nothing into the log.
+const SILENT: &str = "/healthz";
 
 /// Metrics of requests by what they are labelled with. A metric that is named for each request builds and hashes
 /// its labels each time.
 #[derive(Debug, Default)]
-pub struct Meters(RwLock<HashMap<String, Vec<Meter>>>);
+struct Meters(RwLock<HashMap<String, Vec<Meter>>>);
 
 /// Metrics of a route, a method and a status.
 struct Meter {
@@ -97,45 +99,114 @@ impl Meter {
     }
 }
 
-/// Sets the context of the request and reports on it when it is answered.
-pub async fn observe(
-    State((state, meters)): State<(AppState, Arc<Meters>)>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let id = accepted_id(request.headers()).unwrap_or_else(|| made_id(&state.clock));
-    let is_believed = state.config.http.trusted_proxies > 0;
-    let believed = is_believed.then(|| request.headers());
-    let path = request.extensions().get::<MatchedPath>();
-    let route = path.map_or("unmatched", MatchedPath::as_str);
-    let traced = traces::of_request(known_method(request.method()), route, believed);
-    let span = tracing::info_span!(
-        parent: &traced,
+/// Observer of requests.
+#[derive(Debug)]
+pub struct Observer {
+    state: AppState,
+    meters: Meters,
+}
+
+impl Observer {
+    pub fn new(state: AppState) -> Self {
+        let meters = Meters::default();
+        Self { state, meters }
+    }
+
+    /// Reads from a request what its observation needs.
+    pub fn see(&self, request: &Request) -> Seen<'_> {
+        let headers = request.headers();
+        let id = accepted_id(headers).unwrap_or_else(|| made_id(&self.state.clock));
+        let path = request.extensions().get::<MatchedPath>().cloned();
+        let method = known_method(request.method());
+        let is_believed = self.state.config.http.trusted_proxies > 0;
+        let traced =
+            traces::of_request(method, route(path.as_ref()), is_believed.then_some(headers));
+        // A span is formatted when it is made. Here no line would have it, but that of a failure.
+        let is_silent = route(path.as_ref()) == SILENT
+            && traced.is_disabled()
+            && LevelFilter::current() < LevelFilter::DEBUG;
+        let span = if is_silent {
+            Span::none()
+        } else {
+            span_of(&traced, &id)
+        };
+        Seen {
+            observer: self,
+            id,
+            path,
+            method,
+            named: context::named(headers),
+            traced,
+            span,
+        }
+    }
+}
+
+/// A request under observation.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    observer: &'a Observer,
+    id: HeaderValue,
+    path: Option<MatchedPath>,
+    method: &'static str,
+    named: Option<Language>,
+    traced: Span,
+    span: Span,
+}
+
+impl Seen<'_> {
+    /// Answers the request in its context, and reports on it within its span.
+    pub async fn answered(self, answering: impl Future<Output = Response> + Send) -> Response {
+        let Self {
+            observer: Observer { state, meters },
+            id,
+            path,
+            method,
+            named,
+            traced,
+            span,
+        } = self;
+        let is_silent = span.is_none();
+        let reporting = async move {
+            let started = Instant::now();
+            let answering = context::within(state.clock.clone(), named, answering);
+            let mut response = answering.await;
+            let duration = started.elapsed();
+            let (route, status) = (route(path.as_ref()), response.status().as_u16());
+            if is_silent && status >= 400 {
+                let span = span_of(&Span::none(), &id);
+                span.in_scope(|| report(method, route, status, duration));
+            } else {
+                report(method, route, status, duration);
+            }
+            meters.note(route, method, status, duration);
+            response.headers_mut().insert(REQUEST_ID, id);
+            response
+        };
+        let response = reporting.instrument(span).instrument(traced.clone()).await;
+        traces::answered(&traced, response.status().as_u16());
+        response
+    }
+}
+
+/// Name of a route in spans, lines and metrics.
+fn route(path: Option<&MatchedPath>) -> &str {
+    path.map_or("unmatched", MatchedPath::as_str)
+}
+
+/// Returns the span that lines of a request have.
+fn span_of(traced: &Span, id: &HeaderValue) -> Span {
+    tracing::info_span!(
+        parent: traced,
         "request",
         request.id = id.to_str().unwrap_or_default(),
         user.id = tracing::field::Empty,
         acting.id = tracing::field::Empty
-    );
-    let answering = async move {
-        let mut response = answer(&state, &meters, request, next).await;
-        response.headers_mut().insert(REQUEST_ID, id);
-        response
-    };
-    let response = answering.instrument(span).instrument(traced.clone()).await;
-    traces::answered(&traced, response.status().as_u16());
-    response
+    )
 }
 
-/// Answers a request in its context, and reports on it within its span.
-async fn answer(state: &AppState, meters: &Meters, request: Request, next: Next) -> Response {
-    let method = known_method(request.method());
-    let path = request.extensions().get::<MatchedPath>().cloned();
-    let route = path.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let started = Instant::now();
-    let named = context::named(request.headers());
-    let response = context::within(state.clock.clone(), named, next.run(request)).await;
-    let duration = started.elapsed();
-    let status = response.status().as_u16();
+/// Writes the line of a request.
+fn report(method: &str, route: &str, status: u16, duration: Duration) {
     let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     macro_rules! report {
         ($level:ident) => {
@@ -153,8 +224,6 @@ async fn answer(state: &AppState, meters: &Meters, request: Request, next: Next)
     } else {
         report!(info);
     }
-    meters.note(route, method, status, duration);
-    response
 }
 
 /// Returns true for a route that is asked every few seconds for as long as a server runs: what others do is not to be
@@ -197,9 +266,11 @@ fn made_id(clock: &Clock) -> HeaderValue {
 }
 
 /// Ends a request that takes too long to begin its answer; what streams after that may go on.
-pub async fn time_out(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let limit = state.config.http.request_timeout;
-    tokio::time::timeout(limit, next.run(request))
+pub async fn in_time(
+    limit: Duration,
+    answering: impl Future<Output = Response> + Send,
+) -> Response {
+    tokio::time::timeout(limit, answering)
         .await
         .unwrap_or_else(|_| {
             let message = format!(
@@ -223,6 +294,12 @@ pub fn catch_panics(panic: Box<dyn Any + Send>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::lines::REQUESTS;
+
+    #[test]
+    fn the_log_knows_lines_about_requests_by_this_module() {
+        assert_eq!(module_path!(), format!("{REQUESTS}::tests"));
+    }
 
     #[test]
     fn takes_over_sane_ids_only() {

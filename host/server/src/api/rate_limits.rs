@@ -1,12 +1,11 @@
 //! Counts every request in the class of its route and caller, says so in the standard headers, and refuses
 //! those beyond the limit.
 
-use std::sync::Arc;
+use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use dermaga_shop::{
@@ -26,6 +25,8 @@ use crate::{http::Refusal, sandbox::SANDBOX_PATH};
 /// Headers of `draft-ietf-httpapi-ratelimit-headers`.
 pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// Bytes that a field of them has room for without growing.
+const LONGEST_FIELD: usize = 64;
 
 /// Path of received mails, below which they come.
 const MAIL_PATH: &str = "/api/tickets/mail";
@@ -72,25 +73,22 @@ impl RouteKinds {
     }
 }
 
-/// Counts a request, and answers it here when its party has sent too many.
+/// Counts a request, and returns the quota of its party; `None` for one that is not counted.
 ///
 /// A caller who is known by a token is counted by account, and handed to the handler as known; one whose
 /// token is not good is a stranger.
-pub async fn limit_rate(
-    State((state, kinds)): State<(AppState, Arc<RouteKinds>)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub async fn admit(state: &AppState, kinds: &RouteKinds, request: &mut Request) -> Option<Quota> {
     let path = request.extensions().get::<MatchedPath>().cloned();
     let path = path.as_ref().map_or("", MatchedPath::as_str);
-    let PeerAddress(address) = PeerAddress::of(request.extensions(), request.headers(), &state);
     let (class, party) = match kinds.kind(request.method(), path) {
-        Kind::Uncounted => return next.run(request).await,
-        Kind::Webhook => (Class::Webhooks, Party::at(address)),
-        Kind::Open => (Class::Catalogue, Party::at(address)),
+        Kind::Uncounted => return None,
+        Kind::Webhook => (Class::Webhooks, sender(state, request)),
+        Kind::Open => (Class::Catalogue, sender(state, request)),
         Kind::SignedIn => {
             let (headers, method) = (request.headers(), request.method());
-            match identify(&state, headers, method, path).await {
+            // In a box, for it is large, and most requests of strangers need none of it.
+            let known = Box::pin(identify(state, headers, method, path)).await;
+            match known {
                 Ok(identity) => {
                     request.extensions_mut().insert(identity);
                     let class = match identity.role {
@@ -100,25 +98,29 @@ pub async fn limit_rate(
                     (class, Party::Account(identity.user_id))
                 }
                 // The handler says what is wrong with the token.
-                Err(_) => (Class::Catalogue, Party::at(address)),
+                Err(_) => (Class::Catalogue, sender(state, request)),
             }
         }
     };
-    let quota = state.rates.admit(class, party).await;
-    let mut response = match quota.check() {
-        Ok(()) => next.run(request).await,
-        Err(refused) => {
-            let class = quota.class.as_str();
-            metrics::counter!("http_requests_limited_total", "class" => class).increment(1);
-            Refusal(refused).into_response()
-        }
-    };
-    describe(quota, response.headers_mut());
-    response
+    Some(state.rates.admit(class, party).await)
+}
+
+/// Returns the party of a request whose caller has no account.
+fn sender(state: &AppState, request: &Request) -> Party {
+    let PeerAddress(address) = PeerAddress::of(request.extensions(), request.headers(), state);
+    Party::at(address)
+}
+
+/// Returns the refusal of a request beyond the limit of its party.
+pub fn refuse_excess(quota: Quota) -> Option<Response> {
+    let refused = quota.check().err()?;
+    let class = quota.class.as_str();
+    metrics::counter!("http_requests_limited_total", "class" => class).increment(1);
+    Some(Refusal(refused).into_response())
 }
 
 /// Writes the policy and what is left of it, as structured fields.
-fn describe(quota: Quota, headers: &mut HeaderMap) {
+pub fn describe_quota(quota: Quota, headers: &mut HeaderMap) {
     let Quota {
         limit,
         remaining,
@@ -127,10 +129,15 @@ fn describe(quota: Quota, headers: &mut HeaderMap) {
         ..
     } = quota;
     let class = quota.class.as_str();
-    let policy = format!("\"{class}\";q={limit};w={window}");
-    let left = format!("\"{class}\";r={remaining};t={more_in}");
+    let mut text = String::with_capacity(LONGEST_FIELD);
+    // Writing into a text does not fail.
+    let _ = write!(text, "\"{class}\";q={limit};w={window}");
+    let policy = HeaderValue::from_str(&text);
+    text.clear();
+    let _ = write!(text, "\"{class}\";r={remaining};t={more_in}");
+    let left = HeaderValue::from_str(&text);
     for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
-        if let Ok(value) = HeaderValue::try_from(value) {
+        if let Ok(value) = value {
             headers.insert(name, value);
         }
     }
@@ -175,7 +182,7 @@ mod tests {
             is_exceeded: false,
         };
         let mut headers = HeaderMap::new();
-        describe(quota, &mut headers);
+        describe_quota(quota, &mut headers);
         assert_eq!(headers["ratelimit-policy"], r#""customers";q=60;w=60"#);
         assert_eq!(headers["ratelimit"], r#""customers";r=12;t=7"#);
     }

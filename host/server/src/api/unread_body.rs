@@ -4,16 +4,12 @@
 //! `POST /api/subscriptions/{id}/freeze {"at": "now"}` would freeze at the end of the period. The document says
 //! which operations have a body; those refuse unknown fields themselves.
 
-use std::{mem, sync::Arc};
+use std::mem;
 
 use axum::{
     body::{Body as SentBody, HttpBody as _},
-    extract::{
-        DefaultBodyLimit, FromRequest as _, MatchedPath, OptionalFromRequest, Request, State,
-    },
+    extract::{DefaultBodyLimit, FromRequest as _, OptionalFromRequest, Request},
     http::{HeaderMap, Method},
-    middleware::Next,
-    response::{IntoResponse, Response},
 };
 use garde::Validate;
 use serde::Deserialize;
@@ -33,7 +29,7 @@ pub(super) struct BodyReaders(Operations);
 
 impl BodyReaders {
     /// Collects the operations with a body in the document.
-    pub(super) fn of(document: &OpenApi) -> Arc<Self> {
+    pub(super) fn of(document: &OpenApi) -> Self {
         let mut readers = Operations::default();
         for (path, item) in &document.paths.paths {
             for (method, operation) in operations(item) {
@@ -42,7 +38,14 @@ impl BodyReaders {
                 }
             }
         }
-        Arc::new(Self(readers))
+        Self(readers)
+    }
+
+    /// Returns true for a request with a body that its operation does not read.
+    pub(super) fn is_unread(&self, path: &str, request: &Request) -> bool {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD)
+            || self.0.has(request.method(), path);
+        !is_read && !request.body().is_end_stream()
     }
 }
 
@@ -51,26 +54,15 @@ impl BodyReaders {
 #[serde(deny_unknown_fields)]
 struct NoFields {}
 
-/// Refuses a request with a field in its body when its operation has no body.
-pub(super) async fn refuse_unread_body(
-    State(readers): State<Arc<BodyReaders>>,
-    path: MatchedPath,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD)
-        || readers.0.has(request.method(), path.as_str());
-    if is_read || request.body().is_end_stream() {
-        return next.run(request).await;
-    }
+/// Takes the body of a request and reads it: only an empty one, `null` and `{}` say nothing.
+///
+/// # Errors
+/// The refusal of any other body.
+pub(super) async fn refuse_body(request: &mut Request) -> Result<(), Refusal> {
     let body = mem::take(request.body_mut());
-    match says_nothing(body, request.headers()).await {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
-    }
+    says_nothing(body, request.headers()).await
 }
 
-/// Reads a body that its operation does not: only an empty one, `null` and `{}` say nothing.
 async fn says_nothing(body: SentBody, headers: &HeaderMap) -> Result<(), Refusal> {
     let mut sent = with_head(body, headers);
     DefaultBodyLimit::max(MOST_BYTES).apply(&mut sent);
@@ -95,6 +87,7 @@ mod tests {
     use axum::{
         body::Bytes,
         http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+        response::IntoResponse as _,
     };
     use dermaga_shop::{Code, Error};
     use futures::stream;

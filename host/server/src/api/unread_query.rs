@@ -4,12 +4,11 @@
 //! `POST /api/admin/catalog/reload?dryRun=true` would apply what was to be looked at. The document
 //! says which operations have parameters in their query; those refuse unknown ones themselves.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use axum::{
-    extract::{FromRequestParts, MatchedPath, Request, State},
+    extract::{FromRequestParts, Request},
     http::Method,
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use dermaga_shop::payments::WEBHOOK_PATH;
@@ -47,7 +46,7 @@ impl Operations {
 impl QueryReaders {
     /// Collects the operations whose query has parameters in the document, and those of the notice
     /// URL, to which gateways and proxies add what they like.
-    pub(super) fn of(document: &OpenApi) -> Arc<Self> {
+    pub(super) fn of(document: &OpenApi) -> Self {
         let mut readers = Operations::default();
         for (path, item) in &document.paths.paths {
             for (method, operation) in operations(item) {
@@ -56,7 +55,12 @@ impl QueryReaders {
                 }
             }
         }
-        Arc::new(Self(readers))
+        Self(readers)
+    }
+
+    /// Returns true for a request with a query that its operation does not read.
+    pub(super) fn is_unread(&self, path: &str, request: &Request) -> bool {
+        request.uri().query().is_some() && !self.0.has(request.method(), path)
     }
 }
 
@@ -80,19 +84,14 @@ fn has_query(operation: &Operation) -> bool {
     })
 }
 
-/// Refuses a request with a query parameter when its operation has none.
-pub(super) async fn refuse_unread_query(
-    State(readers): State<Arc<QueryReaders>>,
-    path: MatchedPath,
-    request: Request,
-    next: Next,
-) -> Response {
-    if request.uri().query().is_none() || readers.0.has(request.method(), path.as_str()) {
-        return next.run(request).await;
-    }
+/// Returns a request whose query has no parameter.
+///
+/// # Errors
+/// The refusal of its first parameter.
+pub(super) async fn refuse_query(request: Request) -> Result<Request, Box<Response>> {
     let (mut parts, body) = request.into_parts();
     match Params::<NoFilter>::from_request_parts(&mut parts, &()).await {
-        Ok(_) => next.run(Request::from_parts(parts, body)).await,
-        Err(refusal) => refusal.into_response(),
+        Ok(_) => Ok(Request::from_parts(parts, body)),
+        Err(refusal) => Err(Box::new(refusal.into_response())),
     }
 }

@@ -3,6 +3,7 @@
 mod accounts;
 mod connections;
 mod log;
+mod steps;
 
 use axum::{
     Router,

@@ -1,9 +1,8 @@
 //! Headers that every answer has: what a browser may do with it, and who may keep it.
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
-    middleware::Next,
     response::Response,
 };
 
@@ -43,27 +42,37 @@ impl AnswerHeaders {
         let is_encrypted = shop_url.is_some_and(|url| url.starts_with("https://"));
         Self { is_encrypted }
     }
+
+    /// Returns the headers of the answer to a request.
+    pub fn for_request(self, request: &Request) -> ChosenHeaders {
+        let path = request.uri().path();
+        ChosenHeaders {
+            is_encrypted: self.is_encrypted,
+            is_docs: path.starts_with(DOCS),
+            is_for_all: is_public_read(request),
+        }
+    }
+}
+
+/// Headers of one answer, as far as its request decides.
+#[derive(Debug, Clone, Copy)]
+pub struct ChosenHeaders {
+    is_encrypted: bool,
+    is_docs: bool,
+    is_for_all: bool,
 }
 
 /// Adds the headers, beside those that a handler chose.
-pub async fn set_headers(
-    State(shop): State<AnswerHeaders>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let path = request.uri().path();
-    let is_docs = path.starts_with(DOCS);
-    let is_for_all = is_read(request.method()) && is_public(path);
-    let mut response = next.run(request).await;
+pub fn set_headers(chosen: ChosenHeaders, response: &mut Response) {
     let is_good = matches!(response.status(), StatusCode::OK | StatusCode::NOT_MODIFIED);
     let headers = response.headers_mut();
     // Values are checked byte by byte where they are made: here by the compiler.
-    let cache = if is_for_all && is_good {
+    let cache = if chosen.is_for_all && is_good {
         const { HeaderValue::from_static(FOR_ALL) }
     } else {
         const { HeaderValue::from_static(FOR_ONE) }
     };
-    let policy = if is_docs {
+    let policy = if chosen.is_docs {
         const { HeaderValue::from_static(CSP_OF_DOCS) }
     } else {
         const { HeaderValue::from_static(CSP_OF_DATA) }
@@ -90,21 +99,17 @@ pub async fn set_headers(
         let alone = HeaderValue::from_static("same-origin");
         headers.entry(CROSS_ORIGIN_OPENER_POLICY).or_insert(alone);
     }
-    if shop.is_encrypted {
+    if chosen.is_encrypted {
         let strict = HeaderValue::from_static(STRICT_TRANSPORT);
         headers.insert(header::STRICT_TRANSPORT_SECURITY, strict);
     }
-    response
 }
 
-/// Returns true for requests that change nothing and whose answers may be kept.
-pub(super) fn is_read(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
-}
-
-/// Returns true for what is the same for everybody.
-pub(super) fn is_public(path: &str) -> bool {
-    path == DOCUMENT || path.starts_with(CATALOGUE) || path.starts_with(DOCS)
+/// Returns true for requests that change nothing, and read what is the same for everybody.
+pub(super) fn is_public_read(request: &Request) -> bool {
+    let path = request.uri().path();
+    let is_public = path == DOCUMENT || path.starts_with(CATALOGUE) || path.starts_with(DOCS);
+    is_public && matches!(*request.method(), Method::GET | Method::HEAD)
 }
 
 fn is_page(headers: &HeaderMap) -> bool {

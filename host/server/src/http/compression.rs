@@ -3,10 +3,15 @@
 //! Answers for one person are sent as they are: the size of a compressed answer that has a secret and repeats
 //! what was sent tells the secret to who watches the sizes (BREACH). That also leaves out streams of events.
 
+use std::{convert::Infallible, future::ready, mem};
+
 use axum::{
+    body::Body,
     extract::Request,
-    http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header},
+    http::{self, Extensions, HeaderMap, HeaderValue, StatusCode, Version, header},
+    response::Response,
 };
+use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_http::{
     CompressionLevel,
     compression::{
@@ -15,20 +20,70 @@ use tower_http::{
     },
 };
 
-use super::answer_headers::FOR_ALL;
+use super::answer_headers::{FOR_ALL, is_public_read};
 
 /// Smallest answer that is compressed: less fits into one packet as it is.
 pub(super) const LEAST_BYTES: u64 = 1_024;
+/// Value of `Vary` on an answer that is compressed for some.
+const CHOICE: &str = "accept-encoding";
 
 type IsForAll = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
 
-/// Returns the layer that compresses with gzip for clients that take it.
-pub fn compression() -> CompressionLayer<And<SizeAbove, IsForAll>> {
-    let is_worth_it = SizeAbove::new(LEAST_BYTES).and(is_for_all as IsForAll);
-    CompressionLayer::new()
+/// Answers that are compressed: large, and the same for everybody.
+fn worth_it() -> And<SizeAbove, IsForAll> {
+    SizeAbove::new(LEAST_BYTES).and(is_for_all as IsForAll)
+}
+
+/// Returns the codings that the client of a public read takes; `None` for other requests, whose answers are sent
+/// as they are.
+pub fn taken_codings(request: &Request) -> Option<Vec<HeaderValue>> {
+    let lines = request.headers().get_all(header::ACCEPT_ENCODING).iter();
+    is_public_read(request).then(|| lines.cloned().collect())
+}
+
+/// Compresses the answer to a public read with gzip, for a client that takes it.
+pub async fn compress(taken: Vec<HeaderValue>, mut response: Response) -> Response {
+    let is_packed = response.headers().contains_key(header::CONTENT_ENCODING);
+    if is_packed || !worth_it().should_compress(&response) {
+        return response;
+    }
+    if taken.is_empty() {
+        // The layer does no more either, but puts the body into a box.
+        if !names_choice(response.headers()) {
+            let choice = HeaderValue::from_static(CHOICE);
+            response.headers_mut().append(header::VARY, choice);
+        }
+        return response;
+    }
+    // Its state is large, and most answers return above.
+    Box::pin(compressed(taken, response)).await
+}
+
+/// Returns true for an answer that says already that its coding was chosen by the request.
+fn names_choice(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::VARY).iter();
+    let mut names = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','));
+    names.any(|name| name.trim().eq_ignore_ascii_case(CHOICE))
+}
+
+/// Compresses by the layer, which knows how clients rank codings.
+async fn compressed(taken: Vec<HeaderValue>, mut response: Response) -> Response {
+    let mut request = http::Request::new(());
+    for line in taken {
+        request.headers_mut().append(header::ACCEPT_ENCODING, line);
+    }
+    let answer = move |_: http::Request<()>| {
+        let response = mem::take(&mut response);
+        ready(Ok::<_, Infallible>(response))
+    };
+    let layer = CompressionLayer::new()
         // Answers are made for each request, so that speed counts more than the last bytes.
         .quality(CompressionLevel::Fastest)
-        .compress_when(is_worth_it)
+        .compress_when(worth_it());
+    let Ok(response) = layer.layer(service_fn(answer)).oneshot(request).await;
+    response.map(Body::new)
 }
 
 /// Returns true for a request whose answer the layer compresses for certain: its header names gzip, and neither
@@ -98,8 +153,6 @@ fn is_for_all(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) ->
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
-
     use super::*;
 
     #[test]

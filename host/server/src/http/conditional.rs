@@ -4,17 +4,13 @@ use axum::{
     body::{Body, Bytes, HttpBody as _, to_bytes},
     extract::Request,
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use dermaga_shop::Error;
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    Refusal,
-    answer_headers::{is_public, is_read},
-};
+use super::{Refusal, answer_headers::is_public_read};
 
 /// Largest answer that is compared; the largest here is the script of the documentation.
 const MOST_BYTES: u64 = 8 * 1024 * 1024;
@@ -23,14 +19,14 @@ const TAG_BYTES: usize = 16;
 /// Last field of an envelope, which differs in each answer.
 const TIMESTAMP: &[u8] = b",\"timestamp\":\"";
 
-/// Tags answers to public reads, and leaves out what the client has.
-pub async fn answer_conditionally(request: Request, next: Next) -> Response {
-    if !is_read(request.method()) || !is_public(request.uri().path()) {
-        return next.run(request).await;
-    }
-    let wanted = request.headers().get_all(header::IF_NONE_MATCH);
-    let wanted: Vec<HeaderValue> = wanted.iter().cloned().collect();
-    let response = next.run(request).await;
+/// Returns the tags that a client names in a public read; `None` for other requests, whose answers have none.
+pub fn known_tags(request: &Request) -> Option<Vec<HeaderValue>> {
+    let known = request.headers().get_all(header::IF_NONE_MATCH).iter();
+    is_public_read(request).then(|| known.cloned().collect())
+}
+
+/// Tags the answer to a public read, and leaves out what the client has.
+pub async fn answer_conditionally(known: &[HeaderValue], response: Response) -> Response {
     let size = response.body().size_hint().exact();
     let is_tagged = response.headers().contains_key(header::ETAG);
     if response.status() != StatusCode::OK || is_tagged || size.is_none_or(|size| size > MOST_BYTES)
@@ -44,7 +40,7 @@ pub async fn answer_conditionally(request: Request, next: Next) -> Response {
         Err(error) => return Refusal(Error::internal(error)).into_response(),
     };
     let tag = tag(&bytes);
-    let has_it = wanted.iter().any(|list| names(list, &tag));
+    let has_it = known.iter().any(|list| names(list, &tag));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         parts.headers.insert(header::ETAG, tag);
     }

@@ -102,7 +102,7 @@ pub fn cors(origins: &Origins) -> Option<CorsLayer> {
 }
 
 /// Removes what the layer says to pages of sites that are not listed.
-pub async fn hide_from_others(mut response: Response) -> Response {
+pub fn hide_from_others(mut response: Response) -> Response {
     let headers = response.headers_mut();
     if headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
         return response;

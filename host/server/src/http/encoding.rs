@@ -3,7 +3,6 @@
 use axum::{
     extract::Request,
     http::{HeaderMap, HeaderValue, header},
-    middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use dermaga_shop::{Code, Error};
@@ -12,9 +11,9 @@ use crate::http::Refusal;
 
 /// Refuses a request with a `Content-Encoding`. Its body would be refused as broken JSON otherwise,
 /// which helps to find nothing.
-pub async fn refuse_encoded(request: Request, next: Next) -> Response {
+pub fn refuse_encoded(request: &Request) -> Option<Response> {
     if !is_encoded(request.headers()) {
-        return next.run(request).await;
+        return None;
     }
     let message = "Send the body as it is, without Content-Encoding.";
     let mut response = Refusal(Error::new(Code::UnsupportedMediaType, message)).into_response();
@@ -22,7 +21,7 @@ pub async fn refuse_encoded(request: Request, next: Next) -> Response {
     response
         .headers_mut()
         .insert(header::ACCEPT_ENCODING, plain);
-    response
+    Some(response)
 }
 
 fn is_encoded(headers: &HeaderMap) -> bool {

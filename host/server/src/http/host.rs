@@ -48,6 +48,13 @@ pub(super) fn is_unaddressed<B>(request: &http::Request<B>) -> bool {
 }
 
 fn is_host_value(value: &HeaderValue) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':');
+    if let Ok(text) = value.to_str()
+        && text.as_bytes().iter().all(is_plain)
+    {
+        // Nearly all are so, and an authority of these letters says no more, but would be a copy.
+        return is_host(text);
+    }
     let read = Authority::try_from(value.as_bytes());
     read.is_ok_and(|authority| is_host(authority.as_str()))
 }

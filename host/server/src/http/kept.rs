@@ -45,6 +45,8 @@ const MOST_ANSWERS: usize = 256;
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// Largest answer that is kept.
 const LARGEST: u64 = 1024 * 1024;
+/// Headers that are added to a copy of a kept answer on its way out.
+const ADDED_HEADERS: usize = 12;
 /// Longest address whose answer is kept.
 const LONGEST_ADDRESS: usize = 512;
 
@@ -260,6 +262,8 @@ impl Kept {
         if let Ok(tag) = HeaderValue::from_str(&tag) {
             parts.headers.insert(header::ETAG, tag);
         }
+        // Copies have the same room, and are not hashed once more when those of each answer are added.
+        parts.headers.reserve(ADDED_HEADERS);
         Ok(Self {
             began,
             moment,

@@ -41,10 +41,10 @@ mod sse;
 mod watched;
 mod when;
 
-pub use answer_headers::{AnswerHeaders, set_headers};
+pub use answer_headers::{AnswerHeaders, ChosenHeaders, set_headers};
 pub use body::{Body, Input};
-pub use compression::{accept_plain, compression};
-pub use conditional::answer_conditionally;
+pub use compression::{accept_plain, compress, taken_codings};
+pub use conditional::{answer_conditionally, known_tags};
 pub use cors::{Origins, cors, hide_from_others};
 pub use cursor::Cursor;
 pub use departure::Departure;

@@ -8,8 +8,8 @@ use std::{
 
 use tower::{Layer, Service, ServiceExt as _, util::Oneshot};
 
-/// Layer under a stack of middleware. Each layer clones what it has below for each request, and routes clone with
-/// a box for each of their own layers: without it, costs grow with the square of their number.
+/// Layer under others, which clone what they have below for each request. Routes clone with a box for each of their
+/// own layers, and sites that may call from a browser are a list.
 #[derive(Debug, Clone, Copy)]
 pub struct Share;
 

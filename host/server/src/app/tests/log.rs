@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tracing::subscriber::set_default;
+use tracing::subscriber::{DefaultGuard, set_default};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
@@ -41,17 +41,36 @@ impl<'a> MakeWriter<'a> for Kept {
     }
 }
 
-#[tokio::test]
-async fn a_probe_that_succeeds_has_no_line_of_its_own() {
-    let (_folder, app) = shop().await;
-    let router = router(app.state);
+/// Keeps the log of this thread.
+fn keep() -> (Kept, DefaultGuard) {
     let kept = Kept::default();
     let log = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::INFO)
         .with_ansi(false)
         .with_writer(kept.clone())
         .finish();
-    let _log = set_default(log);
+    (kept, set_default(log))
+}
+
+#[tokio::test]
+async fn a_probe_that_is_refused_has_a_line_with_its_id() {
+    let (_folder, app) = shop().await;
+    let router = router(app.state);
+    let (kept, _log) = keep();
+    let request = Request::post("/healthz")
+        .header("x-request-id", "wrong-method")
+        .body(Body::empty());
+    assert_eq!(send(&router, request.unwrap()).await.0, 405);
+    let text = kept.text();
+    let line = text.lines().find(|line| line.contains("/healthz"));
+    assert!(line.unwrap().contains("wrong-method"), "{text}");
+}
+
+#[tokio::test]
+async fn a_probe_that_succeeds_has_no_line_of_its_own() {
+    let (_folder, app) = shop().await;
+    let router = router(app.state);
+    let (kept, _log) = keep();
     for path in ["/healthz", "/readyz", "/api/catalog/services"] {
         assert_eq!(ask(&router, Method::GET, path, None, None).await.0, 200);
     }

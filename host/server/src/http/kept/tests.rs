@@ -3,20 +3,21 @@
 use std::{io::Read as _, sync::atomic::AtomicUsize};
 
 use axum::{
-    Router,
+    Router, extract,
     http::Request,
-    middleware,
+    middleware::{self, Next},
     routing::{MethodRouter, get},
 };
 use dermaga_shop::db::Clock;
 use flate2::read::GzDecoder;
 use futures::{FutureExt as _, future::join_all};
 use serde_json::Value;
-use tower::{ServiceExt as _, util::MapRequestLayer};
+use tower::ServiceExt as _;
 
 use super::*;
 use crate::http::{
-    AnswerHeaders, Success, accept_plain, answer_conditionally, compression, set_headers,
+    AnswerHeaders, Success, accept_plain, answer_conditionally, compress, known_tags, set_headers,
+    taken_codings,
 };
 
 /// Kept answers, and how often one was made.
@@ -186,15 +187,22 @@ fn page(items: usize) -> Response {
     Success::ok("The services.", vec!["n8n"; items]).into_response()
 }
 
-/// The layers that shape a public answer, around one.
+/// The steps that shape a public answer, around one.
 fn layered(route: MethodRouter) -> Router {
-    let headers = AnswerHeaders::of(Some("https://toko.example.com"));
     Router::new()
         .route(PATH, route)
-        .layer(middleware::from_fn(answer_conditionally))
-        .layer(middleware::from_fn_with_state(headers, set_headers))
-        .layer(compression())
-        .layer(MapRequestLayer::new(accept_plain))
+        .layer(middleware::from_fn(shaped))
+}
+
+async fn shaped(request: extract::Request, next: Next) -> Response {
+    let request = accept_plain(request);
+    let headers = AnswerHeaders::of(Some("https://toko.example.com"));
+    let chosen = headers.for_request(&request);
+    let (taken, known) = (taken_codings(&request), known_tags(&request));
+    let answer = next.run(request).await;
+    let mut answer = answer_conditionally(&known.unwrap(), answer).await;
+    set_headers(chosen, &mut answer);
+    compress(taken.unwrap(), answer).await
 }
 
 fn made(items: usize) -> Router {
