@@ -11,7 +11,7 @@ use dermaga_runtime::canonical_json;
 use dermaga_shop::{
     Code, Error, crypto,
     db::Uncommitted,
-    idempotency::{self, Answer, Begun, Key},
+    idempotency::{self, Answer, Begun, Key, Terms},
     ids::UserId,
 };
 use serde::Serialize;
@@ -154,8 +154,11 @@ impl Once {
         };
         let limit =
             TimeDelta::from_std(state.config.http.request_timeout).unwrap_or(TimeDelta::MAX);
-        let lease = limit + LEASE_MARGIN;
-        let claim = match idempotency::begin(&state.db, &state.clock, request, lease).await? {
+        let terms = Terms {
+            lease: limit + LEASE_MARGIN,
+            server: state.server,
+        };
+        let claim = match idempotency::begin(&state.db, &state.clock, request, terms).await? {
             Begun::Answered(answer) => return Ok(replay(answer)),
             Begun::Run(claim) => claim,
         };

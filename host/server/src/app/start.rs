@@ -110,7 +110,7 @@ async fn release_left_behind(
     clock: &Clock,
     identity: &Identity,
 ) -> Result<(), StartError> {
-    idempotency::release_left_behind(db, clock)
+    idempotency::release_left_behind(db, clock, identity)
         .await
         .map_err(StartError::failed("releasing what the last run left"))?;
     scheduler::release_left_behind(db, identity)

@@ -5,7 +5,7 @@ use tokio::runtime::Handle;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{Answer, KEPT, Request, SKEW, in_progress, store};
+use super::{Answer, KEPT, Request, SKEW, Terms, in_progress, store};
 use crate::{
     Code, Error, Result,
     db::{Clock, Conn, Db, Uncommitted, new_id},
@@ -28,7 +28,7 @@ impl Claim {
         db: &Db,
         clock: &Clock,
         request: &Request,
-        lease: TimeDelta,
+        terms: Terms,
     ) -> Result<Option<Self>> {
         let now = clock.now();
         let claim = Self {
@@ -37,14 +37,16 @@ impl Claim {
             holder: new_id(clock),
             settled: false,
         };
-        let take = claim.taken(now, lease).in_current_span();
+        let take = claim.taken(now, terms).in_current_span();
         tokio::spawn(take).await.map_err(Error::internal)?
     }
 
-    async fn taken(mut self, now: DateTime<Utc>, lease: TimeDelta) -> Result<Option<Self>> {
+    async fn taken(mut self, now: DateTime<Utc>, terms: Terms) -> Result<Option<Self>> {
+        let Terms { lease, server } = terms;
         let new = store::NewClaim {
             request: &self.request,
             holder: self.holder,
+            server,
             now,
             locked_until: now + lease,
             unbelieved: now + lease + SKEW,

@@ -47,6 +47,7 @@ pub(super) async fn find(
 pub(super) struct NewClaim<'r> {
     pub(super) request: &'r Request,
     pub(super) holder: Uuid,
+    pub(super) server: Uuid,
     pub(super) now: DateTime<Utc>,
     pub(super) locked_until: DateTime<Utc>,
     /// Latest end of a lock; a later one was taken by a clock that was ahead.
@@ -60,11 +61,11 @@ pub(super) struct NewClaim<'r> {
 pub(super) async fn claim(conn: &mut Conn, new: &NewClaim<'_>) -> sqlx::Result<bool> {
     execute!(
         conn,
-        "INSERT INTO idempotency_keys (user_id, route, key, request_hash, holder, created_at, locked_until)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
+        "INSERT INTO idempotency_keys (user_id, route, key, request_hash, holder, created_at, locked_until, lease_server)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $10)
          ON CONFLICT (user_id, route, key) DO UPDATE SET request_hash = excluded.request_hash,
            holder = excluded.holder, status = NULL, answer = NULL, created_at = excluded.created_at,
-           locked_until = excluded.locked_until
+           locked_until = excluded.locked_until, lease_server = excluded.lease_server
          WHERE idempotency_keys.created_at <= $8
            OR (idempotency_keys.status IS NULL
              AND (idempotency_keys.locked_until <= $6 OR idempotency_keys.locked_until > $9)
@@ -78,6 +79,7 @@ pub(super) async fn claim(conn: &mut Conn, new: &NewClaim<'_>) -> sqlx::Result<b
         new.locked_until,
         new.forgotten,
         new.unbelieved,
+        new.server,
     )
     .map(|rows| rows == 1)
 }
@@ -133,6 +135,23 @@ pub(super) async fn unlock_all(
          WHERE created_at > $2 AND status IS NULL AND locked_until > $1",
         now,
         made_after,
+    )
+}
+
+/// Ends every lock of a server on a key that was made after a moment.
+pub(super) async fn unlock(
+    conn: &mut Conn,
+    server: Uuid,
+    now: DateTime<Utc>,
+    made_after: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    execute!(
+        conn,
+        "UPDATE idempotency_keys SET locked_until = $1
+         WHERE created_at > $2 AND status IS NULL AND locked_until > $1 AND lease_server = $3",
+        now,
+        made_after,
+        server,
     )
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use dermaga_shop::idempotency::{self, Begun, Request};
+use dermaga_shop::idempotency::{self, Begun, Request, Terms};
 use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -51,6 +51,14 @@ async fn request(customer: &Client, key: &str) -> Request {
     }
 }
 
+/// The time for which tests hold a key at a shop's server.
+fn terms(shop: &Shop) -> Terms {
+    Terms {
+        lease: TimeDelta::seconds(30),
+        server: shop.state().server,
+    }
+}
+
 both_engines!(
     Shop,
     [
@@ -66,7 +74,8 @@ both_engines!(
         a_corrected_request_is_served_under_the_key_of_the_invalid_one,
         a_day_later,
         a_restart,
-        a_holder_that_died
+        a_holder_that_died,
+        a_restart_ends_the_claims_of_the_run_before
     ]
 );
 
@@ -377,8 +386,8 @@ async fn a_holder_that_died(shop: Shop) {
     let customer = shop.customer("mati@example.com").await.with_key("mati");
     let (db, clock) = (&shop.state().db, shop.clock());
     let request = request(&customer, "mati").await;
-    let lease = TimeDelta::seconds(30);
-    let begin = || idempotency::begin(db, clock, request.clone(), lease);
+    let terms = terms(&shop);
+    let begin = || idempotency::begin(db, clock, request.clone(), terms);
     let Begun::Run(slow) = begin().await.unwrap() else {
         panic!("the key is new")
     };
@@ -392,7 +401,7 @@ async fn a_holder_that_died(shop: Shop) {
     let seconds = waiting.retry_after.unwrap();
     assert!((10..=30).contains(&seconds), "{seconds}");
 
-    clock.advance(lease);
+    clock.advance(terms.lease);
     let Begun::Run(second) = begin().await.unwrap() else {
         panic!("the lease is over")
     };
@@ -417,21 +426,41 @@ async fn a_holder_that_died(shop: Shop) {
     assert_eq!(wallet["totalSpent"], 7);
 }
 
-/// A server that died while it worked on a request leaves a claim, which its next run ends.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_on_sqlite_ends_the_claims_of_the_run_before() {
-    let shop = Shop::open(Engine::Sqlite).await.unwrap();
-    let customer = shop.customer("mati@example.com").await;
-    let (db, clock) = (shop.state().db.clone(), shop.clock().clone());
-    let request = request(&customer, "mati").await;
-    let begun = idempotency::begin(&db, &clock, request.clone(), TimeDelta::seconds(30)).await;
+/// Claims the key of a request at a shop's server, as one does that dies before it has answered.
+async fn claimed_and_left(shop: &Shop, request: &Request) {
+    let state = shop.state();
+    let begun = idempotency::begin(&state.db, &state.clock, request.clone(), terms(shop)).await;
     assert!(matches!(&begun, Ok(Begun::Run(_))));
     std::mem::forget(begun);
-    drop(db);
+}
+
+/// A server that died while it worked on a request leaves a claim, which its next run ends.
+async fn a_restart_ends_the_claims_of_the_run_before(shop: Shop) {
+    let customer = shop.customer("mati@example.com").await;
+    let request = request(&customer, "mati").await;
+    claimed_and_left(&shop, &request).await;
+    let server = shop.state().server;
     let shop = shop.restart().await;
-    let (db, clock) = (shop.state().db.clone(), shop.clock().clone());
+    assert_eq!(shop.state().server, server);
+    let state = shop.state();
     let began = std::time::Instant::now();
-    let begun = idempotency::begin(&db, &clock, request, TimeDelta::seconds(30)).await;
+    let begun = idempotency::begin(&state.db, &state.clock, request, terms(&shop)).await;
     assert!(matches!(&begun, Ok(Begun::Run(_))));
     assert!(began.elapsed() < Duration::from_secs(4), "it waited");
+}
+
+/// The start of a server ends no claims of another one, which may be at work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_start_of_another_server_on_postgresql_ends_no_claims() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let customer = shop.customer("hidup@example.com").await;
+    let request = request(&customer, "hidup").await;
+    claimed_and_left(&shop, &request).await;
+    let other = shop.second_server().await;
+    assert_ne!(other.state().server, shop.state().server);
+    let state = other.state();
+    let begun = idempotency::begin(&state.db, &state.clock, request, terms(&other)).await;
+    assert_eq!(begun.unwrap_err().code, dermaga_shop::Code::InProgress);
 }
