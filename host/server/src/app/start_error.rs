@@ -63,6 +63,11 @@ pub enum StartError {
     DatabaseNewer { version: i64 },
     #[error("the database's schema cannot be brought up to date: {0}")]
     Migration(MigrateError),
+    #[error(
+        "the {engine} database is empty: run `dermaga migrate` first, which makes its tables, or check {}",
+        place(engine)
+    )]
+    DatabaseEmpty { engine: &'static str },
     #[error("the database's schema is not up to date: run `dermaga migrate` first")]
     NotMigrated,
     #[error("{setting} names {}, which is not a folder", path.display())]
