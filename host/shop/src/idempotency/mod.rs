@@ -84,12 +84,23 @@ pub struct Request {
     pub fingerprint: String,
 }
 
-/// Time for which a request holds its key, and the server that works on it.
+/// Time for which a key is held between two renewals, at most: for so long are keys of a server that died and did not come
+/// back not free. It is more than clocks of two servers are apart, or a repetition would take the key of a request that runs.
+const LEASE: TimeDelta = TimeDelta::seconds(15);
+
+/// Terms of a claim, and the server that works on its request.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    pub lease: TimeDelta,
-    /// Its identity, the same after a restart.
+    /// Longest time for which the request holds its key.
+    pub longest: TimeDelta,
+    /// Identity of the server, the same after a restart.
     pub server: Uuid,
+}
+
+impl Terms {
+    fn lease(self) -> TimeDelta {
+        self.longest.min(LEASE)
+    }
 }
 
 /// An answer as it was sent.
@@ -126,7 +137,7 @@ pub async fn begin(db: &Db, clock: &Clock, request: Request, terms: Terms) -> Re
         let now = clock.now();
         let known = store::find(&mut db.read().await?, &request, now - KEPT).await?;
         // A lock beyond it is of a clock that was ahead, and would hold the key for as long.
-        let believed = now..=now + terms.lease + SKEW;
+        let believed = now..=now + terms.lease() + SKEW;
         let held_until = known
             .as_ref()
             .map(|known| known.locked_until)
@@ -226,7 +237,7 @@ mod tests {
 
     fn terms() -> Terms {
         Terms {
-            lease: TimeDelta::minutes(1),
+            longest: TimeDelta::minutes(1),
             server: Uuid::from_u128(1),
         }
     }

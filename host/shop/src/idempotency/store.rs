@@ -84,6 +84,25 @@ pub(super) async fn claim(conn: &mut Conn, new: &NewClaim<'_>) -> sqlx::Result<b
     .map(|rows| rows == 1)
 }
 
+/// Moves the end of a lock, where the request still holds its key.
+pub(super) async fn renew(
+    conn: &mut Conn,
+    request: &Request,
+    holder: Uuid,
+    locked_until: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    execute!(
+        conn,
+        "UPDATE idempotency_keys SET locked_until = $5
+         WHERE user_id = $1 AND route = $2 AND key = $3 AND holder = $4 AND status IS NULL",
+        request.user_id,
+        &request.route,
+        request.key.as_str(),
+        holder,
+        locked_until,
+    )
+}
+
 /// Keeps the answer of a request that still holds its key. `false` when it does not any more.
 pub(super) async fn keep_answer(
     conn: &mut Conn,
