@@ -47,7 +47,7 @@ pub use bootstrap::{find_plugins, find_templates};
 pub use in_use::{PART_RESTORED, refuse_half_filled, refuse_part_restored};
 pub use start::{
     SealedSecrets, connect, open_accounts, open_database, open_database_as_is, open_registry,
-    registry, sealed_secrets,
+    registry, sealed_secrets, vault_of_data,
 };
 pub use start_error::{StartError, database_reason};
 

@@ -4,6 +4,7 @@
 mod fill;
 mod journey;
 mod lists;
+mod parting;
 mod places;
 mod rare;
 mod scans;
@@ -69,6 +70,7 @@ fn types_of(place: &str) -> Types {
 async fn statements(till: &Till) -> Vec<Statement> {
     let recorder = till.shop.state().db.record();
     journey::play(till).await;
+    parting::play(till).await;
     let mut known = recorder.statements();
     known.retain(|statement| places::is_explained(statement.file));
     let sent: BTreeSet<(&str, u32)> = known.iter().map(|one| (one.file, one.line)).collect();

@@ -11,7 +11,7 @@ use dermaga_runtime::canonical_json;
 use dermaga_shop::{
     Code, Error, crypto,
     db::Uncommitted,
-    idempotency::{self, Answer, Begun, Key},
+    idempotency::{self, Answer, Begun, Key, Terms},
     ids::UserId,
 };
 use serde::Serialize;
@@ -32,8 +32,8 @@ use crate::http::{Refusal, Success, body, context};
 const KEY_HEADER: &str = "Idempotency-Key";
 const REPLAYED_HEADER: &str = "Idempotency-Replayed";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// A request ends after `DERMAGA_REQUEST_TIMEOUT`; its key is held a little longer than that.
-const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(5);
+/// A request ends after `DERMAGA_REQUEST_TIMEOUT`; its key is held a little longer than that, at most.
+const MARGIN: TimeDelta = TimeDelta::seconds(5);
 
 /// A JSON body, as [`crate::http::Body`] takes it, of a request that may carry an
 /// `Idempotency-Key`.
@@ -154,12 +154,15 @@ impl Once {
         };
         let limit =
             TimeDelta::from_std(state.config.http.request_timeout).unwrap_or(TimeDelta::MAX);
-        let lease = limit + LEASE_MARGIN;
-        let claim = match idempotency::begin(&state.db, &state.clock, request, lease).await? {
+        let terms = Terms {
+            longest: limit + MARGIN,
+            server: state.server,
+        };
+        let claim = match idempotency::begin(&state.db, &state.clock, request, terms).await? {
             Begun::Answered(answer) => return Ok(replay(answer)),
             Begun::Run(claim) => claim,
         };
-        let answer = match act.await {
+        let answer = match claim.hold(act).await {
             Ok(act) => {
                 let (act, success) = act.take();
                 let answer = rendered(success).await?;

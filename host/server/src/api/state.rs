@@ -22,6 +22,7 @@ use dermaga_shop::{
     wallet::Wallets,
     webhooks::Webhooks,
 };
+use uuid::Uuid;
 
 use crate::{
     config::Config,
@@ -59,6 +60,8 @@ impl Deref for AppState {
 /// The parts of an [`AppState`].
 #[derive(Debug, Clone)]
 pub struct Shared {
+    /// Identity of this server.
+    pub server: Uuid,
     pub db: Db,
     pub clock: Clock,
     pub config: Arc<Config>,

@@ -110,7 +110,7 @@ async fn release_left_behind(
     clock: &Clock,
     identity: &Identity,
 ) -> Result<(), StartError> {
-    idempotency::release_left_behind(db, clock)
+    idempotency::release_left_behind(db, clock, identity)
         .await
         .map_err(StartError::failed("releasing what the last run left"))?;
     scheduler::release_left_behind(db, identity)
@@ -172,6 +172,18 @@ pub async fn sealed_secrets(
         all: secrets,
         unreadable,
     })
+}
+
+/// Returns a vault with the master keys that there are, and makes none.
+///
+/// # Errors
+/// As [`sealed_secrets`], and when a key cannot be read.
+pub async fn vault_of_data(config: &Config, db: &Db) -> Result<Vault, StartError> {
+    let keys = Keys::master_keys_of_data(config)?;
+    let missing = keys.is_none().then(|| Keys::master_key_file(config));
+    let vault = Vault::new(&keys.unwrap_or_default());
+    sealed_secrets(db, &vault, missing.as_deref()).await?;
+    Ok(vault)
 }
 
 /// Makes the data folder, and refuses damaged keys in it before anything is waited for.

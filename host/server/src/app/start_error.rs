@@ -1,5 +1,7 @@
 //! Reasons why a server does not start, in sentences that say what to do.
 
+#[cfg(test)]
+mod answer;
 mod database;
 
 use std::{io, net::SocketAddr, path::PathBuf};
@@ -63,6 +65,11 @@ pub enum StartError {
     DatabaseNewer { version: i64 },
     #[error("the database's schema cannot be brought up to date: {0}")]
     Migration(MigrateError),
+    #[error(
+        "the {engine} database is empty: run `dermaga migrate` first, which makes its tables, or check {}",
+        place(engine)
+    )]
+    DatabaseEmpty { engine: &'static str },
     #[error("the database's schema is not up to date: run `dermaga migrate` first")]
     NotMigrated,
     #[error("{setting} names {}, which is not a folder", path.display())]
@@ -185,49 +192,11 @@ fn place(engine: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::{self, Display, Formatter};
-
-    use sqlx::error::{DatabaseError, ErrorKind};
-
-    use super::*;
-
-    /// A refusal of a database, which adds a line of its source when it is shown.
-    #[derive(Debug)]
-    struct Refusal;
-
-    impl Display for Refusal {
-        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-            write!(f, "{} at line 948", self.message())
-        }
-    }
-
-    impl std::error::Error for Refusal {}
-
-    impl DatabaseError for Refusal {
-        fn message(&self) -> &'static str {
-            "database \"nosuch\" does not exist"
-        }
-
-        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
-            self
-        }
-
-        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
-            self
-        }
-
-        fn into_error(self: Box<Self>) -> BoxDynError {
-            self
-        }
-
-        fn kind(&self) -> ErrorKind {
-            ErrorKind::Other
-        }
-    }
+    use super::{answer::answer, *};
 
     #[test]
     fn a_refusal_of_a_database_has_no_line_of_its_source() {
-        let refused = || sqlx::Error::Database(Box::new(Refusal));
+        let refused = || answer("", "database \"nosuch\" does not exist");
         let told = "database cannot be used: database \"nosuch\" does not exist. Check";
         let of_server = StartError::database("postgres")(refused());
         assert_eq!(

@@ -340,5 +340,9 @@ async fn a_database_of_another_age_is_not_touched() {
         ..config
     };
     let error = App::from_config(fresh, Clock::movable()).await.unwrap_err();
-    assert!(matches!(error, StartError::NotMigrated), "{error}");
+    let is_empty = matches!(error, StartError::DatabaseEmpty { engine: "sqlite" });
+    assert!(
+        is_empty && error.to_string().contains("`dermaga migrate`"),
+        "{error}"
+    );
 }

@@ -1,14 +1,10 @@
 //! `instances secret`: what the manifests in a folder leave out.
 
 use clap::Subcommand;
-use dermaga_shop::{Error, crypto::Vault, provisioning};
+use dermaga_shop::{Error, db, provisioning};
 
 use super::{CliError, print};
-use crate::{
-    app,
-    app::StartError,
-    config::{Keys, Loaded},
-};
+use crate::{app, config::Loaded};
 
 #[derive(Debug, Clone, Subcommand)]
 pub(super) enum InstanceCommand {
@@ -24,16 +20,18 @@ pub(super) enum InstanceCommand {
 
 pub(super) async fn run(loaded: Loaded, command: InstanceCommand) -> Result<(), CliError> {
     let InstanceCommand::Secret { name } = command;
-    let keys = Keys::master_keys_of_data(&loaded.config).map_err(StartError::from)?;
-    let keys = keys.ok_or_else(|| {
-        CliError::Failed(format!(
+    let config = &loaded.config;
+    let file = db::file_of(&config.database_url());
+    if file.is_some_and(|path| !path.exists()) {
+        return Err(CliError::Failed(format!(
             "There is no data in {}: no server has run there. Name its folder with --data-dir, or run this on its machine.",
-            loaded.config.data_dir.display()
-        ))
-    })?;
-    let db = app::open_database_as_is(&loaded.config).await?;
+            config.data_dir.display()
+        )));
+    }
+    let db = app::open_database_as_is(config).await?;
+    let vault = app::vault_of_data(config, &db).await?;
     let mut conn = db.read().await.map_err(Error::from)?;
-    let manifest = provisioning::secret_manifest(&mut conn, &Vault::new(&keys), &name).await;
+    let manifest = provisioning::secret_manifest(&mut conn, &vault, &name).await;
     drop(conn);
     db.close().await;
     let text = serde_norway::to_string(&manifest?).map_err(Error::internal)?;

@@ -6,7 +6,10 @@ use axum::{
     Router,
     body::Body,
     extract::ConnectInfo,
-    http::{HeaderValue, Request, StatusCode, Version, header::CONNECTION},
+    http::{
+        HeaderValue, Request, StatusCode, Version,
+        header::{CONNECTION, TRANSFER_ENCODING},
+    },
     response::Response,
 };
 use dermaga_shop::{Code, Error};
@@ -136,6 +139,9 @@ impl Connection {
                 phase.answering();
             }
             mark(&mut request, peer);
+            // hyper drops a length beside it without a word. By one who went by that length, the next bytes are of this
+            // body, and so must be of no request (RFC 9112, section 6.1).
+            let is_in_chunks = request.headers().contains_key(TRANSFER_ENCODING);
             let (request, rest) = BodyRest::split(request.map(Body::new));
             let (answer, phase) = (router.clone().call(request), phase.clone());
             let departure = Arc::clone(&departure);
@@ -143,7 +149,10 @@ impl Connection {
                 let answer = answer.await?;
                 let answer = match exchange {
                     Some(exchange) => answer.map(|body| exchange.send(body)),
-                    None => complete(answer, rest, &phase, departure.is_leaving()).await,
+                    None => {
+                        let is_last = is_in_chunks || departure.is_leaving();
+                        complete(answer, rest, &phase, is_last).await
+                    }
                 };
                 phase.answered();
                 Ok::<_, Infallible>(answer)
@@ -194,7 +203,7 @@ async fn complete(
     mut answer: Response,
     rest: Option<BodyRest>,
     phase: &Phase,
-    is_leaving: bool,
+    is_last: bool,
 ) -> Response {
     let ends = ends_exchange(&answer);
     let has_unread = match rest {
@@ -204,7 +213,7 @@ async fn complete(
     if has_unread {
         phase.leave_unread();
     }
-    if ends || has_unread || is_leaving {
+    if ends || has_unread || is_last {
         // A client that keeps the connection would meet its end with a request under way.
         let close = HeaderValue::from_static("close");
         answer.headers_mut().insert(CONNECTION, close);

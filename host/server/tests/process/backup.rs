@@ -361,3 +361,42 @@ async fn a_dump_of_postgresql_is_compared_with_its_backup() {
     drop(server);
     restored.books();
 }
+
+/// The key of the secrets is in the data folder and nowhere in the database: without it a backup says what it lacks,
+/// and so does a command that opens a secret.
+async fn said_without_the_master_key(on_postgres: bool) {
+    let Some(site) = Site::new(on_postgres).await.map(unhurried) else {
+        return;
+    };
+    let server = Server::start(&site);
+    Shop::open(&site).await;
+    drop(server);
+    fs::remove_file(site.path().join("data/master.key")).unwrap();
+    let backup = site.path().join("backup");
+    let made = site.run(&["backup", backup.to_str().unwrap()]);
+    let said = stderr(&made);
+    assert_eq!(made.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("the backup is made, without a key")
+            && said.contains("master.key is missing"),
+        "{said}"
+    );
+    assert!(manifest(&backup)["entries"].as_u64().unwrap() > 0);
+    let secret = site.run(&["instances", "secret", "postgresql-k3v9x2ab"]);
+    let said = stderr(&secret);
+    assert_eq!(secret.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("master.key is missing") && said.contains("DERMAGA_MASTER_KEY"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_master_key_of_a_shop_on_sqlite_it_is_said() {
+    Box::pin(said_without_the_master_key(false)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_master_key_of_a_shop_on_postgresql_it_is_said() {
+    Box::pin(said_without_the_master_key(true)).await;
+}

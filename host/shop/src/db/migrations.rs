@@ -8,7 +8,10 @@
 
 use std::{cmp::Ordering, sync::LazyLock};
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{
+    error::DatabaseError,
+    migrate::{MigrateError, Migrator},
+};
 
 use super::Db;
 
@@ -24,7 +27,9 @@ const CONTRACT: &str = ".contract ";
 /// Result of [`Db::schema`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schema {
-    /// Schema with missing migrations, or an empty database.
+    /// Database without a migration, in which no shop was made.
+    Empty,
+    /// Schema with missing migrations.
     Older,
     Current,
     /// Schema of a later binary that only expanded it, with its last migration.
@@ -58,6 +63,9 @@ impl Db {
         if let Some(version) = in_the_way(self.known(), &applied) {
             return Ok(Schema::Newer(version));
         }
+        if applied.is_empty() {
+            return Ok(Schema::Empty);
+        }
         let last = last(&applied);
         Ok(match last.cmp(&newest_migration()) {
             Ordering::Less => Schema::Older,
@@ -81,7 +89,7 @@ impl Db {
             "SELECT version, description FROM _sqlx_migrations WHERE success ORDER BY version";
         match crate::fetch_all!(&mut conn, (i64, String), sql) {
             // The table is made by the first migration.
-            Err(sqlx::Error::Database(_)) => Ok(Vec::new()),
+            Err(sqlx::Error::Database(error)) if is_without_table(&*error) => Ok(Vec::new()),
             applied => applied,
         }
     }
@@ -92,6 +100,11 @@ impl Db {
             Self::Postgres(_) => LazyLock::force(&POSTGRES),
         }
     }
+}
+
+/// Returns true for the answer of an engine about a table that is not there; SQLite has no code of its own for it.
+fn is_without_table(error: &dyn DatabaseError) -> bool {
+    matches!(error.code().as_deref(), Some("42P01" | "1"))
 }
 
 /// Lets a database have migrations of later binaries, which are judged before.

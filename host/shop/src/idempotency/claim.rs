@@ -1,22 +1,32 @@
 //! Claim of a key while its request runs.
 
+use std::{convert::Infallible, future::pending, pin::pin, time::Duration};
+
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::runtime::Handle;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep},
+};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{Answer, KEPT, Request, SKEW, in_progress, store};
+use super::{Answer, KEPT, Request, SKEW, Terms, in_progress, store};
 use crate::{
     Code, Error, Result,
     db::{Clock, Conn, Db, Uncommitted, new_id},
 };
+
+/// Interval between renewals of a lease, of which it has room for some that fail.
+const RENEWED_EVERY: Duration = Duration::from_secs(4);
 
 /// Key held by a running request. Dropped without an answer (the client went away, the handler
 /// panicked) it releases the key, so that the next attempt need not wait for the lease to end.
 #[derive(Debug)]
 pub struct Claim {
     db: Db,
+    clock: Clock,
     request: Request,
+    terms: Terms,
     holder: Uuid,
     settled: bool,
 }
@@ -28,23 +38,27 @@ impl Claim {
         db: &Db,
         clock: &Clock,
         request: &Request,
-        lease: TimeDelta,
+        terms: Terms,
     ) -> Result<Option<Self>> {
         let now = clock.now();
         let claim = Self {
             db: db.clone(),
+            clock: clock.clone(),
             request: request.clone(),
+            terms,
             holder: new_id(clock),
             settled: false,
         };
-        let take = claim.taken(now, lease).in_current_span();
+        let take = claim.taken(now).in_current_span();
         tokio::spawn(take).await.map_err(Error::internal)?
     }
 
-    async fn taken(mut self, now: DateTime<Utc>, lease: TimeDelta) -> Result<Option<Self>> {
+    async fn taken(mut self, now: DateTime<Utc>) -> Result<Option<Self>> {
+        let lease = self.terms.lease();
         let new = store::NewClaim {
             request: &self.request,
             holder: self.holder,
+            server: self.terms.server,
             now,
             locked_until: now + lease,
             unbelieved: now + lease + SKEW,
@@ -56,6 +70,45 @@ impl Claim {
         conn.commit_unawaited().await?;
         self.settled = !taken;
         Ok(taken.then_some(self))
+    }
+
+    /// Runs an operation, and renews the lease while it runs, so that the lease of a server that died is soon over.
+    pub async fn hold<T>(&self, act: impl Future<Output = T>) -> T {
+        let mut act = pin!(act);
+        tokio::select! {
+            biased;
+            done = act.as_mut() => done,
+            never = self.renew_again_and_again() => match never {},
+        }
+    }
+
+    /// Renews for the longest time for which a request may hold its key.
+    async fn renew_again_and_again(&self) -> Infallible {
+        let longest = self.terms.longest.to_std().unwrap_or_default();
+        let began = Instant::now();
+        loop {
+            sleep(RENEWED_EVERY).await;
+            if began.elapsed() >= longest {
+                return pending().await;
+            }
+            if let Err(error) = self.renew().await {
+                tracing::warn!(%error, "idempotency.key_not_renewed");
+            }
+        }
+    }
+
+    /// Moves the end of the lease. Once begun this runs to its end, also when the operation ends before.
+    async fn renew(&self) -> Result<()> {
+        let (db, request, holder) = (self.db.clone(), self.request.clone(), self.holder);
+        let until = self.clock.now() + self.terms.lease();
+        let renewal = async move {
+            let mut conn = db.begin_single().await?;
+            store::renew(&mut conn, &request, holder, until).await?;
+            conn.commit_unawaited().await?;
+            Ok::<_, Error>(())
+        };
+        let renewed = tokio::spawn(renewal.in_current_span()).await;
+        renewed.map_err(Error::internal)?
     }
 
     /// Commits the operation together with its answer.

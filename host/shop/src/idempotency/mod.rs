@@ -13,6 +13,7 @@ use std::{str::FromStr, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 pub use claim::Claim;
 pub use purge::{purge, purge_hourly};
@@ -20,6 +21,7 @@ pub use purge::{purge, purge_hourly};
 use crate::{
     Code, Error, Result,
     db::{Clock, Conn, Db},
+    identity::Identity,
     ids::UserId,
     throttle::Throttle,
 };
@@ -82,6 +84,25 @@ pub struct Request {
     pub fingerprint: String,
 }
 
+/// Time for which a key is held between two renewals, at most: for so long are keys of a server that died and did not come
+/// back not free. It is more than clocks of two servers are apart, or a repetition would take the key of a request that runs.
+const LEASE: TimeDelta = TimeDelta::seconds(15);
+
+/// Terms of a claim, and the server that works on its request.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Longest time for which the request holds its key.
+    pub longest: TimeDelta,
+    /// Identity of the server, the same after a restart.
+    pub server: Uuid,
+}
+
+impl Terms {
+    fn lease(self) -> TimeDelta {
+        self.longest.min(LEASE)
+    }
+}
+
 /// An answer as it was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -98,16 +119,16 @@ pub enum Begun {
     Answered(Answer),
 }
 
-/// Claims the request's key for `lease`, or returns the answer that is kept under it. While another
+/// Claims the request's key, or returns the answer that is kept under it. While another
 /// request holds the key this waits for its answer, five seconds at the most.
 ///
 /// # Errors
 /// `IDEMPOTENCY_MISMATCH` when the key belongs to a different request, `IN_PROGRESS` when the other
 /// request is not answered in time.
-pub async fn begin(db: &Db, clock: &Clock, request: Request, lease: TimeDelta) -> Result<Begun> {
+pub async fn begin(db: &Db, clock: &Clock, request: Request, terms: Terms) -> Result<Begun> {
     let deadline = Instant::now() + WAIT;
     // Most keys are new, which their claim finds out by itself: only where it takes nothing is there something to read.
-    let mut failure = match Claim::take(db, clock, &request, lease).await {
+    let mut failure = match Claim::take(db, clock, &request, terms).await {
         Ok(Some(claim)) => return Ok(Begun::Run(claim)),
         Ok(None) => None,
         Err(error) => Some(error),
@@ -116,7 +137,7 @@ pub async fn begin(db: &Db, clock: &Clock, request: Request, lease: TimeDelta) -
         let now = clock.now();
         let known = store::find(&mut db.read().await?, &request, now - KEPT).await?;
         // A lock beyond it is of a clock that was ahead, and would hold the key for as long.
-        let believed = now..=now + lease + SKEW;
+        let believed = now..=now + terms.lease() + SKEW;
         let held_until = known
             .as_ref()
             .map(|known| known.locked_until)
@@ -136,7 +157,7 @@ pub async fn begin(db: &Db, clock: &Clock, request: Request, lease: TimeDelta) -
             return Err(error);
         }
         if held_until.is_none()
-            && let Some(claim) = Claim::take(db, clock, &request, lease).await?
+            && let Some(claim) = Claim::take(db, clock, &request, terms).await?
         {
             return Ok(Begun::Run(claim));
         }
@@ -161,19 +182,25 @@ pub async fn forget(conn: &mut Conn, user_id: UserId) -> Result<()> {
     Ok(())
 }
 
-/// Ends the claims that an earlier run of this server left on SQLite, which has no other server, so
-/// that a repeated request need not wait for their time. A request that runs after all keeps no answer,
-/// and so commits nothing.
+/// Ends the claims that an earlier run of this server left, so that a repeated request need not wait for their time.
+/// On SQLite these are all claims, as it has no other server; on PostgreSQL those under this identity. A request that
+/// runs after all keeps no answer, and so commits nothing. Call it before the first request of this run.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn release_left_behind(db: &Db, clock: &Clock) -> Result<()> {
-    if matches!(db, Db::Postgres(_)) {
+pub async fn release_left_behind(db: &Db, clock: &Clock, identity: &Identity) -> Result<()> {
+    let on_postgres = matches!(db, Db::Postgres(_));
+    if on_postgres && !identity.is_alone() {
         return Ok(());
     }
     let now = clock.now();
+    let made_after = now - LEFT_BEHIND;
     let mut conn = db.begin().await?;
-    let claims = store::unlock_all(&mut conn, now, now - LEFT_BEHIND).await?;
+    let claims = if on_postgres {
+        store::unlock(&mut conn, identity.id, now, made_after).await?
+    } else {
+        store::unlock_all(&mut conn, now, made_after).await?
+    };
     conn.commit().await?;
     if claims > 0 {
         tracing::info!(claims, "idempotency.released");
@@ -208,9 +235,16 @@ mod tests {
         }
     }
 
+    fn terms() -> Terms {
+        Terms {
+            longest: TimeDelta::minutes(1),
+            server: Uuid::from_u128(1),
+        }
+    }
+
     async fn claimed(database: &TestDatabase) -> Claim {
         let (db, clock) = (&database.db, &database.clock);
-        let begun = begin(db, clock, request(database), TimeDelta::minutes(1)).await;
+        let begun = begin(db, clock, request(database), terms()).await;
         let Begun::Run(claim) = begun.unwrap() else {
             panic!("no answer was kept");
         };
@@ -248,7 +282,7 @@ mod tests {
         let TestDatabase { db, clock, .. } = &database;
         let request = request(&database);
         let sent = db.record();
-        let begun = begin(db, clock, request.clone(), TimeDelta::minutes(1)).await;
+        let begun = begin(db, clock, request.clone(), terms()).await;
         let Begun::Run(claim) = begun.unwrap() else {
             panic!("nothing was asked before");
         };
@@ -258,7 +292,7 @@ mod tests {
             body: "{}".to_owned(),
         };
         claim.refuse(&answer).await.unwrap();
-        let again = begin(db, clock, request, TimeDelta::minutes(1)).await;
+        let again = begin(db, clock, request, terms()).await;
         assert!(matches!(again.unwrap(), Begun::Answered(kept) if kept == answer));
     }
 

@@ -47,6 +47,7 @@ pub(super) async fn find(
 pub(super) struct NewClaim<'r> {
     pub(super) request: &'r Request,
     pub(super) holder: Uuid,
+    pub(super) server: Uuid,
     pub(super) now: DateTime<Utc>,
     pub(super) locked_until: DateTime<Utc>,
     /// Latest end of a lock; a later one was taken by a clock that was ahead.
@@ -60,11 +61,11 @@ pub(super) struct NewClaim<'r> {
 pub(super) async fn claim(conn: &mut Conn, new: &NewClaim<'_>) -> sqlx::Result<bool> {
     execute!(
         conn,
-        "INSERT INTO idempotency_keys (user_id, route, key, request_hash, holder, created_at, locked_until)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
+        "INSERT INTO idempotency_keys (user_id, route, key, request_hash, holder, created_at, locked_until, lease_server)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $10)
          ON CONFLICT (user_id, route, key) DO UPDATE SET request_hash = excluded.request_hash,
            holder = excluded.holder, status = NULL, answer = NULL, created_at = excluded.created_at,
-           locked_until = excluded.locked_until
+           locked_until = excluded.locked_until, lease_server = excluded.lease_server
          WHERE idempotency_keys.created_at <= $8
            OR (idempotency_keys.status IS NULL
              AND (idempotency_keys.locked_until <= $6 OR idempotency_keys.locked_until > $9)
@@ -78,8 +79,28 @@ pub(super) async fn claim(conn: &mut Conn, new: &NewClaim<'_>) -> sqlx::Result<b
         new.locked_until,
         new.forgotten,
         new.unbelieved,
+        new.server,
     )
     .map(|rows| rows == 1)
+}
+
+/// Moves the end of a lock, where the request still holds its key.
+pub(super) async fn renew(
+    conn: &mut Conn,
+    request: &Request,
+    holder: Uuid,
+    locked_until: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    execute!(
+        conn,
+        "UPDATE idempotency_keys SET locked_until = $5
+         WHERE user_id = $1 AND route = $2 AND key = $3 AND holder = $4 AND status IS NULL",
+        request.user_id,
+        &request.route,
+        request.key.as_str(),
+        holder,
+        locked_until,
+    )
 }
 
 /// Keeps the answer of a request that still holds its key. `false` when it does not any more.
@@ -136,6 +157,23 @@ pub(super) async fn unlock_all(
     )
 }
 
+/// Ends every lock of a server on a key that was made after a moment.
+pub(super) async fn unlock(
+    conn: &mut Conn,
+    server: Uuid,
+    now: DateTime<Utc>,
+    made_after: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    execute!(
+        conn,
+        "UPDATE idempotency_keys SET locked_until = $1
+         WHERE created_at > $2 AND status IS NULL AND locked_until > $1 AND lease_server = $3",
+        now,
+        made_after,
+        server,
+    )
+}
+
 /// Forgets all keys of an account, with their answers.
 pub(super) async fn forget(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
     execute!(
@@ -145,17 +183,20 @@ pub(super) async fn forget(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64
     )
 }
 
+/// Deletes keys whose rows are free: the deletion of their account locks them in another order, and a purge that
+/// waited for it could hold what it waits for. The purge that follows finds the others. SQLite's writer has every row.
+const PURGE_FREE: &str = "DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(\
+    SELECT ctid FROM idempotency_keys WHERE created_at <= $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
+
 /// Deletes at most `batch` keys made at or before `forgotten`, oldest first; returns their number.
 pub(super) async fn purge(
     conn: &mut Conn,
     forgotten: DateTime<Utc>,
     batch: i64,
 ) -> sqlx::Result<u64> {
-    execute!(
-        conn,
-        "DELETE FROM idempotency_keys WHERE created_at <= $1 AND (user_id, route, key) IN
-           (SELECT user_id, route, key FROM idempotency_keys WHERE created_at <= $1 ORDER BY created_at LIMIT $2)",
-        forgotten,
-        batch,
-    )
+    let sql = "DELETE FROM idempotency_keys WHERE created_at <= $1 AND (user_id, route, key) IN
+           (SELECT user_id, route, key FROM idempotency_keys WHERE created_at <= $1 ORDER BY created_at LIMIT $2)";
+    let is_postgres = conn.is_postgres();
+    let sql = if is_postgres { PURGE_FREE } else { sql };
+    execute!(conn, sql, forgotten, batch)
 }

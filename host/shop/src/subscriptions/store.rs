@@ -393,14 +393,17 @@ pub(super) struct NewQuote<'a> {
     pub(super) expires_at: DateTime<Utc>,
 }
 
+/// Removes a customer's expired quotes whose rows are free: a deletion of their plan may lock them in another order. The
+/// purge finds the others.
+const FORGET_FREE_QUOTES: &str = "DELETE FROM quotes WHERE id = ANY(ARRAY(\
+    SELECT id FROM quotes WHERE user_id = $1 AND expires_at < $2 FOR UPDATE SKIP LOCKED))";
+
 /// Inserts a quote and forgets the customer's expired ones.
 pub(super) async fn insert_quote(conn: &mut Conn, new: &NewQuote<'_>) -> sqlx::Result<()> {
-    execute!(
-        conn,
-        "DELETE FROM quotes WHERE user_id = $1 AND expires_at < $2",
-        new.user_id,
-        new.now
-    )?;
+    let sql = "DELETE FROM quotes WHERE user_id = $1 AND expires_at < $2";
+    let is_postgres = conn.is_postgres();
+    let sql = if is_postgres { FORGET_FREE_QUOTES } else { sql };
+    execute!(conn, sql, new.user_id, new.now)?;
     execute!(
         conn,
         "INSERT INTO quotes (id, user_id, plan_id, coupon_code, config, due, created_at, expires_at, term_months)
@@ -456,9 +459,16 @@ pub(super) async fn use_quote(
     Ok(execute!(conn, sql, user_id, id, now)? == 1)
 }
 
+/// Removes a customer's quotes in the order of their ids, in which a deletion of their plan takes them, too. SQLite's
+/// writer has every row.
+const FORGET_QUOTES: &str = "DELETE FROM quotes WHERE id = ANY(ARRAY(\
+    SELECT id FROM quotes WHERE user_id = $1 ORDER BY id FOR UPDATE))";
+
 /// Removes the quotes of a customer, and the configurations and reasons of the subscriptions, all of which are over.
 pub(super) async fn forget(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
     let sql = "DELETE FROM quotes WHERE user_id = $1";
+    let is_postgres = conn.is_postgres();
+    let sql = if is_postgres { FORGET_QUOTES } else { sql };
     execute!(conn, sql, user_id)?;
     // A plugin's reason to revert may repeat the configuration.
     let sql = "UPDATE plan_changes SET message = NULL WHERE subscription_id IN \

@@ -8,6 +8,7 @@ pub(crate) mod deletions;
 pub(crate) mod ended_sessions;
 pub(crate) mod jobs;
 pub(crate) mod payment_claims;
+pub(crate) mod purges;
 pub(crate) mod rates;
 pub(crate) mod removals;
 pub(crate) mod resources;

@@ -3,7 +3,12 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use dermaga_shop::{db::Conn, execute, ids::PlanId, subscriptions};
+use dermaga_shop::{
+    db::Conn,
+    execute, fetch_optional,
+    ids::{PlanId, QuoteId},
+    subscriptions,
+};
 use dermaga_tests::{Answer, Client, Engine, Shop};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -151,4 +156,94 @@ async fn a_purge_of_quotes_waits_for_no_deletion_of_their_plan_on_postgresql() {
     assert_eq!(purged().await, 1);
     held.rollback().await.unwrap();
     assert_eq!(purged().await, 1);
+}
+
+const QUOTE: &str = "/api/subscriptions/quote";
+
+/// Makes a plan, whose path and id it returns, with two quotes of a new customer. The first one, which its id puts before the other, lies behind it in the
+/// table and in its indexes.
+async fn two_quotes(
+    shop: &Shop,
+    admin: &Client,
+    slug: &str,
+) -> (Client, (String, PlanId), [QuoteId; 2]) {
+    let (path, id) = plan(admin, slug).await;
+    let customer = shop.customer(&format!("{slug}@example.com")).await;
+    let mut quotes = Vec::new();
+    for _ in 0..2 {
+        let quote = customer.post(QUOTE, order(id)).await.data(200);
+        quotes.push(quote["id"].as_str().unwrap().parse::<QuoteId>().unwrap());
+    }
+    quotes.sort_unstable();
+    let (first, last) = (quotes[0], quotes[1]);
+    let mut moved = shop.state().db.begin().await.unwrap();
+    let sql = "UPDATE quotes SET expires_at = expires_at - interval '1 hour' WHERE id = $1";
+    assert_eq!(execute!(moved, sql, first).unwrap(), 1);
+    moved.commit().await.unwrap();
+    (customer, (path, id), [first, last])
+}
+
+async fn hold(shop: &Shop, quote: QuoteId) -> Conn {
+    let mut held = shop.state().db.begin().await.unwrap();
+    let sql = "UPDATE quotes SET due = due WHERE id = $1";
+    assert_eq!(execute!(held, sql, quote).unwrap(), 1);
+    held
+}
+
+/// Asserts that a quote can be written without waiting long for a lock.
+async fn is_free(shop: &Shop, quote: QuoteId) {
+    let mut other = shop.state().db.begin().await.unwrap();
+    execute!(other, "SET LOCAL lock_timeout = '1s'").unwrap();
+    let sql = "UPDATE quotes SET due = due WHERE id = $1";
+    let written = execute!(other, sql, quote);
+    assert_eq!(written.expect("nothing holds it"), 1);
+    other.rollback().await.unwrap();
+}
+
+/// The deletion of a plan and that of an account take quotes in one order, so that neither has one that the other waits
+/// for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deletions_take_quotes_in_the_order_of_their_ids_on_postgresql() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let admin = shop.admin().await;
+    for (slug, by_customer) in [("giant", false), ("titan", true)] {
+        let (customer, (path, _), [first, last]) = two_quotes(&shop, &admin, slug).await;
+        let held = hold(&shop, first).await;
+        let admin = admin.clone();
+        let deleting = tokio::spawn(async move {
+            if by_customer {
+                let proof = json!({ "password": "kata sandi yang panjang" });
+                customer.delete_with("/api/user", proof).await
+            } else {
+                admin.delete_with(&path, because(json!({}))).await
+            }
+        });
+        shop.statements_wait("DELETE FROM quotes%", 1).await;
+        is_free(&shop, last).await;
+        held.rollback().await.unwrap();
+        let deleted = deleting.await.unwrap();
+        assert_eq!(deleted.status, 200, "{slug}: {}", deleted.text);
+    }
+}
+
+/// A quote forgets those before it, and leaves one that a deletion has to the purge.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quote_waits_for_no_deletion_of_an_earlier_one_on_postgresql() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let admin = shop.admin().await;
+    let (customer, (_, id), [first, last]) = two_quotes(&shop, &admin, "giant").await;
+    let held = hold(&shop, first).await;
+    let asking = timeout(Duration::from_secs(10), customer.post(QUOTE, order(id)));
+    asking.await.expect("it waits for nothing").data(200);
+    is_free(&shop, last).await;
+    held.rollback().await.unwrap();
+    customer.post(QUOTE, order(id)).await.data(200);
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT id FROM quotes WHERE id = $1";
+    let kept = fetch_optional!(conn, (QuoteId,), sql, first).unwrap();
+    assert!(kept.is_none(), "it has expired and nothing holds it");
 }

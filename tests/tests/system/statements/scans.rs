@@ -102,6 +102,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("rates/store.rs purge", "rate_clock", ONE_ROW),
     ("rates/store.rs take", "moved", "one row of the statement"),
     ("rates/store.rs take", "rate_clock", ONE_ROW),
+    ("idempotency/store.rs unlock", "idempotency_keys", START),
     ("idempotency/store.rs unlock_all", "idempotency_keys", START),
     ("outbox.rs purge", "outbox", NIGHT),
     ("outbox.rs waiting", "outbox", FEW),

@@ -62,7 +62,7 @@ pub async fn open_database(config: &Config) -> Result<Db, StartError> {
 /// Connects, and leaves the schema as it is.
 ///
 /// # Errors
-/// When the database cannot be reached, or its schema is older or newer than this binary's.
+/// When the database cannot be reached, or is empty, or its schema is older or newer than this binary's.
 pub async fn open_database_as_is(config: &Config) -> Result<Db, StartError> {
     let db = connect(config).await?;
     in_use::refuse_half_filled(&db).await?;
@@ -76,6 +76,9 @@ pub async fn open_database_as_is(config: &Config) -> Result<Db, StartError> {
             in_use::refuse_half_filled(&db).await?;
             Ok(db)
         }
+        Schema::Empty => Err(StartError::DatabaseEmpty {
+            engine: db.engine_name(),
+        }),
         Schema::Older => Err(StartError::NotMigrated),
         Schema::Newer(version) => Err(StartError::DatabaseNewer { version }),
     }

@@ -80,6 +80,7 @@ impl Base {
         };
         let scheduler = jobs::scheduler(&self.config, parts);
         Ok(Shared {
+            server: self.server,
             events: Events::new(self.db.clone(), self.clock.clone()),
             rates: Arc::new(Rates::new(self.db.clone(), self.config.rates)),
             db: self.db,

@@ -111,58 +111,15 @@ fn of_postgres(code: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        borrow::Cow,
-        fmt::{self, Display, Formatter},
-    };
-
     use rustls::CertificateError;
-    use sqlx::error::{BoxDynError, ErrorKind as Kind};
 
     use super::*;
+    use crate::app::start_error::answer;
 
     const MESSAGE: &str = "words of an engine";
 
-    /// An answer of an engine with a code.
-    #[derive(Debug)]
-    struct Answer(&'static str);
-
-    impl Display for Answer {
-        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-            f.write_str(MESSAGE)
-        }
-    }
-
-    impl std::error::Error for Answer {}
-
-    impl DatabaseError for Answer {
-        fn message(&self) -> &'static str {
-            MESSAGE
-        }
-
-        fn code(&self) -> Option<Cow<'_, str>> {
-            Some(self.0.into())
-        }
-
-        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
-            self
-        }
-
-        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
-            self
-        }
-
-        fn into_error(self: Box<Self>) -> BoxDynError {
-            self
-        }
-
-        fn kind(&self) -> Kind {
-            Kind::Other
-        }
-    }
-
     fn answer(code: &'static str) -> sqlx::Error {
-        sqlx::Error::Database(Box::new(Answer(code)))
+        answer::answer(code, MESSAGE)
     }
 
     fn certificate(reason: CertificateError) -> sqlx::Error {

@@ -27,7 +27,7 @@ use self::{
 };
 use super::{CliError, print};
 use crate::{
-    app,
+    app::{self, StartError},
     config::{Config, Loaded},
 };
 
@@ -79,19 +79,32 @@ pub(super) async fn backup(loaded: Loaded, args: BackupArgs) -> Result<(), CliEr
     };
     let number = draft.to_restore();
     draft.finish(written.manifest.clone())?;
+    let opened = app::vault_of_data(&config, &db).await.map(drop);
     let mut text = describe(&config, &written, &args.folder, number);
     if written.manifest.engine == "postgres" {
         text.push_str(&postgres::instructions(&config, &db, &args.folder).await?);
     }
     db.close().await;
     print(&text)?;
-    if written.books.holds() {
-        return Ok(());
+    if !written.books.holds() {
+        return Err(CliError::Check(format!(
+            "the backup is whole, and its books do not hold: {}; `dermaga ledger verify` names them",
+            counted(written.books.faults.len(), "fault")
+        )));
     }
-    Err(CliError::Check(format!(
-        "the backup is whole, and its books do not hold: {}; `dermaga ledger verify` names them",
-        counted(written.books.faults.len(), "fault")
-    )))
+    opened.map_err(without_key)
+}
+
+/// Judges keys that open no secret of the database: a shop that is restored from its backup would not start.
+fn without_key(error: StartError) -> CliError {
+    match error {
+        StartError::Keys(_) | StartError::MasterKey { .. } | StartError::NoMasterKey { .. } => {
+            CliError::Check(format!(
+                "the backup is made, without a key for its secrets: {error}"
+            ))
+        }
+        other => other.into(),
+    }
 }
 
 async fn write(config: &Config, db: &Db, draft: &mut Draft) -> Result<Written, CliError> {

@@ -74,19 +74,7 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
     }
     let engine = db.engine_name();
     let wrong = match db.schema().await {
-        Ok(Schema::Current | Schema::Expanded(_)) => None,
-        Ok(Schema::Older) if config.migrate => Some(part.warning(
-            format!("the schema of the {engine} database is older than this program"),
-            "The next start brings it up to date, and so does `dermaga migrate`. Make a backup before.",
-        )),
-        Ok(Schema::Older) => Some(part.failed(
-            format!("the schema of the {engine} database is older than this program, and DERMAGA_MIGRATE is false"),
-            "Make a backup, then run `dermaga migrate`.",
-        )),
-        Ok(Schema::Newer(version)) => Some(part.failed(
-            format!("the {engine} database was made by a newer Dermaga (migration {version})"),
-            "Start that version, or restore a backup.",
-        )),
+        Ok(schema) => wrong_schema(config, engine, schema),
         Err(error) => {
             let reason = app::database_reason(engine, &error);
             let message = format!("the {engine} database cannot be used: {reason}");
@@ -110,6 +98,34 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
     }];
     findings.extend(pooler(config, &db));
     (Some(db), findings)
+}
+
+/// Judges a schema; `None` for one that is worked with.
+fn wrong_schema(config: &Config, engine: &str, schema: Schema) -> Option<Finding> {
+    let part = Part::Database;
+    Some(match schema {
+        Schema::Current | Schema::Expanded(_) => return None,
+        Schema::Empty if config.migrate => part.warning(
+            format!("the {engine} database is empty"),
+            "`dermaga serve` makes its tables, and so does `dermaga migrate`.",
+        ),
+        Schema::Empty => part.failed(
+            format!("the {engine} database is empty, and DERMAGA_MIGRATE is false"),
+            "Run `dermaga migrate`, which makes its tables, or correct DATABASE_URL.",
+        ),
+        Schema::Older if config.migrate => part.warning(
+            format!("the schema of the {engine} database is older than this program"),
+            "The next start brings it up to date, and so does `dermaga migrate`. Make a backup before.",
+        ),
+        Schema::Older => part.failed(
+            format!("the schema of the {engine} database is older than this program, and DERMAGA_MIGRATE is false"),
+            "Make a backup, then run `dermaga migrate`.",
+        ),
+        Schema::Newer(version) => part.failed(
+            format!("the {engine} database was made by a newer Dermaga (migration {version})"),
+            "Start that version, or restore a backup.",
+        ),
+    })
 }
 
 /// Returns advice for a database that does not answer. A file does not run, and may have no setting.

@@ -5,7 +5,7 @@ use std::fs;
 use dermaga_tests::{postgres, skip};
 
 use super::{Patient, Report};
-use crate::site::free_address;
+use crate::{dermaga, site::free_address, stderr};
 
 /// Returns the text and the advice of the failure of a part.
 fn failure(report: &Report, part: &str) -> (String, String) {
@@ -83,5 +83,29 @@ async fn a_database_that_is_not_there_has_a_plain_reason() {
     assert_eq!(
         message,
         "the postgres database cannot be used: its server has none of this name"
+    );
+}
+
+/// A database in which no shop was made has no schema that could be old.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_database_is_said_to_be_empty_on_postgresql() {
+    let server = match postgres::shared() {
+        Ok(server) => server,
+        Err(why) => return skip("PostgreSQL", why),
+    };
+    let url = server.empty_database().await;
+    let patient = Patient::new().await;
+    let report = patient.with(&[("DATABASE_URL", &url)], &[]).await;
+    report.blames("database", "WARNING", &["is empty", "`dermaga migrate`"]);
+    let unchanged = [("DATABASE_URL", url.as_str()), ("DERMAGA_MIGRATE", "false")];
+    let report = patient.with(&unchanged, &[]).await;
+    report.blames("database", "FAILED", &["is empty", "`dermaga migrate`"]);
+
+    let refused = dermaga(patient.data.path(), &["backup", "copy"], &unchanged);
+    let said = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("the postgres database is empty: run `dermaga migrate` first"),
+        "{said}"
     );
 }

@@ -246,10 +246,25 @@ pub(super) async fn forget_edits(
     Ok(())
 }
 
+/// Removes quotes in the order of their ids, in which a deletion of their customer's account takes them, too. SQLite's
+/// writer has every row.
+const REMOVE_QUOTES_OF_SERVICE: &str = "DELETE FROM quotes WHERE id = ANY(ARRAY(\
+    SELECT id FROM quotes WHERE plan_id IN (SELECT id FROM service_plans WHERE service_id = $1) ORDER BY id FOR UPDATE))";
+
+/// Removes the quotes of one plan in the same order.
+const REMOVE_QUOTES_OF_PLAN: &str = "DELETE FROM quotes WHERE id = ANY(ARRAY(\
+    SELECT id FROM quotes WHERE plan_id = $1 ORDER BY id FOR UPDATE))";
+
 /// Removes the quotes of a service's plans, and takes the locks of the plans that are free; `false` when one is not.
 pub(super) async fn free_service(conn: &mut Conn, id: ServiceId) -> sqlx::Result<bool> {
     let sql =
         "DELETE FROM quotes WHERE plan_id IN (SELECT id FROM service_plans WHERE service_id = $1)";
+    let is_postgres = conn.is_postgres();
+    let sql = if is_postgres {
+        REMOVE_QUOTES_OF_SERVICE
+    } else {
+        sql
+    };
     execute!(conn, sql, id)?;
     let sql = if conn.is_postgres() {
         "SELECT id FROM service_plans WHERE service_id = $1 ORDER BY id FOR UPDATE SKIP LOCKED"
@@ -264,7 +279,14 @@ pub(super) async fn free_service(conn: &mut Conn, id: ServiceId) -> sqlx::Result
 
 /// Removes the quotes of a plan, and takes the lock of the plan if it is free; `false` when it is not.
 pub(super) async fn free_plan(conn: &mut Conn, id: PlanId) -> sqlx::Result<bool> {
-    execute!(conn, "DELETE FROM quotes WHERE plan_id = $1", id)?;
+    let sql = "DELETE FROM quotes WHERE plan_id = $1";
+    let is_postgres = conn.is_postgres();
+    let sql = if is_postgres {
+        REMOVE_QUOTES_OF_PLAN
+    } else {
+        sql
+    };
+    execute!(conn, sql, id)?;
     let sql = if conn.is_postgres() {
         "SELECT id FROM service_plans WHERE id = $1 FOR UPDATE SKIP LOCKED"
     } else {

@@ -168,3 +168,24 @@ async fn an_answer_before_the_body_ends_its_connection() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     assert!(answer.contains("connection: close\r\n"), "{answer}");
 }
+
+/// RFC 9112, section 6.1: who counts the bytes of a body by its length, and not by its chunks, finds no request of its own
+/// making behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_behind_a_body_in_chunks_are_no_request() {
+    let server = Server::start(Duration::from_secs(60)).await;
+    let json = "Host: a\r\nContent-Type: application/json\r\n";
+    let next = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    for lengths in [
+        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n",
+        "Transfer-Encoding: chunked\r\n",
+    ] {
+        let body = "2\r\n{}\r\n0\r\n\r\n";
+        let sent = format!("POST /api/auth/login HTTP/1.1\r\n{json}{lengths}\r\n{body}{next}");
+        let answer = said(server.address, sent.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{sent}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+    }
+}

@@ -1,9 +1,11 @@
 //! Tests of repairs without a cluster: what is audited, and said.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use sqlx::types::Json;
 
-use super::*;
+use super::{acts::not_empty, *};
 use crate::{
     cluster::pretended::Pretended, fetch_all, provisioning::drift::findings::Remedy,
     subscriptions::Settings, test_database::TestDatabase,
