@@ -9,7 +9,10 @@ use sqlx::{
     sqlite::SqliteArguments,
 };
 
-use super::{boxed::postgres, conn::Engine};
+use super::{
+    boxed::{postgres, sqlite},
+    conn::Engine,
+};
 
 /// Statements of one connection that wait, and their arguments.
 ///
@@ -52,10 +55,10 @@ impl Waiting {
 
     pub(super) async fn send(self, engine: Engine<'_>) -> sqlx::Result<()> {
         match engine {
-            Engine::Sqlite(conn) => {
+            Engine::Sqlite(session) => {
                 let (sql, arguments) = self.into_sqlite();
                 let query = sqlx::query_with::<Sqlite, _>(sql, arguments);
-                query.execute(conn).await.map(drop)
+                sqlite::execute(query, session).await.map(drop)
             }
             Engine::Postgres(session) => {
                 let (sql, arguments) = self.into_postgres();
@@ -157,13 +160,13 @@ macro_rules! __queue {
 macro_rules! write_returning {
     ($conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
         $crate::__queue!($conn, $sql $(, $bind)*; {
-            let (engine, waiting) = $conn.take_waiting();
-            match engine {
-                $crate::db::Engine::Sqlite(c) => {
+            match $conn.take_waiting() {
+                Err(error) => Err(error),
+                Ok(($crate::db::Engine::Sqlite(c), waiting)) => {
                     let (sql, arguments) = waiting.into_sqlite();
                     $crate::db::sqlite::fetch_optional(sqlx::query_as_with::<_, $row, _>(sql, arguments), c).await
                 }
-                $crate::db::Engine::Postgres(c) => {
+                Ok(($crate::db::Engine::Postgres(c), waiting)) => {
                     let (sql, arguments) = waiting.into_postgres();
                     $crate::db::postgres::fetch_optional(sqlx::query_as_with::<_, $row, _>(sql, arguments), c).await
                 }

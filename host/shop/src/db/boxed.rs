@@ -5,7 +5,7 @@
 
 use futures::{FutureExt as _, future::BoxFuture};
 use sqlx::{
-    FromRow, Postgres, Sqlite, SqliteConnection,
+    FromRow, PgConnection, Postgres, Sqlite, SqliteConnection,
     postgres::{PgArguments, PgRow},
     query::{Query, QueryAs},
     sqlite::{SqliteArguments, SqliteRow},
@@ -13,55 +13,46 @@ use sqlx::{
 
 use super::{outdated::noted, session::Session};
 
-/// Connection to SQLite, for one statement.
-type SqliteSession<'c> = &'c mut SqliteConnection;
-
-/// Returns the connection, and true, as its prepared statements stay on it.
-const fn sqlite_of(session: SqliteSession<'_>) -> (&mut SqliteConnection, bool) {
-    (session, true)
-}
-
 macro_rules! statements {
-    ($engine:ident, $db:ty, $session:ident, $open:path, $row:ty, $arguments:ty) => {
+    ($engine:ident, $db:ty, $conn:ty, $row:ty, $arguments:ty) => {
         #[doc(hidden)]
         pub mod $engine {
             use super::*;
 
             pub fn execute<'c>(
                 query: Query<'c, $db, $arguments>,
-                session: $session<'c>,
+                session: Session<'c, $conn>,
             ) -> BoxFuture<'c, sqlx::Result<u64>> {
-                let (conn, keeps) = $open(session);
+                let (conn, keeps, under_way) = session.open();
                 let done = query.persistent(keeps).execute(conn);
-                async move { Ok(noted(done.await)?.rows_affected()) }.boxed()
+                async move { Ok(noted(under_way.ended(done.await))?.rows_affected()) }.boxed()
             }
 
             pub fn fetch_one<'c, O: Row<$row> + 'c>(
                 query: QueryAs<'c, $db, O, $arguments>,
-                session: $session<'c>,
+                session: Session<'c, $conn>,
             ) -> BoxFuture<'c, sqlx::Result<O>> {
-                let (conn, keeps) = $open(session);
-                query.persistent(keeps).fetch_one(conn).map(noted).boxed()
+                let (conn, keeps, under_way) = session.open();
+                let row = query.persistent(keeps).fetch_one(conn);
+                row.map(|row| noted(under_way.ended(row))).boxed()
             }
 
             pub fn fetch_optional<'c, O: Row<$row> + 'c>(
                 query: QueryAs<'c, $db, O, $arguments>,
-                session: $session<'c>,
+                session: Session<'c, $conn>,
             ) -> BoxFuture<'c, sqlx::Result<Option<O>>> {
-                let (conn, keeps) = $open(session);
-                query
-                    .persistent(keeps)
-                    .fetch_optional(conn)
-                    .map(noted)
-                    .boxed()
+                let (conn, keeps, under_way) = session.open();
+                let row = query.persistent(keeps).fetch_optional(conn);
+                row.map(|row| noted(under_way.ended(row))).boxed()
             }
 
             pub fn fetch_all<'c, O: Row<$row> + 'c>(
                 query: QueryAs<'c, $db, O, $arguments>,
-                session: $session<'c>,
+                session: Session<'c, $conn>,
             ) -> BoxFuture<'c, sqlx::Result<Vec<O>>> {
-                let (conn, keeps) = $open(session);
-                query.persistent(keeps).fetch_all(conn).map(noted).boxed()
+                let (conn, keeps, under_way) = session.open();
+                let rows = query.persistent(keeps).fetch_all(conn);
+                rows.map(|rows| noted(under_way.ended(rows))).boxed()
             }
         }
     };
@@ -72,19 +63,5 @@ pub trait Row<R: sqlx::Row>: for<'r> FromRow<'r, R> + Send + Unpin {}
 
 impl<R: sqlx::Row, O: for<'r> FromRow<'r, R> + Send + Unpin> Row<R> for O {}
 
-statements!(
-    sqlite,
-    Sqlite,
-    SqliteSession,
-    sqlite_of,
-    SqliteRow,
-    SqliteArguments
-);
-statements!(
-    postgres,
-    Postgres,
-    Session,
-    Session::open,
-    PgRow,
-    PgArguments
-);
+statements!(sqlite, Sqlite, SqliteConnection, SqliteRow, SqliteArguments);
+statements!(postgres, Postgres, PgConnection, PgRow, PgArguments);

@@ -3,10 +3,11 @@
 use std::mem;
 
 use futures::{FutureExt as _, future::BoxFuture};
-use sqlx::{Postgres, Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
+use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection};
 
 use super::{
     batch::{Batch, Waiting},
+    connections::Borrowed,
     generation::{Generation, Raising},
     session::Session,
     statements::Recorder,
@@ -27,29 +28,33 @@ pub struct Conn {
 
 #[derive(Debug)]
 pub(super) enum Inner {
-    SqliteRead(PoolConnection<Sqlite>),
+    SqliteRead(Borrowed<Sqlite>),
     SqliteTurn(Turn),
-    SqliteSnapshot(Transaction<'static, Sqlite>),
-    PostgresRead(PoolConnection<Postgres>),
-    PostgresTx(Transaction<'static, Postgres>),
+    SqliteSnapshot(Borrowed<Sqlite>),
+    PostgresRead(Borrowed<Postgres>),
+    PostgresTx(Borrowed<Postgres>),
 }
 
 /// Connection of the engine in use, for the macros to match on.
 #[derive(Debug)]
 pub enum Engine<'c> {
-    Sqlite(&'c mut SqliteConnection),
-    Postgres(Session<'c>),
+    Sqlite(Session<'c, SqliteConnection>),
+    Postgres(Session<'c, PgConnection>),
 }
 
 impl Inner {
-    fn engine(&mut self, keeps_statements: bool) -> Engine<'_> {
-        match self {
-            Self::SqliteRead(conn) => Engine::Sqlite(conn),
-            Self::SqliteTurn(turn) => Engine::Sqlite(turn.connection()),
-            Self::SqliteSnapshot(tx) => Engine::Sqlite(tx),
-            Self::PostgresRead(conn) => Engine::Postgres(Session::new(conn, keeps_statements)),
-            Self::PostgresTx(tx) => Engine::Postgres(Session::new(tx, keeps_statements)),
-        }
+    fn engine(&mut self, keeps_statements: bool) -> sqlx::Result<Engine<'_>> {
+        Ok(match self {
+            Self::SqliteRead(conn) | Self::SqliteSnapshot(conn) => {
+                Engine::Sqlite(conn.session(keeps_statements)?)
+            }
+            Self::SqliteTurn(turn) => {
+                Engine::Sqlite(Session::new(turn.connection(), keeps_statements, None))
+            }
+            Self::PostgresRead(conn) | Self::PostgresTx(conn) => {
+                Engine::Postgres(conn.session(keeps_statements)?)
+            }
+        })
     }
 }
 
@@ -83,7 +88,7 @@ impl Conn {
         self.note(file, line, sql);
         async {
             self.send_waiting().await?;
-            Ok(self.inner.engine(self.keeps_statements))
+            self.inner.engine(self.keeps_statements)
         }
     }
 
@@ -99,15 +104,19 @@ impl Conn {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let (engine, waiting) = self.take_waiting();
+        let (engine, waiting) = self.take_waiting()?;
         // Boxed, as it would enlarge the future of every statement.
         Box::pin(waiting.send(engine)).await
     }
 
+    /// Returns the engine, and the statements that wait.
+    ///
+    /// # Errors
+    /// When the connection was given back.
     #[doc(hidden)]
-    pub fn take_waiting(&mut self) -> (Engine<'_>, Waiting) {
+    pub fn take_waiting(&mut self) -> sqlx::Result<(Engine<'_>, Waiting)> {
         let waiting = mem::take(&mut self.waiting);
-        (self.inner.engine(self.keeps_statements), waiting)
+        Ok((self.inner.engine(self.keeps_statements)?, waiting))
     }
 
     #[doc(hidden)]

@@ -9,6 +9,7 @@ mod batch;
 mod boxed;
 mod clock;
 mod conn;
+mod connections;
 mod filter;
 mod generation;
 mod ids;
@@ -35,7 +36,7 @@ use std::{path::Path, str::FromStr, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use sqlx::{
-    SqlitePool,
+    SqlSafeStr as _, Sqlite,
     sqlite::{
         SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
     },
@@ -49,6 +50,7 @@ pub use batch::{Batch, Waiting, bind};
 pub use boxed::{postgres, sqlite};
 pub use clock::Clock;
 pub use conn::{Conn, Engine};
+use connections::{Connections, Lends};
 pub use filter::{Filter, Value};
 pub use generation::{Edition, Generation};
 pub use ids::new_id;
@@ -90,6 +92,8 @@ const LOG_SIZE_LIMIT: &str = "16777216";
 /// Pages that SQLite's writer keeps in memory, in KiB below zero; a reader forgets its own with each commit. A purchase
 /// touches more than the 2 MiB that SQLite keeps by itself, and read a third of its time.
 const WRITER_CACHE: &str = "-16384";
+/// Begins a snapshot of SQLite.
+const BEGIN: &str = "BEGIN";
 /// Statement of [`Db::optimize`]: all tables, each analysed in part.
 const OPTIMIZE: &str = "PRAGMA optimize = 0x10002";
 
@@ -99,7 +103,7 @@ pub enum Db {
     /// One writer, since SQLite has one write lock anyway; readers see the last commit.
     Sqlite {
         writer: Writer,
-        reader: SqlitePool,
+        reader: Connections<Sqlite>,
         recording: Recording,
         catalogue: Generation,
     },
@@ -163,7 +167,7 @@ impl Db {
             .await?;
         Ok(Self::Sqlite {
             writer,
-            reader,
+            reader: Connections::new(reader),
             recording: Recording::default(),
             catalogue: Generation::default(),
         })
@@ -303,7 +307,8 @@ impl Db {
             let inner = match self {
                 // In WAL mode a transaction keeps the snapshot of its first read.
                 Self::Sqlite { reader, .. } => {
-                    conn::Inner::SqliteSnapshot(counted(reader.begin().await)?)
+                    let begun = reader.begin(BEGIN.into_sql_str());
+                    conn::Inner::SqliteSnapshot(counted(begun.await)?)
                 }
                 Self::Postgres(server) => {
                     conn::Inner::PostgresTx(counted(server.snapshot().await)?)
@@ -318,10 +323,10 @@ impl Db {
     pub fn show(&self) {
         match self {
             Self::Sqlite { writer, reader, .. } => {
-                show("writer", writer.pool());
+                show("writer", writer.connections());
                 show("reader", reader);
             }
-            Self::Postgres(server) => show("postgres", &server.pool),
+            Self::Postgres(server) => show("postgres", &server.connections),
         }
     }
 
@@ -340,15 +345,13 @@ impl Db {
                 reader.close().await;
                 writer.close().await;
             }
-            Self::Postgres(server) => server.pool.close().await,
+            Self::Postgres(server) => server.connections.close().await,
         }
     }
 }
 
-fn show<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) {
-    let most = pool.options().get_max_connections();
-    let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
-    let used = pool.size().saturating_sub(idle);
+fn show<D: Lends>(name: &'static str, connections: &Connections<D>) {
+    let (most, used) = (connections.most(), connections.used());
     metrics::gauge!("dermaga_database_connections_max", "pool" => name).set(f64::from(most));
     metrics::gauge!("dermaga_database_connections_used", "pool" => name).set(f64::from(used));
 }

@@ -2,6 +2,7 @@
 //! needs none.
 
 use sqlx::postgres::PgListener;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Conn, Db};
 use crate::execute;
@@ -20,7 +21,11 @@ pub async fn notify(conn: &mut Conn, channel: &'static str, message: &str) -> sq
 
 /// Receives the messages of [`notify`].
 #[derive(Debug)]
-pub struct Listener(PgListener);
+pub struct Listener {
+    inner: PgListener,
+    /// Place of its connection among those that may be open.
+    _place: OwnedSemaphorePermit,
+}
 
 /// Event received by a [`Listener`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +48,13 @@ impl Db {
         if !server.keeps_sessions() {
             return Ok(None);
         }
-        let mut listener = PgListener::connect_with(&server.pool).await?;
-        listener.listen(channel).await?;
-        Ok(Some(Listener(listener)))
+        let place = server.connections.reserve().await?;
+        let mut inner = PgListener::connect_with(server.connections.pool()).await?;
+        inner.listen(channel).await?;
+        Ok(Some(Listener {
+            inner,
+            _place: place,
+        }))
     }
 }
 
@@ -55,7 +64,7 @@ impl Listener {
     /// # Errors
     /// When the connection is lost and cannot be made again.
     pub async fn next(&mut self) -> sqlx::Result<Heard> {
-        Ok(match self.0.try_recv().await? {
+        Ok(match self.inner.try_recv().await? {
             Some(notification) => Heard::Message(notification.payload().to_owned()),
             None => Heard::Interrupted,
         })

@@ -12,13 +12,14 @@ use std::{
 
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, PgPool, Postgres, Row as _, SqlSafeStr as _,
-    SqlStr, Transaction,
+    SqlStr,
     migrate::{MigrateError, Migration, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
 use super::{
     conn::Inner,
+    connections::{Borrowed, Connections},
     generation::Generation,
     outdated::is_outdated,
     settings::{Pooler, Settings},
@@ -28,13 +29,15 @@ use super::{
 /// Time after which PostgreSQL ends a transaction in which nothing was asked: its server is frozen, and
 /// what it has locked would hold up all others.
 const ABANDONED: &str = "60s";
-/// Idle time after which a connection is tested before use. Testing each time would double the round
-/// trips of a short read.
+/// Idle time after which a connection of the driver's pool is tested before use. Testing each time would double the
+/// round trips of a short read.
 const TESTED_AFTER: Duration = Duration::from_secs(1);
 /// Parameter of a session that PostgreSQL keeps and poolers refuse or forget.
 const MARK: &str = "dermaga.session";
 /// Reads [`MARK`].
 const SEEN: &str = "SELECT current_setting('dermaga.session', true)";
+/// Begins a transaction that will write, on a connection whose limits are set.
+const BEGIN: &str = "BEGIN";
 /// Begins a snapshot. It locks no row, and its reader may be slow.
 const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
                         SET LOCAL idle_in_transaction_session_timeout = 0";
@@ -53,7 +56,7 @@ const MIGRATING: i64 = 0x0064_6572_6d61_6d69;
 /// A PostgreSQL server, its recorder, and the generation of the catalogue.
 #[derive(Debug, Clone)]
 pub struct Server {
-    pub(super) pool: PgPool,
+    pub(super) connections: Connections<Postgres>,
     pub(super) recording: Recording,
     pub(super) catalogue: Generation,
     /// Absent where a connection is one session's.
@@ -141,7 +144,7 @@ impl Server {
 
     fn of(pool: PgPool, lent: Option<Arc<Lent>>) -> Self {
         Self {
-            pool,
+            connections: Connections::new(pool),
             recording: Recording::default(),
             catalogue: Generation::default(),
             lent,
@@ -153,43 +156,34 @@ impl Server {
         self.lent.is_none()
     }
 
-    pub(super) async fn begin(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
-        self.begun(self.lent.as_ref().map(|lent| made(&lent.write)))
-            .await
+    pub(super) async fn begin(&self) -> sqlx::Result<Borrowed<Postgres>> {
+        let statement = match &self.lent {
+            None => BEGIN.into_sql_str(),
+            Some(lent) => made(&lent.write),
+        };
+        self.connections.begin(statement).await
     }
 
     pub(super) async fn read(&self) -> sqlx::Result<Inner> {
         Ok(match &self.lent {
-            None => Inner::PostgresRead(self.pool.acquire().await?),
-            Some(lent) => Inner::PostgresTx(self.begun(Some(made(&lent.read))).await?),
+            None => Inner::PostgresRead(self.connections.acquire().await?),
+            Some(lent) => Inner::PostgresTx(self.connections.begin(made(&lent.read)).await?),
         })
     }
 
-    pub(super) async fn snapshot(&self) -> sqlx::Result<Transaction<'static, Postgres>> {
+    pub(super) async fn snapshot(&self) -> sqlx::Result<Borrowed<Postgres>> {
         let statement = match &self.lent {
             None => SNAPSHOT.into_sql_str(),
             Some(lent) => made(&lent.snapshot),
         };
-        self.begun(Some(statement)).await
-    }
-
-    /// Begins a transaction, and ends it when its caller has left meanwhile. Cut off between its
-    /// statement and the answer, sqlx takes it for one that never began, and puts a connection within a
-    /// transaction back into the pool.
-    async fn begun(
-        &self,
-        statement: Option<SqlStr>,
-    ) -> sqlx::Result<Transaction<'static, Postgres>> {
-        let conn = self.pool.acquire().await?;
-        let begun = tokio::spawn(Transaction::begin(conn, statement)).await;
-        begun.map_err(|_| sqlx::Error::WorkerCrashed)?
+        self.connections.begin(statement).await
     }
 
     /// Brings the schema up to date.
     pub(super) async fn migrate(&self, migrator: &'static Migrator) -> Result<(), MigrateError> {
         if self.keeps_sessions() {
             // A connection of its own, which ends with its lock, and whose statements may take their time.
-            let mut conn = self.pool.acquire().await?.detach();
+            let mut conn = self.connections.pool().acquire().await?.detach();
             conn.execute(UNLIMITED).await?;
             Box::pin(migrator.run_direct(None, &mut conn, false)).await?;
             return Ok(conn.close().await?);
@@ -202,7 +196,7 @@ impl Server {
     /// Applies the next migration, with a lock that ends with its transaction; returns false when none
     /// is missing.
     async fn migrate_once(&self, migrator: &Migrator) -> Result<bool, MigrateError> {
-        let mut tx = self.pool.begin_with(MIGRATION).await?;
+        let mut tx = self.connections.pool().begin_with(MIGRATION).await?;
         sqlx::query::<Postgres>("SELECT pg_advisory_xact_lock($1)")
             .persistent(false)
             .bind(MIGRATING)

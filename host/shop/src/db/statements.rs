@@ -65,7 +65,7 @@ mod tests {
         let Db::Sqlite { reader, .. } = &db else {
             unreachable!("the address of SQLite");
         };
-        let mut conn = reader.acquire().await.unwrap();
+        let mut conn = reader.pool().acquire().await.unwrap();
         for number in 0..200 {
             let sql = AssertSqlSafe(format!("SELECT {number}"));
             sqlx::query(sql).execute(&mut *conn).await.unwrap();

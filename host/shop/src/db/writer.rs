@@ -18,7 +18,7 @@ use std::{
 };
 
 use sqlx::{
-    Connection as _, Sqlite, SqliteConnection, SqlitePool, Transaction,
+    SqlSafeStr as _, Sqlite, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 use tokio::{
@@ -26,7 +26,10 @@ use tokio::{
     sync::{OwnedMappedMutexGuard, OwnedMutexGuard, oneshot},
 };
 
-use super::wal;
+use super::{
+    connections::{Borrowed, Connections},
+    wal,
+};
 
 /// Statement that begins a transaction. A deferred one fails at once when another process wrote
 /// before its first write; an immediate one waits.
@@ -39,7 +42,7 @@ const LINGER: Duration = Duration::from_millis(5);
 /// Maximum number of operations that one commit makes durable.
 const MOST_STATEMENTS: usize = 64;
 
-type Open = Option<Transaction<'static, Sqlite>>;
+type Open = Option<Borrowed<Sqlite>>;
 type Held = OwnedMutexGuard<Open>;
 
 /// Data that an operation may see.
@@ -54,7 +57,7 @@ pub(super) enum Sees {
 /// SQLite's writer. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Writer {
-    pool: SqlitePool,
+    connections: Connections<Sqlite>,
     line: Arc<Line>,
     patience: Duration,
 }
@@ -95,26 +98,28 @@ impl Writer {
     ) -> sqlx::Result<Self> {
         let line = Arc::<Line>::default();
         let lost = Arc::clone(&line.lost);
-        let pool = pool
-            .max_connections(1)
-            .after_connect(move |conn, _| {
-                let lost = Arc::clone(&lost);
-                Box::pin(async move {
-                    let hook = move || lost.store(true, Ordering::Release);
-                    conn.lock_handle().await?.set_rollback_hook(hook);
-                    Ok(())
-                })
+        let pool = pool.max_connections(1).after_connect(move |conn, _| {
+            let lost = Arc::clone(&lost);
+            Box::pin(async move {
+                let hook = move || lost.store(true, Ordering::Release);
+                conn.lock_handle().await?.set_rollback_hook(hook);
+                Ok(())
             })
-            .after_release(|conn, _| Box::pin(is_idle(conn)));
+        });
         Ok(Self {
-            pool: pool.connect_with(options).await?,
+            connections: Connections::new(pool.connect_with(options).await?),
             line,
             patience,
         })
     }
 
-    pub(super) const fn pool(&self) -> &SqlitePool {
-        &self.pool
+    pub(super) const fn connections(&self) -> &Connections<Sqlite> {
+        &self.connections
+    }
+
+    /// Returns the driver's pool, whose only connection is in use during an operation.
+    pub(super) fn pool(&self) -> &SqlitePool {
+        self.connections.pool()
     }
 
     pub(super) async fn begin(&self, sees: Sees) -> sqlx::Result<Turn> {
@@ -127,15 +132,15 @@ impl Writer {
             open = self.line.end(open).await?;
         }
         match open.as_mut() {
-            Some(transaction) => run(transaction, BEGIN_NEXT).await?,
+            Some(transaction) => run(transaction.connection()?, BEGIN_NEXT).await?,
             None => {
                 *open = Some(self.begin_alone().await?);
                 self.line.lost.store(false, Ordering::Release);
             }
         }
-        let transaction = OwnedMutexGuard::try_map(open, Option::as_mut);
+        let conn = OwnedMutexGuard::try_map(open, |open| open.as_mut()?.connection().ok());
         Ok(Turn {
-            transaction: transaction.map_err(|_| sqlx::Error::WorkerCrashed)?,
+            conn: conn.map_err(|_| sqlx::Error::WorkerCrashed)?,
             line: Arc::clone(&self.line),
             kept: false,
             lingers: false,
@@ -143,13 +148,14 @@ impl Writer {
     }
 
     /// Begins a transaction that changes the [mark](wal), once there is one.
-    async fn begin_alone(&self) -> sqlx::Result<Transaction<'static, Sqlite>> {
+    async fn begin_alone(&self) -> sqlx::Result<Borrowed<Sqlite>> {
         if self.line.is_marked.load(Ordering::Acquire) {
-            return self.pool.begin_with(wal::BEGIN).await;
+            return self.connections.begin(wal::BEGIN.into_sql_str()).await;
         }
-        let mut transaction = self.pool.begin_with(BEGIN).await?;
-        if wal::has_mark(&mut transaction).await? {
-            wal::change_mark(&mut transaction).await?;
+        let mut transaction = self.connections.begin(BEGIN.into_sql_str()).await?;
+        let conn = transaction.connection()?;
+        if wal::has_mark(conn).await? {
+            wal::change_mark(conn).await?;
             self.line.is_marked.store(true, Ordering::Release);
         }
         Ok(transaction)
@@ -160,14 +166,14 @@ impl Writer {
         let open = Arc::clone(&self.line.open).lock_owned().await;
         // A failed commit is undone here, and its waiters receive the error.
         drop(self.line.end(open).await);
-        self.pool.close().await;
+        self.connections.close().await;
     }
 }
 
 /// The turn of one operation: its part of the open transaction. Dropping it undoes the part.
 #[derive(Debug)]
 pub(super) struct Turn {
-    transaction: OwnedMappedMutexGuard<Open, Transaction<'static, Sqlite>>,
+    conn: OwnedMappedMutexGuard<Open, SqliteConnection>,
     line: Arc<Line>,
     kept: bool,
     /// True when its commit has no waiter.
@@ -176,7 +182,7 @@ pub(super) struct Turn {
 
 impl Turn {
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.transaction
+        &mut self.conn
     }
 
     /// Lets the next operation write, and waits until this one's writes are durable.
@@ -259,7 +265,7 @@ impl Line {
             None => Ok(()),
             Some(_) if self.lost.load(Ordering::Acquire) => Err(undone()),
             // Others wait for the commit of what they wrote before it.
-            Some(transaction) if undo && !alone => run(transaction, UNDO).await,
+            Some(transaction) if undo && !alone => undo_last(transaction).await,
             Some(_) => Ok(()),
         };
         if (undo && alone || settled.is_err())
@@ -297,14 +303,9 @@ async fn run(conn: &mut SqliteConnection, sql: &'static str) -> sqlx::Result<()>
     sqlx::query(sql).execute(conn).await.map(drop)
 }
 
-/// Returns true when a connection can begin a transaction. After a rollback by SQLite itself, sqlx
-/// still believes that it writes.
-async fn is_idle(conn: &mut SqliteConnection) -> sqlx::Result<bool> {
-    if conn.is_in_transaction() {
-        // A rollback may be on its way.
-        conn.ping().await?;
-    }
-    Ok(!conn.is_in_transaction())
+/// Undoes the last operation of a transaction.
+async fn undo_last(transaction: &mut Borrowed<Sqlite>) -> sqlx::Result<()> {
+    run(transaction.connection()?, UNDO).await
 }
 
 fn undone() -> sqlx::Error {

@@ -103,9 +103,10 @@ impl Transfer {
             return Err(TransferError::Pooler);
         }
         let rest = source.begin().await?;
+        let (reader, pool) = (reader.pool(), server.connections.pool());
         let origin = progress::origin(reader).await?;
-        let alone = alone(&server.pool).await?;
-        let begun = progress::find(&mut *server.pool.acquire().await?).await?;
+        let alone = alone(pool).await?;
+        let begun = progress::find(&mut *pool.acquire().await?).await?;
         let is_marked = match begun {
             Some(begun) if begun.origin != origin => return Err(TransferError::OtherSource),
             Some(begun) => {
@@ -114,17 +115,18 @@ impl Transfer {
                 }
                 true
             }
-            None => mark_bare(&server.pool, &origin).await?,
+            None => mark_bare(pool, &origin).await?,
         };
         target.migrate().await?;
-        let tables = plan::load(reader, &server.pool).await?;
+        let pool = server.connections.pool();
+        let tables = plan::load(reader, pool).await?;
         if !is_marked {
-            progress::refuse_filled(&server.pool, &tables).await?;
-            progress::open(&server.pool, &origin).await?;
+            progress::refuse_filled(pool, &tables).await?;
+            progress::open(pool, &origin).await?;
         }
         Ok(Begun::Now(Box::new(Self {
             source: reader.clone(),
-            target: server.pool.clone(),
+            target: pool.clone(),
             tables,
             rest,
             alone,
