@@ -162,15 +162,14 @@ async fn load_plan(
 /// # Errors
 /// `NOT_FOUND` for an unknown plan, `PLAN_UNAVAILABLE` when it is not sold any more.
 pub async fn offer(conn: &mut Conn, plan_id: PlanId) -> Result<Offer> {
-    let plan = plan(conn, plan_id).await?;
-    let service = store::service(conn, plan.service_id)
-        .await?
-        .ok_or_else(|| Error::not_found("service"))?;
+    let offer = store::offer(conn, plan_id).await?;
+    let offer = offer.ok_or_else(|| Error::not_found("plan"))?;
+    let Offer { service, plan } = &offer;
     if !plan.active || !service.active {
         let message = format!("{} {} is not sold at the moment.", service.name, plan.name);
         return Err(Error::new(Code::PlanUnavailable, message));
     }
-    Ok(Offer { service, plan })
+    Ok(offer)
 }
 
 /// Returns all plans that are sold, with their services.

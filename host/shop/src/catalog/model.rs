@@ -72,16 +72,20 @@ pub struct Category {
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Service {
+    #[sqlx(rename = "service_id")]
     pub id: ServiceId,
+    #[sqlx(rename = "service_slug")]
     pub slug: String,
     pub category_slug: String,
     pub category_name: String,
     pub plugin_id: String,
+    #[sqlx(rename = "service_name")]
     pub name: String,
     pub summary: String,
     pub description: String,
     pub featured: bool,
     /// True when administrators want it sold, and it passed the check of its plugin.
+    #[sqlx(rename = "service_active")]
     pub active: bool,
     /// The only images this service may run, by the plugin's name for them.
     pub images: Json<BTreeMap<String, String>>,

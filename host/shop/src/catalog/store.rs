@@ -7,7 +7,7 @@ use dermaga_runtime::{contract::Settings, gate::Exception};
 use dermaga_toolkit::template::{self, ServiceTexts};
 use sqlx::types::Json;
 
-use super::{Category, Plan, PlanTerm, Service, ServiceFilter, Tier};
+use super::{Category, Offer, Plan, PlanTerm, Service, ServiceFilter, Tier};
 use crate::{
     db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where, find_where},
     execute, fetch_all, fetch_one, fetch_optional,
@@ -272,14 +272,24 @@ pub(super) async fn categories(
     fetch_all!(conn, Category, sql, in_indonesian)
 }
 
-const SERVICES: List = List {
-    rows: "SELECT s.id, s.slug, c.slug AS category_slug, c.name AS category_name, s.plugin_id, s.name, s.summary,
-        s.description, s.featured, (s.active AND s.refused IS NULL) AS active, s.images, s.settings,
+/// Columns of a service but its id, by names that those of a plan do not have.
+macro_rules! service_columns {
+    () => {
+        "s.slug AS service_slug, c.slug AS category_slug, c.name AS category_name, s.plugin_id, s.name AS service_name, s.summary,
+        s.description, s.featured, (s.active AND s.refused IS NULL) AS service_active, s.images, s.settings,
         s.pod_security_exceptions, s.indonesian_form, s.indonesian_sentences,
         CASE WHEN c.edited LIKE '% name %' THEN NULL ELSE c.indonesian_name END AS indonesian_category,
         CASE WHEN s.edited LIKE '% summary %' THEN NULL ELSE s.indonesian_summary END AS indonesian_summary,
-        CASE WHEN s.edited LIKE '% description %' THEN NULL ELSE s.indonesian_description END AS indonesian_description
-        FROM services s JOIN service_categories c ON c.id = s.category_id",
+        CASE WHEN s.edited LIKE '% description %' THEN NULL ELSE s.indonesian_description END AS indonesian_description"
+    };
+}
+
+const SERVICES: List = List {
+    rows: concat!(
+        "SELECT s.id AS service_id, ",
+        service_columns!(),
+        " FROM services s JOIN service_categories c ON c.id = s.category_id"
+    ),
     from: "FROM services s JOIN service_categories c ON c.id = s.category_id",
     key: "s.id",
     order: "ORDER BY s.featured DESC, s.name, s.slug",
@@ -332,9 +342,16 @@ pub(super) async fn service(conn: &mut Conn, id: ServiceId) -> sqlx::Result<Opti
     find_where(conn, SERVICES.rows, &Filter::of("s.id = ?", id)).await
 }
 
-const PLAN: &str = "SELECT id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib, replicas,
-    total_quota, used_quota, max_instances_per_user, features, terms, storage_price, active, created_at,
-    CASE WHEN edited LIKE '% features %' THEN NULL ELSE indonesian_features END AS indonesian_features FROM service_plans";
+/// Columns of a plan.
+macro_rules! plan_columns {
+    () => {
+        "p.id, p.service_id, p.slug, p.name, p.tier, p.monthly_price, p.cpu_millis, p.memory_mib, p.storage_gib, p.replicas,
+    p.total_quota, p.used_quota, p.max_instances_per_user, p.features, p.terms, p.storage_price, p.active, p.created_at,
+    CASE WHEN p.edited LIKE '% features %' THEN NULL ELSE p.indonesian_features END AS indonesian_features"
+    };
+}
+
+const PLAN: &str = concat!("SELECT ", plan_columns!(), " FROM service_plans p");
 
 /// Every plan, sold or not.
 pub(super) async fn all_plans(conn: &mut Conn) -> sqlx::Result<Vec<Plan>> {
@@ -354,6 +371,27 @@ pub(super) async fn plans_of(conn: &mut Conn, services: &[ServiceId]) -> sqlx::R
 
 pub(super) async fn plan(conn: &mut Conn, id: PlanId) -> sqlx::Result<Option<Plan>> {
     find_where(conn, PLAN, &Filter::of("id = ?", id)).await
+}
+
+/// A plan and its service, sold or not: in one statement, since every purchase begins with them.
+pub(super) async fn offer(conn: &mut Conn, id: PlanId) -> sqlx::Result<Option<Offer>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        plan: Plan,
+        #[sqlx(flatten)]
+        service: Service,
+    }
+    let sql = concat!(
+        "SELECT ",
+        plan_columns!(),
+        ", ",
+        service_columns!(),
+        " FROM service_plans p JOIN services s ON s.id = p.service_id JOIN service_categories c ON c.id = s.category_id
+         WHERE p.id = $1"
+    );
+    let row = fetch_optional!(conn, Row, sql, id)?;
+    Ok(row.map(|Row { plan, service }| Offer { service, plan }))
 }
 
 /// Takes one of a plan's quota, if it is still sold at these prices, no customer waits for it, and
