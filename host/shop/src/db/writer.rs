@@ -244,15 +244,13 @@ impl Line {
     /// Makes durable what is open by now.
     async fn end_open(self: Arc<Self>) {
         let open = Arc::clone(&self.open).lock_owned().await;
-        // The waiters have their result already.
-        drop(self.end(open).await);
+        drop(self.make_durable(open).await);
     }
 
     async fn end_in_turn(self: Arc<Self>) {
         let open = Arc::clone(&self.open).lock_owned().await;
         self.group().ending = false;
-        // The waiters have their result already.
-        drop(self.end(open).await);
+        drop(self.make_durable(open).await);
     }
 
     /// Undoes the last operation, if it has to be undone; or all, if SQLite did.
@@ -280,22 +278,24 @@ impl Line {
         }
     }
 
-    /// Makes the open transaction durable and notifies the waiters. Continues even when the caller
+    /// Makes the open transaction durable as [`make_durable`](Self::make_durable) does. Continues even when the caller
     /// is dropped.
-    async fn end(self: &Arc<Self>, mut open: Held) -> sqlx::Result<Held> {
+    async fn end(self: &Arc<Self>, open: Held) -> sqlx::Result<Held> {
         if open.is_none() {
             return Ok(open);
         }
-        let line = Arc::clone(self);
-        let ended = tokio::spawn(async move {
-            line.settle(&mut open).await;
-            if let Some(transaction) = open.take() {
-                let result = transaction.commit().await;
-                line.group().tell(result);
-            }
-            open
-        });
-        ended.await.map_err(|_| sqlx::Error::WorkerCrashed)
+        let ended = tokio::spawn(Arc::clone(self).make_durable(open)).await;
+        ended.map_err(|_| sqlx::Error::WorkerCrashed)
+    }
+
+    /// Makes the open transaction durable and notifies the waiters. Its caller must not be dropped before.
+    async fn make_durable(self: Arc<Self>, mut open: Held) -> Held {
+        self.settle(&mut open).await;
+        if let Some(transaction) = open.take() {
+            let result = transaction.commit().await;
+            self.group().tell(result);
+        }
+        open
     }
 }
 
