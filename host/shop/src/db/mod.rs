@@ -247,10 +247,15 @@ impl Db {
     /// # Errors
     /// When no connection becomes free in time.
     pub fn begin_single(&self) -> BoxFuture<'_, sqlx::Result<Conn>> {
-        if matches!(self, Self::Postgres(_)) && self.keeps_sessions() {
+        if self.writes_singly() {
             return self.read();
         }
         self.begin_together()
+    }
+
+    /// Returns true where [`begin_single`](Self::begin_single) begins no transaction.
+    pub fn writes_singly(&self) -> bool {
+        matches!(self, Self::Postgres(server) if server.keeps_sessions())
     }
 
     async fn begin_seeing(&self, sees: Sees) -> sqlx::Result<Conn> {

@@ -55,7 +55,7 @@ pub(super) async fn deliver(
 ) -> Result<Next> {
     let (db, clock) = (&notifications.db, &notifications.clock);
     let now = clock.now();
-    if !QUEUE.is_any_due(&mut db.read().await?, now).await? {
+    if !QUEUE.may_be_due(db, now).await? {
         return Ok(Next::AfterRest);
     }
     let term = Term {
@@ -65,7 +65,7 @@ pub(super) async fn deliver(
     let connections = notifications.settings.connections.max(1);
     let limit = i64::from(connections.saturating_mul(ROUNDS));
     // Nothing is sent before the claim is durable.
-    let mut conn = db.begin_together().await?;
+    let mut conn = db.begin_single().await?;
     let leases = QUEUE.claim_due(&mut conn, clock, term, limit).await?;
     conn.commit().await?;
     let claimed = leases.len();

@@ -228,7 +228,7 @@ impl<S: Services> Worker<S> {
         let Reconciler { db, clock, .. } = &*self.reconciler;
         let now = clock.now();
         self.is_full = free == 0;
-        if free == 0 || !store::PASSES.is_any_due(&mut db.read().await?, now).await? {
+        if free == 0 || !store::PASSES.may_be_due(db, now).await? {
             return Ok(());
         }
         // No pass begins before the claim is durable.

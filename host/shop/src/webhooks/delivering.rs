@@ -68,7 +68,7 @@ const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(24);
 pub(super) async fn deliver(webhooks: &Webhooks, stop: &CancellationToken) -> Result<Next> {
     let (db, clock) = (&webhooks.db, &webhooks.clock);
     let now = clock.now();
-    if !QUEUE.is_any_due(&mut db.read().await?, now).await? {
+    if !QUEUE.may_be_due(db, now).await? {
         return Ok(Next::AfterRest);
     }
     let term = Term {
@@ -76,7 +76,7 @@ pub(super) async fn deliver(webhooks: &Webhooks, stop: &CancellationToken) -> Re
         until: now + LEASE,
     };
     // Nothing is sent before the claim is durable.
-    let mut conn = db.begin_together().await?;
+    let mut conn = db.begin_single().await?;
     let leases = QUEUE.claim_due(&mut conn, clock, term, AT_ONCE).await?;
     conn.commit().await?;
     let claimed = leases.len();
