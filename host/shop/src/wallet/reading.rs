@@ -25,14 +25,14 @@ pub async fn info(wallets: &Wallets, user_id: UserId) -> Result<WalletInfo> {
     let clock = &wallets.clock;
     let month = calendar::start_of_month(clock.zone(), clock.now());
     let found = store::at_a_glance(&mut wallets.db.read().await?, user_id, month).await?;
-    let (wallet, spent, recent) = found.ok_or_else(|| Error::not_found("wallet"))?;
+    let (sums, recent) = found.ok_or_else(|| Error::not_found("wallet"))?;
     Ok(WalletInfo {
-        paid_balance: wallet.paid_balance,
-        bonus_balance: wallet.bonus_balance,
-        total_balance: wallet.balance().total()?,
-        total_top_up: wallet.total_top_up,
-        total_spent: wallet.total_spent,
-        spent_this_month: spent,
+        paid_balance: sums.paid_balance,
+        bonus_balance: sums.bonus_balance,
+        total_balance: sums.paid_balance.plus(sums.bonus_balance)?,
+        total_top_up: sums.total_top_up,
+        total_spent: sums.total_spent,
+        spent_this_month: sums.spent,
         recent_transactions: recent.into_iter().map(TransactionView::from).collect(),
     })
 }

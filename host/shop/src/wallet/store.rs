@@ -287,24 +287,33 @@ pub(super) async fn transaction_id(
     Ok(row.map(|(id,)| id))
 }
 
-/// A wallet, what was spent of it since a moment, and its last ten transactions, newest first: in
-/// one statement, as nothing is asked for more often.
+/// Sums of a wallet, and what was spent of it since a moment.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub(super) struct Sums {
+    pub(super) paid_balance: Rupiah,
+    pub(super) bonus_balance: Rupiah,
+    pub(super) total_top_up: Rupiah,
+    pub(super) total_spent: Rupiah,
+    pub(super) spent: Rupiah,
+}
+
+/// Sums of a wallet, with what was spent of it since a moment, and its last ten transactions, newest first: in
+/// one statement, as nothing is asked for more often. Each row repeats the sums, and nothing else of the wallet.
 pub(super) async fn at_a_glance(
     conn: &mut Conn,
     user_id: UserId,
     since: DateTime<Utc>,
-) -> sqlx::Result<Option<(WalletRow, Rupiah, Vec<Transaction>)>> {
+) -> sqlx::Result<Option<(Sums, Vec<Transaction>)>> {
     #[derive(sqlx::FromRow)]
     struct Row {
         #[sqlx(flatten)]
         transaction: Transaction,
         #[sqlx(flatten)]
-        wallet: WalletRow,
-        spent: Rupiah,
+        sums: Sums,
     }
     let sql = "SELECT t.id, t.number, t.user_id, t.type, t.status, t.amount, t.balance_before, t.balance_after, t.description,
                  t.details, t.subscription_id, t.coupon_id, t.price_decision_id, t.coupon_decision_id, t.created_at, t.completed_at,
-                 w.paid_balance, w.bonus_balance, w.total_top_up, w.total_spent, w.entries, w.head_hash, w.closed_at,
+                 w.paid_balance, w.bonus_balance, w.total_top_up, w.total_spent,
                  (SELECT CAST(coalesce(-sum(s.amount), 0) AS BIGINT) FROM transactions s
                   WHERE s.user_id = $1 AND s.created_at >= $2 AND s.type IN ('SUBSCRIPTION', 'UPGRADE')
                     AND s.status = 'COMPLETED') AS spent
@@ -314,11 +323,24 @@ pub(super) async fn at_a_glance(
     let Some(first) = rows.first() else {
         // A wallet without transactions has no row above.
         let wallet = wallet(conn, user_id).await?;
-        return Ok(wallet.map(|wallet| (wallet, Rupiah::ZERO, Vec::new())));
+        return Ok(wallet.map(|wallet| (Sums::of_unused(&wallet), Vec::new())));
     };
-    let (wallet, spent) = (first.wallet.clone(), first.spent);
+    let sums = first.sums;
     let recent = rows.into_iter().map(|row| row.transaction).collect();
-    Ok(Some((wallet, spent, recent)))
+    Ok(Some((sums, recent)))
+}
+
+impl Sums {
+    /// Returns the sums of a wallet without transactions.
+    const fn of_unused(wallet: &WalletRow) -> Self {
+        Self {
+            paid_balance: wallet.paid_balance,
+            bonus_balance: wallet.bonus_balance,
+            total_top_up: wallet.total_top_up,
+            total_spent: wallet.total_spent,
+            spent: Rupiah::ZERO,
+        }
+    }
 }
 
 /// Sums of the transactions that took effect in a stretch of time, by type, and those that put in apart from those
