@@ -88,7 +88,7 @@ use std::{
 use chrono::TimeDelta;
 use sqlx::types::Json;
 
-pub use capacity::check_room;
+pub use capacity::{check_room, knows_room};
 pub use data_loss::accept_data_loss;
 pub use delivery::{
     Undeliverable, is_undeliverable, ran_since, try_again, undeliverable, was_delivered,

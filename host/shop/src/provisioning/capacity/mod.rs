@@ -176,6 +176,12 @@ pub async fn check_room(
     Err(Error::new(Code::ClusterFull, message).retry_after(RETRY_AFTER))
 }
 
+/// Returns false while the room of the cluster is not known, so that [`check_room`] refuses nothing.
+pub fn knows_room(instances: &Instances) -> bool {
+    let room = &instances.room;
+    room.capacity.revision().is_ok() && room.needs.load().is_some()
+}
+
 /// Keeps the room of the cluster, and what the catalogue shows of it, up to date until cancelled.
 pub async fn watch(instances: Instances, cancel: CancellationToken) {
     let room = &instances.room;
