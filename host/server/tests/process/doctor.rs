@@ -16,7 +16,7 @@ use axum::{
 };
 use chrono::TimeDelta;
 use dermaga_shop::db::Db;
-use dermaga_tests::{Engine, MailServer, Shop, checkout, plugins_folder, skip};
+use dermaga_tests::{Engine, MailServer, Shop, checkout, plugins_folder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -458,44 +458,4 @@ async fn people_get_a_line_for_each_part() {
     }
     assert!(!said.contains("the database is well"), "{said}");
     assert_eq!(stderr(&output), "dermaga: 1 check failed\n");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_is_asked_for_rights_and_classes() {
-    let of_server = std::env::var("DERMAGA_TEST_SERVER_KUBECONFIG");
-    let Ok(config) = of_server.or_else(|_| std::env::var("DERMAGA_TEST_KUBECONFIG")) else {
-        skip("Kubernetes", "DERMAGA_TEST_KUBECONFIG names no cluster");
-        return;
-    };
-    let patient = Patient::new().await;
-    let cluster = [
-        ("DERMAGA_PROVISIONER", "kubernetes"),
-        ("KUBECONFIG", config.as_str()),
-        ("DERMAGA_INGRESS_CLASS", "no-such-class"),
-    ];
-    let report = patient.with(&cluster, &[]).await;
-    report.blames(
-        "cluster",
-        "FAILED",
-        &["no-such-class", "DERMAGA_INGRESS_CLASS"],
-    );
-    let has = |text: &str| {
-        let mut findings = report.findings.iter();
-        findings.any(|one| one["message"].as_str().unwrap().contains(text))
-    };
-    assert!(has("answers, Kubernetes v") && has("every right it needs"));
-
-    let routed = [
-        ("DERMAGA_PROVISIONER", "kubernetes"),
-        ("KUBECONFIG", config.as_str()),
-        ("DERMAGA_ENTRY", "gateway"),
-        ("DERMAGA_GATEWAY_NAME", "no-such-gateway"),
-        ("DERMAGA_GATEWAY_NAMESPACE", "default"),
-    ];
-    let report = patient.with(&routed, &[]).await;
-    report.blames(
-        "cluster",
-        "FAILED",
-        &["default/no-such-gateway", "DERMAGA_GATEWAY_NAME"],
-    );
 }

@@ -1,4 +1,4 @@
-//! `doctor` and what settings name in a cluster, on a pretended API server.
+//! `doctor` and what settings name in a cluster, on a pretended API server, and once on a real one.
 
 use std::path::PathBuf;
 
@@ -283,4 +283,44 @@ async fn the_name_server_of_domains_is_asked() {
     let setting = ("DERMAGA_NAME_SERVER", nowhere.as_str());
     let report = patient.with(&[setting], &[]).await;
     report.blames("domains", "WARNING", &[&nowhere, "DERMAGA_NAME_SERVER"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_asked_for_rights_and_classes() {
+    let of_server = std::env::var("DERMAGA_TEST_SERVER_KUBECONFIG");
+    let Ok(config) = of_server.or_else(|_| std::env::var("DERMAGA_TEST_KUBECONFIG")) else {
+        skip("Kubernetes", "DERMAGA_TEST_KUBECONFIG names no cluster");
+        return;
+    };
+    let patient = Patient::new().await;
+    let cluster = [
+        ("DERMAGA_PROVISIONER", "kubernetes"),
+        ("KUBECONFIG", config.as_str()),
+        ("DERMAGA_INGRESS_CLASS", "no-such-class"),
+    ];
+    let report = patient.with(&cluster, &[]).await;
+    report.blames(
+        "cluster",
+        "FAILED",
+        &["no-such-class", "DERMAGA_INGRESS_CLASS"],
+    );
+    let has = |text: &str| {
+        let mut findings = report.findings.iter();
+        findings.any(|one| one["message"].as_str().unwrap().contains(text))
+    };
+    assert!(has("answers, Kubernetes v") && has("every right it needs"));
+
+    let routed = [
+        ("DERMAGA_PROVISIONER", "kubernetes"),
+        ("KUBECONFIG", config.as_str()),
+        ("DERMAGA_ENTRY", "gateway"),
+        ("DERMAGA_GATEWAY_NAME", "no-such-gateway"),
+        ("DERMAGA_GATEWAY_NAMESPACE", "default"),
+    ];
+    let report = patient.with(&routed, &[]).await;
+    report.blames(
+        "cluster",
+        "FAILED",
+        &["default/no-such-gateway", "DERMAGA_GATEWAY_NAME"],
+    );
 }
