@@ -233,7 +233,7 @@ impl Db {
             return Ok(false);
         };
         let mut tx = server.begin().await?;
-        let begun = progress::find(&mut tx).await?;
+        let begun = progress::find(tx.connection()?).await?;
         tx.rollback().await?;
         Ok(begun.is_some_and(|begun| begun.finished_at.is_none()))
     }
