@@ -147,7 +147,9 @@ fn a_component_does_not_wait_for_those_of_others() {
     let ends = Arc::new(Mutex::new(ends));
     for _ in 0..rayon::current_num_threads() {
         let ends = Arc::clone(&ends);
-        rayon::spawn(move || drop(ends.lock().unwrap().recv()));
+        rayon::spawn(move || {
+            let _ = ends.lock().unwrap().recv();
+        });
     }
     let (done, loaded) = mpsc::channel();
     thread::spawn(move || done.send(load(&runtime(None), &GiveUp::default())));

@@ -30,7 +30,7 @@ impl Retirements {
     }
 
     /// Returns true when none was retired.
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
