@@ -124,6 +124,7 @@ pub struct Running {
     cancel: CancellationToken,
     server: JoinHandle<()>,
     workers: JoinSet<()>,
+    identity: Arc<Identity>,
     in_use: Option<Held>,
 }
 
@@ -168,13 +169,11 @@ impl App {
         workers.spawn(self.worker.run(cancel.clone()));
         watch(&mut workers, &self.state, &cancel);
         let (scheduler, stop) = (Arc::clone(&self.state.scheduler), cancel.clone());
-        let (identity, door) = (self.identity, door.clone());
+        let door = door.clone();
         workers.spawn(async move {
             if let Err(error) = scheduler::work(scheduler, stop, door).await {
                 tracing::error!(%error, "scheduler.failed");
             }
-            // Until here no other server on this data folder takes the runs under way for those of a dead one.
-            drop(identity);
         });
         tracing::info!(server.address = %address, "server.ready");
         Ok(Running {
@@ -182,6 +181,7 @@ impl App {
             state: self.state,
             server,
             workers,
+            identity: self.identity,
             in_use: self.in_use,
             cancel,
         })
@@ -221,6 +221,8 @@ impl Running {
         if timeout_at(last, rest).await.is_err() {
             tracing::warn!("server.work_cut_off");
         }
+        // Until here no other server on this data folder takes runs, and keys of requests, for those of a dead one.
+        drop(self.identity);
         drop(self.in_use);
         tracing::info!("server.stopped");
     }

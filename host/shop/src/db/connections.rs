@@ -32,6 +32,8 @@ use super::{outdated::is_outdated, session::Session};
 const REST: Duration = Duration::from_secs(1);
 /// Time of use after which a connection goes back to the driver's pool, which knows its age.
 const SHIFT: Duration = Duration::from_secs(60);
+/// Longest wait for the end of a transaction that was dropped; then its connection ends.
+const UNDONE: Duration = Duration::from_secs(10);
 const COMMIT: &str = "COMMIT";
 const ROLLBACK: &str = "ROLLBACK";
 
@@ -88,8 +90,18 @@ impl<D: Lends> Connections<D> {
         lent.map_err(|_| sqlx::Error::PoolTimedOut)?
     }
 
-    /// Borrows a connection, and begins a transaction on it by this statement.
+    /// Borrows a connection, and begins a transaction on it by this statement. One that rested here and is lost since
+    /// is replaced by another one.
     pub(super) async fn begin(&self, statement: SqlStr) -> sqlx::Result<Borrowed<D>> {
+        let mut borrowed = self.acquire().await?;
+        let rested = borrowed.rested;
+        match borrowed.begin(statement.clone()).await {
+            Err(error) if rested && is_lost(&error) => {}
+            begun => return begun.map(|()| borrowed),
+        }
+        // Nothing was done, and those that rest may be lost, too.
+        drop(borrowed);
+        drop(self.shelf.empty());
         let mut borrowed = self.acquire().await?;
         borrowed.begin(statement).await?;
         Ok(borrowed)
@@ -137,7 +149,9 @@ impl<D: Lends> Connections<D> {
 
     async fn lend(&self) -> sqlx::Result<Borrowed<D>> {
         let turn = self.turn().await?;
-        let lent = match self.shelf.take() {
+        let taken = self.shelf.take();
+        let rested = taken.is_some();
+        let lent = match taken {
             Some(lent) => lent,
             None => {
                 let _asking = Asking(&self.shelf);
@@ -146,6 +160,7 @@ impl<D: Lends> Connections<D> {
         };
         Ok(Borrowed {
             lent: Some(lent),
+            rested,
             shelf: Arc::clone(&self.shelf),
             turn: Some(turn),
             is_at_rest: true,
@@ -184,6 +199,22 @@ impl<D: Lends> Lent<D> {
             conn,
             since: now,
             used_at: now,
+        }
+    }
+
+    /// Gives it back to the driver's pool, which tests it. That takes a task: without a runtime it is closed.
+    fn release(self) {
+        match Handle::try_current() {
+            Ok(_) => drop(self.conn),
+            Err(_) => drop(self.conn.detach()),
+        }
+    }
+
+    /// Closes it.
+    fn close(mut self) {
+        match Handle::try_current() {
+            Ok(_) => self.conn.close_on_drop(),
+            Err(_) => drop(self.conn.detach()),
         }
     }
 
@@ -246,15 +277,20 @@ impl<D: Lends> Shelf<D> {
         let mut ready = self.ready();
         if is_due || ready.asking > 0 || ready.is_closed {
             drop(ready);
-            drop(lent);
+            lent.release();
             return;
         }
         ready.connections.push(lent);
-        if !ready.is_swept
-            && let Ok(runtime) = Handle::try_current()
-        {
-            ready.is_swept = true;
-            runtime.spawn(sweep(Sweeping(Arc::downgrade(self))));
+        let is_swept = mem::replace(&mut ready.is_swept, true);
+        // A runtime that ends drops the task at once, here, and that takes the same lock.
+        drop(ready);
+        if is_swept {
+            return;
+        }
+        let sweeping = Sweeping::of(self);
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(sweep(sweeping))),
+            Err(_) => drop(sweeping),
         }
     }
 
@@ -280,7 +316,6 @@ impl<D: Lends> Drop for Shelf<D> {
     fn drop(&mut self) {
         let ready = self.ready.get_mut();
         let ready = ready.unwrap_or_else(PoisonError::into_inner);
-        // Going back takes a task for each, and there may be no runtime any more.
         for lent in ready.connections.drain(..) {
             drop(lent.conn.detach());
         }
@@ -298,24 +333,40 @@ impl<D: Lends> Drop for Asking<'_, D> {
 }
 
 /// The task that returns connections. A later one may begin when it was ended with its runtime.
-struct Sweeping<D: Lends>(Weak<Shelf<D>>);
+struct Sweeping<D: Lends> {
+    shelf: Weak<Shelf<D>>,
+    /// True once it has noted its end itself.
+    is_over: bool,
+}
+
+impl<D: Lends> Sweeping<D> {
+    fn of(shelf: &Arc<Shelf<D>>) -> Self {
+        Self {
+            shelf: Arc::downgrade(shelf),
+            is_over: false,
+        }
+    }
+}
 
 impl<D: Lends> Drop for Sweeping<D> {
     fn drop(&mut self) {
-        if let Some(shelf) = self.0.upgrade() {
+        if !self.is_over
+            && let Some(shelf) = self.shelf.upgrade()
+        {
             shelf.ready().is_swept = false;
         }
     }
 }
 
 /// Returns to the driver's pool what rested, until nothing rests.
-async fn sweep<D: Lends>(sweeping: Sweeping<D>) {
+async fn sweep<D: Lends>(mut sweeping: Sweeping<D>) {
     loop {
         sleep(REST).await;
-        let Some(shelf) = sweeping.0.upgrade() else {
+        let Some(shelf) = sweeping.shelf.upgrade() else {
             return;
         };
         let (rested, is_empty) = shelf.rested();
+        sweeping.is_over = is_empty;
         drop(rested);
         if is_empty {
             return;
@@ -327,6 +378,8 @@ async fn sweep<D: Lends>(sweeping: Sweeping<D>) {
 pub(super) struct Borrowed<D: Lends> {
     /// Absent once it was given back.
     lent: Option<Lent<D>>,
+    /// True for one that was lent without a test.
+    rested: bool,
     shelf: Arc<Shelf<D>>,
     /// Kept until the connection is back.
     turn: Option<OwnedSemaphorePermit>,
@@ -388,7 +441,7 @@ impl<D: Lends> Debug for Borrowed<D> {
 
 impl<D: Lends> Drop for Borrowed<D> {
     fn drop(&mut self) {
-        let Some(mut lent) = self.lent.take() else {
+        let Some(lent) = self.lent.take() else {
             return;
         };
         if self.has_begun {
@@ -397,12 +450,15 @@ impl<D: Lends> Drop for Borrowed<D> {
                     let (shelf, turn) = (Arc::clone(&self.shelf), self.turn.take());
                     runtime.spawn(undo(lent, shelf, turn));
                 }
-                Err(_) => lent.conn.close_on_drop(),
+                Err(_) => lent.close(),
             }
         } else if self.is_at_rest {
             self.shelf.put(lent);
+        } else {
+            // The driver's pool tests it. What ended its statement may have ended the others' sessions, too.
+            lent.release();
+            drop(self.shelf.empty());
         }
-        // Any other one is dropped, so that the driver's pool tests it.
     }
 }
 
@@ -412,10 +468,33 @@ async fn undo<D: Lends>(
     shelf: Arc<Shelf<D>>,
     turn: Option<OwnedSemaphorePermit>,
 ) {
-    match D::send(&mut lent.conn, ROLLBACK.into_sql_str()).await {
-        Ok(()) => shelf.put(lent),
+    let undoing = D::send(&mut lent.conn, ROLLBACK.into_sql_str());
+    match timeout(UNDONE, undoing).await {
+        Ok(Ok(())) => shelf.put(lent),
+        // SQLite had undone it, or did not begin it.
+        Ok(Err(error)) if has_none(&error) => lent.release(),
         // The engine undoes a transaction whose connection ends.
-        Err(_) => lent.conn.close_on_drop(),
+        _ => {
+            lent.close();
+            drop(shelf.empty());
+        }
     }
     drop(turn);
+}
+
+/// Returns true for SQLite's answer to the end of a transaction where there is none.
+fn has_none(error: &sqlx::Error) -> bool {
+    let answer = error.as_database_error();
+    answer.is_some_and(|answer| answer.message().contains("no transaction is active"))
+}
+
+/// Returns true for the failure of a connection whose server, or session, is gone.
+fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(answer) => answer
+            .code()
+            .is_some_and(|code| code.starts_with("57P") || code.starts_with("08")),
+        _ => false,
+    }
 }

@@ -10,7 +10,7 @@ use tokio::{
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{Answer, KEPT, Request, SKEW, Terms, in_progress, store};
+use super::{Answer, KEPT, Request, Terms, in_progress, store};
 use crate::{
     Code, Error, Result,
     db::{Clock, Conn, Db, Uncommitted, new_id},
@@ -61,7 +61,7 @@ impl Claim {
             server: self.terms.server,
             now,
             locked_until: now + lease,
-            unbelieved: now + lease + SKEW,
+            unbelieved: self.terms.believed(now),
             forgotten: now - KEPT,
         };
         let mut conn = self.db.begin_single().await?;

@@ -11,7 +11,7 @@ mod store;
 
 use std::{str::FromStr, time::Duration};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -101,6 +101,12 @@ impl Terms {
     fn lease(self) -> TimeDelta {
         self.longest.min(LEASE)
     }
+
+    /// Latest end of a lock that is believed, also of an earlier release, which does not renew. A later one was taken by
+    /// a clock that was ahead, and would hold the key for as long.
+    fn believed(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now + self.longest.max(LEASE) + SKEW
+    }
 }
 
 /// An answer as it was sent.
@@ -136,12 +142,10 @@ pub async fn begin(db: &Db, clock: &Clock, request: Request, terms: Terms) -> Re
     loop {
         let now = clock.now();
         let known = store::find(&mut db.read().await?, &request, now - KEPT).await?;
-        // A lock beyond it is of a clock that was ahead, and would hold the key for as long.
-        let believed = now..=now + terms.lease() + SKEW;
         let held_until = known
             .as_ref()
             .map(|known| known.locked_until)
-            .filter(|until| *until > now && believed.contains(until));
+            .filter(|until| *until > now && *until <= terms.believed(now));
         match known {
             // First: another request must neither wait for this answer nor have it.
             Some(known) if known.request_hash != request.fingerprint => return Err(mismatch()),

@@ -176,3 +176,48 @@ fn those_at_rest_end_without_a_runtime() {
     drop(runtime);
     drop(connections);
 }
+
+/// A runtime that ends drops what borrowed, and with it the task that would return the connection.
+#[test]
+fn one_in_use_comes_back_while_its_runtime_ends() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let connections = runtime.block_on(async {
+        let connections = connections(1).await;
+        let borrowed = connections.acquire().await.unwrap();
+        tokio::spawn(async move {
+            let _borrowed = borrowed;
+            std::future::pending::<()>().await;
+        });
+        tokio::task::yield_now().await;
+        connections
+    });
+    drop(runtime);
+    assert!(!connections.shelf.ready().is_swept);
+}
+
+#[tokio::test]
+async fn a_failure_has_the_others_tested() {
+    let connections = connections(2).await;
+    let mut one = connections.acquire().await.unwrap();
+    drop(connections.acquire().await.unwrap());
+    assert_eq!(at_rest(&connections), 1);
+    run(&mut one, "SELECT nothing").await.unwrap_err();
+    drop(one);
+    resting(&connections, 0, 2).await;
+}
+
+/// The connection keeps its pages and statements when SQLite says that there is nothing to undo.
+#[tokio::test]
+async fn a_beginning_that_fails_keeps_the_connection() {
+    let connections = connections(1).await;
+    let mut one = connections.acquire().await.unwrap();
+    run(&mut one, MARK).await.unwrap();
+    drop(one);
+    let wrong = SqlSafeStr::into_sql_str("BEGIN NOTHING");
+    connections.begin(wrong).await.unwrap_err();
+    let mut again = connections.acquire().await.unwrap();
+    assert!(is_marked(&mut again).await);
+}
