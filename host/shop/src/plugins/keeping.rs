@@ -60,7 +60,7 @@ pub(super) fn inactivity(plugin_id: &str) -> [String; 2] {
 }
 
 /// Reason why nothing of a plugin is sold: none of its versions is active.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Inactive {
     /// Sentence that says so.
     pub why: String,
@@ -71,7 +71,7 @@ pub struct Inactive {
 impl Inactive {
     /// Returns the reason for a plugin of which no version is active.
     pub(super) async fn of(conn: &mut Conn, plugin_id: &str) -> Result<Self> {
-        let was_retired = !Retirements::of(conn, plugin_id).await?.is_empty();
+        let was_retired = Retirements::of(conn, plugin_id).await?.is_of_plugin();
         let [retired, absent] = inactivity(plugin_id);
         let why = if was_retired { retired } else { absent };
         Ok(Self { why, was_retired })

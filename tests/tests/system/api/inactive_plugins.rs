@@ -58,12 +58,16 @@ both_engines!(
         a_template_of_an_unknown_plugin_waits_for_it,
         a_sale_stays_ended_when_the_retired_version_is_deleted,
         the_version_that_is_active_in_the_database_is_asked,
+        a_retired_upload_is_no_retirement_of_its_plugin,
     ]
 );
 
 both_engines!(
     Furnished,
-    [the_folder_does_not_bring_back_what_was_retired_and_deleted]
+    [
+        the_folder_does_not_bring_back_what_was_retired_and_deleted,
+        a_service_without_a_template_comes_back_with_its_plugin,
+    ]
 );
 
 fn component_of(folder: &Path) -> std::path::PathBuf {
@@ -316,4 +320,40 @@ async fn the_folder_does_not_bring_back_what_was_retired_and_deleted(furnished: 
     let path = format!("{PLUGIN}/activate");
     admin.post(&path, newest).await.data(200);
     assert_eq!(state(&admin).await, "ON_SALE");
+}
+
+/// It was never active, so that the folder may install the plugin.
+async fn a_retired_upload_is_no_retirement_of_its_plugin(empty: Empty) {
+    let Empty { shop, folder } = empty;
+    let admin = shop.admin().await;
+    let staged = admin.upload(good("0.9.0")).await.data(201);
+    let path = format!("{PLUGIN}/versions/{}", staged["digest"].as_str().unwrap());
+    let retired = admin.post(&format!("{path}/retire"), json!(null)).await;
+    retired.data(200);
+    let deleted = admin.delete(&path).await;
+    assert_eq!(deleted.status, 200, "{}", deleted.text);
+    write_template(folder.path());
+    refuses(&reload(&admin).await, ABSENT);
+
+    fs::write(component_of(folder.path()), good("1.0.0")).unwrap();
+    let shop = shop.restart().await;
+    let admin = shop.admin().await;
+    assert_eq!(state(&admin).await, "ON_SALE");
+}
+
+/// No later reload would look at it: it was loaded before templates were kept, and no file names it.
+async fn a_service_without_a_template_comes_back_with_its_plugin(furnished: Empty) {
+    let Empty { shop, folder } = furnished;
+    let admin = shop.admin().await;
+    assert_eq!(state(&admin).await, "ON_SALE");
+    let refuse = format!(
+        "UPDATE services SET template = NULL, template_file = NULL, refused = '{ABSENT}' WHERE slug = 'fixture'"
+    );
+    let remove = "DELETE FROM plugin_versions WHERE plugin_id = 'service-fixture'";
+    quietly(&shop, &[refuse.as_str(), remove]).await;
+    fs::remove_file(folder.path().join("fixture.toml")).unwrap();
+    let shop = shop.restart().await;
+    let admin = shop.admin().await;
+    let found = service(&admin, "fixture").await;
+    assert_eq!(found["state"], "ON_SALE", "{found:#}");
 }
