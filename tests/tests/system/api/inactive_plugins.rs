@@ -59,6 +59,7 @@ both_engines!(
         a_sale_stays_ended_when_the_retired_version_is_deleted,
         the_version_that_is_active_in_the_database_is_asked,
         a_retired_upload_is_no_retirement_of_its_plugin,
+        a_version_that_does_not_load_changes_nothing,
     ]
 );
 
@@ -198,7 +199,7 @@ async fn a_sale_stays_ended_when_the_retired_version_is_deleted(empty: Empty) {
     shop.client().get(OFFER).await.fails(404, "NOT_FOUND");
     let told = alerts(&admin).await;
     assert!(
-        told[0].contains("Activate another version of the plugin"),
+        told[0].contains("Activate a version of the plugin"),
         "{told:?}"
     );
 
@@ -356,4 +357,53 @@ async fn a_service_without_a_template_comes_back_with_its_plugin(furnished: Empt
     let admin = shop.admin().await;
     let found = service(&admin, "fixture").await;
     assert_eq!(found["state"], "ON_SALE", "{found:#}");
+}
+
+/// Another server has activated one that is damaged: the version that ran before decides nothing in its place, and the
+/// service stays as it is.
+async fn a_version_that_does_not_load_changes_nothing(empty: Empty) {
+    let Empty { shop, folder } = empty;
+    let admin = shop.admin().await;
+    install(&admin, good("1.0.0")).await;
+    write_template(folder.path());
+    assert_eq!(reload(&admin).await["refused"], json!([]));
+    admin.upload(good("2.0.0")).await.data(201);
+    // The next start has it in memory no more.
+    let shop = shop.restart().await;
+    let admin = shop.admin().await;
+    let swap = [
+        "UPDATE plugin_versions SET state = 'SUPERSEDED' WHERE plugin_id = 'service-fixture' AND version = '1.0.0'",
+        "UPDATE plugin_versions SET state = 'ACTIVE', activated_at = created_at, component = substr(component, 2)
+           WHERE plugin_id = 'service-fixture' AND version = '2.0.0'",
+    ];
+    quietly(&shop, &swap).await;
+    let renamed = TEMPLATE.replace("name = \"Fixture\"", "name = \"Renamed\"");
+    assert_ne!(renamed, TEMPLATE);
+    fs::write(folder.path().join("fixture.toml"), renamed).unwrap();
+    let told = reload(&admin).await;
+    let refused = &told["refused"][0];
+    assert_eq!(
+        (
+            &refused["soldAsBefore"],
+            &refused["problems"][0]["message"],
+            &told["changes"]
+        ),
+        (
+            &json!(true),
+            &json!("The plugin `service-fixture` could not be loaded."),
+            &json!([])
+        ),
+        "{told:#}"
+    );
+    let images = "/api/admin/catalog/images";
+    let before = admin.get(images).await.data(200);
+    assert_eq!(before[0]["service"], "fixture", "{before:#}");
+
+    // Nothing runs after a start.
+    let shop = shop.restart().await;
+    let admin = shop.admin().await;
+    assert_eq!(state(&admin).await, "ON_SALE");
+    assert_eq!(admin.get(images).await.data(200), before);
+    // Another alert says it, and ends by itself.
+    assert_eq!(alerts(&admin).await, Vec::<String>::new());
 }
