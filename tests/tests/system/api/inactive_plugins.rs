@@ -207,7 +207,7 @@ async fn a_sale_stays_ended_when_the_retired_version_is_deleted(empty: Empty) {
     let on = because(json!({ "active": true }));
     for toggle in [format!("{path}/toggle"), format!("{plan}/toggle")] {
         let switched = admin.patch(&toggle, on.clone()).await;
-        let said = format!("It is switched on and is not on sale yet. {RETIRED}");
+        let said = format!("It is switched on, but is not on sale yet. {RETIRED}");
         assert_eq!(switched.body["message"], said, "{toggle}");
         switched.data(200);
     }
