@@ -14,7 +14,7 @@ use crate::{
     Result,
     alerts::{self, AlertKind},
     db::{Clock, Conn},
-    plugins::{Judge, Registry, Verdict},
+    plugins::{Registry, TemplateChecks, Verdict},
 };
 
 const REFUSED: &str = "A service template is refused.";
@@ -24,7 +24,7 @@ const REFUSED: &str = "A service template is refused.";
 pub enum Cure {
     /// The file is wrong.
     Correct,
-    /// No version of its plugin was ever retired, and none is active.
+    /// No version of its plugin is active, and the plugin was not retired.
     Install,
     /// No version of its plugin is active since an administrator retired it.
     Activate,
@@ -132,12 +132,12 @@ impl Loading {
         folder: Folder,
         (loaded, known): (&[LoadedFrom], &[KnownPlan]),
     ) -> Result<Self> {
-        let (mut loading, mut judge) = (Self::default(), Judge::new(registry));
+        let (mut loading, mut checks) = (Self::default(), TemplateChecks::new(registry));
         let mut seen = BTreeSet::new();
         for template in folder.templates {
             seen.insert(template.slug.clone());
             let before = loaded.iter().find(|before| before.slug == template.slug);
-            loading.take(&mut judge, template, (before, known)).await?;
+            loading.take(&mut checks, template, (before, known)).await?;
         }
         for file in folder.refused {
             let before = loaded
@@ -147,10 +147,10 @@ impl Loading {
             let slug = before.map(|before| before.slug.clone());
             seen.extend(slug.clone());
             let refused = refusal(file.file, slug, &file.errors);
-            loading.fall_back(&mut judge, before, refused).await?;
+            loading.fall_back(&mut checks, before, refused).await?;
         }
         for before in loaded.iter().filter(|before| !seen.contains(&before.slug)) {
-            loading.without_file(&mut judge, before).await?;
+            loading.without_file(&mut checks, before).await?;
         }
         Ok(loading)
     }
@@ -158,13 +158,13 @@ impl Loading {
     /// Handles a template of the folder, whose service may be there already.
     async fn take(
         &mut self,
-        judge: &mut Judge<'_>,
+        checks: &mut TemplateChecks<'_>,
         template: Template,
         (before, known): (Option<&LoadedFrom>, &[KnownPlan]),
     ) -> Result<()> {
         let file = file_name(&template).to_owned();
         let service = Some(template.slug.clone());
-        let refused = match judge.verdict(&template).await? {
+        let refused = match checks.verdict(&template).await? {
             Verdict::Checked(mut faults) => {
                 faults.extend(doubled_tiers(&template, known));
                 if faults.is_empty() {
@@ -186,18 +186,18 @@ impl Loading {
                 RefusedTemplate::for_plugin(file, service, why, Cure::Load)
             }
         };
-        self.fall_back(judge, before, refused).await
+        self.fall_back(checks, before, refused).await
     }
 
     /// Handles a service whose file is refused.
     async fn fall_back(
         &mut self,
-        judge: &mut Judge<'_>,
+        checks: &mut TemplateChecks<'_>,
         before: Option<&LoadedFrom>,
         mut refused: RefusedTemplate,
     ) -> Result<()> {
         if let Some(before) = before {
-            let why = match as_before(judge, before).await? {
+            let why = match as_before(checks, before).await? {
                 Before::Sold(template) => {
                     refused.sold_as_before = true;
                     self.kept.push(*template);
@@ -220,9 +220,13 @@ impl Loading {
     }
 
     /// Handles a service that no file names any more.
-    async fn without_file(&mut self, judge: &mut Judge<'_>, before: &LoadedFrom) -> Result<()> {
+    async fn without_file(
+        &mut self,
+        checks: &mut TemplateChecks<'_>,
+        before: &LoadedFrom,
+    ) -> Result<()> {
         let slug = before.slug.clone();
-        match as_before(judge, before).await? {
+        match as_before(checks, before).await? {
             Before::Sold(template) => self.kept.push(*template),
             Before::Unknown(template) => self.leave(before, template),
             Before::Faulty(faults) => {
@@ -308,9 +312,9 @@ impl LoadedFrom {
 }
 
 /// Returns the state of a service by the template that it was loaded from last.
-async fn as_before(judge: &mut Judge<'_>, before: &LoadedFrom) -> Result<Before> {
+async fn as_before(checks: &mut TemplateChecks<'_>, before: &LoadedFrom) -> Result<Before> {
     if before.template.is_none() {
-        let inactive = judge.inactivity(&before.plugin_id).await?;
+        let inactive = checks.inactivity(&before.plugin_id).await?;
         return Ok(inactive.map_or(Before::Unknown(None), |inactive| {
             Before::Inactive(inactive.why)
         }));
@@ -319,7 +323,7 @@ async fn as_before(judge: &mut Judge<'_>, before: &LoadedFrom) -> Result<Before>
         Ok(template) => template,
         Err(errors) => return Ok(Before::Faulty(errors)),
     };
-    Ok(match judge.verdict(&template).await? {
+    Ok(match checks.verdict(&template).await? {
         Verdict::Checked(faults) if faults.is_empty() => Before::Sold(Box::new(template)),
         Verdict::Checked(faults) => Before::Faulty(faults),
         Verdict::Inactive(inactive) => Before::Inactive(inactive.why),

@@ -269,7 +269,7 @@ fn version_taken(plugin: &Plugin, other: Option<&VersionRow>) -> Error {
 /// one that came from the folder before is replaced, unless a service that could be sold could not
 /// be sold any more; one that an administrator uploaded stays. What administrators retired stays so, also after its
 /// versions were deleted: a version that was retired is staged at most, and so is every version of a plugin that was
-/// retired and has no active one. The signature of `NAME.wasm` is `NAME.wasm.sig` beside it. The log says which of them are not activated, and why.
+/// retired and has no active one; the log says so. The signature of `NAME.wasm` is `NAME.wasm.sig` beside it.
 ///
 /// # Errors
 /// When the folder cannot be read or the database does not answer. A component that is refused is

@@ -83,13 +83,13 @@ pub enum Verdict {
 
 /// Puts templates to the active versions of their plugins, and remembers why a plugin has none.
 #[derive(Debug)]
-pub struct Judge<'r> {
+pub struct TemplateChecks<'r> {
     registry: &'r Registry,
     /// Plugins without an active version, by id.
     inactive: HashMap<String, Inactive>,
 }
 
-impl<'r> Judge<'r> {
+impl<'r> TemplateChecks<'r> {
     /// Returns one that remembers nothing yet.
     pub fn new(registry: &'r Registry) -> Self {
         Self {
