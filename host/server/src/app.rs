@@ -249,6 +249,5 @@ pub async fn run(app: App) -> Result<(), StartError> {
     }
     running.serve_until_stopped().await;
     telemetry::traces::end().await;
-    telemetry::write_log();
     Ok(())
 }

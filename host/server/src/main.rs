@@ -3,7 +3,10 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
-use dermaga::cli::{Cli, run};
+use dermaga::{
+    cli::{Cli, run},
+    telemetry,
+};
 use tokio::runtime::Runtime;
 
 /// Longest wait for threads that are still at work when the command has ended.
@@ -29,5 +32,6 @@ fn run_on_threads(cli: Cli) -> ExitCode {
     };
     let code = runtime.block_on(run(cli));
     runtime.shutdown_timeout(LAST_THREADS);
+    telemetry::write_log();
     code
 }

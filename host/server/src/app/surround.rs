@@ -3,7 +3,9 @@
 //! They are two services, and each calls its steps one after the other. A layer for each step would box the future of
 //! each request, and a copy of every service below it.
 
-use std::{convert::Infallible, panic::AssertUnwindSafe, pin::pin, sync::Arc, task};
+use std::{
+    convert::Infallible, panic::AssertUnwindSafe, pin::pin, sync::Arc, task, time::Duration,
+};
 
 use axum::{
     Router,
@@ -101,14 +103,8 @@ impl RouteSteps {
         S: Service<Request, Response = Response, Error = Infallible> + Send,
         S::Future: Send,
     {
-        // In one place: neither the time limit nor the net below moves it.
-        let answering = pin!(self.answer_in_turn(request, route));
         let limit = self.state.config.http.request_timeout;
-        let answering = AssertUnwindSafe(api::in_time(limit, answering));
-        match answering.catch_unwind().await {
-            Ok(response) => response,
-            Err(panic) => api::catch_panics(panic),
-        }
+        caught(limit, move || self.answer_in_turn(request, route)).await
     }
 
     /// Answers a request. The steps before are in the order of the code, those after in the opposite one.
@@ -138,6 +134,22 @@ impl RouteSteps {
             Some(known) => http::answer_conditionally(&known, response).await,
             None => response,
         }
+    }
+}
+
+/// Answers in time, even if what answers panics, or what is given up does so when it is dropped.
+async fn caught<F>(limit: Duration, answer: impl FnOnce() -> F + Send) -> Response
+where
+    F: Future<Output = Response> + Send,
+{
+    let answering = pin!(async move {
+        // In one place, within the net: the time limit does not move it.
+        let answering = pin!(answer());
+        api::in_time(limit, answering).await
+    });
+    match AssertUnwindSafe(answering).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => api::catch_panics(panic),
     }
 }
 
@@ -195,3 +207,31 @@ macro_rules! around {
 
 around!(AroundAnswers, AnswerSteps, WithAnswerSteps);
 around!(AroundRoutes, RouteSteps, WithRouteSteps);
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    /// Panics when it is dropped.
+    struct Unwilling;
+
+    impl Drop for Unwilling {
+        fn drop(&mut self) {
+            panic!("given up");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_what_is_given_up_is_caught() {
+        let answer = || async {
+            let _unwilling = Unwilling;
+            pending::<Response>().await
+        };
+        let answered = caught(Duration::from_millis(1), answer).await;
+        assert_eq!(answered.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

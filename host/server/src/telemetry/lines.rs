@@ -1,10 +1,10 @@
 //! Lines of the log. Those about requests wait for each other, so that one call of the kernel writes several.
 
 use std::{
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
     panic,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -20,6 +20,8 @@ pub(crate) const REQUESTS: &str = "dermaga::api::observe";
 const LONGEST: Duration = Duration::from_millis(100);
 /// Bytes of waiting lines that are written without waiting for more.
 const MOST_BYTES: usize = 16 * 1024;
+/// Most bytes that are kept for an output that takes no more at present.
+const MOST_KEPT: usize = 256 * 1024;
 
 /// A log. Clones are the same one.
 #[derive(Debug)]
@@ -48,10 +50,31 @@ impl<W> Clone for Lines<W> {
 
 impl<W: Write> Waiting<W> {
     fn write_out(&mut self) -> io::Result<()> {
-        let written = self.output.write_all(&self.bytes);
+        let (written, outcome) = self.write_what_goes();
+        let left = self.bytes.len().saturating_sub(written);
+        let is_full = matches!(&outcome, Err(error) if error.kind() == ErrorKind::WouldBlock);
+        if is_full && left <= MOST_KEPT {
+            // The rest of a line must not be lost behind its beginning. A later call writes it.
+            self.bytes.drain(..written);
+            return Ok(());
+        }
         // What cannot be written is lost, as a line by itself would be.
         self.bytes.clear();
-        written
+        outcome
+    }
+
+    /// Writes until all is written, or no more can be; returns the number of bytes that were.
+    fn write_what_goes(&mut self) -> (usize, io::Result<()>) {
+        let mut written = 0;
+        while let Some(rest) = self.bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            match self.output.write(rest) {
+                Ok(0) => return (written, Err(ErrorKind::WriteZero.into())),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return (written, Err(error)),
+            }
+        }
+        (written, Ok(()))
     }
 }
 
@@ -79,19 +102,28 @@ impl<W: Write> Lines<W> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns the same, unless a thread is writing right now.
+    fn waiting_unless_held(&self) -> Option<MutexGuard<'_, Waiting<W>>> {
+        match self.0.waiting.try_lock() {
+            Ok(waiting) => Some(waiting),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     fn add(&self, line: &[u8], may_wait: bool) -> io::Result<()> {
         let mut waiting = self.waiting();
         let is_first = waiting.bytes.is_empty();
         waiting.bytes.extend_from_slice(line);
         let waits = may_wait && self.0.is_watched.load(Ordering::Relaxed);
-        if !waits || waiting.bytes.len() >= MOST_BYTES {
-            return waiting.write_out();
-        }
+        let writes = !waits || waiting.bytes.len() >= MOST_BYTES;
+        let outcome = if writes { waiting.write_out() } else { Ok(()) };
+        let has_rest = !waiting.bytes.is_empty();
         drop(waiting);
-        if is_first {
+        if has_rest && (is_first || writes) {
             self.0.news.notify_one();
         }
-        Ok(())
+        outcome
     }
 
     /// Writes what has waited, as long as the process runs.
@@ -118,7 +150,7 @@ impl<W: Write + Send + 'static> Lines<W> {
         let (lines, next) = (self.clone(), panic::take_hook());
         panic::set_hook(Box::new(move |panic| {
             // It may have happened within a write.
-            if let Ok(mut waiting) = lines.0.waiting.try_lock() {
+            if let Some(mut waiting) = lines.waiting_unless_held() {
                 let _ = waiting.write_out();
             }
             next(panic);
@@ -247,6 +279,68 @@ mod tests {
         let calls = Calls::default();
         calls.logging(|_| tracing::info!(target: REQUESTS, "alone"));
         assert_eq!(calls.so_far(), ["alone"]);
+    }
+
+    /// Takes so many bytes, and no more until there is room again.
+    struct Narrow {
+        room: usize,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Narrow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.room == 0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            let count = bytes.len().min(self.room);
+            self.room -= count;
+            self.taken.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_an_output_does_not_take_is_kept_within_bounds() {
+        let narrow = |room| Narrow {
+            room,
+            taken: Vec::new(),
+        };
+        let lines = Lines::new(narrow(4));
+        for line in ["one\n", "two\n"] {
+            lines.add(line.as_bytes(), false).unwrap();
+        }
+        lines.waiting().output.room = 2;
+        lines.write_out();
+        lines.waiting().output.room = 100;
+        lines.add(b"three\n", false).unwrap();
+        assert_eq!(lines.waiting().output.taken, b"one\ntwo\nthree\n");
+
+        let lines = Lines::new(narrow(0));
+        lines.add("a".repeat(MOST_KEPT).as_bytes(), false).unwrap();
+        assert_eq!(lines.waiting().bytes.len(), MOST_KEPT);
+        lines.add(b"a", false).unwrap_err();
+        assert_eq!(lines.waiting().bytes.len(), 0);
+    }
+
+    /// A panic within a write must not keep what waits from being written.
+    #[test]
+    fn a_poisoned_log_is_written_and_a_held_one_is_not_waited_for() {
+        let lines = Lines::new(Calls::default());
+        let poisoned = lines.clone();
+        let panicked = thread::spawn(move || {
+            let _held = poisoned.waiting();
+            panic!("within a write");
+        });
+        assert!(panicked.join().is_err());
+        assert!(lines.0.waiting.is_poisoned());
+        assert!(lines.waiting_unless_held().is_some());
+        let held = lines.waiting();
+        assert!(lines.waiting_unless_held().is_none());
+        drop(held);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     Result,
     alerts::{self, AlertKind},
     db::{Clock, Conn},
-    plugins::{self, Inactive, Registry, Verdict},
+    plugins::{Registry, TemplateChecks, Verdict},
 };
 
 const REFUSED: &str = "A service template is refused.";
@@ -24,7 +24,7 @@ const REFUSED: &str = "A service template is refused.";
 pub enum Cure {
     /// The file is wrong.
     Correct,
-    /// No version of its plugin was ever retired, and none is active.
+    /// No version of its plugin is active, and the plugin was not retired.
     Install,
     /// No version of its plugin is active since an administrator retired it.
     Activate,
@@ -33,21 +33,18 @@ pub enum Cure {
 }
 
 impl Cure {
-    const fn advice(self) -> &'static str {
-        match self {
+    /// Returns the advice of the alert about such a template, if it has one.
+    const fn advice(self) -> Option<&'static str> {
+        Some(match self {
             Self::Correct => {
                 "Fix the file and reload the templates (POST /api/admin/catalog/reload)."
             }
-            Self::Install => {
+            Self::Install | Self::Activate => {
                 "Activate a version of the plugin and reload the templates (POST /api/admin/catalog/reload), or remove the file."
             }
-            Self::Activate => {
-                "Activate another version of the plugin and reload the templates (POST /api/admin/catalog/reload), or remove the file."
-            }
-            Self::Load => {
-                "Activate a version that loads on every server and reload the templates (POST /api/admin/catalog/reload)."
-            }
-        }
+            // An alert about the version says so on every server where it does not load, and ends when it does.
+            Self::Load => return None,
+        })
     }
 }
 
@@ -88,6 +85,8 @@ pub(super) struct Loading {
     pub(super) fresh: Vec<Template>,
     /// Templates sold as they were last loaded.
     pub(super) kept: Vec<Template>,
+    /// Templates of services on sale that stay as they are, since their plugin does not load here.
+    pub(super) undecided: Vec<Template>,
     /// Services loaded before and not sold, with the reason.
     pub(super) off: Vec<(String, String)>,
     /// Templates of the folder that wait for a version of their plugin.
@@ -100,7 +99,7 @@ enum Before {
     /// It can be sold.
     Sold(Box<Template>),
     /// Its template is not known, or its plugin does not load here: it stays as it is.
-    Unknown,
+    Unknown(Option<Box<Template>>),
     /// It cannot be sold, for these faults.
     Faulty(Vec<TemplateError>),
     /// It cannot be sold, since no version of its plugin is active, as this sentence says.
@@ -133,12 +132,12 @@ impl Loading {
         folder: Folder,
         (loaded, known): (&[LoadedFrom], &[KnownPlan]),
     ) -> Result<Self> {
-        let mut loading = Self::default();
+        let (mut loading, mut checks) = (Self::default(), TemplateChecks::new(registry));
         let mut seen = BTreeSet::new();
         for template in folder.templates {
             seen.insert(template.slug.clone());
             let before = loaded.iter().find(|before| before.slug == template.slug);
-            loading.take(registry, template, (before, known)).await?;
+            loading.take(&mut checks, template, (before, known)).await?;
         }
         for file in folder.refused {
             let before = loaded
@@ -148,10 +147,10 @@ impl Loading {
             let slug = before.map(|before| before.slug.clone());
             seen.extend(slug.clone());
             let refused = refusal(file.file, slug, &file.errors);
-            loading.fall_back(registry, before, refused).await?;
+            loading.fall_back(&mut checks, before, refused).await?;
         }
         for before in loaded.iter().filter(|before| !seen.contains(&before.slug)) {
-            loading.without_file(registry, before).await?;
+            loading.without_file(&mut checks, before).await?;
         }
         Ok(loading)
     }
@@ -159,13 +158,13 @@ impl Loading {
     /// Handles a template of the folder, whose service may be there already.
     async fn take(
         &mut self,
-        registry: &Registry,
+        checks: &mut TemplateChecks<'_>,
         template: Template,
         (before, known): (Option<&LoadedFrom>, &[KnownPlan]),
     ) -> Result<()> {
         let file = file_name(&template).to_owned();
         let service = Some(template.slug.clone());
-        let refused = match plugins::verdict(registry, &template).await? {
+        let refused = match checks.verdict(&template).await? {
             Verdict::Checked(mut faults) => {
                 faults.extend(doubled_tiers(&template, known));
                 if faults.is_empty() {
@@ -187,25 +186,26 @@ impl Loading {
                 RefusedTemplate::for_plugin(file, service, why, Cure::Load)
             }
         };
-        self.fall_back(registry, before, refused).await
+        self.fall_back(checks, before, refused).await
     }
 
     /// Handles a service whose file is refused.
     async fn fall_back(
         &mut self,
-        registry: &Registry,
+        checks: &mut TemplateChecks<'_>,
         before: Option<&LoadedFrom>,
         mut refused: RefusedTemplate,
     ) -> Result<()> {
         if let Some(before) = before {
-            let why = match as_before(registry, before).await? {
+            let why = match as_before(checks, before).await? {
                 Before::Sold(template) => {
                     refused.sold_as_before = true;
                     self.kept.push(*template);
                     None
                 }
-                Before::Unknown => {
+                Before::Unknown(template) => {
                     refused.sold_as_before = !before.is_refused;
+                    self.leave(before, template);
                     None
                 }
                 Before::Faulty(_) => Some(refused.first()),
@@ -220,11 +220,15 @@ impl Loading {
     }
 
     /// Handles a service that no file names any more.
-    async fn without_file(&mut self, registry: &Registry, before: &LoadedFrom) -> Result<()> {
+    async fn without_file(
+        &mut self,
+        checks: &mut TemplateChecks<'_>,
+        before: &LoadedFrom,
+    ) -> Result<()> {
         let slug = before.slug.clone();
-        match as_before(registry, before).await? {
+        match as_before(checks, before).await? {
             Before::Sold(template) => self.kept.push(*template),
-            Before::Unknown => {}
+            Before::Unknown(template) => self.leave(before, template),
             Before::Faulty(faults) => {
                 let file = before.template_file.clone().unwrap_or_default();
                 let refused = refusal(file, Some(slug.clone()), &faults);
@@ -237,9 +241,17 @@ impl Loading {
         Ok(())
     }
 
+    /// Leaves a service as it is.
+    fn leave(&mut self, before: &LoadedFrom, template: Option<Box<Template>>) {
+        if !before.is_refused {
+            self.undecided.extend(template.map(|template| *template));
+        }
+    }
+
     /// Returns the services that can be sold.
-    pub(super) fn sold(&self) -> Vec<Template> {
-        self.fresh.iter().chain(&self.kept).cloned().collect()
+    pub(super) fn sold(&self) -> impl Iterator<Item = &Template> {
+        let loaded = self.fresh.iter().chain(&self.kept);
+        loaded.chain(&self.undecided)
     }
 
     /// Writes all of it into the catalogue.
@@ -259,14 +271,30 @@ impl Loading {
     pub(super) async fn tell(&self, conn: &mut Conn, clock: &Clock) -> Result<()> {
         let kind = AlertKind::TemplateRefused;
         for one in &self.refused {
-            alerts::raise(conn, clock, kind, &one.file, &one.sentence()).await?;
+            if let Some(sentence) = one.sentence() {
+                alerts::raise(conn, clock, kind, &one.file, &sentence).await?;
+            } else {
+                tracing::warn!(file = one.file, reason = one.first(), "catalog.not_judged");
+            }
         }
+        // Of a file that cannot be judged here, the alert stays as it is.
         for subject in alerts::open_subjects(conn, kind).await? {
             if self.refused.iter().all(|one| one.file != subject) {
                 alerts::resolve(conn, clock, kind, &subject).await?;
             }
         }
+        self.log_unfiled();
         Ok(())
+    }
+
+    /// Logs the services that are off sale without a file that an alert could be about.
+    fn log_unfiled(&self) {
+        for (slug, reason) in &self.off {
+            let is_its = |one: &RefusedTemplate| one.service.as_ref() == Some(slug);
+            if !self.refused.iter().any(is_its) {
+                tracing::warn!(service = slug, reason, "catalog.off_sale");
+            }
+        }
     }
 }
 
@@ -284,21 +312,22 @@ impl LoadedFrom {
 }
 
 /// Returns the state of a service by the template that it was loaded from last.
-async fn as_before(registry: &Registry, before: &LoadedFrom) -> Result<Before> {
+async fn as_before(checks: &mut TemplateChecks<'_>, before: &LoadedFrom) -> Result<Before> {
     if before.template.is_none() {
-        let mut conn = registry.db().read().await?;
-        let inactive = Inactive::find(&mut conn, &before.plugin_id).await?;
-        return Ok(inactive.map_or(Before::Unknown, |inactive| Before::Inactive(inactive.why)));
+        let inactive = checks.inactivity(&before.plugin_id).await?;
+        return Ok(inactive.map_or(Before::Unknown(None), |inactive| {
+            Before::Inactive(inactive.why)
+        }));
     }
     let template = match before.read() {
         Ok(template) => template,
         Err(errors) => return Ok(Before::Faulty(errors)),
     };
-    Ok(match plugins::verdict(registry, &template).await? {
+    Ok(match checks.verdict(&template).await? {
         Verdict::Checked(faults) if faults.is_empty() => Before::Sold(Box::new(template)),
         Verdict::Checked(faults) => Before::Faulty(faults),
         Verdict::Inactive(inactive) => Before::Inactive(inactive.why),
-        Verdict::NotLoaded(_) => Before::Unknown,
+        Verdict::NotLoaded(_) => Before::Unknown(Some(Box::new(template))),
     })
 }
 
@@ -385,107 +414,17 @@ impl RefusedTemplate {
         format!("{said} {more}")
     }
 
-    fn sentence(&self) -> String {
+    /// Returns the sentence of its alert, if it has one.
+    fn sentence(&self) -> Option<String> {
+        let advice = self.cure.advice()?;
         let state = match (&self.service, self.sold_as_before) {
             (Some(slug), true) => format!("Its service {slug} is sold as it was loaded last."),
             (Some(slug), false) => format!("Its service {slug} is not sold."),
             (None, _) => "Its service is not sold.".to_owned(),
         };
-        format!("{REFUSED} {} {state} {}", self.first(), self.cure.advice())
+        Some(format!("{REFUSED} {} {state} {advice}", self.first()))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn problem(key: &str, message: &str) -> TemplateProblem {
-        TemplateProblem {
-            line: 3,
-            column: 7,
-            key: key.to_owned(),
-            message: message.to_owned(),
-        }
-    }
-
-    fn refused(problems: Vec<TemplateProblem>) -> RefusedTemplate {
-        RefusedTemplate {
-            file: "ghost.toml".to_owned(),
-            service: None,
-            sold_as_before: false,
-            problems,
-            cure: Cure::Correct,
-        }
-    }
-
-    #[test]
-    fn the_first_problem_is_told_and_the_others_are_counted() {
-        let first = || problem("plans[0].slug", "it is missing");
-        for (problems, told) in [
-            (vec![], "The problem is in the file ghost.toml."),
-            (
-                vec![problem("", "it is no TOML.")],
-                "The problem is in the file ghost.toml:3:7: it is no TOML.",
-            ),
-            (
-                vec![first()],
-                "The problem is in ghost.toml:3:7: plans[0].slug: it is missing.",
-            ),
-            (
-                vec![TemplateProblem { line: 0, ..first() }],
-                "it is missing",
-            ),
-            (
-                vec![first(), first()],
-                "The problem is in ghost.toml:3:7: plans[0].slug: it is missing. There is 1 more problem.",
-            ),
-            (
-                vec![first(), first(), first()],
-                "The problem is in ghost.toml:3:7: plans[0].slug: it is missing. There are 2 more problems.",
-            ),
-        ] {
-            assert_eq!(refused(problems).first(), told);
-        }
-    }
-
-    #[test]
-    fn a_refusal_says_what_becomes_of_the_service() {
-        for (service, sold_as_before, told) in [
-            (
-                Some("ghost"),
-                true,
-                "Its service ghost is sold as it was loaded last.",
-            ),
-            (Some("ghost"), false, "Its service ghost is not sold."),
-            (None, false, "Its service is not sold."),
-        ] {
-            let refused = RefusedTemplate {
-                service: service.map(str::to_owned),
-                sold_as_before,
-                ..refused(Vec::new())
-            };
-            assert!(refused.sentence().contains(told), "{}", refused.sentence());
-        }
-    }
-
-    /// After a retirement nothing is wrong with the file.
-    #[test]
-    fn a_refusal_says_what_to_do() {
-        let why = "The plugin `service-ghost` was retired.";
-        for (cure, told) in [
-            (Cure::Correct, "Fix the file and reload"),
-            (Cure::Install, "Activate a version of the plugin and reload"),
-            (Cure::Activate, "Activate another version of the plugin"),
-            (Cure::Load, "Activate a version that loads on every server"),
-        ] {
-            let (file, service) = ("ghost.toml".to_owned(), Some("ghost".to_owned()));
-            let refused = RefusedTemplate::for_plugin(file, service, why.to_owned(), cure);
-            let sentence = refused.sentence();
-            assert!(
-                sentence.contains(why) && sentence.contains(told),
-                "{sentence}"
-            );
-            assert_eq!(sentence.contains("Fix the file"), cure == Cure::Correct);
-        }
-    }
-}
+mod tests;

@@ -68,11 +68,19 @@ impl Templates {
         if waiting.is_empty() {
             return current;
         }
-        Arc::new(current.iter().chain(waiting.iter()).cloned().collect())
+        let is_current = |one: &Template| {
+            let is_it = |other: &Template| {
+                other.slug == one.slug && other.source().text == one.source().text
+            };
+            current.iter().any(is_it)
+        };
+        let others = waiting.iter().filter(|one| !is_current(one));
+        Arc::new(current.iter().chain(others).cloned().collect())
     }
 
     fn show(&self, loading: &Loading) {
-        self.current.store(Arc::new(loading.sold()));
+        let sold = loading.sold().cloned().collect();
+        self.current.store(Arc::new(sold));
         self.waiting.store(Arc::new(loading.waiting.clone()));
     }
 
@@ -389,11 +397,12 @@ fn kept_fields(
     now: &BTreeMap<Key, Map<String, Value>>,
     loading: &Loading,
 ) -> Vec<KeptField> {
-    let templates = || loading.fresh.iter().chain(&loading.kept);
     let mut kept = Vec::new();
     for edited in edits {
         let key = (edited.service.clone(), edited.plan.clone());
-        let template = templates().find(|template| template.slug == edited.service);
+        let template = loading
+            .sold()
+            .find(|template| template.slug == edited.service);
         let written = template.and_then(|template| written(template, edited.plan.as_deref()));
         let (Some(written), Some(now)) = (written, now.get(&key)) else {
             continue;
@@ -415,14 +424,13 @@ fn kept_fields(
 /// Returns the edited texts of categories with both their values. What an administrator wrote as a template has the
 /// texts that its category had then, and is no file.
 fn kept_texts(all: &[ManagedCategory], loading: &Loading) -> Vec<KeptField> {
-    let templates = || loading.fresh.iter().chain(&loading.kept);
     let mut kept = Vec::new();
     for category in all.iter().filter(|category| !category.edited.is_empty()) {
         let is_of_it = |template: &&Template| {
             template.category.slug == category.slug
                 && !file_name(template).starts_with(WRITTEN_HERE)
         };
-        let Some(template) = templates().find(is_of_it) else {
+        let Some(template) = loading.sold().find(is_of_it) else {
             continue;
         };
         let written = &template.category;

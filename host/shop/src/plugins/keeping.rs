@@ -60,7 +60,7 @@ pub(super) fn inactivity(plugin_id: &str) -> [String; 2] {
 }
 
 /// Reason why nothing of a plugin is sold: none of its versions is active.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Inactive {
     /// Sentence that says so.
     pub why: String,
@@ -71,7 +71,7 @@ pub struct Inactive {
 impl Inactive {
     /// Returns the reason for a plugin of which no version is active.
     pub(super) async fn of(conn: &mut Conn, plugin_id: &str) -> Result<Self> {
-        let was_retired = !Retirements::of(conn, plugin_id).await?.is_empty();
+        let was_retired = Retirements::of(conn, plugin_id).await?.is_of_plugin();
         let [retired, absent] = inactivity(plugin_id);
         let why = if was_retired { retired } else { absent };
         Ok(Self { why, was_retired })
@@ -112,6 +112,36 @@ pub async fn refuse_inactive(conn: &mut Conn, plugin_id: &str) -> Result<()> {
 /// # Errors
 /// `PLUGIN_UNAVAILABLE` when it does not load here, and none ran before.
 pub async fn active_now(registry: &Registry, plugin_id: &str) -> Result<Option<Plugin>> {
+    match followed(registry, plugin_id).await? {
+        Some(_) => registry.active(plugin_id).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Returns the active version of a plugin as [`active_now`] does, and none that ran before in its place.
+///
+/// # Errors
+/// `PLUGIN_UNAVAILABLE` when it does not load here.
+pub(super) async fn active_itself(registry: &Registry, plugin_id: &str) -> Result<Option<Plugin>> {
+    let Some(active) = followed(registry, plugin_id).await? else {
+        return Ok(None);
+    };
+    let plugin = registry.active(plugin_id)?;
+    if plugin.digest().to_string() == active {
+        Ok(Some(plugin))
+    } else {
+        Err(not_loaded(plugin_id))
+    }
+}
+
+/// Returns the refusal for a plugin whose active version does not load here.
+pub(super) fn not_loaded(plugin_id: &str) -> Error {
+    let message = format!("The plugin `{plugin_id}` could not be loaded.");
+    Error::new(Code::PluginUnavailable, message).with("plugin", plugin_id)
+}
+
+/// Returns the digest of the active version in the database, after this server has tried to load it.
+async fn followed(registry: &Registry, plugin_id: &str) -> Result<Option<String>> {
     let active = store::active_of(&mut registry.db().read().await?, plugin_id).await?;
     let Some(active) = active else {
         return Ok(None);
@@ -121,7 +151,7 @@ pub async fn active_now(registry: &Registry, plugin_id: &str) -> Result<Option<P
     if !is_followed {
         Box::pin(registry.refresh_patiently()).await?;
     }
-    registry.active(plugin_id).map(Some)
+    Ok(Some(active))
 }
 
 /// Returns the ids of the plugins that have an active version, each with its digest.

@@ -8,6 +8,7 @@ use super::{
     Registry,
     keeping::inactivity,
     model::{Activation, Reset, Retirement, VersionState},
+    retirements::WHOLE,
     sale::{self, Checked},
     store::{self, Uses},
     sync,
@@ -200,10 +201,9 @@ async fn switch(
         take(&mut conn, registry, version, Step::Supersede).await?;
     }
     take(&mut conn, registry, (digest, state), Step::Activate).await?;
-    if checked.is_some() {
-        let (why, now) = (inactivity(plugin_id), registry.clock().now());
-        sale::store::sell_again(&mut conn, plugin_id, &why, now).await?;
-    }
+    // A start decides over the services that have a template when it reads all of them; no later step looks at others.
+    let (of_plugin, why) = ((plugin_id, checked.is_some()), inactivity(plugin_id));
+    sale::store::sell_again(&mut conn, of_plugin, &why, registry.clock().now()).await?;
     if let Some(by) = by {
         let details = json!({ "digest": digest, "superseded": superseded });
         let act = AuditAct::PluginActivated;
@@ -270,7 +270,8 @@ pub async fn retire(
         return Err(Error::new(Code::InvalidState, message));
     }
     take(&mut conn, registry, (digest, state), Step::Retire).await?;
-    retired(registry, conn, plugin_id, vec![digest.to_owned()], by).await
+    let of_plugin = (plugin_id, false);
+    retired(registry, conn, of_plugin, vec![digest.to_owned()], by).await
 }
 
 /// Retires every version of a plugin: nothing new is sold or granted with it. Live subscriptions
@@ -318,7 +319,7 @@ pub async fn retire_plugin(
     // Also those that are off sale: one that is switched on would be sold by nothing.
     let ([why, _], now) = (inactivity(plugin_id), registry.clock().now());
     sale::store::stop_selling(&mut conn, plugin_id, &why, now).await?;
-    retired(registry, conn, plugin_id, digests, by).await
+    retired(registry, conn, (plugin_id, true), digests, by).await
 }
 
 /// Refuses a plugin with an active version that services on sale are made by.
@@ -341,11 +342,11 @@ async fn refuse_sold(conn: &mut Conn, plugin_id: &str) -> Result<()> {
 async fn retired(
     registry: &Registry,
     mut conn: Conn,
-    plugin_id: &str,
+    (plugin_id, is_whole): (&str, bool),
     digests: Vec<String>,
     by: By<'_>,
 ) -> Result<Retirement> {
-    let details = json!({ "digests": &digests });
+    let details = json!({ "digests": &digests, WHOLE: is_whole });
     let act = AuditAct::PluginRetired;
     note(&mut conn, registry, by, act, plugin_id, details).await?;
     sync::announce(&mut conn).await?;

@@ -46,4 +46,4 @@ pub use registry::{Policy, Registry};
 pub use size_class::grant_class;
 pub use staging::{Upload, install_folder, stage};
 pub use uploads::{PluginUpload, UploadFailure, UploadState};
-pub use vetting::{Verdict, faults, faults_now, verdict};
+pub use vetting::{TemplateChecks, Verdict, faults, faults_now};

@@ -13,6 +13,7 @@ use super::{
     breaker::{BreakerRules, Breakers, Permit},
     decisions,
     findings::Findings,
+    keeping::not_loaded,
     model::PluginClass,
     signatures::Trust,
     store, sync,
@@ -73,10 +74,9 @@ struct Failed {
 
 impl Failed {
     fn new(digest: String, error: &Error, rest: u32) -> Self {
-        let reason = error.message.clone();
         Self {
             digest,
-            reason,
+            reason: error.message.clone(),
             rest,
         }
     }
@@ -169,8 +169,11 @@ impl Registry {
             let id = plugin_id.clone();
             match &loaded {
                 Ok(plugin) => drop(next.plugins.insert(id, plugin.clone().as_class(class))),
-                // It is not tried again, which would raise an alert.
-                Err(error) => drop(next.failed.insert(id, Failed::new(digest, error, 0))),
+                Err(error) => {
+                    // It is not tried again at once, which would raise an alert.
+                    let failed = Failed::new(digest, error, POLLS_BETWEEN_ATTEMPTS);
+                    next.failed.insert(id, failed);
+                }
             }
             found.push((plugin_id, loaded));
         }
@@ -297,11 +300,10 @@ impl Registry {
             return Ok(plugin.clone());
         }
         // The reason is for administrators: `failure` of the version, and an alert.
-        let message = if active.failed.contains_key(plugin_id) {
-            format!("The plugin `{plugin_id}` could not be loaded.")
-        } else {
-            format!("No version of the plugin `{plugin_id}` is active.")
-        };
+        if active.failed.contains_key(plugin_id) {
+            return Err(not_loaded(plugin_id));
+        }
+        let message = format!("No version of the plugin `{plugin_id}` is active.");
         Err(Error::new(Code::PluginUnavailable, message).with("plugin", plugin_id))
     }
 

@@ -269,7 +269,7 @@ fn version_taken(plugin: &Plugin, other: Option<&VersionRow>) -> Error {
 /// one that came from the folder before is replaced, unless a service that could be sold could not
 /// be sold any more; one that an administrator uploaded stays. What administrators retired stays so, also after its
 /// versions were deleted: a version that was retired is staged at most, and so is every version of a plugin that was
-/// retired and has no active one. The signature of `NAME.wasm` is `NAME.wasm.sig` beside it.
+/// retired and has no active one; the log says so. The signature of `NAME.wasm` is `NAME.wasm.sig` beside it.
 ///
 /// # Errors
 /// When the folder cannot be read or the database does not answer. A component that is refused is
@@ -319,16 +319,27 @@ async fn take_over(
     staged: &VersionView,
     templates: &[Template],
 ) -> Result<()> {
+    if staged.state != VersionState::Staged {
+        return Ok(());
+    }
     let mut conn = registry.db().read().await?;
     let versions = store::versions_of(&mut conn, &staged.plugin_id).await?;
-    let retirements = Retirements::of(&mut conn, &staged.plugin_id).await?;
-    drop(conn);
     let active = versions
         .iter()
         .find(|row| row.state == VersionState::Active);
-    let replaces = |row: &VersionRow| row.uploaded_by.is_none() && row.digest != staged.digest;
-    let is_due = active.map_or_else(|| retirements.is_empty(), replaces);
-    if staged.state != VersionState::Staged || !is_due || retirements.has(&staged.digest) {
+    let stays = |row: &VersionRow| row.uploaded_by.is_some() || row.digest == staged.digest;
+    if active.is_some_and(stays) {
+        return Ok(());
+    }
+    let retirements = Retirements::of(&mut conn, &staged.plugin_id).await?;
+    drop(conn);
+    if let Some(reason) = retirements.keep_out(&staged.digest, active.is_some()) {
+        tracing::warn!(
+            plugin.id = staged.plugin_id,
+            plugin.digest = staged.digest,
+            reason,
+            "plugin.not_activated"
+        );
         return Ok(());
     }
     if let Some(active) = active

@@ -58,12 +58,17 @@ both_engines!(
         a_template_of_an_unknown_plugin_waits_for_it,
         a_sale_stays_ended_when_the_retired_version_is_deleted,
         the_version_that_is_active_in_the_database_is_asked,
+        a_retired_upload_is_no_retirement_of_its_plugin,
+        a_version_that_does_not_load_changes_nothing,
     ]
 );
 
 both_engines!(
     Furnished,
-    [the_folder_does_not_bring_back_what_was_retired_and_deleted]
+    [
+        the_folder_does_not_bring_back_what_was_retired_and_deleted,
+        a_service_without_a_template_comes_back_with_its_plugin,
+    ]
 );
 
 fn component_of(folder: &Path) -> std::path::PathBuf {
@@ -194,7 +199,7 @@ async fn a_sale_stays_ended_when_the_retired_version_is_deleted(empty: Empty) {
     shop.client().get(OFFER).await.fails(404, "NOT_FOUND");
     let told = alerts(&admin).await;
     assert!(
-        told[0].contains("Activate another version of the plugin"),
+        told[0].contains("Activate a version of the plugin"),
         "{told:?}"
     );
 
@@ -202,7 +207,7 @@ async fn a_sale_stays_ended_when_the_retired_version_is_deleted(empty: Empty) {
     let on = because(json!({ "active": true }));
     for toggle in [format!("{path}/toggle"), format!("{plan}/toggle")] {
         let switched = admin.patch(&toggle, on.clone()).await;
-        let said = format!("It is switched on and is not on sale yet. {RETIRED}");
+        let said = format!("It is switched on, but is not on sale yet. {RETIRED}");
         assert_eq!(switched.body["message"], said, "{toggle}");
         switched.data(200);
     }
@@ -316,4 +321,89 @@ async fn the_folder_does_not_bring_back_what_was_retired_and_deleted(furnished: 
     let path = format!("{PLUGIN}/activate");
     admin.post(&path, newest).await.data(200);
     assert_eq!(state(&admin).await, "ON_SALE");
+}
+
+/// It was never active, so that the folder may install the plugin.
+async fn a_retired_upload_is_no_retirement_of_its_plugin(empty: Empty) {
+    let Empty { shop, folder } = empty;
+    let admin = shop.admin().await;
+    let staged = admin.upload(good("0.9.0")).await.data(201);
+    let path = format!("{PLUGIN}/versions/{}", staged["digest"].as_str().unwrap());
+    let retired = admin.post(&format!("{path}/retire"), json!(null)).await;
+    retired.data(200);
+    let deleted = admin.delete(&path).await;
+    assert_eq!(deleted.status, 200, "{}", deleted.text);
+    write_template(folder.path());
+    refuses(&reload(&admin).await, ABSENT);
+
+    fs::write(component_of(folder.path()), good("1.0.0")).unwrap();
+    let shop = shop.restart().await;
+    let admin = shop.admin().await;
+    assert_eq!(state(&admin).await, "ON_SALE");
+}
+
+/// No later reload would look at it: it was loaded before templates were kept, and no file names it.
+async fn a_service_without_a_template_comes_back_with_its_plugin(furnished: Empty) {
+    let Empty { shop, folder } = furnished;
+    let admin = shop.admin().await;
+    assert_eq!(state(&admin).await, "ON_SALE");
+    let refuse = format!(
+        "UPDATE services SET template = NULL, template_file = NULL, refused = '{ABSENT}' WHERE slug = 'fixture'"
+    );
+    let remove = "DELETE FROM plugin_versions WHERE plugin_id = 'service-fixture'";
+    quietly(&shop, &[refuse.as_str(), remove]).await;
+    fs::remove_file(folder.path().join("fixture.toml")).unwrap();
+    let shop = shop.restart().await;
+    let admin = shop.admin().await;
+    let found = service(&admin, "fixture").await;
+    assert_eq!(found["state"], "ON_SALE", "{found:#}");
+}
+
+/// Another server has activated one that is damaged: the version that ran before decides nothing in its place, and the
+/// service stays as it is.
+async fn a_version_that_does_not_load_changes_nothing(empty: Empty) {
+    let Empty { shop, folder } = empty;
+    let admin = shop.admin().await;
+    install(&admin, good("1.0.0")).await;
+    write_template(folder.path());
+    assert_eq!(reload(&admin).await["refused"], json!([]));
+    admin.upload(good("2.0.0")).await.data(201);
+    // The next start has it in memory no more.
+    let shop = shop.restart().await;
+    let admin = shop.admin().await;
+    let swap = [
+        "UPDATE plugin_versions SET state = 'SUPERSEDED' WHERE plugin_id = 'service-fixture' AND version = '1.0.0'",
+        "UPDATE plugin_versions SET state = 'ACTIVE', activated_at = created_at, component = substr(component, 2)
+           WHERE plugin_id = 'service-fixture' AND version = '2.0.0'",
+    ];
+    quietly(&shop, &swap).await;
+    let renamed = TEMPLATE.replace("name = \"Fixture\"", "name = \"Renamed\"");
+    assert_ne!(renamed, TEMPLATE);
+    fs::write(folder.path().join("fixture.toml"), renamed).unwrap();
+    let told = reload(&admin).await;
+    let refused = &told["refused"][0];
+    assert_eq!(
+        (
+            &refused["soldAsBefore"],
+            &refused["problems"][0]["message"],
+            &told["changes"]
+        ),
+        (
+            &json!(true),
+            &json!("The plugin `service-fixture` could not be loaded."),
+            &json!([])
+        ),
+        "{told:#}"
+    );
+    let images = "/api/admin/catalog/images";
+    let before = admin.get(images).await.data(200);
+    assert_eq!(before[0]["service"], "fixture", "{before:#}");
+
+    // Nothing runs after a start.
+    let shop = shop.restart().await;
+    let admin = shop.admin().await;
+    assert_eq!(state(&admin).await, "ON_SALE");
+    assert_eq!(admin.get(images).await.data(200), before);
+    // Another alert says it, and ends by itself.
+    assert_eq!(alerts(&admin).await, Vec::<String>::new());
 }

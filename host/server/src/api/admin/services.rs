@@ -217,7 +217,7 @@ async fn toggle(
 }
 
 /// Beginning of the answer to a switch on, where something else keeps it from being sold.
-const NOT_YET: &str = "It is switched on and is not on sale yet.";
+const NOT_YET: &str = "It is switched on, but is not on sale yet.";
 const SERVICE_OFF: &str = "Its service is off sale.";
 
 /// Says what a switch of a service, or of a plan of it, has led to.
@@ -347,8 +347,7 @@ async fn toggle_plan(
     Body(wanted): Body<SaleToggle>,
 ) -> Reply<ManagedPlan> {
     let (ids, reason) = ((id, plan_id), wanted.reason.as_str());
-    let plan =
+    let (plan, service) =
         catalog::switch_plan(&state.catalog, admin.user_id, ids, wanted.active, reason).await?;
-    let service = catalog::managed_service(&state.catalog, id).await?;
     Ok(Success::ok(switched(plan.active, &service), plan))
 }

@@ -450,7 +450,7 @@ const fn cure(cure: Cure) -> &'static str {
             "Put the component of the plugin into the folder of plugins and restart, or `dermaga plugin push` it, then POST /api/admin/catalog/reload."
         }
         Cure::Activate => {
-            "Activate another version of the plugin (`dermaga plugin push`), then POST /api/admin/catalog/reload; or remove the file."
+            "Activate a version of the plugin (`dermaga plugin push`), then POST /api/admin/catalog/reload; or remove the file."
         }
         Cure::Load => {
             "Activate a version that loads, then POST /api/admin/catalog/reload or restart."

@@ -269,7 +269,7 @@ pub async fn switch_service(
     Ok(view)
 }
 
-/// Puts a plan on sale or off it, as [`switch_service`] does with a service.
+/// Puts a plan on sale or off it, as [`switch_service`] does with a service. Returns it, and its service as of then.
 ///
 /// # Errors
 /// `NOT_FOUND`; `CONFLICT` when it would come back beside a plan of its tier.
@@ -279,7 +279,7 @@ pub async fn switch_plan(
     (service_id, id): (ServiceId, PlanId),
     active: Option<bool>,
     reason: &str,
-) -> Result<ManagedPlan> {
+) -> Result<(ManagedPlan, ManagedService)> {
     let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
     // All that decide which tiers are taken wait for the service, and then for the plan.
     store::lock_service(&mut conn, service_id).await?;
@@ -295,9 +295,10 @@ pub async fn switch_plan(
         let event = Event::new(AuditAct::PlanSwitched, Subject::Plan(id), details).because(reason);
         audit::record(&mut conn, clock, actor_id, event).await?;
     }
-    let view = plan_row(&mut conn, service_id, id).await?.into();
+    let plan = plan_row(&mut conn, service_id, id).await?.into();
+    let service = managed(&mut conn, service_id).await?;
     conn.commit().await?;
-    Ok(view)
+    Ok((plan, service))
 }
 
 /// Refuses to put a plan on sale while another one of its tier is not retired, as a creation does.

@@ -19,14 +19,21 @@ pub(in crate::plugins) async fn stop_selling(
     Ok(())
 }
 
-/// Digests of the retired versions of a plugin.
+/// A retired version.
+#[derive(Debug, sqlx::FromRow)]
+pub(in crate::plugins) struct RetiredVersion {
+    pub(in crate::plugins) digest: String,
+    pub(in crate::plugins) was_active: bool,
+}
+
+/// Returns the retired versions of a plugin.
 pub(in crate::plugins) async fn retired_of(
     conn: &mut Conn,
     plugin_id: &str,
-) -> sqlx::Result<Vec<String>> {
-    let sql = "SELECT digest FROM plugin_versions WHERE plugin_id = $1 AND state = 'RETIRED'";
-    let retired = fetch_all!(conn, (String,), sql, plugin_id)?;
-    Ok(retired.into_iter().map(|(digest,)| digest).collect())
+) -> sqlx::Result<Vec<RetiredVersion>> {
+    let sql = "SELECT digest, activated_at IS NOT NULL AS was_active FROM plugin_versions
+               WHERE plugin_id = $1 AND state = 'RETIRED'";
+    fetch_all!(conn, RetiredVersion, sql, plugin_id)
 }
 
 /// Takes the locks of the active versions that make services, in the order of their plugins.
@@ -41,17 +48,17 @@ pub(in crate::plugins) async fn lock_active(conn: &mut Conn) -> sqlx::Result<()>
 }
 
 /// Ends the refusal of the services that were taken off sale for one of these reasons, and that nothing else has
-/// refused since.
+/// refused since; of those with a template only when the version was checked with it.
 pub(in crate::plugins) async fn sell_again(
     conn: &mut Conn,
-    plugin_id: &str,
+    (plugin_id, is_checked): (&str, bool),
     [one, other]: &[String; 2],
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let sql = "UPDATE services SET refused = NULL, updated_at = $5
-               WHERE id = $1 AND plugin_id = $2 AND refused IN ($3, $4)";
+               WHERE id = $1 AND plugin_id = $2 AND refused IN ($3, $4) AND (template IS NULL OR $6)";
     for id in services_in_order(conn, plugin_id).await? {
-        execute!(conn, sql, id, plugin_id, one, other, now)?;
+        execute!(conn, sql, id, plugin_id, one, other, now, is_checked)?;
     }
     Ok(())
 }

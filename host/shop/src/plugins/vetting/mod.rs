@@ -3,7 +3,7 @@
 
 mod store;
 
-use std::{sync::OnceLock, time::UNIX_EPOCH};
+use std::{collections::HashMap, sync::OnceLock, time::UNIX_EPOCH};
 
 use chrono::TimeDelta;
 use dermaga_runtime::{Digest, Plugin};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     Registry, decisions,
-    keeping::{Inactive, active_now},
+    keeping::{Inactive, active_itself, active_now},
 };
 use crate::{Code, Error, Result};
 
@@ -81,25 +81,64 @@ pub enum Verdict {
     NotLoaded(String),
 }
 
-/// Puts a template to the version of its plugin that is active in the database.
-///
-/// # Errors
-/// `PLUGIN_BUSY` when a call found no place, or when the database does not answer.
-pub async fn verdict(registry: &Registry, template: &Template) -> Result<Verdict> {
-    match active_now(registry, &template.plugin).await {
-        Ok(Some(plugin)) => {
-            let faults = faults(registry, &plugin, template).await?;
-            Ok(Verdict::Checked(faults))
+/// Puts templates to the active versions of their plugins, and remembers why a plugin has none.
+#[derive(Debug)]
+pub struct TemplateChecks<'r> {
+    registry: &'r Registry,
+    /// Plugins without an active version, by id.
+    inactive: HashMap<String, Inactive>,
+}
+
+impl<'r> TemplateChecks<'r> {
+    /// Returns one that remembers nothing yet.
+    pub fn new(registry: &'r Registry) -> Self {
+        Self {
+            registry,
+            inactive: HashMap::new(),
         }
-        Ok(None) => {
-            let mut conn = registry.db().read().await?;
-            let inactive = Inactive::of(&mut conn, &template.plugin).await?;
-            Ok(Verdict::Inactive(inactive))
+    }
+
+    /// Puts a template to the version of its plugin that is active in the database.
+    ///
+    /// # Errors
+    /// `PLUGIN_BUSY` when a call found no place, or when the database does not answer.
+    pub async fn verdict(&mut self, template: &Template) -> Result<Verdict> {
+        match active_itself(self.registry, &template.plugin).await {
+            Ok(Some(plugin)) => {
+                let faults = faults(self.registry, &plugin, template).await?;
+                Ok(Verdict::Checked(faults))
+            }
+            Ok(None) => {
+                let inactive = self.inactive(&template.plugin).await?;
+                Ok(Verdict::Inactive(inactive))
+            }
+            Err(error) if error.code == Code::PluginUnavailable => {
+                Ok(Verdict::NotLoaded(error.message))
+            }
+            Err(error) => Err(error),
         }
-        Err(error) if error.code == Code::PluginUnavailable => {
-            Ok(Verdict::NotLoaded(error.message))
+    }
+
+    /// Returns the reason why no version of a plugin is active, unless one is.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn inactivity(&self, plugin_id: &str) -> Result<Option<Inactive>> {
+        if let Some(known) = self.inactive.get(plugin_id) {
+            return Ok(Some(known.clone()));
         }
-        Err(error) => Err(error),
+        let mut conn = self.registry.db().read().await?;
+        Inactive::find(&mut conn, plugin_id).await
+    }
+
+    async fn inactive(&mut self, plugin_id: &str) -> Result<Inactive> {
+        if let Some(known) = self.inactive.get(plugin_id) {
+            return Ok(known.clone());
+        }
+        let mut conn = self.registry.db().read().await?;
+        let inactive = Inactive::of(&mut conn, plugin_id).await?;
+        self.inactive.insert(plugin_id.to_owned(), inactive.clone());
+        Ok(inactive)
     }
 }
 

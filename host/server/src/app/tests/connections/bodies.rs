@@ -189,3 +189,16 @@ async fn bytes_behind_a_body_in_chunks_are_no_request() {
         assert!(answer.contains("connection: close\r\n"), "{answer}");
     }
 }
+
+/// A client that has sent further requests behind it sees its answer, and not a connection that was reset.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rest_behind_a_body_in_chunks_is_read() {
+    let server = Server::start(Duration::from_secs(60)).await;
+    let head = "POST /api/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
+    // More than the sockets of both sides hold.
+    let next = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n".repeat(600_000);
+    let sent = format!("{head}Transfer-Encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n{next}");
+    let answer = said(server.address, sent.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+}
