@@ -43,20 +43,29 @@ pub fn taken_codings(request: &Request) -> Option<Vec<HeaderValue>> {
 
 /// Compresses the answer to a public read with gzip, for a client that takes it.
 pub async fn compress(taken: Vec<HeaderValue>, mut response: Response) -> Response {
+    if response.status() == StatusCode::NOT_MODIFIED {
+        // It says of the kept answer what that one says (RFC 9110, section 15.4.5).
+        name_choice(response.headers_mut());
+        return response;
+    }
     let is_packed = response.headers().contains_key(header::CONTENT_ENCODING);
     if is_packed || !worth_it().should_compress(&response) {
         return response;
     }
     if taken.is_empty() {
         // The layer does no more either, but puts the body into a box.
-        if !names_choice(response.headers()) {
-            let choice = HeaderValue::from_static(CHOICE);
-            response.headers_mut().append(header::VARY, choice);
-        }
+        name_choice(response.headers_mut());
         return response;
     }
     // Its state is large, and most answers return above.
     Box::pin(compressed(taken, response)).await
+}
+
+/// Says that the coding of an answer was chosen by the request, unless it says so already.
+fn name_choice(headers: &mut HeaderMap) {
+    if !names_choice(headers) {
+        headers.append(header::VARY, HeaderValue::from_static(CHOICE));
+    }
 }
 
 /// Returns true for an answer that says already that its coding was chosen by the request.

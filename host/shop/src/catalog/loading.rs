@@ -209,8 +209,7 @@ impl Loading {
                     None
                 }
                 Before::Faulty(_) => Some(refused.first()),
-                // A version of the plugin brings back what was off sale for want of one alone.
-                Before::Inactive(_) if refused.cure == Cure::Correct => Some(refused.first()),
+                // Also beside a wrong file: a version of the plugin brings back what was loaded last.
                 Before::Inactive(why) => Some(why),
             };
             self.off.extend(why.map(|why| (before.slug.clone(), why)));
@@ -284,6 +283,28 @@ impl Loading {
             }
         }
         self.log_unfiled();
+        Ok(())
+    }
+
+    /// Brings the alerts about templates of services that are sold up to date: their plugin may have had no version that
+    /// was active when they were raised.
+    pub(super) async fn tell_of_sold(
+        &self,
+        conn: &mut Conn,
+        clock: &Clock,
+        services: &[LoadedFrom],
+    ) -> Result<()> {
+        let kind = AlertKind::TemplateRefused;
+        let sold = services.iter().filter(|service| !service.is_refused);
+        for file in sold.filter_map(|service| service.template_file.as_ref()) {
+            let refused = self.refused.iter().find(|one| &one.file == file);
+            match refused.map(RefusedTemplate::sentence) {
+                None => drop(alerts::resolve(conn, clock, kind, file).await?),
+                Some(Some(sentence)) => alerts::raise(conn, clock, kind, file, &sentence).await?,
+                // The file cannot be judged here.
+                Some(None) => {}
+            }
+        }
         Ok(())
     }
 

@@ -45,6 +45,7 @@ pub use room::PlanRoom;
 pub use settings::Settings;
 pub use templates::{
     CatalogReload, Examined, FieldChange, KeptField, Templates, examine, load_at_start, reload,
+    tell_of_plugin,
 };
 pub use terms::{PlanTerm, PlanTermView, SoldTerm, TermView};
 

@@ -1,6 +1,7 @@
 //! The service templates as last read, and their reload while the shop is open.
 
 mod judged;
+mod telling;
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +25,9 @@ use super::{
     loading::{self, Loading, file_name},
     store::{self, Edits, LoadedFrom},
 };
+pub use judged::{Examined, examine};
+pub use telling::tell_of_plugin;
+
 use crate::{
     Error, Result,
     audit::{self, AuditAct, By, Event, Subject},
@@ -166,27 +170,6 @@ pub async fn load_at_start(
     conn.commit().await?;
     templates.show(&loading);
     Ok(())
-}
-
-/// Outcome of a check of the templates.
-#[derive(Debug)]
-pub struct Examined {
-    /// Services that can be sold as their files say.
-    pub sold: usize,
-    /// Templates that are not loaded, with all their problems.
-    pub refused: Vec<RefusedTemplate>,
-}
-
-/// Checks the templates with the plugins that are active, and changes nothing of what is sold.
-///
-/// # Errors
-/// As [`load_at_start`].
-pub async fn examine(templates: &Templates, registry: &Registry, db: &Db) -> Result<Examined> {
-    let loading = judged::judge(templates, registry, db).await?;
-    Ok(Examined {
-        sold: loading.fresh.len(),
-        refused: loading.refused,
-    })
 }
 
 text_enum! {

@@ -90,18 +90,21 @@ impl<D: Lends> Connections<D> {
         lent.map_err(|_| sqlx::Error::PoolTimedOut)?
     }
 
-    /// Borrows a connection, and begins a transaction on it by this statement. One that rested here and is lost since
-    /// is replaced by another one.
+    /// Borrows a connection, and begins a transaction on it by this statement. One that is lost, which did nothing, is
+    /// replaced by another one.
     pub(super) async fn begin(&self, statement: SqlStr) -> sqlx::Result<Borrowed<D>> {
-        let mut borrowed = self.acquire().await?;
-        let rested = borrowed.rested;
-        match borrowed.begin(statement.clone()).await {
-            Err(error) if rested && is_lost(&error) => {}
-            begun => return begun.map(|()| borrowed),
+        // Not one of those that are open may be left.
+        for _ in 0..self.most() {
+            let mut borrowed = self.acquire().await?;
+            match borrowed.begin(statement.clone()).await {
+                Err(error) if is_lost(&error) => {}
+                begun => return begun.map(|()| borrowed),
+            }
+            if let Some(broken) = borrowed.lent.take() {
+                broken.close();
+            }
+            drop(self.shelf.empty());
         }
-        // Nothing was done, and those that rest may be lost, too.
-        drop(borrowed);
-        drop(self.shelf.empty());
         let mut borrowed = self.acquire().await?;
         borrowed.begin(statement).await?;
         Ok(borrowed)
@@ -149,9 +152,7 @@ impl<D: Lends> Connections<D> {
 
     async fn lend(&self) -> sqlx::Result<Borrowed<D>> {
         let turn = self.turn().await?;
-        let taken = self.shelf.take();
-        let rested = taken.is_some();
-        let lent = match taken {
+        let lent = match self.shelf.take() {
             Some(lent) => lent,
             None => {
                 let _asking = Asking(&self.shelf);
@@ -160,7 +161,6 @@ impl<D: Lends> Connections<D> {
         };
         Ok(Borrowed {
             lent: Some(lent),
-            rested,
             shelf: Arc::clone(&self.shelf),
             turn: Some(turn),
             is_at_rest: true,
@@ -378,8 +378,6 @@ async fn sweep<D: Lends>(mut sweeping: Sweeping<D>) {
 pub(super) struct Borrowed<D: Lends> {
     /// Absent once it was given back.
     lent: Option<Lent<D>>,
-    /// True for one that was lent without a test.
-    rested: bool,
     shelf: Arc<Shelf<D>>,
     /// Kept until the connection is back.
     turn: Option<OwnedSemaphorePermit>,

@@ -19,6 +19,13 @@ use crate::{
 /// Interval between renewals of a lease, of which it has room for some that fail.
 const RENEWED_EVERY: Duration = Duration::from_secs(4);
 
+/// Waits between attempts to release a key, while the database may be on its way back.
+const RELEASED_AFTER: [Duration; 3] = [
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
+
 /// Key held by a running request. Dropped without an answer (the client went away, the handler
 /// panicked) it releases the key, so that the next attempt need not wait for the lease to end.
 #[derive(Debug)]
@@ -144,8 +151,9 @@ impl Claim {
     /// # Errors
     /// When the database does not answer; the key is free when the lease ends.
     pub async fn release(mut self) -> Result<()> {
+        release(&self.db, &self.request, self.holder).await?;
         self.settled = true;
-        release(&self.db, &self.request, self.holder).await
+        Ok(())
     }
 }
 
@@ -159,8 +167,13 @@ impl Drop for Claim {
         }
         let (db, request, holder) = (self.db.clone(), self.request.clone(), self.holder);
         let give_back = async move {
-            if let Err(error) = release(&db, &request, holder).await {
-                tracing::warn!(%error, "idempotency.key_not_released");
+            let mut waits = RELEASED_AFTER.into_iter();
+            while let Err(error) = release(&db, &request, holder).await {
+                let Some(wait) = waits.next() else {
+                    tracing::warn!(%error, "idempotency.key_not_released");
+                    return;
+                };
+                sleep(wait).await;
             }
         };
         runtime.spawn(give_back.in_current_span());

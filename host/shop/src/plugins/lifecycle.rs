@@ -82,6 +82,9 @@ pub(super) fn changed_meanwhile() -> Error {
 
 fn illegal(state: VersionState, step: Step) -> Error {
     let why = match step {
+        Step::Activate if state == VersionState::Retired => {
+            "it is not activated again; upload the plugin with a higher version number"
+        }
         Step::Activate => "only a staged or superseded version can be activated",
         Step::Supersede => "only an active version can be superseded",
         Step::Retire => "it was retired before",

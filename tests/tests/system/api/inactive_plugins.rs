@@ -60,6 +60,7 @@ both_engines!(
         the_version_that_is_active_in_the_database_is_asked,
         a_retired_upload_is_no_retirement_of_its_plugin,
         a_version_that_does_not_load_changes_nothing,
+        a_version_brings_back_what_was_loaded_last,
     ]
 );
 
@@ -180,6 +181,39 @@ async fn a_template_of_an_unknown_plugin_waits_for_it(empty: Empty) {
     install(&admin, good("1.0.0")).await;
     assert_eq!(reload(&admin).await["refused"], json!([]));
     assert_eq!(state(&admin).await, "ON_SALE");
+    assert_eq!(alerts(&admin).await, Vec::<String>::new());
+}
+
+/// Also beside a file that is wrong by then, of which the alert says what is true.
+async fn a_version_brings_back_what_was_loaded_last(empty: Empty) {
+    let Empty { shop, folder } = empty;
+    let admin = shop.admin().await;
+    let first = install(&admin, good("1.0.0")).await;
+    write_template(folder.path());
+    assert_eq!(reload(&admin).await["refused"], json!([]));
+    retire_and_delete(&admin, &first).await;
+    reload(&admin).await;
+    assert_eq!(alerts(&admin).await.len(), 1);
+    let second = install(&admin, good("1.0.1")).await;
+    assert_eq!(state(&admin).await, "ON_SALE");
+    assert_eq!(alerts(&admin).await, Vec::<String>::new());
+
+    retire_and_delete(&admin, &second).await;
+    fs::write(folder.path().join("fixture.toml"), "wrong").unwrap();
+    let told = reload(&admin).await;
+    assert_eq!(told["refused"][0]["soldAsBefore"], false, "{told:#}");
+    assert_eq!(state(&admin).await, "REFUSED");
+    let refused = admin.upload(breaking("1.0.2")).await;
+    refused.fails(400, "COMPONENT_REFUSED");
+    install(&admin, good("1.0.3")).await;
+    assert_eq!(state(&admin).await, "ON_SALE");
+    let told = alerts(&admin).await;
+    assert!(
+        told.len() == 1 && told[0].contains("is sold as it was loaded last"),
+        "{told:?}"
+    );
+    write_template(folder.path());
+    assert_eq!(reload(&admin).await["refused"], json!([]));
     assert_eq!(alerts(&admin).await, Vec::<String>::new());
 }
 

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use dermaga_shop::{
     audit::GivenReason,
+    catalog,
     plugins::{
         self, Activation, GrantedClass, PluginClass, PluginView, Reset, Retirement, VersionView,
     },
@@ -144,6 +145,7 @@ async fn activate(
     let (digest, by) = (&request.digest, Some(admin.by(request.reason.as_ref())));
     let templates = state.catalog.templates.of_plugins();
     let activation = plugins::activate(&state.plugins, &templates, &id, digest, by).await?;
+    tell_of_templates(&state, &id).await;
     Ok(Success::ok(
         format!("{} {} is active.", activation.plugin_id, activation.version),
         activation,
@@ -162,6 +164,7 @@ async fn roll_back(
 ) -> Reply<Activation> {
     let (templates, by) = (state.catalog.templates.of_plugins(), reason.of(admin));
     let activation = plugins::roll_back(&state.plugins, &templates, &id, by).await?;
+    tell_of_templates(&state, &id).await;
     Ok(Success::ok(
         format!(
             "{} {} is active again.",
@@ -169,6 +172,13 @@ async fn roll_back(
         ),
         activation,
     ))
+}
+
+/// Brings the alerts about templates of a plugin up to date. It is active, whatever becomes of them.
+async fn tell_of_templates(state: &AppState, plugin_id: &str) {
+    if let Err(error) = Box::pin(catalog::tell_of_plugin(&state.catalog, plugin_id)).await {
+        tracing::warn!(%error, plugin.id = plugin_id, "catalog.alerts_not_told");
+    }
 }
 
 /// A class to grant, and why.

@@ -61,7 +61,11 @@ async fn an_answer_has_the_headers_of_the_steps_that_it_passed() {
     let asks = [("origin", SITE), ("access-control-request-method", "GET")];
     let [preflight, of_server] = [read, "*"].map(|path| request(Method::OPTIONS, path, &asks));
     for (request, status, shown) in [
-        (get(read, &known), 304, "+etag +ratelimit -content-type"),
+        (
+            get(read, &known),
+            304,
+            "+etag +vary +ratelimit -content-type",
+        ),
         (packed(), 415, "+accept-encoding +ratelimit -etag"),
         // What ends the work of a handler is around the count of requests.
         (get("/slow", &[]), 408, "-ratelimit"),

@@ -6,6 +6,7 @@ use super::Templates;
 use crate::{
     Code, Error, Result,
     catalog::{
+        RefusedTemplate,
         administration::lock_categories,
         loading::Loading,
         store::{self, KnownPlan, LoadedFrom},
@@ -43,6 +44,27 @@ impl Beside {
 pub(super) async fn judge(templates: &Templates, registry: &Registry, db: &Db) -> Result<Loading> {
     let (loading, _) = Box::pin(judged(templates, registry, db)).await?;
     Ok(loading)
+}
+
+/// Outcome of a check of the templates.
+#[derive(Debug)]
+pub struct Examined {
+    /// Services that can be sold as their files say.
+    pub sold: usize,
+    /// Templates that are not loaded, with all their problems.
+    pub refused: Vec<RefusedTemplate>,
+}
+
+/// Checks the templates with the plugins that are active, and changes nothing of what is sold.
+///
+/// # Errors
+/// As [`judge`].
+pub async fn examine(templates: &Templates, registry: &Registry, db: &Db) -> Result<Examined> {
+    let loading = judge(templates, registry, db).await?;
+    Ok(Examined {
+        sold: loading.fresh.len(),
+        refused: loading.refused,
+    })
 }
 
 /// Judges as [`judge`] does, and opens the transaction to write it in. Plugins take their time: what administrators
