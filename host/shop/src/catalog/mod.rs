@@ -199,16 +199,6 @@ pub async fn plan(conn: &mut Conn, plan_id: PlanId) -> Result<Plan> {
         .ok_or_else(|| Error::not_found("plan"))
 }
 
-/// Returns a service, sold or not.
-///
-/// # Errors
-/// `NOT_FOUND` for an unknown one.
-pub async fn service(conn: &mut Conn, service_id: ServiceId) -> Result<Service> {
-    store::service(conn, service_id)
-        .await?
-        .ok_or_else(|| Error::not_found("service"))
-}
-
 /// Returns the texts in Indonesian of the form of a service that is sold, if that is the current language.
 ///
 /// # Errors

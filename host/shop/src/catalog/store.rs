@@ -338,10 +338,6 @@ pub(super) async fn any_service_by_slug(
     find_where(conn, SERVICES.rows, &Filter::of("s.slug = ?", slug)).await
 }
 
-pub(super) async fn service(conn: &mut Conn, id: ServiceId) -> sqlx::Result<Option<Service>> {
-    find_where(conn, SERVICES.rows, &Filter::of("s.id = ?", id)).await
-}
-
 /// Columns of a plan.
 macro_rules! plan_columns {
     () => {
