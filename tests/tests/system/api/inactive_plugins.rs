@@ -203,8 +203,11 @@ async fn a_version_brings_back_what_was_loaded_last(empty: Empty) {
     let told = reload(&admin).await;
     assert_eq!(told["refused"][0]["soldAsBefore"], false, "{told:#}");
     assert_eq!(state(&admin).await, "REFUSED");
-    let refused = admin.upload(breaking("1.0.2")).await;
-    refused.fails(400, "COMPONENT_REFUSED");
+    let staged = admin.upload(breaking("1.0.2")).await.data(201);
+    let body = json!({ "digest": staged["digest"] });
+    let activation = admin.post(&format!("{PLUGIN}/activate"), body).await;
+    let text = activation.fails(409, "INVALID_STATE").text.clone();
+    assert!(text.contains("GATE_KIND_NOT_ALLOWED"), "{text}");
     install(&admin, good("1.0.3")).await;
     assert_eq!(state(&admin).await, "ON_SALE");
     let told = alerts(&admin).await;
