@@ -39,11 +39,12 @@ pub(in crate::plugins) async fn retired_of(
 /// Takes the locks of the active versions that make services, in the order of their plugins.
 pub(in crate::plugins) async fn lock_active(conn: &mut Conn) -> sqlx::Result<()> {
     // SQLite's writer has every row.
-    if !conn.is_postgres() {
-        return Ok(());
-    }
-    let sql = "SELECT digest FROM plugin_versions WHERE state = 'ACTIVE' AND kind = 'service'
-               ORDER BY plugin_id FOR NO KEY UPDATE";
+    let sql = if conn.is_postgres() {
+        "SELECT digest FROM plugin_versions WHERE state = 'ACTIVE' AND kind = 'service'
+         ORDER BY plugin_id FOR NO KEY UPDATE"
+    } else {
+        "SELECT digest FROM plugin_versions WHERE state = 'ACTIVE' AND kind = 'service'"
+    };
     fetch_all!(conn, (String,), sql).map(|_| ())
 }
 
