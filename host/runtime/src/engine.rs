@@ -72,7 +72,7 @@ pub(crate) fn cores(
 fn engine_config(limits: &Limits, concurrency: usize) -> Result<Config, RuntimeError> {
     let mut config = compiler::config();
     config
-        // What this process compiles itself must not wait for all other components that are compiled in it: they
+        // Compilation in this process must not wait for all other components that are compiled in it: they
         // would share one pool of threads, which takes up new work last. The compiler's own process has it for itself.
         .parallel_compilation(false)
         .max_wasm_stack(limits.stack_bytes)

@@ -151,7 +151,7 @@ impl Connection {
                     Some(exchange) => answer.map(|body| exchange.send(body)),
                     None => {
                         if is_in_chunks {
-                            // What has come behind the body is no request, and its client must see this answer.
+                            // Bytes behind the body are no request, and its client must see this answer.
                             phase.leave_unread();
                         }
                         let is_last = is_in_chunks || departure.is_leaving();

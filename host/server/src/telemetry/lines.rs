@@ -58,7 +58,7 @@ impl<W: Write> Waiting<W> {
             self.bytes.drain(..written);
             return Ok(());
         }
-        // What cannot be written is lost, as a line by itself would be.
+        // Lines that cannot be written are lost, as one by itself would be.
         self.bytes.clear();
         outcome
     }

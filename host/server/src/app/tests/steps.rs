@@ -67,7 +67,7 @@ async fn an_answer_has_the_headers_of_the_steps_that_it_passed() {
             "+etag +vary +ratelimit -content-type",
         ),
         (packed(), 415, "+accept-encoding +ratelimit -etag"),
-        // What ends the work of a handler is around the count of requests.
+        // The time limit and the net for panics are around the count of requests.
         (get("/slow", &[]), 408, "-ratelimit"),
         (get("/panics", &asks), 500, ALLOWED_ALONE),
         (get("/nowhere", &known), 404, "+ratelimit -etag"),
