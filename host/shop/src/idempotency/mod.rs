@@ -166,8 +166,9 @@ pub async fn begin(db: &Db, clock: &Clock, request: Request, terms: Terms) -> Re
             return Ok(Begun::Run(claim));
         }
         if Instant::now() >= deadline {
-            // A holder that died answers no more: only the end of its lease lets another one run.
-            let rest = held_until.map_or(TimeDelta::zero(), |until| until - now);
+            // A holder that died answers no more: only the end of its lease lets another one run. The read above may
+            // have taken a part of that time.
+            let rest = held_until.map_or(TimeDelta::zero(), |until| until - clock.now());
             return Err(in_progress(rest));
         }
         sleep(POLL).await;
