@@ -145,8 +145,7 @@ async fn of_fixture(admin: &Client) -> Value {
     }))
 }
 
-/// Another server has activated a version, of which this one has not heard, and which it has not asked.
-/// The server loads what another one has activated, before it asks.
+/// Another server has activated a version of which this one has not heard: it is loaded, and then asked.
 async fn a_service_is_accepted_by_the_version_of_now(shop: Shop) {
     let admin = shop.admin().await;
     let new = of_fixture(&admin).await;
