@@ -48,9 +48,11 @@ pub struct PolicyRef {
 /// Change of what separates customers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WallChange {
-    /// Something of ours is not as it was applied, or is gone.
+    /// Something of ours appeared, is not as it was applied, or is gone.
     Ours {
         namespace: String,
+        /// It was there before: something changed or removed it.
+        was_there: bool,
     },
     /// A network policy that is none of every customer's namespace appeared or changed. Policies add
     /// up, so that it may open what ours close, unless an instance's manifests have it.
@@ -62,6 +64,15 @@ pub enum WallChange {
     ForeignGone(PolicyRef),
     /// All network policies that are none of every customer's namespace, at the start of the watch.
     AllForeign(Vec<PolicyRef>),
+}
+
+/// News that an object is, by what was remembered of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    /// It is as it was seen or applied last.
+    Nothing,
+    Appeared,
+    Changed,
 }
 
 /// One wall as it was seen last.
@@ -99,8 +110,8 @@ impl Walls {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers an object; returns true when it differs from what was remembered.
-    fn note(&self, kind: &'static str, object: &DynamicObject) -> bool {
+    /// Remembers an object, and returns the news that it is.
+    fn note(&self, kind: &'static str, object: &DynamicObject) -> News {
         let content = hash(&(
             object.labels(),
             object.data.get("spec").map(ToString::to_string),
@@ -110,17 +121,26 @@ impl Walls {
         let version = version(&object.metadata);
         let mut seen = self.seen();
         let list = seen.lists.get(kind).map_or(0, |(list, _)| *list);
-        let wall = seen.walls.entry(place(kind, object)).or_default();
+        let place = place(kind, object);
+        let is_known = seen.walls.contains_key(&place);
+        let wall = seen.walls.entry(place).or_default();
         wall.list = list;
         // An event of a version before that of our own apply is no news.
         if version < wall.version {
-            return false;
+            return News::Nothing;
         }
         wall.version = version;
         let part = |pointer: &str| object.data.pointer(pointer);
         wall.customer = customer(kind, object);
         wall.is_in_force = part("/spec/hard") == part("/status/hard");
-        std::mem::replace(&mut wall.content, content) != content
+        let before = mem::replace(&mut wall.content, content);
+        // The event of our own apply may come before its answer.
+        let is_mended = wall.applied.is_some_and(|(_, applied)| applied == content);
+        match (is_known, before == content || is_mended) {
+            (false, _) => News::Appeared,
+            (true, true) => News::Nothing,
+            (true, false) => News::Changed,
+        }
     }
 
     /// Remembers the answer to our own apply.
@@ -265,7 +285,7 @@ impl WallWatch {
                 vec![if self.is_foreign(&object) {
                     WallChange::ForeignGone(policy(&object))
                 } else {
-                    ours(&object)
+                    ours(&object, true)
                 }]
             }
             Ok(Event::Init) => {
@@ -284,7 +304,10 @@ impl WallWatch {
     fn listed(&mut self) -> Vec<WallChange> {
         let losers = self.walls.list_ends(self.kind).into_iter();
         let mut changes: Vec<_> = losers
-            .map(|namespace| WallChange::Ours { namespace })
+            .map(|namespace| WallChange::Ours {
+                namespace,
+                was_there: true,
+            })
             .collect();
         if self.kind == POLICY {
             changes.push(WallChange::AllForeign(mem::take(&mut self.foreign)));
@@ -293,7 +316,8 @@ impl WallWatch {
     }
 
     fn seen(&self, object: &DynamicObject) -> Vec<WallChange> {
-        if !self.walls.note(self.kind, object) {
+        let news = self.walls.note(self.kind, object);
+        if news == News::Nothing {
             return Vec::new();
         }
         vec![if self.is_foreign(object) {
@@ -302,7 +326,7 @@ impl WallWatch {
                 instance: instance(object),
             }
         } else {
-            ours(object)
+            ours(object, news == News::Changed)
         }]
     }
 
@@ -326,9 +350,11 @@ fn policy(object: &DynamicObject) -> PolicyRef {
     }
 }
 
-fn ours(object: &DynamicObject) -> WallChange {
-    let namespace = object.namespace().unwrap_or_else(|| object.name_any());
-    WallChange::Ours { namespace }
+fn ours(object: &DynamicObject, was_there: bool) -> WallChange {
+    WallChange::Ours {
+        namespace: object.namespace().unwrap_or_else(|| object.name_any()),
+        was_there,
+    }
 }
 
 impl Cluster {

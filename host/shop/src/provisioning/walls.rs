@@ -28,20 +28,30 @@ const POLICY: &str = "NetworkPolicy";
 /// Time within which a policy that a pass has applied is recorded, or is gone again.
 const RECORDED: Duration = PASS_TIMEOUT.saturating_add(Duration::from_secs(15));
 
-/// Recent changes of each namespace. Another controller that insists on its own walls would
+/// Recent changes of each namespace that others made. Another controller that insists on its own walls would
 /// otherwise keep this server busy.
 #[derive(Debug, Default)]
 pub(super) struct Corrections(HashMap<String, (Instant, u32)>);
 
 impl Corrections {
-    /// Returns the time to wait before a namespace is mended that has changed now.
-    fn delay(&mut self, namespace: &str, now: Instant) -> TimeDelta {
-        self.0
-            .retain(|_, (last, _)| now.duration_since(*last) < RECENT);
+    /// Counts a change by another.
+    fn count(&mut self, namespace: &str, now: Instant) {
+        self.forget_old(now);
         let (last, count) = self.0.entry(namespace.to_owned()).or_insert((now, 0));
         *last = now;
         *count = count.saturating_add(1);
-        if *count <= AT_ONCE { SETTLE } else { QUIET }
+    }
+
+    /// Returns the time to wait before a namespace is mended.
+    fn delay(&mut self, namespace: &str, now: Instant) -> TimeDelta {
+        self.forget_old(now);
+        let count = self.0.get(namespace).map_or(0, |(_, count)| *count);
+        if count <= AT_ONCE { SETTLE } else { QUIET }
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        self.0
+            .retain(|_, (last, _)| now.duration_since(*last) < RECENT);
     }
 }
 
@@ -97,9 +107,17 @@ pub(super) async fn attend(
     change: WallChange,
 ) -> Result<bool> {
     let is_touched = match change {
-        WallChange::Ours { namespace } => {
+        WallChange::Ours {
+            namespace,
+            was_there,
+        } => {
+            let now = Instant::now();
+            // The walls of a new namespace appear at once, and those that were mended appear again.
+            if was_there {
+                memory.corrections.count(&namespace, now);
+            }
             let mut conn = db.begin_together().await?;
-            let soon = clock.now() + memory.corrections.delay(&namespace, Instant::now());
+            let soon = clock.now() + memory.corrections.delay(&namespace, now);
             let touched = store::touch_namespace(&mut conn, &namespace, soon).await?;
             conn.commit().await?;
             touched > 0
@@ -430,12 +448,38 @@ mod tests {
     fn a_namespace_that_changes_again_and_again_waits() {
         let (mut corrections, start) = (Corrections::default(), Instant::now());
         for _ in 0..AT_ONCE {
+            corrections.count("user-1", start);
             assert_eq!(corrections.delay("user-1", start), SETTLE);
         }
+        corrections.count("user-1", start);
         assert_eq!(corrections.delay("user-1", start), QUIET);
         assert_eq!(corrections.delay("user-2", start), SETTLE);
         let still = start + RECENT / 2;
+        corrections.count("user-1", still);
         assert_eq!(corrections.delay("user-1", still), QUIET);
         assert_eq!(corrections.delay("user-1", still + RECENT), SETTLE);
+    }
+
+    #[tokio::test]
+    async fn walls_that_appear_do_not_make_their_namespace_wait() {
+        let shop = Shop::open(GOOD_IMAGE).await;
+        let instance = shop.buy().await;
+        let mut memory = Memory::default();
+        for was_there in [false, true] {
+            for _ in 0..=AT_ONCE {
+                let later = shop.clock.now() + TimeDelta::hours(1);
+                let mut conn = shop.db.begin().await.unwrap();
+                execute!(conn, "UPDATE instances SET next_attempt_at = $1", later).unwrap();
+                conn.commit().await.unwrap();
+                let change = WallChange::Ours {
+                    namespace: instance.namespace.clone(),
+                    was_there,
+                };
+                let attended = attend(&shop.db, &shop.clock, &mut memory, change).await;
+                assert!(attended.unwrap());
+            }
+            let next = shop.now(&instance).await.next_attempt_at - shop.clock.now();
+            assert_eq!(next > SETTLE, was_there, "{next}");
+        }
     }
 }

@@ -29,13 +29,18 @@ fn a_wall_that_is_as_it_was_applied_is_no_news() {
     let mut quotas = watch("ResourceQuota");
     quotas.walls.applied(QUOTA, &quota(2, 0), 7);
     assert_eq!(quotas.changes(Ok(Event::Apply(quota(2, 1)))), []);
-    let changed = [WallChange::Ours {
-        namespace: "user-1".to_owned(),
-    }];
+    let [appeared, changed] = [false, true].map(|was_there| {
+        [WallChange::Ours {
+            namespace: "user-1".to_owned(),
+            was_there,
+        }]
+    });
     assert_eq!(quotas.changes(Ok(Event::Apply(quota(9, 1)))), changed);
     assert_eq!(quotas.changes(Ok(Event::Apply(quota(9, 2)))), []);
-    assert_eq!(quotas.changes(Ok(Event::Delete(quota(9, 2)))), changed);
-    assert_eq!(quotas.changes(Ok(Event::Apply(quota(9, 2)))), changed);
+    // It was mended: the watch tells so before the answer of the API server is here.
+    assert_eq!(quotas.changes(Ok(Event::Apply(quota(2, 2)))), []);
+    assert_eq!(quotas.changes(Ok(Event::Delete(quota(2, 2)))), changed);
+    assert_eq!(quotas.changes(Ok(Event::Apply(quota(2, 2)))), appeared);
 }
 
 #[test]
@@ -120,6 +125,7 @@ fn a_wall_that_a_new_list_does_not_have_is_gone() {
     limits.changes(Ok(Event::InitApply(of("user-2"))));
     let gone = [WallChange::Ours {
         namespace: "user-1".to_owned(),
+        was_there: true,
     }];
     assert_eq!(limits.changes(Ok(Event::InitDone)), gone);
 }
