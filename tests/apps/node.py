@@ -160,9 +160,12 @@ def ghost(folder, pinned=None):
         (new / f"ghost-{pinned}.tgz").unlink()
         # The package has a lock file, of the version of pnpm that it names.
         pnpm = json.loads((home / "package.json").read_text())["packageManager"].split("@")[1].split("+")[0]
-        tools, _ = tools_of(folder, **{"@pnpm/exe.linux-x64": pnpm})
+        # Up to its line 11 it is a script of Node.
+        is_script = int(pnpm.split(".")[0]) <= 11
+        tools, _ = tools_of(folder, **{"pnpm" if is_script else "@pnpm/exe.linux-x64": pnpm})
+        program = ("node", tools / "pnpm/bin/pnpm.mjs") if is_script else (tools / "@pnpm/exe.linux-x64/pnpm",)
         words = ("install", "--frozen-lockfile", "--prod", "--ignore-scripts", f"--store-dir={new}/store", "--reporter=append-only")
-        run((tools / "@pnpm/exe.linux-x64/pnpm", *words), home, tools)
+        run((*program, *words), home, tools)
         shutil.rmtree(new / "store")
         (home.parents[1] / "current").symlink_to(f"versions/{pinned}")
         (home.parents[1] / "content").mkdir()
