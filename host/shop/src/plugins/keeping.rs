@@ -106,6 +106,21 @@ pub async fn refuse_inactive(conn: &mut Conn, plugin_id: &str) -> Result<()> {
     }
 }
 
+/// Returns the version of a plugin that decides on this server. One that another server activated a moment ago is
+/// loaded first where none decides here yet; else the database is not asked.
+///
+/// The caller has no connection: one is taken to look for the version.
+///
+/// # Errors
+/// `PLUGIN_UNAVAILABLE` when none is active, or the active one does not load here.
+pub async fn active(registry: &Registry, plugin_id: &str) -> Result<Plugin> {
+    if let Ok(plugin) = registry.active(plugin_id) {
+        return Ok(plugin);
+    }
+    let found = Box::pin(active_now(registry, plugin_id)).await?;
+    found.ok_or_else(|| none_active(plugin_id))
+}
+
 /// Returns the active version of a plugin, as the database has it: this server loads it first where it has not
 /// followed yet. Returns `None` when none is active, and the one that ran before where the active one does not load.
 ///
@@ -132,6 +147,12 @@ pub(super) async fn active_itself(registry: &Registry, plugin_id: &str) -> Resul
     } else {
         Err(not_loaded(plugin_id))
     }
+}
+
+/// Returns the refusal for a plugin without an active version.
+pub(super) fn none_active(plugin_id: &str) -> Error {
+    let [_, message] = inactivity(plugin_id);
+    Error::new(Code::PluginUnavailable, message).with("plugin", plugin_id)
 }
 
 /// Returns the refusal for a plugin whose active version does not load here.

@@ -58,6 +58,7 @@ both_engines!(
         a_template_of_an_unknown_plugin_waits_for_it,
         a_sale_stays_ended_when_the_retired_version_is_deleted,
         the_version_that_is_active_in_the_database_is_asked,
+        a_version_that_another_server_activated_is_loaded_when_it_is_asked,
         a_retired_upload_is_no_retirement_of_its_plugin,
         a_version_that_does_not_load_changes_nothing,
         a_version_brings_back_what_was_loaded_last,
@@ -306,6 +307,37 @@ async fn the_version_that_is_active_in_the_database_is_asked(empty: Empty) {
     refuses(&reload(&admin).await, ABSENT);
     assert_eq!(state(&admin).await, "REFUSED");
     shop.client().get(OFFER).await.fails(404, "NOT_FOUND");
+}
+
+/// Nothing of the plugin runs on this server, which has not heard of it yet.
+async fn a_version_that_another_server_activated_is_loaded_when_it_is_asked(empty: Empty) {
+    let Empty { shop, folder } = empty;
+    let admin = shop.admin().await;
+    install(&admin, good("1.0.0")).await;
+    write_template(folder.path());
+    assert_eq!(reload(&admin).await["refused"], json!([]));
+    let order = json!({ "planId": shop.plan("fixture", "basic").await });
+    let customer = shop.customer("pertama@example.com").await;
+    let (dry_run, call) = (
+        format!("{PLUGIN}/dry-run"),
+        json!({ "function": "describe", "input": {} }),
+    );
+    for (client, path, body) in [
+        (&customer, "/api/subscriptions/quote", order),
+        (&admin, dry_run.as_str(), call),
+    ] {
+        let stage =
+            "UPDATE plugin_versions SET state = 'STAGED' WHERE plugin_id = 'service-fixture'";
+        quietly(&shop, &[stage]).await;
+        shop.state().plugins.refresh().await.unwrap();
+        let refused = client.post(path, body.clone()).await;
+        refused.fails(503, "PLUGIN_UNAVAILABLE");
+        assert_eq!(refused.body["message"], ABSENT, "{path}");
+        let activate =
+            "UPDATE plugin_versions SET state = 'ACTIVE' WHERE plugin_id = 'service-fixture'";
+        quietly(&shop, &[activate]).await;
+        client.post(path, body).await.data(200);
+    }
 }
 
 /// One server ends the sale, and the other one reads the templates right after.
