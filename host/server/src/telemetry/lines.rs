@@ -261,6 +261,23 @@ mod tests {
         assert_eq!(calls.so_far(), ["first second third"; 2]);
     }
 
+    /// Also where some of them wait and others do not.
+    #[test]
+    fn lines_of_several_threads_keep_the_order_in_which_they_came() {
+        let calls = Calls::default();
+        let lines = Lines::new(calls.clone());
+        wait_for_ever(&lines);
+        for number in 0..20 {
+            let (lines, may_wait) = (lines.clone(), number % 7 != 6);
+            let line = format!("{number}\n");
+            let added = thread::spawn(move || lines.add(line.as_bytes(), may_wait));
+            added.join().unwrap().unwrap();
+        }
+        lines.write_out();
+        let numbers: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+        assert_eq!(calls.so_far().join(" "), numbers.join(" "));
+    }
+
     #[test]
     fn many_bytes_do_not_wait() {
         let calls = Calls::default();

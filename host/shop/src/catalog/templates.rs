@@ -251,6 +251,9 @@ pub struct CatalogReload {
     pub refused: Vec<RefusedTemplate>,
     /// Services and plans (`service/plan`) that no template names any more. They stay as they are.
     pub without_template: Vec<String>,
+    /// Number of templates that are loaded.
+    #[serde(skip)]
+    pub loaded: usize,
 }
 
 /// Reads the templates again and writes those that can be sold into the catalogue; with `dry_run`
@@ -289,6 +292,7 @@ pub async fn reload(catalog: &Catalog, by: By<'_>, dry_run: bool) -> Result<Cata
         applied: !dry_run,
         changes,
         kept,
+        loaded: loading.fresh.len(),
         refused: loading.refused,
         without_template,
     })

@@ -89,17 +89,19 @@ pub async fn evaluate(
 ) -> Result<Evaluated> {
     let mut conn = db.read().await?;
     let found = store::for_customer(&mut conn, code, user_id).await?;
+    drop(conn);
     let (coupon, uses) = found.ok_or_else(|| no_coupon(code.as_str()))?;
     let now = clock.now();
     check_window(&coupon, clock, now)?;
     check_restrictions(&coupon, purchase.as_ref())?;
-    let plugin = registry.active(&coupon.plugin_id)?;
+    let plugin = plugins::active(registry, &coupon.plugin_id).await?;
     check_place(&plugin, place)?;
     // A customer is welcomed once, also where a server stopped before it noted that.
     let is_welcomed = place == Place::Registration && uses > 0;
     if is_welcomed || coupon.max_uses_per_user.is_some_and(|limit| uses >= limit) {
         return Err(already_used(&coupon));
     }
+    let mut conn = db.read().await?;
     let facts = facts(&mut conn, &plugin, uses, user_id, (clock.zone(), now)).await?;
     drop(conn);
     let price = purchase.as_ref().map(|purchase| Price {

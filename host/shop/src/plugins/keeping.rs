@@ -3,11 +3,28 @@
 
 use dermaga_runtime::Plugin;
 
-use super::{Registry, model::VersionState, retirements::Retirements, sale, store};
+use super::{
+    Registry, lifecycle::Step, model::VersionState, retirements::Retirements, sale, store,
+};
 use crate::{Code, Error, Result, db::Conn};
 
-/// Advice where an active version is needed and there is none.
-const ADVICE: &str = "Activate a version of it first.";
+/// Advice where an active version is needed and there is none: of a plugin with versions that can be activated, of one
+/// whose versions are all retired, and of one without versions.
+const ACTIVATE: &str = "Activate a version of it first.";
+const UPLOAD_HIGHER: &str = "Upload it with a higher version number and activate that first.";
+const UPLOAD: &str = "Upload a version of it and activate that first.";
+
+/// Returns the advice for a plugin whose versions have these states, none of them active.
+fn advice(states: &[VersionState]) -> &'static str {
+    let can_be_activated = |state: &VersionState| state.after(Step::Activate).is_some();
+    if states.is_empty() {
+        UPLOAD
+    } else if states.iter().any(can_be_activated) {
+        ACTIVATE
+    } else {
+        UPLOAD_HIGHER
+    }
+}
 
 /// Refuses a retired version: it keeps serving its instances, and nothing moves to it.
 ///
@@ -66,6 +83,8 @@ pub struct Inactive {
     pub why: String,
     /// True when an administrator retired it: its file in the folder of plugins does not bring it back.
     pub was_retired: bool,
+    /// Sentence that says what gives it an active version.
+    advice: &'static str,
 }
 
 impl Inactive {
@@ -74,7 +93,12 @@ impl Inactive {
         let was_retired = Retirements::of(conn, plugin_id).await?.is_of_plugin();
         let [retired, absent] = inactivity(plugin_id);
         let why = if was_retired { retired } else { absent };
-        Ok(Self { why, was_retired })
+        let advice = advice(&store::states_of(conn, plugin_id).await?);
+        Ok(Self {
+            why,
+            was_retired,
+            advice,
+        })
     }
 
     /// Returns the reason, unless a version of the plugin is active in the database.
@@ -90,7 +114,7 @@ impl Inactive {
 
     /// Returns the refusal of a request that needs an active version.
     pub(super) fn refusal(&self) -> Error {
-        let message = format!("{} {ADVICE}", self.why);
+        let message = format!("{} {}", self.why, self.advice);
         Error::new(Code::InvalidState, message)
     }
 }
@@ -104,6 +128,21 @@ pub async fn refuse_inactive(conn: &mut Conn, plugin_id: &str) -> Result<()> {
         None => Ok(()),
         Some(inactive) => Err(inactive.refusal()),
     }
+}
+
+/// Returns the version of a plugin that decides on this server. One that another server activated a moment ago is
+/// loaded first where none decides here yet; else the database is not asked.
+///
+/// The caller has no connection: one is taken to look for the version.
+///
+/// # Errors
+/// `PLUGIN_UNAVAILABLE` when none is active, or the active one does not load here.
+pub async fn active(registry: &Registry, plugin_id: &str) -> Result<Plugin> {
+    if let Ok(plugin) = registry.active(plugin_id) {
+        return Ok(plugin);
+    }
+    let found = Box::pin(active_now(registry, plugin_id)).await?;
+    found.ok_or_else(|| none_active(plugin_id))
 }
 
 /// Returns the active version of a plugin, as the database has it: this server loads it first where it has not
@@ -132,6 +171,12 @@ pub(super) async fn active_itself(registry: &Registry, plugin_id: &str) -> Resul
     } else {
         Err(not_loaded(plugin_id))
     }
+}
+
+/// Returns the refusal for a plugin without an active version.
+pub(super) fn none_active(plugin_id: &str) -> Error {
+    let [_, message] = inactivity(plugin_id);
+    Error::new(Code::PluginUnavailable, message).with("plugin", plugin_id)
 }
 
 /// Returns the refusal for a plugin whose active version does not load here.

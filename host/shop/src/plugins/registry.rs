@@ -13,7 +13,7 @@ use super::{
     breaker::{BreakerRules, Breakers, Permit},
     decisions,
     findings::Findings,
-    keeping::not_loaded,
+    keeping::{none_active, not_loaded},
     model::PluginClass,
     signatures::Trust,
     store, sync,
@@ -290,10 +290,11 @@ impl Registry {
         Ok(())
     }
 
-    /// The active version of a plugin.
+    /// The active version of a plugin, as far as this server has followed; [`active`](super::active) asks the database
+    /// where it has none.
     ///
     /// # Errors
-    /// `PLUGIN_UNAVAILABLE` when none is active, or the active one failed to load here.
+    /// `PLUGIN_UNAVAILABLE` when none is active here, or the active one failed to load here.
     pub fn active(&self, plugin_id: &str) -> Result<Plugin> {
         let active = self.active.load();
         if let Some(plugin) = active.plugins.get(plugin_id) {
@@ -303,8 +304,7 @@ impl Registry {
         if active.failed.contains_key(plugin_id) {
             return Err(not_loaded(plugin_id));
         }
-        let message = format!("No version of the plugin `{plugin_id}` is active.");
-        Err(Error::new(Code::PluginUnavailable, message).with("plugin", plugin_id))
+        Err(none_active(plugin_id))
     }
 
     /// Every active plugin of a kind, by id.

@@ -73,6 +73,13 @@ pub(super) async fn versions_of(conn: &mut Conn, plugin_id: &str) -> sqlx::Resul
     fetch_where(conn, VERSION, &filter, "ORDER BY created_at DESC, digest").await
 }
 
+/// States that versions of a plugin have.
+pub(super) async fn states_of(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<Vec<VersionState>> {
+    let sql = "SELECT DISTINCT state FROM plugin_versions WHERE plugin_id = $1";
+    let states = fetch_all!(conn, (VersionState,), sql, plugin_id)?;
+    Ok(states.into_iter().map(|(state,)| state).collect())
+}
+
 pub(super) async fn version(conn: &mut Conn, digest: &str) -> sqlx::Result<Option<VersionRow>> {
     find_where(conn, VERSION, &Filter::of("digest = ?", digest)).await
 }

@@ -119,7 +119,7 @@ impl Priced {
 /// plugins that fail: the checkout fails closed.
 pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -> Result<Priced> {
     let offer = catalog::offer(&mut shop.db.read().await?, order.plan_id).await?;
-    let plugin = shop.plugins.active(&offer.service.plugin_id)?;
+    let plugin = plugins::active(&shop.plugins, &offer.service.plugin_id).await?;
     let term = offer.plan.term(order.term_months)?;
     let plan = offer.plan.for_plugins()?;
     let settings = &offer.service.settings.0;

@@ -50,8 +50,12 @@ async fn templates_are_read_again(engine: Engine) {
         admin.post("/api/admin/catalog/reload", body).await
     };
     assert_eq!(prices(&shop).await, [("n8n".to_owned(), 200_000)]);
-    let unchanged = reload(false).await.data(200);
-    assert_eq!(unchanged["changes"], json!([]));
+    let unchanged = async |told: &str| {
+        let reloaded = reload(false).await;
+        assert_eq!(reloaded.body["message"], told);
+        assert_eq!(reloaded.data(200)["changes"], json!([]));
+    };
+    unchanged("The catalogue is as the template says.").await;
 
     copy("ghost.toml", folder.path());
     assert!(n8n.contains("monthly_price = 50000") || n8n.contains("monthly_price = 50_000"));
@@ -78,6 +82,7 @@ async fn templates_are_read_again(engine: Engine) {
         );
         assert_eq!(prices(&shop).await.len(), expected);
     }
+    unchanged("The catalogue is as the templates say.").await;
     assert!(prices(&shop).await.contains(&("n8n".to_owned(), 210_000)));
     let buyer = shop.customer("katalog@example.com").await;
     let plan = shop.plan("ghost", "free").await;
@@ -106,6 +111,9 @@ async fn templates_are_read_again(engine: Engine) {
             .unwrap()
             .contains(&json!("n8n"))
     );
+    assert_eq!(prices(&shop).await.len(), 2);
+    fs::remove_file(folder.path().join("ghost.toml")).unwrap();
+    unchanged("There is no template: nothing is added or changed.").await;
     assert_eq!(prices(&shop).await.len(), 2);
     buyer
         .post("/api/admin/catalog/reload", json!({}))

@@ -57,7 +57,9 @@ both_engines!(
     [
         a_template_of_an_unknown_plugin_waits_for_it,
         a_sale_stays_ended_when_the_retired_version_is_deleted,
+        a_reset_says_how_a_version_becomes_active,
         the_version_that_is_active_in_the_database_is_asked,
+        a_version_that_another_server_activated_is_loaded_when_it_is_asked,
         a_retired_upload_is_no_retirement_of_its_plugin,
         a_version_that_does_not_load_changes_nothing,
         a_version_brings_back_what_was_loaded_last,
@@ -251,10 +253,11 @@ async fn a_sale_stays_ended_when_the_retired_version_is_deleted(empty: Empty) {
     let dearer = because(json!({ "monthlyPrice": 60_000 }));
     let refused = admin.put(&plan, dearer).await;
     refused.fails(409, "INVALID_STATE");
-    let refused = admin
-        .post(&format!("{path}/reset"), because(json!({})))
-        .await;
+    let reset = format!("{path}/reset");
+    let refused = admin.post(&reset, because(json!({}))).await;
     refused.fails(409, "INVALID_STATE");
+    let told = format!("{RETIRED} Upload a version of it and activate that first.");
+    assert_eq!(refused.body["message"], told);
     assert_eq!(state(&admin).await, "REFUSED");
 
     // Without a file nothing is to be corrected, and nothing is sold.
@@ -269,6 +272,27 @@ async fn a_sale_stays_ended_when_the_retired_version_is_deleted(empty: Empty) {
     install(&admin, good("2.0.0")).await;
     assert_eq!(state(&admin).await, "ON_SALE");
     shop.client().get(OFFER).await.data(200);
+}
+
+/// A retired version is not activated again, and one that was uploaded since can be.
+async fn a_reset_says_how_a_version_becomes_active(empty: Empty) {
+    let Empty { shop, folder } = empty;
+    let admin = shop.admin().await;
+    install(&admin, good("1.0.0")).await;
+    write_template(folder.path());
+    reload(&admin).await;
+    let reset = format!("{}/reset", path_of(&service(&admin, "fixture").await));
+    let retire = format!("{PLUGIN}/retire?stopSelling=true");
+    admin.post(&retire, json!(null)).await.data(200);
+    for advice in [
+        "Upload it with a higher version number and activate that first.",
+        "Activate a version of it first.",
+    ] {
+        let refused = admin.post(&reset, because(json!({}))).await;
+        refused.fails(409, "INVALID_STATE");
+        assert_eq!(refused.body["message"], format!("{RETIRED} {advice}"));
+        admin.upload(good("2.0.0")).await;
+    }
 }
 
 /// Another server has activated a version that breaks the service, then one that does not, and then removed both.
@@ -306,6 +330,35 @@ async fn the_version_that_is_active_in_the_database_is_asked(empty: Empty) {
     refuses(&reload(&admin).await, ABSENT);
     assert_eq!(state(&admin).await, "REFUSED");
     shop.client().get(OFFER).await.fails(404, "NOT_FOUND");
+}
+
+/// Nothing of the plugin runs on this server, which has not heard of it yet.
+async fn a_version_that_another_server_activated_is_loaded_when_it_is_asked(empty: Empty) {
+    let Empty { shop, folder } = empty;
+    let admin = shop.admin().await;
+    install(&admin, good("1.0.0")).await;
+    write_template(folder.path());
+    assert_eq!(reload(&admin).await["refused"], json!([]));
+    let order = json!({ "planId": shop.plan("fixture", "basic").await });
+    let customer = shop.customer("pertama@example.com").await;
+    let (dry_run, call) = (
+        format!("{PLUGIN}/dry-run"),
+        json!({ "function": "describe", "input": {} }),
+    );
+    for (client, path, body) in [
+        (&customer, "/api/subscriptions/quote", order),
+        (&admin, dry_run.as_str(), call),
+    ] {
+        let stage = "UPDATE plugin_versions SET state = 'STAGED'";
+        quietly(&shop, &[stage]).await;
+        shop.state().plugins.refresh().await.unwrap();
+        let refused = client.post(path, body.clone()).await;
+        refused.fails(503, "PLUGIN_UNAVAILABLE");
+        assert_eq!(refused.body["message"], ABSENT, "{path}");
+        let activate = "UPDATE plugin_versions SET state = 'ACTIVE'";
+        quietly(&shop, &[activate]).await;
+        client.post(path, body).await.data(200);
+    }
 }
 
 /// One server ends the sale, and the other one reads the templates right after.

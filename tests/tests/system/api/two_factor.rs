@@ -1,11 +1,14 @@
 //! Tests of two-factor sign-in.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
-use dermaga_shop::fetch_one;
-use dermaga_tests::{Answer, Client, Shop, both_engines};
+use dermaga_shop::{execute, fetch_one};
+use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use totp_rs::{Builder, Secret};
 
 use crate::settings;
@@ -99,7 +102,7 @@ impl<'a> Person<'a> {
                     .map(|one| one["facts"]["change"].clone())
                     .collect();
             }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("fewer than {count} notifications");
     }
@@ -440,4 +443,36 @@ async fn a_wrong_code_is_answered_in_the_language_of_the_account(shop: Shop) {
     let refused = shop.client().in_language(None).post(ANSWER, body).await;
     refused.fails(401, "INVALID_CREDENTIALS");
     assert_eq!(refused.headers["content-language"], "id");
+}
+
+/// Counts the challenges that are too old and kept.
+async fn expired(shop: &Shop) -> i64 {
+    let now = shop.clock().now();
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT count(*) FROM login_challenges WHERE expires_at <= $1";
+    let (count,) = fetch_one!(conn, (i64,), sql, now).unwrap();
+    count
+}
+
+/// A login leaves out a challenge that is too old and is being removed: waiting for it, it would have what the
+/// deletion of that account waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_waits_for_no_challenge_that_is_being_removed_on_postgresql() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let leaving = Person::with_app(&shop, "pergi@example.com").await;
+    let other = Person::with_app(&shop, "masuk@example.com").await;
+    leaving.challenge().await;
+    shop.clock().advance(TimeDelta::minutes(6));
+    let mut removal = shop.state().db.begin().await.unwrap();
+    let sql = "UPDATE login_challenges SET expires_at = expires_at";
+    let held = execute!(removal, sql).unwrap();
+    assert_eq!(held, 1);
+    let login = timeout(Duration::from_secs(10), other.challenge()).await;
+    login.expect("it waits for no lock");
+    assert_eq!(expired(&shop).await, 1);
+    removal.rollback().await.unwrap();
+    other.challenge().await;
+    assert_eq!(expired(&shop).await, 0);
 }

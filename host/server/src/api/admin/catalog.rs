@@ -78,7 +78,7 @@ fn message(reload: &CatalogReload) -> String {
     let refused = reload.refused.len();
     let changed = match (reload.changes.len(), reload.applied) {
         (0, _) if refused > 0 => "Nothing is added or changed.".to_owned(),
-        (0, _) => "The catalogue is as the templates say.".to_owned(),
+        (0, _) => unchanged(reload.loaded).to_owned(),
         (1, true) => "1 service or plan is added or changed.".to_owned(),
         (1, false) => "1 service or plan would be added or changed.".to_owned(),
         (count, true) => format!("{count} services and plans are added or changed."),
@@ -90,4 +90,13 @@ fn message(reload: &CatalogReload) -> String {
         count => format!("{count} templates are refused."),
     };
     format!("{changed} {refused}")
+}
+
+/// Says that a reload of so many templates, none of them refused, changes nothing.
+const fn unchanged(templates: usize) -> &'static str {
+    match templates {
+        0 => "There is no template: nothing is added or changed.",
+        1 => "The catalogue is as the template says.",
+        _ => "The catalogue is as the templates say.",
+    }
 }

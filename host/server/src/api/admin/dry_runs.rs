@@ -80,7 +80,7 @@ async fn dry_run(
 async fn tried(registry: &Registry, id: &str, digest: Option<&str>) -> Result<Plugin> {
     let found = match digest {
         Some(digest) => registry.version(digest).await,
-        None => registry.active(id),
+        None => plugins::active(registry, id).await,
     };
     let plugin = match found {
         Ok(plugin) => plugin,

@@ -93,3 +93,18 @@ async fn an_answer_has_the_headers_of_the_steps_that_it_passed() {
         assert_eq!(is_kept, status == 304, "{asked}");
     }
 }
+
+/// Its answer comes before the routes, and is observed as that of any other request.
+#[tokio::test]
+async fn what_a_browser_asks_before_a_call_is_counted_by_its_route() {
+    telemetry::start_metrics();
+    let (_folder, router) = strict().await;
+    let asks = [("origin", SITE), ("access-control-request-method", "PUT")];
+    let asked = request(Method::OPTIONS, "/api/wallet/info", &asks);
+    let (answer, headers, _) = send(&router, asked).await;
+    assert_eq!(answer, StatusCode::OK);
+    assert_eq!(headers["access-control-allow-origin"], SITE);
+    let metrics = telemetry::render_metrics();
+    let counted = r#"http_requests_total{method="OPTIONS",route="/api/wallet/info",status="200"} "#;
+    assert!(metrics.contains(counted), "{metrics}");
+}

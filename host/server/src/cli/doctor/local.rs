@@ -321,10 +321,11 @@ fn rewound(config: &Config, ahead: DateTime<Utc>) -> Finding {
 /// Tries the operator's texts of notifications, as a start does.
 pub(super) fn texts(config: &Config) -> Option<Finding> {
     let settings = &config.notifications;
-    let folder = settings.templates.as_ref()?;
+    settings.templates.as_ref()?;
+    // It names the file, or the folder that cannot be read.
     let error = settings.try_templates(config.billing_timezone).err()?;
     Some(Part::Templates.failed(
-        format!("the texts of notifications in {}: {}", folder.display(), told(&error)),
+        told(&error),
         "Correct the file that is named, or DERMAGA_NOTIFICATION_TEMPLATES_DIR: no server starts before.",
     ))
 }
@@ -380,7 +381,7 @@ async fn plugins(registry: &Registry) -> (Vec<Finding>, bool) {
     let wrong = all.iter().filter_map(|(id, loaded)| {
         let error = loaded.as_ref().err()?;
         Some(part.failed(
-            format!("{id} does not load: {}", told(error)),
+            format!("{id}: {}", told(error)),
             format!("Go back to a version that does: POST /api/admin/plugins/{id}/rollback, or push another."),
         ))
     });

@@ -84,14 +84,9 @@ async fn examine(loaded: &Loaded, ask_gateway: bool) -> Vec<Finding> {
 
 /// Returns a finding for each problem of a configuration. Nothing else can be checked then.
 fn refused(wrong: &ConfigError) -> Vec<Finding> {
-    let problems = wrong.0.iter().map(|problem| {
-        Part::Configuration.failed(
-            problem.to_string(),
-            format!(
-                "Correct it in {}; `dermaga config --reference` lists all settings.",
-                problem.source
-            ),
-        )
-    });
+    // The problem says where it is.
+    let todo = "Correct it; `dermaga config --reference` lists all settings.";
+    let problems = wrong.0.iter();
+    let problems = problems.map(|problem| Part::Configuration.failed(problem.to_string(), todo));
     problems.collect()
 }

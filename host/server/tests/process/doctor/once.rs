@@ -43,6 +43,44 @@ async fn a_failure_names_its_part_its_place_and_its_advice_once() {
     assert!(message.starts_with("the folder "), "{message}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sentence_says_nothing_twice() {
+    let patient = Patient::new().await;
+    let report = patient.with(&[("DERMAGA_LISTN", "127.0.0.1:1")], &[]).await;
+    let (message, todo) = failure(&report, "configuration");
+    let place = "environment";
+    assert!(message.contains(place), "{message}");
+    assert!(!todo.contains(place), "{todo}");
+
+    let texts = tempfile::tempdir().unwrap();
+    fs::write(texts.path().join("hantu.id.txt"), "Halo").unwrap();
+    let texts = texts.path().to_str().unwrap();
+    let setting = "DERMAGA_NOTIFICATION_TEMPLATES_DIR";
+    let report = patient.with(&[(setting, texts)], &[]).await;
+    let (message, _) = failure(&report, "templates");
+    for said in [texts, "notifications"] {
+        assert_eq!(message.matches(said).count(), 1, "{message}");
+    }
+
+    // A component of one byte, with its digest.
+    patient
+        .sql(
+            "INSERT INTO plugin_versions (digest, plugin_id, kind, version, contract, title, component, size_bytes, state,
+               report, created_at)
+             SELECT '6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d', 'coupon-lain', kind, version,
+               contract, title, x'00', 1, 'ACTIVE', report, created_at
+             FROM plugin_versions WHERE plugin_id = 'coupon-credit-topup' LIMIT 1",
+        )
+        .await;
+    let report = patient.with(&[], &[]).await;
+    let (message, _) = failure(&report, "plugins");
+    assert!(
+        message.starts_with("coupon-lain: The plugin version 6e34"),
+        "{message}"
+    );
+    assert_eq!(message.matches("load").count(), 1, "{message}");
+}
+
 /// A file does not run, and without DATABASE_URL there is no setting to correct.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_is_no_database_is_what_to_look_at() {

@@ -408,3 +408,20 @@ async fn a_rule_learns_only_the_facts_that_it_declared() {
     };
     assert_eq!(told, expected);
 }
+
+/// This server has not heard of it yet.
+#[tokio::test]
+async fn a_rule_that_another_server_activated_is_loaded_when_it_is_asked() {
+    let scene = Scene::open(&granting(Effect::Credit(5_000))).await;
+    let stage = "UPDATE plugin_versions SET state = 'STAGED'";
+    scene.database.sql(stage).await;
+    scene.registry.refresh().await.unwrap();
+    let absent = scene.asked(Place::Wallet, None).await.unwrap_err();
+    assert_eq!(absent.code, Code::PluginUnavailable);
+    let said = "No version of the plugin `coupon-fixture` is active.";
+    assert_eq!(absent.message, said);
+    let activate = "UPDATE plugin_versions SET state = 'ACTIVE'";
+    scene.database.sql(activate).await;
+    let asked = scene.asked(Place::Wallet, None).await.unwrap();
+    assert_eq!(asked.amount, Rupiah::new(5_000));
+}
