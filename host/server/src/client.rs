@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dermaga_shop::crypto::Hidden;
+use dermaga_shop::{crypto::Hidden, error::with_causes};
 use reqwest::{Method, RequestBuilder, header::ACCEPT_LANGUAGE, multipart::Form, redirect::Policy};
 use serde_json::Value;
 
@@ -23,7 +23,7 @@ pub(crate) struct Api {
 /// A request that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    #[error("{method} {path} got no answer: {}", told(source))]
+    #[error("{method} {path} got no answer: {}", with_causes(source))]
     Unreachable {
         method: Method,
         path: String,
@@ -180,20 +180,6 @@ async fn whole(request: RequestBuilder, method: Method, path: &str) -> Result<Va
         status: status.as_u16(),
         body: text,
     })
-}
-
-/// Returns an error with its causes, such as `connection refused`.
-fn told(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(deeper) = cause {
-        let deeper_text = deeper.to_string();
-        if !text.contains(&deeper_text) {
-            text = format!("{text}: {deeper_text}");
-        }
-        cause = deeper.source();
-    }
-    text
 }
 
 /// Formats the sentence, code and details of a failure; returns a foreign body as it is.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     Result,
     db::{Clock, Conn, new_id},
-    execute, fetch_all, fetch_one, text_enum,
+    delete_free, execute, fetch_all, fetch_one, text_enum,
 };
 
 text_enum! {
@@ -293,14 +293,6 @@ pub async fn forget_address(conn: &mut Conn, email: &str) -> Result<()> {
 /// days before it, and the key of the first warning is what keeps the job from the next one.
 pub const KEPT_AT_LEAST: TimeDelta = TimeDelta::days(31);
 
-/// Removes messages whose rows are free: the deletion of their account locks them in another order, and a purge that
-/// waited for it could hold what it waits for. The purge that follows finds the others. SQLite's writer has every row.
-const PURGE_FREE: &str = "DELETE FROM outbox WHERE id = ANY(ARRAY(\
-    SELECT id FROM outbox WHERE created_at < $1 AND handled_at IS NOT NULL AND topic <> 'IMAGE_OLD' \
-      AND (topic <> 'ADMIN_BILLING_SUMMARY' OR created_at < (SELECT max(newest.created_at) FROM outbox newest \
-        WHERE newest.subject_id = $3 AND newest.topic = 'ADMIN_BILLING_SUMMARY')) \
-    ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
-
 /// Removes a number of rows that were read and are older than a moment; returns how many there
 /// were. The newest summary of billing stays: the next one begins where it ends. So do those about old images, a
 /// few for each: an image stays old for as long as it is on sale, and its key keeps it from being told each month.
@@ -308,13 +300,15 @@ const PURGE_FREE: &str = "DELETE FROM outbox WHERE id = ANY(ARRAY(\
 /// # Errors
 /// When the database refuses.
 pub async fn purge(conn: &mut Conn, before: DateTime<Utc>, limit: i64) -> Result<u64> {
-    let sql = "DELETE FROM outbox WHERE id IN \
-               (SELECT id FROM outbox WHERE created_at < $1 AND handled_at IS NOT NULL AND topic <> 'IMAGE_OLD' \
-                  AND (topic <> 'ADMIN_BILLING_SUMMARY' OR created_at < (SELECT max(newest.created_at) FROM outbox newest \
-                    WHERE newest.subject_id = $3 AND newest.topic = 'ADMIN_BILLING_SUMMARY')) \
-                ORDER BY created_at LIMIT $2)";
-    let is_postgres = conn.is_postgres();
-    let sql = if is_postgres { PURGE_FREE } else { sql };
+    let sql = delete_free!(
+        conn,
+        "outbox",
+        "id",
+        "created_at < $1 AND handled_at IS NOT NULL AND topic <> 'IMAGE_OLD' \
+         AND (topic <> 'ADMIN_BILLING_SUMMARY' OR created_at < (SELECT max(newest.created_at) FROM outbox newest \
+           WHERE newest.subject_id = $3 AND newest.topic = 'ADMIN_BILLING_SUMMARY')) \
+         ORDER BY created_at LIMIT $2"
+    );
     Ok(execute!(conn, sql, before, limit, ADMINISTRATORS)?)
 }
 

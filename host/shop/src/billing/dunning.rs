@@ -4,7 +4,7 @@ use chrono::{DateTime, Days, Utc};
 use chrono_tz::Tz;
 use serde_json::json;
 
-use super::store;
+use super::{note, store};
 use crate::{
     Code, Error, Result,
     audit::{self, Event, Subject},
@@ -52,19 +52,8 @@ pub async fn process_all_grace(shop: &Subscriptions, progress: &Progress) -> Res
     let mut outcome = super::each(shop, over, progress).await;
     for id in forgotten {
         timekeeping::wait_until_trusted(&shop.clock).await;
-        match end_forgotten(shop, id, kept_since).await {
-            Ok(false) => {}
-            Ok(true) => {
-                outcome.items += 1;
-                progress.item();
-            }
-            Err(error) => {
-                progress.error();
-                let (code, message) = (error.code, &error.message);
-                let told = format!("Subscription {id}: {code}: {message}");
-                outcome.errors.push(told);
-            }
-        }
+        let ended = end_forgotten(shop, id, kept_since).await;
+        note(&mut outcome, progress, id, ended.as_ref().copied());
     }
     Ok(outcome)
 }

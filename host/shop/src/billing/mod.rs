@@ -32,7 +32,7 @@ pub use watch::watch;
 use store::Due;
 
 use crate::{
-    Result, coupons,
+    Error, Result, coupons,
     ids::{SubscriptionId, UserId},
     scheduler::{Outcome, Progress},
     subscriptions::{
@@ -169,25 +169,39 @@ async fn along(shop: &Subscriptions, lane: Vec<SubscriptionId>, progress: &Progr
     let mut outcome = Outcome::default();
     for id in lane {
         timekeeping::wait_until_trusted(&shop.clock).await;
-        match step(shop, id).await {
-            Ok(Step::Nothing) => {}
-            Ok(Step::Renewed | Step::Unpaid | Step::Ended) => {
-                outcome.items += 1;
-                progress.item();
-            }
-            Err(error) => {
-                progress.error();
-                tracing::warn!(subscription.id = %id, %error, cause = ?error.source, "renewal.failed");
-                let (code, message) = (error.code, &error.message);
-                let told = format!("Subscription {id}: {code}: {message}");
-                outcome.errors.push(told);
-                if let Err(error) = try_again(shop, id).await {
-                    tracing::error!(subscription.id = %id, %error, "renewal.retry_not_noted");
-                }
+        let done = step(shop, id).await;
+        let is_step = done.as_ref().map(|step| *step != Step::Nothing);
+        note(&mut outcome, progress, id, is_step);
+        if let Err(error) = done {
+            tracing::warn!(subscription.id = %id, %error, cause = ?error.source, "renewal.failed");
+            if let Err(error) = try_again(shop, id).await {
+                tracing::error!(subscription.id = %id, %error, "renewal.retry_not_noted");
             }
         }
     }
     outcome
+}
+
+/// Counts a subscription that something was done with, or tells of its failure.
+fn note(
+    outcome: &mut Outcome,
+    progress: &Progress,
+    id: SubscriptionId,
+    done: Result<bool, &Error>,
+) {
+    match done {
+        Ok(false) => {}
+        Ok(true) => {
+            outcome.items += 1;
+            progress.item();
+        }
+        Err(error) => {
+            progress.error();
+            let (code, message) = (error.code, &error.message);
+            let told = format!("Subscription {id}: {code}: {message}");
+            outcome.errors.push(told);
+        }
+    }
 }
 
 async fn try_again(shop: &Subscriptions, id: SubscriptionId) -> Result<()> {

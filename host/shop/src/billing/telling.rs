@@ -5,7 +5,7 @@ use chrono::{DateTime, Days, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde_json::json;
 
-use super::{ForecastLine, low_credit, store};
+use super::{ForecastLine, low_credit, note, store};
 use crate::{
     Result, calendar,
     db::Conn,
@@ -52,25 +52,10 @@ pub async fn warn_of_low_credit(shop: &Subscriptions, progress: &Progress) -> Re
     let mut outcome = Outcome::default();
     for line in lines {
         let told = warn(shop, &line).await;
+        let told = told.as_ref().copied();
         note(&mut outcome, progress, line.subscription_id, told);
     }
     Ok(outcome)
-}
-
-fn note(outcome: &mut Outcome, progress: &Progress, id: SubscriptionId, told: Result<bool>) {
-    match told {
-        Ok(false) => {}
-        Ok(true) => {
-            outcome.items += 1;
-            progress.item();
-        }
-        Err(error) => {
-            progress.error();
-            let (code, message) = (error.code, &error.message);
-            let told = format!("Subscription {id}: {code}: {message}");
-            outcome.errors.push(told);
-        }
-    }
 }
 
 async fn warn(shop: &Subscriptions, line: &ForecastLine) -> Result<bool> {
@@ -110,7 +95,7 @@ pub async fn remind_of_grace(shop: &Subscriptions, progress: &Progress) -> Resul
     let mut outcome = Outcome::default();
     for id in ids {
         let told = remind(shop, id).await;
-        note(&mut outcome, progress, id, told);
+        note(&mut outcome, progress, id, told.as_ref().copied());
     }
     Ok(outcome)
 }

@@ -5,33 +5,30 @@
 //! no such question: it rests here for the next borrower. Any other one goes back to the driver's pool. So does one
 //! that rested for a second or was used for a minute, since that pool closes connections that are idle or old.
 
+mod shelf;
 #[cfg(test)]
 mod tests;
 
 use std::{
     fmt::{self, Debug},
-    mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
 use futures::{FutureExt as _, future::BoxFuture};
 use sqlx::{
     Database, Executor as _, PgConnection, Pool, Postgres, SqlSafeStr as _, SqlStr, Sqlite,
-    SqliteConnection, pool::PoolConnection,
+    SqliteConnection,
 };
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
-use super::{outdated::is_outdated, session::Session};
+use self::shelf::{Asking, Lent, Shelf};
+use super::session::Session;
 
-/// Longest time without use of a connection that is lent without a test.
-const REST: Duration = Duration::from_secs(1);
-/// Time of use after which a connection goes back to the driver's pool, which knows its age.
-const SHIFT: Duration = Duration::from_secs(60);
 /// Longest wait for the end of a transaction that was dropped; then its connection ends.
 const UNDONE: Duration = Duration::from_secs(10);
 const COMMIT: &str = "COMMIT";
@@ -69,18 +66,9 @@ impl<D: Lends> Connections<D> {
         let most = most.map_or(Semaphore::MAX_PERMITS, |most| {
             most.min(Semaphore::MAX_PERMITS)
         });
-        let shelf = Shelf {
-            ready: Mutex::new(Ready {
-                connections: Vec::new(),
-                asking: 0,
-                is_swept: false,
-                is_closed: false,
-            }),
-            turns: Arc::new(Semaphore::new(most)),
-        };
         Self {
             pool,
-            shelf: Arc::new(shelf),
+            shelf: Arc::new(Shelf::new(most)),
         }
     }
 
@@ -136,8 +124,7 @@ impl<D: Lends> Connections<D> {
 
     /// Waits for connections in use and closes all.
     pub(super) async fn close(&self) {
-        self.shelf.turns.close();
-        self.shelf.ready().is_closed = true;
+        self.shelf.close();
         self.pool().close().await;
     }
 
@@ -181,196 +168,6 @@ impl<D: Lends> Clone for Connections<D> {
 impl<D: Lends> Debug for Connections<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connections").finish_non_exhaustive()
-    }
-}
-
-/// A connection, and its times.
-struct Lent<D: Lends> {
-    conn: PoolConnection<D>,
-    /// Moment at which the driver's pool lent it.
-    since: Instant,
-    used_at: Instant,
-}
-
-impl<D: Lends> Lent<D> {
-    fn new(conn: PoolConnection<D>) -> Self {
-        let now = Instant::now();
-        Self {
-            conn,
-            since: now,
-            used_at: now,
-        }
-    }
-
-    /// Gives it back to the driver's pool, which tests it. That takes a task: without a runtime it is closed.
-    fn release(self) {
-        match Handle::try_current() {
-            Ok(_) => drop(self.conn),
-            Err(_) => drop(self.conn.detach()),
-        }
-    }
-
-    /// Closes it.
-    fn close(mut self) {
-        match Handle::try_current() {
-            Ok(_) => self.conn.close_on_drop(),
-            Err(_) => drop(self.conn.detach()),
-        }
-    }
-
-    fn has_rested(&self) -> bool {
-        self.used_at.elapsed() >= REST
-    }
-
-    /// Returns true where the driver's pool has to look at it.
-    fn is_due(&self) -> bool {
-        let time = self.since.elapsed();
-        time >= SHIFT || is_outdated(time)
-    }
-}
-
-/// Connections that rest, and the turns of those who ask for one.
-struct Shelf<D: Lends> {
-    ready: Mutex<Ready<D>>,
-    /// One for each connection that may be open. Their order is that of arrival.
-    turns: Arc<Semaphore>,
-}
-
-struct Ready<D: Lends> {
-    /// Those that rest, the last used one at the end.
-    connections: Vec<Lent<D>>,
-    /// Number of borrowers that wait for the driver's pool.
-    asking: usize,
-    /// True while a task returns those that rested.
-    is_swept: bool,
-    is_closed: bool,
-}
-
-impl<D: Lends> Shelf<D> {
-    fn ready(&self) -> MutexGuard<'_, Ready<D>> {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the connection that was used last. Counts a borrower of the driver's pool where there is
-    /// none, until [`Asking`] is dropped.
-    fn take(&self) -> Option<Lent<D>> {
-        let mut ready = self.ready();
-        let last = ready.connections.pop();
-        if let Some(lent) = last {
-            if !lent.has_rested() && !lent.is_due() {
-                return Some(lent);
-            }
-            // The others rested for longer, or are soon looked at.
-            ready.connections.push(lent);
-        }
-        ready.asking += 1;
-        let rested = mem::take(&mut ready.connections);
-        drop(ready);
-        drop(rested);
-        None
-    }
-
-    /// Keeps a connection at rest for the next borrower. It goes to the driver's pool while one waits for that.
-    fn put(self: &Arc<Self>, mut lent: Lent<D>) {
-        lent.used_at = Instant::now();
-        let is_due = lent.is_due();
-        let mut ready = self.ready();
-        if is_due || ready.asking > 0 || ready.is_closed {
-            drop(ready);
-            lent.release();
-            return;
-        }
-        ready.connections.push(lent);
-        let is_swept = mem::replace(&mut ready.is_swept, true);
-        // A runtime that ends drops the task at once, here, and that takes the same lock.
-        drop(ready);
-        if is_swept {
-            return;
-        }
-        let sweeping = Sweeping::of(self);
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(sweep(sweeping))),
-            Err(_) => drop(sweeping),
-        }
-    }
-
-    /// Takes all that rest.
-    fn empty(&self) -> Vec<Lent<D>> {
-        mem::take(&mut self.ready().connections)
-    }
-
-    /// Takes those that nothing borrowed for long enough; returns true with them when none is left.
-    fn rested(&self) -> (Vec<Lent<D>>, bool) {
-        let mut ready = self.ready();
-        let resting = ready.connections.iter();
-        let resting = resting.take_while(|lent| lent.has_rested()).count();
-        let rested = ready.connections.drain(..resting).collect();
-        let is_empty = ready.connections.is_empty();
-        ready.is_swept = !is_empty;
-        drop(ready);
-        (rested, is_empty)
-    }
-}
-
-impl<D: Lends> Drop for Shelf<D> {
-    fn drop(&mut self) {
-        let ready = self.ready.get_mut();
-        let ready = ready.unwrap_or_else(PoisonError::into_inner);
-        for lent in ready.connections.drain(..) {
-            drop(lent.conn.detach());
-        }
-    }
-}
-
-/// A borrower that waits for the driver's pool.
-struct Asking<'s, D: Lends>(&'s Shelf<D>);
-
-impl<D: Lends> Drop for Asking<'_, D> {
-    fn drop(&mut self) {
-        let mut ready = self.0.ready();
-        ready.asking = ready.asking.saturating_sub(1);
-    }
-}
-
-/// The task that returns connections. A later one may begin when it was ended with its runtime.
-struct Sweeping<D: Lends> {
-    shelf: Weak<Shelf<D>>,
-    /// True once it has noted its end itself.
-    is_over: bool,
-}
-
-impl<D: Lends> Sweeping<D> {
-    fn of(shelf: &Arc<Shelf<D>>) -> Self {
-        Self {
-            shelf: Arc::downgrade(shelf),
-            is_over: false,
-        }
-    }
-}
-
-impl<D: Lends> Drop for Sweeping<D> {
-    fn drop(&mut self) {
-        if !self.is_over
-            && let Some(shelf) = self.shelf.upgrade()
-        {
-            shelf.ready().is_swept = false;
-        }
-    }
-}
-
-/// Returns to the driver's pool what rested, until nothing rests.
-async fn sweep<D: Lends>(mut sweeping: Sweeping<D>) {
-    loop {
-        sleep(REST).await;
-        let Some(shelf) = sweeping.shelf.upgrade() else {
-            return;
-        };
-        let (rested, is_empty) = shelf.rested();
-        sweeping.is_over = is_empty;
-        drop(rested);
-        if is_empty {
-            return;
-        }
     }
 }
 

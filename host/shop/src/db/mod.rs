@@ -11,6 +11,7 @@ mod clock;
 mod conn;
 mod connections;
 mod filter;
+mod free_rows;
 mod generation;
 mod ids;
 mod in_use;

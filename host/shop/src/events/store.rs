@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::model::{CustomerEvent, Place};
-use crate::{db::Conn, execute, fetch_all, fetch_one, ids::UserId};
+use crate::{db::Conn, delete_free, execute, fetch_all, fetch_one, ids::UserId};
 
 /// Returns the place after which all further events come.
 pub(super) async fn now(conn: &mut Conn) -> sqlx::Result<Place> {
@@ -40,17 +40,14 @@ pub(super) async fn of_all_after(
     fetch_all!(conn, (i64, i64, UserId), sql, place.tx, place.seq, limit)
 }
 
-/// Removes events whose rows are free: the deletion of their account locks them in another order, and a purge that
-/// waited for it could hold what it waits for. The purge that follows finds the others. SQLite's writer has every row.
-const PURGE_FREE: &str = "DELETE FROM customer_events WHERE seq = ANY(ARRAY(\
-    SELECT seq FROM customer_events WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED))";
-
 /// Removes a number of events from before a moment; returns how many.
 pub(super) async fn purge(conn: &mut Conn, before: DateTime<Utc>, limit: i64) -> sqlx::Result<u64> {
-    let sql = "DELETE FROM customer_events WHERE seq IN \
-               (SELECT seq FROM customer_events WHERE at < $1 ORDER BY at LIMIT $2)";
-    let is_postgres = conn.is_postgres();
-    let sql = if is_postgres { PURGE_FREE } else { sql };
+    let sql = delete_free!(
+        conn,
+        "customer_events",
+        "seq",
+        "at < $1 ORDER BY at LIMIT $2"
+    );
     execute!(conn, sql, before, limit)
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Answer, Request};
-use crate::{db::Conn, execute, fetch_optional, ids::UserId};
+use crate::{db::Conn, delete_free, execute, fetch_optional, ids::UserId};
 
 /// Stored data of a key.
 #[derive(Debug, sqlx::FromRow)]
@@ -183,20 +183,17 @@ pub(super) async fn forget(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64
     )
 }
 
-/// Deletes keys whose rows are free: the deletion of their account locks them in another order, and a purge that
-/// waited for it could hold what it waits for. The purge that follows finds the others. SQLite's writer has every row.
-const PURGE_FREE: &str = "DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(\
-    SELECT ctid FROM idempotency_keys WHERE created_at <= $1 ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
-
 /// Deletes at most `batch` keys made at or before `forgotten`, oldest first; returns their number.
 pub(super) async fn purge(
     conn: &mut Conn,
     forgotten: DateTime<Utc>,
     batch: i64,
 ) -> sqlx::Result<u64> {
-    let sql = "DELETE FROM idempotency_keys WHERE created_at <= $1 AND (user_id, route, key) IN
-           (SELECT user_id, route, key FROM idempotency_keys WHERE created_at <= $1 ORDER BY created_at LIMIT $2)";
-    let is_postgres = conn.is_postgres();
-    let sql = if is_postgres { PURGE_FREE } else { sql };
+    let sql = delete_free!(
+        conn,
+        "idempotency_keys",
+        ("ctid", "rowid"),
+        "created_at <= $1 ORDER BY created_at LIMIT $2"
+    );
     execute!(conn, sql, forgotten, batch)
 }

@@ -18,6 +18,7 @@ use lettre::{
 use super::model::Rendered;
 use crate::{
     crypto::{Authorities, Secret},
+    error::with_causes,
     ids::DeliveryId,
     text,
 };
@@ -251,16 +252,7 @@ fn answer(response: &Response) -> String {
 
 /// Returns an error with its causes.
 fn told(error: &lettre::transport::smtp::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(deeper) = cause {
-        let deeper_text = deeper.to_string();
-        if !text.contains(&deeper_text) {
-            text = format!("{text}: {deeper_text}");
-        }
-        cause = deeper.source();
-    }
-    cut(&text)
+    cut(&with_causes(error))
 }
 
 fn cut(text: &str) -> String {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::model::{Channel, InboxFilter, Language, Notification, PreferenceChange, Reader};
 use crate::{
     db::{Conn, Filter, List, Span, Walked, fetch_span},
-    execute, fetch_all, fetch_one, fetch_optional,
+    delete_free, execute, fetch_all, fetch_one, fetch_optional,
     ids::{NotificationId, UserId},
     outbox::Topic,
 };
@@ -190,20 +190,14 @@ pub(super) async fn forget(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64
     execute!(conn, sql, user_id)
 }
 
-/// Removes notifications whose rows are free: the deletion of their account locks them in another order, and a purge that
-/// waited for it could hold what it waits for. The purge that follows finds the others. SQLite's writer has every row.
-const PURGE_FREE: &str = "DELETE FROM notifications WHERE id = ANY(ARRAY(\
-    SELECT n.id FROM notifications n WHERE n.created_at < $1 \
-    AND NOT EXISTS (SELECT 1 FROM notification_deliveries d WHERE d.notification_id = n.id) \
-    ORDER BY n.created_at LIMIT $2 FOR UPDATE OF n SKIP LOCKED))";
-
 /// Removes a number of notifications from before a moment that have no delivery; returns how many.
 pub(super) async fn purge(conn: &mut Conn, before: DateTime<Utc>, limit: i64) -> sqlx::Result<u64> {
-    let sql = "DELETE FROM notifications WHERE id IN \
-               (SELECT n.id FROM notifications n WHERE n.created_at < $1 \
-               AND NOT EXISTS (SELECT 1 FROM notification_deliveries d WHERE d.notification_id = n.id) \
-               ORDER BY n.created_at LIMIT $2)";
-    let is_postgres = conn.is_postgres();
-    let sql = if is_postgres { PURGE_FREE } else { sql };
+    let sql = delete_free!(
+        conn,
+        "notifications",
+        "id",
+        "created_at < $1 AND NOT EXISTS (SELECT 1 FROM notification_deliveries d WHERE d.notification_id = notifications.id) \
+         ORDER BY created_at LIMIT $2"
+    );
     execute!(conn, sql, before, limit)
 }

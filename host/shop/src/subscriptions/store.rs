@@ -9,7 +9,7 @@ use super::{
 use crate::{
     catalog::{Plan, SoldTerm},
     db::{Conn, Filter, List, Span, Walked, fetch_span, find_where},
-    defer, execute, fetch_all, fetch_one, fetch_optional,
+    defer, delete_free, execute, fetch_all, fetch_one, fetch_optional,
     ids::{CouponId, PlanId, QuoteId, SubscriptionId, UserId},
     money::Rupiah,
 };
@@ -393,16 +393,9 @@ pub(super) struct NewQuote<'a> {
     pub(super) expires_at: DateTime<Utc>,
 }
 
-/// Removes a customer's expired quotes whose rows are free: a deletion of their plan may lock them in another order. The
-/// purge finds the others.
-const FORGET_FREE_QUOTES: &str = "DELETE FROM quotes WHERE id = ANY(ARRAY(\
-    SELECT id FROM quotes WHERE user_id = $1 AND expires_at < $2 FOR UPDATE SKIP LOCKED))";
-
 /// Inserts a quote and forgets the customer's expired ones.
 pub(super) async fn insert_quote(conn: &mut Conn, new: &NewQuote<'_>) -> sqlx::Result<()> {
-    let sql = "DELETE FROM quotes WHERE user_id = $1 AND expires_at < $2";
-    let is_postgres = conn.is_postgres();
-    let sql = if is_postgres { FORGET_FREE_QUOTES } else { sql };
+    let sql = delete_free!(conn, "quotes", "id", "user_id = $1 AND expires_at < $2");
     execute!(conn, sql, new.user_id, new.now)?;
     execute!(
         conn,
@@ -421,21 +414,18 @@ pub(super) async fn insert_quote(conn: &mut Conn, new: &NewQuote<'_>) -> sqlx::R
     .map(|_| ())
 }
 
-/// Removes quotes whose rows are free: a deletion of their plan locks them in another order, and a purge that waited
-/// for it could hold what it waits for. The purge that follows finds the others. SQLite's writer has every row.
-const PURGE_FREE_QUOTES: &str = "DELETE FROM quotes WHERE id = ANY(ARRAY(\
-    SELECT id FROM quotes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
-
 /// Removes a number of quotes that have expired before a moment, the oldest first; returns how many.
 pub(super) async fn purge_quotes(
     conn: &mut Conn,
     before: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<u64> {
-    let sql = "DELETE FROM quotes WHERE id IN \
-               (SELECT id FROM quotes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
-    let is_postgres = conn.is_postgres();
-    let sql = if is_postgres { PURGE_FREE_QUOTES } else { sql };
+    let sql = delete_free!(
+        conn,
+        "quotes",
+        "id",
+        "expires_at < $1 ORDER BY expires_at LIMIT $2"
+    );
     execute!(conn, sql, before, limit)
 }
 

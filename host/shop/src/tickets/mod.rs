@@ -13,6 +13,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 pub mod texts;
+mod views;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -25,12 +26,14 @@ pub use attachments::{KeptFile, MOST_FILE_BYTES, MOST_FILES, SentFile};
 pub use canned::NewCannedAnswer;
 pub use mail::{MOST_MAIL_BYTES, MailOutcome, MailUse, Signed};
 pub use model::{
-    CannedAnswer, ManagedMessage, ManagedTicket, ManagedTicketDetail, TicketAct, TicketAttachment,
-    TicketAuthor, TicketChannel, TicketClosedBy, TicketCounts, TicketDetail, TicketFilter,
-    TicketMessage, TicketNumber, TicketPriority, TicketStatistics, TicketStatus, TicketView,
-    TicketsOfPriority,
+    CannedAnswer, TicketAct, TicketAuthor, TicketChannel, TicketClosedBy, TicketFilter,
+    TicketNumber, TicketPriority, TicketStatus,
 };
 pub use settings::Settings;
+pub use views::{
+    ManagedMessage, ManagedTicket, ManagedTicketDetail, TicketAttachment, TicketCounts,
+    TicketDetail, TicketMessage, TicketStatistics, TicketView, TicketsOfPriority,
+};
 
 use self::{
     model::{Attachment, Message, Ticket},

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     accounts::{AccountStatus, Origin, Role, SessionView},
     db::Conn,
-    execute, fetch_all, fetch_one, fetch_optional,
+    delete_free, execute, fetch_all, fetch_one, fetch_optional,
     ids::{RefreshTokenId, SessionId, UserId},
     language::Language,
 };
@@ -161,30 +161,15 @@ pub(in crate::accounts) async fn end_all(
     execute!(conn, sql, user_id, now)
 }
 
-/// Removes expired refresh tokens whose rows are free. SQLite's writer has every row.
-const FORGET_FREE_TOKENS: &str = "DELETE FROM refresh_tokens WHERE id = ANY(ARRAY(\
-    SELECT id FROM refresh_tokens WHERE expires_at < $1 FOR UPDATE SKIP LOCKED))";
-
-/// Removes expired sessions whose rows are free.
-const FORGET_FREE_SESSIONS: &str = "DELETE FROM sessions WHERE id = ANY(ARRAY(\
-    SELECT id FROM sessions WHERE expires_at < $1 FOR UPDATE SKIP LOCKED))";
-
 /// Removes sessions and refresh tokens that can no longer be used, of any account. It waits for none of them: who ends
 /// the sessions of an account locks them in another order. What is left out is removed by a later login.
 pub(in crate::accounts) async fn forget_expired(
     conn: &mut Conn,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
-    let is_postgres = conn.is_postgres();
-    let sql = "DELETE FROM refresh_tokens WHERE expires_at < $1";
-    let sql = if is_postgres { FORGET_FREE_TOKENS } else { sql };
+    let sql = delete_free!(conn, "refresh_tokens", "id", "expires_at < $1");
     execute!(conn, sql, now)?;
-    let sql = "DELETE FROM sessions WHERE expires_at < $1";
-    let sql = if is_postgres {
-        FORGET_FREE_SESSIONS
-    } else {
-        sql
-    };
+    let sql = delete_free!(conn, "sessions", "id", "expires_at < $1");
     execute!(conn, sql, now)
 }
 

@@ -6,6 +6,7 @@ use sqlx::{
     SqlSafeStr,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
+use tokio::time::sleep;
 
 use super::*;
 

@@ -8,7 +8,7 @@ use super::super::model::{Channel, Delivery, DeliveryState, Language};
 use crate::{
     crypto::Hidden,
     db::{Conn, Filter, Lease, List, Span, Walked, fetch_span},
-    execute, fetch_one, fetch_optional,
+    delete_free, execute, fetch_one, fetch_optional,
     ids::{DeliveryId, NotificationId, UserId},
     outbox::{Backlog, Topic},
 };
@@ -164,22 +164,17 @@ pub(in crate::notifications) async fn unsubscribing(
     fetch_optional!(conn, (UserId, Topic, Channel), sql, token)
 }
 
-/// Removes deliveries whose rows are free: the deletion of their account locks them in another order, and a purge that
-/// waited for it could hold what it waits for. The purge that follows finds the others. SQLite's writer has every row.
-const PURGE_FREE: &str = "DELETE FROM notification_deliveries WHERE id = ANY(ARRAY(\
-    SELECT id FROM notification_deliveries WHERE created_at < $1 AND state IN ('SENT', 'DEAD') \
-    ORDER BY created_at, id LIMIT $2 FOR UPDATE SKIP LOCKED))";
-
 /// Removes a number of deliveries from before a moment that are over; returns how many.
 pub(in crate::notifications) async fn purge(
     conn: &mut Conn,
     before: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<u64> {
-    let sql = "DELETE FROM notification_deliveries WHERE id IN \
-               (SELECT id FROM notification_deliveries WHERE created_at < $1 AND state IN ('SENT', 'DEAD') \
-               ORDER BY created_at, id LIMIT $2)";
-    let is_postgres = conn.is_postgres();
-    let sql = if is_postgres { PURGE_FREE } else { sql };
+    let sql = delete_free!(
+        conn,
+        "notification_deliveries",
+        "id",
+        "created_at < $1 AND state IN ('SENT', 'DEAD') ORDER BY created_at, id LIMIT $2"
+    );
     execute!(conn, sql, before, limit)
 }

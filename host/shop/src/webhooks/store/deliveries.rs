@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::super::model::{WebhookAttempt, WebhookDelivery, WebhookDeliveryState};
 use crate::{
     db::{Conn, Filter, Lease, List, Span, Walked, fetch_span},
-    execute, fetch_all, fetch_one, fetch_optional,
+    delete_free, execute, fetch_all, fetch_one, fetch_optional,
     ids::{WebhookDeliveryId, WebhookId},
     outbox::{ADMINISTRATORS, Backlog},
 };
@@ -195,12 +195,6 @@ pub(in crate::webhooks) async fn revive(
     Ok(execute!(conn, sql, id, webhook_id, now)? == 1)
 }
 
-/// Removes deliveries whose rows are free: the deletion of their account locks them in another order, and a purge that
-/// waited for it could hold what it waits for. The purge that follows finds the others. SQLite's writer has every row.
-const PURGE_FREE: &str = "DELETE FROM webhook_deliveries WHERE id = ANY(ARRAY(\
-    SELECT id FROM webhook_deliveries WHERE created_at < $1 AND state IN ('DELIVERED', 'DEAD') \
-    ORDER BY created_at, id LIMIT $2 FOR UPDATE SKIP LOCKED))";
-
 /// Removes a number of deliveries from before a moment that are over, with their attempts; returns
 /// how many.
 pub(in crate::webhooks) async fn purge(
@@ -208,11 +202,12 @@ pub(in crate::webhooks) async fn purge(
     before: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<u64> {
-    let sql = "DELETE FROM webhook_deliveries WHERE id IN \
-               (SELECT id FROM webhook_deliveries WHERE created_at < $1 AND state IN ('DELIVERED', 'DEAD') \
-               ORDER BY created_at, id LIMIT $2)";
-    let is_postgres = conn.is_postgres();
-    let sql = if is_postgres { PURGE_FREE } else { sql };
+    let sql = delete_free!(
+        conn,
+        "webhook_deliveries",
+        "id",
+        "created_at < $1 AND state IN ('DELIVERED', 'DEAD') ORDER BY created_at, id LIMIT $2"
+    );
     execute!(conn, sql, before, limit)
 }
 

@@ -1,5 +1,14 @@
 //! The table of the tests that show the effect of each setting.
 
+mod files;
+
+use self::files::{
+    BUCKET, CAPACITY, CLI, CORS, DATABASE, ENTRY, HERE, IMAGES, INSTANCES, KEYS, LIFE, MAILS,
+    METRICS, MONEY, NOTIFICATIONS, PLUGINS, RATES, RECOVERY, RENEWALS, ROLLOUT, ROLLOUTS,
+    SIGNATURES, SMTP_SERVER, STRANGERS, SUSPENSIONS, TICKET_MAILS, TICKETS, TRACES, TWO_FACTOR,
+    WAITLIST, WEBHOOK_TLS, WEBHOOKS,
+};
+
 /// File, test, and the settings whose effect it shows.
 pub(super) const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     (
@@ -456,43 +465,3 @@ pub(super) const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &["OTEL_EXPORTER_OTLP_ENDPOINT"],
     ),
 ];
-
-const CAPACITY: &str = "tests/tests/system/api/capacity.rs";
-const CLI: &str = "host/server/tests/process/cli.rs";
-const ROLLOUT: &str = "host/server/tests/process/rollout.rs";
-const DATABASE: &str = "host/server/tests/process/database.rs";
-const TRACES: &str = "host/server/tests/process/traces.rs";
-
-const LIFE: &str = "tests/tests/system/api/plugin_lifecycle.rs";
-const SUSPENSIONS: &str = "tests/tests/system/api/plugin_suspensions.rs";
-const SIGNATURES: &str = "tests/tests/system/api/plugin_signatures.rs";
-
-const MAILS: &str = "tests/tests/system/api/mails.rs";
-const WEBHOOKS: &str = "tests/tests/system/api/webhook_endpoints.rs";
-const WEBHOOK_TLS: &str = "tests/tests/system/api/webhook_tls.rs";
-const NOTIFICATIONS: &str = "tests/tests/system/api/notifications.rs";
-
-const TICKETS: &str = "tests/tests/system/api/ticket_administration.rs";
-const TICKET_MAILS: &str = "tests/tests/system/api/ticket_mails.rs";
-const BUCKET: &str = "tests/tests/system/bucket.rs";
-
-const METRICS: &str = "tests/tests/system/api/metrics.rs";
-
-const RENEWALS: &str = "tests/tests/system/journeys/renewal.rs";
-
-const CORS: &str = "tests/tests/system/api/cors.rs";
-const RATES: &str = "tests/tests/system/api/rate_limits.rs";
-const RECOVERY: &str = "tests/tests/system/api/recovery.rs";
-const TWO_FACTOR: &str = "tests/tests/system/api/two_factor.rs";
-const SMTP_SERVER: &str = "tests/tests/system/smtp_server.rs";
-const WAITLIST: &str = "tests/tests/system/api/waitlist.rs";
-const STRANGERS: &str = "tests/tests/system/hostile/strangers.rs";
-
-const KEYS: &str = "tests/tests/system/settings/keys.rs";
-const PLUGINS: &str = "tests/tests/system/settings/plugins.rs";
-const IMAGES: &str = "tests/tests/system/settings/images.rs";
-const ENTRY: &str = "tests/tests/system/settings/entry.rs";
-const INSTANCES: &str = "tests/tests/system/settings/instances.rs";
-const ROLLOUTS: &str = "tests/tests/system/api/rollouts.rs";
-const MONEY: &str = "tests/tests/system/settings/money.rs";
-const HERE: &str = "tests/tests/system/settings.rs";
