@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{db::Conn, execute, fetch_one, fetch_optional, ids::UserId};
+use crate::{db::Conn, delete_free, execute, fetch_one, fetch_optional, ids::UserId};
 
 pub(super) struct NewTwoFactor<'a> {
     pub(super) user_id: UserId,
@@ -156,20 +156,10 @@ pub(super) async fn take_challenge(conn: &mut Conn, hash: &str) -> sqlx::Result<
     Ok(execute!(conn, sql, hash)? == 1)
 }
 
-/// Removes expired challenges whose rows are free. SQLite's writer has every row.
-const FORGET_FREE_CHALLENGES: &str = "DELETE FROM login_challenges WHERE id = ANY(ARRAY(\
-    SELECT id FROM login_challenges WHERE expires_at <= $1 FOR UPDATE SKIP LOCKED))";
-
 /// Removes challenges that are too old, of any account. It waits for none of them: the deletion of an account, and
 /// whatever else ends its challenges, locks them in another order. What is left out is removed by a later login.
 pub(super) async fn forget_challenges(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    let sql = "DELETE FROM login_challenges WHERE expires_at <= $1";
-    let is_postgres = conn.is_postgres();
-    let sql = if is_postgres {
-        FORGET_FREE_CHALLENGES
-    } else {
-        sql
-    };
+    let sql = delete_free!(conn, "login_challenges", "id", "expires_at <= $1");
     execute!(conn, sql, now)
 }
 
