@@ -229,7 +229,7 @@ fn in_progress(rest: TimeDelta) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{db::Uncommitted, test_database::TestDatabase};
+    use crate::{db::Uncommitted, fetch_one, test_database::TestDatabase};
 
     fn request(database: &TestDatabase) -> Request {
         Request {
@@ -254,6 +254,47 @@ mod tests {
             panic!("no answer was kept");
         };
         claim
+    }
+
+    /// Returns the rest of the only lease.
+    async fn lease_left(database: &TestDatabase) -> TimeDelta {
+        let mut conn = database.db.begin().await.unwrap();
+        let sql = "SELECT locked_until FROM idempotency_keys";
+        let (until,) = fetch_one!(conn, (DateTime<Utc>,), sql).unwrap();
+        until - database.clock.now()
+    }
+
+    #[tokio::test]
+    async fn the_wait_of_a_claim_is_not_taken_from_its_lease() {
+        let database = TestDatabase::open().await;
+        let writing = database.db.begin().await.unwrap();
+        let wait = async {
+            // The claim waits by then.
+            sleep(Duration::from_millis(200)).await;
+            database.clock.advance(TimeDelta::seconds(14));
+            writing.rollback().await.unwrap();
+        };
+        let (_claim, ()) = tokio::join!(claimed(&database), wait);
+        let left = lease_left(&database).await;
+        assert!(left > TimeDelta::seconds(10), "{left}");
+    }
+
+    /// The first renewal waits until it is refused; those behind it do not wait for that, and their wait is not taken from
+    /// the lease.
+    #[tokio::test]
+    async fn a_renewal_that_waits_holds_up_no_other() {
+        let database = TestDatabase::open().await;
+        let claim = claimed(&database).await;
+        let work = async {
+            let writing = database.db.begin().await.unwrap();
+            // The first one began after 4 seconds, and a writer waits for 10 at most.
+            sleep(Duration::from_secs(15)).await;
+            writing.rollback().await.unwrap();
+            sleep(Duration::from_millis(500)).await;
+        };
+        claim.hold(work).await;
+        let left = lease_left(&database).await;
+        assert!(left > TimeDelta::seconds(10), "{left}");
     }
 
     /// The claim goes with a commit that it shared and that failed, which is no other request at work.
