@@ -1,5 +1,7 @@
 //! `Idempotency-Key`: a client that does not know whether its request arrived sends it again.
 
+use std::time::Duration;
+
 use axum::{
     body::to_bytes,
     extract::{FromRequest, MatchedPath, Request},
@@ -11,11 +13,12 @@ use dermaga_runtime::canonical_json;
 use dermaga_shop::{
     Code, Error, crypto,
     db::Uncommitted,
-    idempotency::{self, Answer, Begun, Key, Terms},
+    idempotency::{self, Answer, Begun, Claim, Key, Terms},
     ids::UserId,
 };
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::timeout;
 use utoipa::{
     IntoParams, PartialSchema as _,
     openapi::{
@@ -34,6 +37,8 @@ const REPLAYED_HEADER: &str = "Idempotency-Replayed";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// A request ends after `DERMAGA_REQUEST_TIMEOUT`; its key is held a little longer than that, at most.
 const MARGIN: TimeDelta = TimeDelta::seconds(5);
+/// Longest wait of a failure for the release of its key, which is awaited so that a corrected request finds it free.
+const RELEASED_WITHIN: Duration = Duration::from_secs(3);
 
 /// A JSON body, as [`crate::http::Body`] takes it, of a request that may carry an
 /// `Idempotency-Key`.
@@ -175,13 +180,22 @@ impl Once {
                 answer
             }
             Err(error) => {
-                claim.release().await?;
+                release(claim, error.code).await;
                 return Err(error.into());
             }
         };
         let mut response = response(answer);
         context::note_language(response.headers_mut());
         Ok(response)
+    }
+}
+
+/// Releases the key of a request that failed, which is answered with that failure also where its key cannot be released.
+async fn release(claim: Claim, code: Code) {
+    // Where the database is away, its answer would be a second wait for it. A claim that is dropped releases its key
+    // behind the answer, and tries several times.
+    if code != Code::Unavailable {
+        drop(timeout(RELEASED_WITHIN, claim.release()).await);
     }
 }
 

@@ -158,7 +158,7 @@ impl Claim {
     /// Releases the key: the request did nothing, and may be sent again.
     ///
     /// # Errors
-    /// When the database does not answer; the key is free when the lease ends.
+    /// When the database does not answer; it is released behind that, or free when the lease ends.
     pub async fn release(mut self) -> Result<()> {
         release(&self.db, &self.request, self.holder).await?;
         self.settled = true;
