@@ -91,15 +91,20 @@ impl Claim {
         }
     }
 
-    /// Renews for the longest time for which a request may hold its key.
+    /// Renews for the longest time for which the request may hold its key.
     async fn renew_again_and_again(&self) -> Infallible {
-        let longest = self.terms.longest.to_std().unwrap_or_default();
+        let Terms {
+            longest,
+            runs_to_end,
+            ..
+        } = self.terms;
+        let longest = longest.to_std().unwrap_or_default();
         let began = Instant::now();
         let mut ticks = interval_at(began + RENEWED_EVERY, RENEWED_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if began.elapsed() >= longest {
+            if !runs_to_end && began.elapsed() >= longest {
                 return pending().await;
             }
             // Not waited for: the lease would end behind one that is slow, or whose connection never answers.

@@ -91,14 +91,19 @@ const LEASE: TimeDelta = TimeDelta::seconds(15);
 /// Terms of a claim, and the server that works on its request.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    /// Longest time for which the request holds its key.
+    /// Longest time for which the request holds its key, unless it runs to its end.
     pub longest: TimeDelta,
+    /// True for a request that continues when its client is gone or its time is over, and holds its key until its end.
+    pub runs_to_end: bool,
     /// Identity of the server, the same after a restart.
     pub server: Uuid,
 }
 
 impl Terms {
     fn lease(self) -> TimeDelta {
+        if self.runs_to_end {
+            return LEASE;
+        }
         self.longest.min(LEASE)
     }
 
@@ -243,13 +248,18 @@ mod tests {
     fn terms() -> Terms {
         Terms {
             longest: TimeDelta::minutes(1),
+            runs_to_end: false,
             server: Uuid::from_u128(1),
         }
     }
 
     async fn claimed(database: &TestDatabase) -> Claim {
+        claimed_on(database, terms()).await
+    }
+
+    async fn claimed_on(database: &TestDatabase, terms: Terms) -> Claim {
         let (db, clock) = (&database.db, &database.clock);
-        let begun = begin(db, clock, request(database), terms()).await;
+        let begun = begin(db, clock, request(database), terms).await;
         let Begun::Run(claim) = begun.unwrap() else {
             panic!("no answer was kept");
         };
@@ -293,6 +303,21 @@ mod tests {
             sleep(Duration::from_millis(500)).await;
         };
         claim.hold(work).await;
+        let left = lease_left(&database).await;
+        assert!(left > TimeDelta::seconds(10), "{left}");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_runs_to_its_end_holds_its_key_until_then() {
+        let terms = Terms {
+            longest: TimeDelta::seconds(1),
+            runs_to_end: true,
+            ..terms()
+        };
+        let database = TestDatabase::open().await;
+        let claim = claimed_on(&database, terms).await;
+        database.clock.advance(TimeDelta::seconds(14));
+        claim.hold(sleep(Duration::from_secs(5))).await;
         let left = lease_left(&database).await;
         assert!(left > TimeDelta::seconds(10), "{left}");
     }
