@@ -194,7 +194,8 @@ pub async fn forget(conn: &mut Conn, user_id: UserId) -> Result<()> {
 
 /// Ends the claims that an earlier run of this server left, so that a repeated request need not wait for their time.
 /// On SQLite these are all claims, as it has no other server; on PostgreSQL those under this identity. A request that
-/// runs after all keeps no answer, and so commits nothing. Call it before the first request of this run.
+/// runs after all still has its key until another one takes it; then it keeps no answer, and so commits nothing. Call
+/// it before the first request of this run.
 ///
 /// # Errors
 /// When the database refuses.
