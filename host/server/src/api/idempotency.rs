@@ -1,5 +1,7 @@
 //! `Idempotency-Key`: a client that does not know whether its request arrived sends it again.
 
+use std::time::Duration;
+
 use axum::{
     body::to_bytes,
     extract::{FromRequest, MatchedPath, Request},
@@ -11,11 +13,12 @@ use dermaga_runtime::canonical_json;
 use dermaga_shop::{
     Code, Error, crypto,
     db::Uncommitted,
-    idempotency::{self, Answer, Begun, Key, Terms},
+    idempotency::{self, Answer, Begun, Claim, Key, Terms},
     ids::UserId,
 };
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::timeout;
 use utoipa::{
     IntoParams, PartialSchema as _,
     openapi::{
@@ -32,8 +35,11 @@ use crate::http::{Refusal, Success, body, context};
 const KEY_HEADER: &str = "Idempotency-Key";
 const REPLAYED_HEADER: &str = "Idempotency-Replayed";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-/// A request ends after `DERMAGA_REQUEST_TIMEOUT`; its key is held a little longer than that, at most.
+/// A request ends after `DERMAGA_REQUEST_TIMEOUT`; its key is held a little longer than that, at most, unless it is
+/// carried through.
 const MARGIN: TimeDelta = TimeDelta::seconds(5);
+/// Longest wait of a failure for the release of its key, which is awaited so that a corrected request finds it free.
+const RELEASED_WITHIN: Duration = Duration::from_secs(3);
 
 /// A JSON body, as [`crate::http::Body`] takes it, of a request that may carry an
 /// `Idempotency-Key`.
@@ -113,7 +119,7 @@ impl Once {
         act: impl Future<Output = Result<Uncommitted<Success<T>>, Error>>,
     ) -> impl Future<Output = Result<Response, Refusal>> {
         // Checkouts are large futures; this keeps them out of the handlers' own.
-        self.run(state, user_id, Box::pin(act))
+        self.run(state, user_id, terms(state), Box::pin(act))
     }
 
     /// Answers as [`answer`](Self::answer) does, and carries `act` through when its client hangs up or
@@ -128,7 +134,11 @@ impl Once {
         act: impl Future<Output = Result<Uncommitted<Success<T>>, Error>> + Send + 'static,
     ) -> Result<Response, Refusal> {
         let (state, act) = (state.clone(), Box::pin(act));
-        let work = async move { self.run(&state, user_id, act).await };
+        let terms = Terms {
+            runs_to_end: true,
+            ..terms(&state)
+        };
+        let work = async move { self.run(&state, user_id, terms, act).await };
         context::to_the_end(work).await?
     }
 
@@ -136,6 +146,7 @@ impl Once {
         self,
         state: &AppState,
         user_id: UserId,
+        terms: Terms,
         act: impl Future<Output = Result<Uncommitted<Success<T>>, Error>>,
     ) -> Result<Response, Refusal> {
         let Self {
@@ -151,12 +162,6 @@ impl Once {
             route,
             key,
             fingerprint,
-        };
-        let limit =
-            TimeDelta::from_std(state.config.http.request_timeout).unwrap_or(TimeDelta::MAX);
-        let terms = Terms {
-            longest: limit + MARGIN,
-            server: state.server,
         };
         let claim = match idempotency::begin(&state.db, &state.clock, request, terms).await? {
             Begun::Answered(answer) => return Ok(replay(answer)),
@@ -175,13 +180,32 @@ impl Once {
                 answer
             }
             Err(error) => {
-                claim.release().await?;
+                release(claim, error.code).await;
                 return Err(error.into());
             }
         };
         let mut response = response(answer);
         context::note_language(response.headers_mut());
         Ok(response)
+    }
+}
+
+/// Returns the terms of a request that is cut off when its time is over.
+fn terms(state: &AppState) -> Terms {
+    let limit = TimeDelta::from_std(state.config.http.request_timeout).unwrap_or(TimeDelta::MAX);
+    Terms {
+        longest: limit + MARGIN,
+        runs_to_end: false,
+        server: state.server,
+    }
+}
+
+/// Releases the key of a request that failed, which is answered with that failure also where its key cannot be released.
+async fn release(claim: Claim, code: Code) {
+    // Where the database is away, its answer would be a second wait for it. A claim that is dropped releases its key
+    // behind the answer, and tries several times.
+    if code != Code::Unavailable {
+        drop(timeout(RELEASED_WITHIN, claim.release()).await);
     }
 }
 

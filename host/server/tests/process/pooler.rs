@@ -58,6 +58,7 @@ async fn poolers_are_found_out() {
     }
     let direct = Db::connect(&url).await.unwrap();
     assert!(direct.keeps_sessions());
+    limits_hold(&direct).await;
     direct.migrate().await.unwrap();
     for bouncer in &bouncers {
         let db = Db::connect(bouncer.url()).await.unwrap();
@@ -94,12 +95,13 @@ async fn poolers_are_found_out() {
     direct.close().await;
 }
 
-/// Statements end in time, and so do transactions in which nothing is asked.
+/// Statements end in time, and when their client is gone; so do transactions in which nothing is asked.
 async fn limits_hold(db: &Db) {
-    let sql = "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout')";
+    let sql = "SELECT concat_ws(' ', current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout'),
+                 current_setting('client_connection_check_interval'))";
     for mut conn in [db.begin().await.unwrap(), db.read().await.unwrap()] {
-        let limits = dermaga_shop::fetch_one!(conn, (String, String), sql).unwrap();
-        assert_eq!(limits, ("5min".to_owned(), "1min".to_owned()));
+        let (limits,) = dermaga_shop::fetch_one!(conn, (String,), sql).unwrap();
+        assert_eq!(limits, "5min 1min 5s");
     }
 }
 

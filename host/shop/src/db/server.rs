@@ -11,8 +11,8 @@ use std::{
 };
 
 use sqlx::{
-    AssertSqlSafe, Connection as _, Executor as _, PgPool, Postgres, Row as _, SqlSafeStr as _,
-    SqlStr,
+    AssertSqlSafe, Connection as _, Executor as _, PgConnection, PgPool, Postgres, Row as _,
+    SqlSafeStr as _, SqlStr,
     migrate::{MigrateError, Migration, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -29,6 +29,11 @@ use super::{
 /// Time after which PostgreSQL ends a transaction in which nothing was asked: its server is frozen, and
 /// what it has locked would hold up all others.
 const ABANDONED: &str = "60s";
+/// Parameter of PostgreSQL 14 and later: interval in which it looks, within a statement, for a client that is gone. By
+/// itself it does not look, and a statement that waits for a row keeps the session of a connection that was closed.
+const CLIENT_CHECK: &str = "client_connection_check_interval";
+/// Value of [`CLIENT_CHECK`].
+const CLIENT_CHECKED_EVERY: &str = "5s";
 /// Idle time after which a connection of the driver's pool is tested before use. Testing each time would double the
 /// round trips of a short read.
 const TESTED_AFTER: Duration = Duration::from_secs(1);
@@ -72,10 +77,13 @@ struct Lent {
 }
 
 impl Lent {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &Settings, checks_client: bool) -> Self {
         let statement = settings.statement.as_millis();
         let abandoned = format!("SET LOCAL idle_in_transaction_session_timeout = '{ABANDONED}'");
-        let limit = format!("SET LOCAL statement_timeout = {statement}");
+        let mut limit = format!("SET LOCAL statement_timeout = {statement}");
+        if checks_client {
+            limit += &format!("; SET LOCAL {CLIENT_CHECK} = '{CLIENT_CHECKED_EVERY}'");
+        }
         // Each statement of a read sees everything committed before it.
         let read = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
         Self {
@@ -109,7 +117,10 @@ impl Server {
         let limits: Arc<str> = limits.into();
         let pool = pool(settings).after_connect(move |conn, _| {
             let limits = Arc::clone(&limits);
-            Box::pin(async move { conn.execute(AssertSqlSafe(limits)).await.map(drop) })
+            Box::pin(async move {
+                conn.execute(AssertSqlSafe(limits)).await?;
+                check_client(conn, made(&client_check(false))).await
+            })
         });
         Ok(Self::of(pool.connect_with(options).await?, None))
     }
@@ -118,7 +129,8 @@ impl Server {
     async fn borrowing(options: PgConnectOptions, settings: &Settings) -> sqlx::Result<Self> {
         let options = options.statement_cache_capacity(0);
         let pool = pool(settings).connect_with(options).await?;
-        Ok(Self::of(pool, Some(Arc::new(Lent::new(settings)))))
+        let lent = Lent::new(settings, can_check_client(&pool).await?);
+        Ok(Self::of(pool, Some(Arc::new(lent))))
     }
 
     /// Connects with a mark on each session; `None` when the mark is refused, or lost, as poolers do.
@@ -130,7 +142,12 @@ impl Server {
             ("idle_in_transaction_session_timeout", ABANDONED),
             ("statement_timeout", statement.as_str()),
         ]);
-        let pool = match pool(settings).connect_with(options).await {
+        // Set where the mark is kept alone, so that nothing is left on a connection of a pooler.
+        let check =
+            client_check(false) + &format!(" AND current_setting('{MARK}', true) = '{mark}'");
+        let pool =
+            pool(settings).after_connect(move |conn, _| Box::pin(check_client(conn, made(&check))));
+        let pool = match pool.connect_with(options).await {
             Ok(pool) => pool,
             Err(error) if refuses_parameters(&error) => return Ok(None),
             Err(error) => return Err(error),
@@ -230,7 +247,34 @@ impl Server {
     }
 }
 
-/// Names a statement that is made of constants and a number.
+/// Returns the statement that sets [`CLIENT_CHECK`] for a session or a transaction. It sets nothing where PostgreSQL does
+/// not know it, or looks already.
+fn client_check(is_local: bool) -> String {
+    format!(
+        "SELECT set_config('{CLIENT_CHECK}', '{CLIENT_CHECKED_EVERY}', {is_local}) \
+         WHERE current_setting('{CLIENT_CHECK}', true) = '0'"
+    )
+}
+
+/// Sets [`CLIENT_CHECK`] by this statement, which PostgreSQL refuses on systems that cannot look.
+async fn check_client(conn: &mut PgConnection, statement: SqlStr) -> sqlx::Result<()> {
+    match conn.execute(statement).await {
+        Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns true where [`CLIENT_CHECK`] can be set, and is not yet.
+async fn can_check_client(pool: &PgPool) -> sqlx::Result<bool> {
+    let mut conn = pool.acquire().await?;
+    match conn.fetch_optional(made(&client_check(true))).await {
+        Ok(row) => Ok(row.is_some()),
+        Err(sqlx::Error::Database(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Names a statement that is made of constants and of what this server made up.
 fn made(statement: &str) -> SqlStr {
     AssertSqlSafe(statement.to_owned()).into_sql_str()
 }

@@ -2,10 +2,10 @@
 
 use std::{convert::Infallible, future::pending, pin::pin, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
 use tokio::{
     runtime::Handle,
-    time::{Instant, sleep},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -16,8 +16,10 @@ use crate::{
     db::{Clock, Conn, Db, Uncommitted, new_id},
 };
 
-/// Interval between renewals of a lease, of which it has room for some that fail.
+/// Interval between the beginnings of renewals of a lease, which has room for some that fail.
 const RENEWED_EVERY: Duration = Duration::from_secs(4);
+/// Longest time of a renewal. Written later than that, its end of the lease could come before the next renewal.
+const RENEWED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Waits between attempts to release a key, while the database may be on its way back.
 const RELEASED_AFTER: [Duration; 3] = [
@@ -47,7 +49,6 @@ impl Claim {
         request: &Request,
         terms: Terms,
     ) -> Result<Option<Self>> {
-        let now = clock.now();
         let claim = Self {
             db: db.clone(),
             clock: clock.clone(),
@@ -56,22 +57,23 @@ impl Claim {
             holder: new_id(clock),
             settled: false,
         };
-        let take = claim.taken(now).in_current_span();
+        let take = claim.taken().in_current_span();
         tokio::spawn(take).await.map_err(Error::internal)?
     }
 
-    async fn taken(mut self, now: DateTime<Utc>) -> Result<Option<Self>> {
-        let lease = self.terms.lease();
+    async fn taken(mut self) -> Result<Option<Self>> {
+        let mut conn = self.db.begin_single().await?;
+        // Read after the wait for a connection, which would be taken from the lease.
+        let now = self.clock.now();
         let new = store::NewClaim {
             request: &self.request,
             holder: self.holder,
             server: self.terms.server,
             now,
-            locked_until: now + lease,
+            locked_until: now + self.terms.lease(),
             unbelieved: self.terms.believed(now),
             forgotten: now - KEPT,
         };
-        let mut conn = self.db.begin_single().await?;
         let taken = store::claim(&mut conn, &new).await?;
         // The answer is kept only under a claim that is there, and is durable with it.
         conn.commit_unawaited().await?;
@@ -89,33 +91,45 @@ impl Claim {
         }
     }
 
-    /// Renews for the longest time for which a request may hold its key.
+    /// Renews for the longest time for which the request may hold its key.
     async fn renew_again_and_again(&self) -> Infallible {
-        let longest = self.terms.longest.to_std().unwrap_or_default();
+        let Terms {
+            longest,
+            runs_to_end,
+            ..
+        } = self.terms;
+        let longest = longest.to_std().unwrap_or_default();
         let began = Instant::now();
+        let mut ticks = interval_at(began + RENEWED_EVERY, RENEWED_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            sleep(RENEWED_EVERY).await;
-            if began.elapsed() >= longest {
+            ticks.tick().await;
+            if !runs_to_end && began.elapsed() >= longest {
                 return pending().await;
             }
-            if let Err(error) = self.renew().await {
-                tracing::warn!(%error, "idempotency.key_not_renewed");
-            }
+            // Not waited for: the lease would end behind one that is slow, or whose connection never answers.
+            self.begin_renewal();
         }
     }
 
-    /// Moves the end of the lease. Once begun this runs to its end, also when the operation ends before.
-    async fn renew(&self) -> Result<()> {
-        let (db, request, holder) = (self.db.clone(), self.request.clone(), self.holder);
-        let until = self.clock.now() + self.terms.lease();
+    /// Begins to move the end of the lease. This runs to its end, also when the operation ends before.
+    fn begin_renewal(&self) {
+        let (db, clock, terms) = (self.db.clone(), self.clock.clone(), self.terms);
+        let (request, holder) = (self.request.clone(), self.holder);
         let renewal = async move {
             let mut conn = db.begin_single().await?;
+            // Read after the wait for a connection, as in a claim.
+            let until = clock.now() + terms.lease();
             store::renew(&mut conn, &request, holder, until).await?;
-            conn.commit_unawaited().await?;
-            Ok::<_, Error>(())
+            conn.commit_unawaited().await
         };
-        let renewed = tokio::spawn(renewal.in_current_span()).await;
-        renewed.map_err(Error::internal)?
+        let limited = async move {
+            let renewed = timeout(RENEWED_WITHIN, renewal).await;
+            if let Err(error) = renewed.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+                tracing::warn!(%error, "idempotency.key_not_renewed");
+            }
+        };
+        tokio::spawn(limited.in_current_span());
     }
 
     /// Commits the operation together with its answer.
@@ -149,7 +163,7 @@ impl Claim {
     /// Releases the key: the request did nothing, and may be sent again.
     ///
     /// # Errors
-    /// When the database does not answer; the key is free when the lease ends.
+    /// When the database does not answer; it is released behind that, or free when the lease ends.
     pub async fn release(mut self) -> Result<()> {
         release(&self.db, &self.request, self.holder).await?;
         self.settled = true;

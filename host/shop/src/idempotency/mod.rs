@@ -91,14 +91,19 @@ const LEASE: TimeDelta = TimeDelta::seconds(15);
 /// Terms of a claim, and the server that works on its request.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    /// Longest time for which the request holds its key.
+    /// Longest time for which the request holds its key, unless it runs to its end.
     pub longest: TimeDelta,
+    /// True for a request that continues when its client is gone or its time is over, and holds its key until its end.
+    pub runs_to_end: bool,
     /// Identity of the server, the same after a restart.
     pub server: Uuid,
 }
 
 impl Terms {
     fn lease(self) -> TimeDelta {
+        if self.runs_to_end {
+            return LEASE;
+        }
         self.longest.min(LEASE)
     }
 
@@ -189,7 +194,8 @@ pub async fn forget(conn: &mut Conn, user_id: UserId) -> Result<()> {
 
 /// Ends the claims that an earlier run of this server left, so that a repeated request need not wait for their time.
 /// On SQLite these are all claims, as it has no other server; on PostgreSQL those under this identity. A request that
-/// runs after all keeps no answer, and so commits nothing. Call it before the first request of this run.
+/// runs after all still has its key until another one takes it; then it keeps no answer, and so commits nothing. Call
+/// it before the first request of this run.
 ///
 /// # Errors
 /// When the database refuses.
@@ -229,7 +235,7 @@ fn in_progress(rest: TimeDelta) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{db::Uncommitted, test_database::TestDatabase};
+    use crate::{db::Uncommitted, fetch_one, test_database::TestDatabase};
 
     fn request(database: &TestDatabase) -> Request {
         Request {
@@ -243,17 +249,78 @@ mod tests {
     fn terms() -> Terms {
         Terms {
             longest: TimeDelta::minutes(1),
+            runs_to_end: false,
             server: Uuid::from_u128(1),
         }
     }
 
     async fn claimed(database: &TestDatabase) -> Claim {
+        claimed_on(database, terms()).await
+    }
+
+    async fn claimed_on(database: &TestDatabase, terms: Terms) -> Claim {
         let (db, clock) = (&database.db, &database.clock);
-        let begun = begin(db, clock, request(database), terms()).await;
+        let begun = begin(db, clock, request(database), terms).await;
         let Begun::Run(claim) = begun.unwrap() else {
             panic!("no answer was kept");
         };
         claim
+    }
+
+    /// Returns the rest of the only lease.
+    async fn lease_left(database: &TestDatabase) -> TimeDelta {
+        let mut conn = database.db.begin().await.unwrap();
+        let sql = "SELECT locked_until FROM idempotency_keys";
+        let (until,) = fetch_one!(conn, (DateTime<Utc>,), sql).unwrap();
+        until - database.clock.now()
+    }
+
+    #[tokio::test]
+    async fn the_wait_of_a_claim_is_not_taken_from_its_lease() {
+        let database = TestDatabase::open().await;
+        let writing = database.db.begin().await.unwrap();
+        let wait = async {
+            // The claim waits by then.
+            sleep(Duration::from_millis(200)).await;
+            database.clock.advance(TimeDelta::seconds(14));
+            writing.rollback().await.unwrap();
+        };
+        let (_claim, ()) = tokio::join!(claimed(&database), wait);
+        let left = lease_left(&database).await;
+        assert!(left > TimeDelta::seconds(10), "{left}");
+    }
+
+    /// The first renewal waits until it is refused; those behind it do not wait for that, and their wait is not taken from
+    /// the lease.
+    #[tokio::test]
+    async fn a_renewal_that_waits_holds_up_no_other() {
+        let database = TestDatabase::open().await;
+        let claim = claimed(&database).await;
+        let work = async {
+            let writing = database.db.begin().await.unwrap();
+            // The first one began after 4 seconds, and a writer waits for 10 at most.
+            sleep(Duration::from_secs(15)).await;
+            writing.rollback().await.unwrap();
+            sleep(Duration::from_millis(500)).await;
+        };
+        claim.hold(work).await;
+        let left = lease_left(&database).await;
+        assert!(left > TimeDelta::seconds(10), "{left}");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_runs_to_its_end_holds_its_key_until_then() {
+        let terms = Terms {
+            longest: TimeDelta::seconds(1),
+            runs_to_end: true,
+            ..terms()
+        };
+        let database = TestDatabase::open().await;
+        let claim = claimed_on(&database, terms).await;
+        database.clock.advance(TimeDelta::seconds(14));
+        claim.hold(sleep(Duration::from_secs(5))).await;
+        let left = lease_left(&database).await;
+        assert!(left > TimeDelta::seconds(10), "{left}");
     }
 
     /// The claim goes with a commit that it shared and that failed, which is no other request at work.

@@ -59,6 +59,7 @@ async fn request(customer: &Client, key: &str) -> Request {
 fn terms(shop: &Shop) -> Terms {
     Terms {
         longest: TimeDelta::seconds(30),
+        runs_to_end: false,
         server: shop.state().server,
     }
 }

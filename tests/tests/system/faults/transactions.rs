@@ -1,11 +1,14 @@
-//! Tests of transactions whose callers leave before they have begun.
+//! Tests of transactions whose callers leave before they have begun, or within a statement.
+
+use std::time::{Duration, Instant};
 
 use dermaga_shop::{
     db::{Conn, Db},
-    execute,
+    execute, fetch_one,
 };
 use dermaga_tests::{Engine, Shop, both_engines};
 use futures::{FutureExt as _, future::BoxFuture};
+use tokio::time::{sleep, timeout};
 
 both_engines!(Shop, [a_beginning_that_is_cut_off_leaves_no_transaction]);
 
@@ -58,6 +61,40 @@ async fn a_beginning_replaces_connections_that_are_gone() {
             conn.commit().await.unwrap();
         }
     }
+}
+
+/// Waits for the rows of another transaction.
+const WAITS: &str = "UPDATE users SET name = name WHERE email <> 'none'";
+/// Counts the sessions in which [`WAITS`] does.
+const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+    AND wait_event_type = 'Lock' AND query LIKE 'UPDATE users SET name = name WHERE email%'";
+
+/// A statement that waits for a row does not keep its session for the five minutes that it may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_waits_ends_soon_after_its_caller_has_left() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    shop.customer("pergi@example.com").await;
+    let db = &shop.state().db;
+    let waiting = async || {
+        let mut conn = db.read().await.unwrap();
+        fetch_one!(conn, (i64,), WAITING).unwrap().0
+    };
+    let mut holding = db.begin().await.unwrap();
+    execute!(holding, "UPDATE users SET name = name").unwrap();
+    let mut left = db.begin().await.unwrap();
+    let update = async { execute!(left, WAITS) };
+    assert!(timeout(Duration::from_secs(1), update).await.is_err());
+    drop(left);
+    assert_eq!(waiting().await, 1);
+    // Ten seconds, in which its transaction could have been undone, and those in which PostgreSQL looks.
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while waiting().await > 0 {
+        assert!(Instant::now() < deadline, "its session is still there");
+        sleep(Duration::from_millis(200)).await;
+    }
+    holding.rollback().await.unwrap();
 }
 
 /// Polls a beginning, and drops it after so many steps.
