@@ -8,7 +8,6 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use chrono::TimeDelta;
 use dermaga_runtime::canonical_json;
 use dermaga_shop::{
     Code, Error, crypto,
@@ -37,7 +36,7 @@ const REPLAYED_HEADER: &str = "Idempotency-Replayed";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// A request ends after `DERMAGA_REQUEST_TIMEOUT`; its key is held a little longer than that, at most, unless it is
 /// carried through.
-const MARGIN: TimeDelta = TimeDelta::seconds(5);
+const MARGIN: Duration = Duration::from_secs(5);
 /// Longest wait of a failure for the release of its key, which is awaited so that a corrected request finds it free.
 const RELEASED_WITHIN: Duration = Duration::from_secs(3);
 
@@ -135,7 +134,7 @@ impl Once {
     ) -> Result<Response, Refusal> {
         let (state, act) = (state.clone(), Box::pin(act));
         let terms = Terms {
-            runs_to_end: true,
+            longest: None,
             ..terms(&state)
         };
         let work = async move { self.run(&state, user_id, terms, act).await };
@@ -192,10 +191,8 @@ impl Once {
 
 /// Returns the terms of a request that is cut off when its time is over.
 fn terms(state: &AppState) -> Terms {
-    let limit = TimeDelta::from_std(state.config.http.request_timeout).unwrap_or(TimeDelta::MAX);
     Terms {
-        longest: limit + MARGIN,
-        runs_to_end: false,
+        longest: Some(state.config.http.request_timeout.saturating_add(MARGIN)),
         server: state.server,
     }
 }

@@ -71,7 +71,7 @@ impl Claim {
             server: self.terms.server,
             now,
             locked_until: now + self.terms.lease(),
-            unbelieved: self.terms.believed(now),
+            unbelieved: Terms::believed(now),
             forgotten: now - KEPT,
         };
         let taken = store::claim(&mut conn, &new).await?;
@@ -93,18 +93,13 @@ impl Claim {
 
     /// Renews for the longest time for which the request may hold its key.
     async fn renew_again_and_again(&self) -> Infallible {
-        let Terms {
-            longest,
-            runs_to_end,
-            ..
-        } = self.terms;
-        let longest = longest.to_std().unwrap_or_default();
+        let longest = self.terms.longest.unwrap_or(Duration::MAX);
         let began = Instant::now();
         let mut ticks = interval_at(began + RENEWED_EVERY, RENEWED_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if !runs_to_end && began.elapsed() >= longest {
+            if began.elapsed() >= longest {
                 return pending().await;
             }
             // Not waited for: the lease would end behind one that is slow, or whose connection never answers.

@@ -91,26 +91,23 @@ const LEASE: TimeDelta = TimeDelta::seconds(15);
 /// Terms of a claim, and the server that works on its request.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    /// Longest time for which the request holds its key, unless it runs to its end.
-    pub longest: TimeDelta,
-    /// True for a request that continues when its client is gone or its time is over, and holds its key until its end.
-    pub runs_to_end: bool,
+    /// Longest time for which the request holds its key; none for one that continues when its client is gone or its time
+    /// is over, and holds its key until its end.
+    pub longest: Option<Duration>,
     /// Identity of the server, the same after a restart.
     pub server: Uuid,
 }
 
 impl Terms {
     fn lease(self) -> TimeDelta {
-        if self.runs_to_end {
-            return LEASE;
-        }
-        self.longest.min(LEASE)
+        let longest = self.longest.map(TimeDelta::from_std);
+        longest.and_then(Result::ok).unwrap_or(LEASE).min(LEASE)
     }
 
-    /// Latest end of a lock that is believed, also of an earlier release, which does not renew. A later one was taken by
-    /// a clock that was ahead, and would hold the key for as long.
-    fn believed(self, now: DateTime<Utc>) -> DateTime<Utc> {
-        now + self.longest.max(LEASE) + SKEW
+    /// Latest end of a lock that is believed. A later one was taken by a clock that was ahead, and would hold the key for
+    /// as long.
+    fn believed(now: DateTime<Utc>) -> DateTime<Utc> {
+        now + LEASE + SKEW
     }
 }
 
@@ -150,7 +147,7 @@ pub async fn begin(db: &Db, clock: &Clock, request: Request, terms: Terms) -> Re
         let held_until = known
             .as_ref()
             .map(|known| known.locked_until)
-            .filter(|until| *until > now && *until <= terms.believed(now));
+            .filter(|until| *until > now && *until <= Terms::believed(now));
         match known {
             // First: another request must neither wait for this answer nor have it.
             Some(known) if known.request_hash != request.fingerprint => return Err(mismatch()),
@@ -248,8 +245,7 @@ mod tests {
 
     fn terms() -> Terms {
         Terms {
-            longest: TimeDelta::minutes(1),
-            runs_to_end: false,
+            longest: Some(Duration::from_secs(60)),
             server: Uuid::from_u128(1),
         }
     }
@@ -311,8 +307,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_that_runs_to_its_end_holds_its_key_until_then() {
         let terms = Terms {
-            longest: TimeDelta::seconds(1),
-            runs_to_end: true,
+            longest: None,
             ..terms()
         };
         let database = TestDatabase::open().await;
