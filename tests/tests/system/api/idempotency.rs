@@ -55,11 +55,13 @@ async fn request(customer: &Client, key: &str) -> Request {
     }
 }
 
-/// The time for which tests hold a key at a shop's server.
+/// Time for which tests hold a key, at most; longer than its lease.
+const HELD: Duration = Duration::from_secs(30);
+
+/// Returns the terms of a key that tests hold at a shop's server.
 fn terms(shop: &Shop) -> Terms {
     Terms {
-        longest: TimeDelta::seconds(30),
-        runs_to_end: false,
+        longest: Some(HELD),
         server: shop.state().server,
     }
 }
@@ -426,7 +428,7 @@ async fn a_holder_that_died(shop: Shop) {
     let seconds = waiting.retry_after.unwrap();
     assert!((1..=10).contains(&seconds), "{seconds}");
 
-    clock.advance(terms.longest);
+    clock.advance(TimeDelta::from_std(HELD).unwrap());
     let Begun::Run(second) = begin().await.unwrap() else {
         panic!("the lease is over")
     };
