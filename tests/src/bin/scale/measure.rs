@@ -9,6 +9,7 @@ use std::{
 use chrono::TimeDelta;
 use dermaga_runtime::contract::Place;
 use dermaga_shop::{
+    accounts::Effort,
     billing,
     coupons::{self, CouponCode},
     crypto::Secret,
@@ -125,6 +126,8 @@ async fn open(url: &str) -> Outcome<Shop> {
     let url = url.to_owned();
     let shop = Shop::open_with(Engine::Sqlite, move |config| {
         config.database_url = Some(Secret::new(url));
+        // Other tests hash passwords without effort.
+        config.accounts.effort = Effort::default();
         if let Ok(off) = "off".parse() {
             config.schedules.daily_renewals = off;
         }
