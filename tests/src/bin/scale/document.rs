@@ -101,31 +101,31 @@ const LIMITS: [(&str, &str); 14] = [
         "memory of each server",
     ),
     ("processors of one server", "processors of one server"),
+    ("processors of PostgreSQL", "processors of PostgreSQL"),
     ("commits of PostgreSQL", "commits of PostgreSQL"),
     (
         "disk of PostgreSQL, 2 TB after three years",
         "disk of PostgreSQL",
     ),
-    ("processors of PostgreSQL", "processors of PostgreSQL"),
     (
         "one new plan that 1 % buy within ten minutes",
         "one plan that is new",
     ),
     (
-        "mails of the busiest day by one server, in six hours",
-        "mails of one server",
+        "renewals of the busiest day, even one after another, in four hours",
+        "renewals in a night",
     ),
     (
         "nightly proof of the books after three years, in four hours",
         "proof of the books in a night",
     ),
     (
-        "one coupon that 10 % redeem within an hour",
-        "one coupon in a rush",
+        "mails of the busiest day by one server, in six hours",
+        "mails of one server",
     ),
     (
-        "renewals of the busiest day, even one after another, in four hours",
-        "renewals in a night",
+        "one coupon that 10 % redeem within an hour",
+        "one coupon in a rush",
     ),
 ];
 
@@ -298,6 +298,14 @@ fn differences_of_limits(printed: &Printed) -> Vec<String> {
         format!(
             "are {} looks",
             printed.line(NEEDS, "looks at instances at rest").value
+        ),
+        format!(
+            "most of the {} commits a second",
+            printed.line(NEEDS, "commits then").value
+        ),
+        format!(
+            "ask for {} things a second",
+            printed.line(NEEDS, "requests in the busiest minute").value
         ),
         format!("{} rupiah of revenue are", revenue.value),
         one.to_owned(),
