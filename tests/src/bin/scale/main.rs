@@ -124,7 +124,7 @@ mod tests {
             bytes.unwrap().contains("5432.0 bytes    measured"),
             "{bytes:?}"
         );
-        let other = lines.iter().find(|line| line.starts_with("redeem.bytes"));
+        let other = lines.iter().find(|line| line.starts_with("topUp.bytes"));
         assert!(other.unwrap().contains("assumed"), "{other:?}");
     }
 

@@ -127,7 +127,7 @@ fn more_customers_need_no_less_and_reach_limits_sooner() {
 #[test]
 fn dearer_acts_end_sooner() {
     let mut dear = inputs(Some(1));
-    let figure = Figure::new(5_000.0, Basis::Given, "--cost");
+    let figure = Figure::new(20_000.0, Basis::Given, "--cost");
     dear.costs.set("look.database", figure).unwrap();
     let (cheap, dear) = (simulated(1), simulate(&dear, CUSTOMERS).unwrap());
     let reached = |run: &Simulated| {
