@@ -14,6 +14,7 @@ use super::{Answer, KEPT, Request, Terms, in_progress, store};
 use crate::{
     Code, Error, Result,
     db::{Clock, Conn, Db, Uncommitted, new_id},
+    owners,
 };
 
 /// Interval between the beginnings of renewals of a lease, which has room for some that fail.
@@ -130,8 +131,8 @@ impl Claim {
     /// Commits the operation together with its answer.
     ///
     /// # Errors
-    /// `IN_PROGRESS` when the lease ended and another request took the key; `UNAVAILABLE` when the claim was lost. All
-    /// is undone then.
+    /// `IN_PROGRESS` when the lease ended and another request took the key; `UNAVAILABLE` when the claim was lost;
+    /// `UNAUTHENTICATED` when the account was deleted, with its keys. All is undone then.
     pub async fn commit(mut self, mut act: Uncommitted<()>, answer: &Answer) -> Result<()> {
         if !store::keep_answer(act.conn(), &self.request, self.holder, answer).await? {
             return Err(gone(act.conn(), &self.request).await?);
@@ -189,9 +190,11 @@ impl Drop for Claim {
     }
 }
 
-/// Returns the failure of a request whose claim is not there any more: another one took the key, or it was lost with a
-/// commit that it shared and that nothing waited for.
+/// Returns the failure of a request whose claim is not there any more: its account was deleted, another request took the
+/// key, or the claim was lost with a commit that it shared and that nothing waited for.
 async fn gone(conn: &mut Conn, request: &Request) -> Result<Error> {
+    // First: a repetition would not be let in. The deletion that forgot the key has committed, so no lock is needed.
+    owners::check_active(conn, request.user_id).await?;
     let taken = store::find(conn, request, DateTime::UNIX_EPOCH).await?;
     if taken.is_some() {
         return Ok(in_progress(TimeDelta::zero()));

@@ -343,6 +343,39 @@ mod tests {
         assert_eq!(refused.code, Code::InProgress);
     }
 
+    /// Deletes the account as far as a request can see, with its keys.
+    async fn delete_account(database: &TestDatabase) {
+        let mut conn = database.db.begin().await.unwrap();
+        forget(&mut conn, database.user_id).await.unwrap();
+        conn.commit().await.unwrap();
+        database
+            .sql("UPDATE users SET status = 'DISABLED', deleted_at = updated_at")
+            .await;
+    }
+
+    /// A repetition would not be let in.
+    #[tokio::test]
+    async fn a_request_whose_account_was_deleted_is_not_to_be_sent_again() {
+        let answer = Answer {
+            status: 404,
+            body: "{}".to_owned(),
+        };
+        let database = TestDatabase::open().await;
+        let claim = claimed(&database).await;
+        delete_account(&database).await;
+        let refused = claim.refuse(&answer).await.unwrap_err();
+        let found = (refused.code, refused.retry_after);
+        assert_eq!(found, (Code::Unauthenticated, None));
+
+        let database = TestDatabase::open().await;
+        let claim = claimed(&database).await;
+        delete_account(&database).await;
+        let act = Uncommitted::new(database.db.begin().await.unwrap(), ());
+        let refused = claim.commit(act, &answer).await.unwrap_err();
+        let found = (refused.code, refused.retry_after);
+        assert_eq!(found, (Code::Unauthenticated, None));
+    }
+
     #[tokio::test]
     async fn a_new_key_costs_one_statement() {
         let database = TestDatabase::open().await;

@@ -1,6 +1,6 @@
 //! Writes of an owner while the account is deleted, at the same server and at another one.
 
-use dermaga_shop::{fetch_one, ids::UserId};
+use dermaga_shop::{fetch_one, ids::UserId, owners};
 use dermaga_tests::{Client, Engine, Shop};
 use futures::future::join_all;
 use serde_json::json;
@@ -91,4 +91,31 @@ async fn writes_in_flight_do_not_outlive_the_account() {
         assert_eq!(deleted, 200, "round {round}");
         assert_eq!(rows(&shop, id).await, 0, "round {round}");
     }
+}
+
+/// The key is forgotten with the account while its request waits for the wallet. What the request is told does not ask
+/// for a repetition, which would not be let in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_with_a_key_learns_that_its_account_is_gone_on_postgresql() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let other = shop.second_server().await;
+    let customer = shop.customer("pergi@example.com").await;
+    let there = customer.moved_to(other.client());
+    let id = id_of(&there).await;
+    let order = json!({ "planId": shop.plan("n8n", "basic").await });
+    // The deletion changes the address, which is a key, under the lock of the wallet, and before it forgets others.
+    let mut held = shop.state().db.begin().await.unwrap();
+    assert_eq!(owners::keep(&mut held, id).await.unwrap(), Some(true));
+    let deleting = tokio::spawn(async move { delete(&customer).await });
+    shop.statements_wait("%UPDATE users SET email%", 1).await;
+    let keyed = there.with_key("pergi");
+    let buying = tokio::spawn(async move { keyed.post("/api/subscriptions", order).await });
+    shop.statements_wait("%FROM wallets%FOR NO KEY UPDATE%", 1)
+        .await;
+    held.rollback().await.unwrap();
+    assert_eq!(deleting.await.unwrap(), 200);
+    let refused = buying.await.unwrap();
+    refused.fails(401, "UNAUTHENTICATED");
 }
