@@ -399,7 +399,7 @@ async fn plugins_and_templates_are_put_to_each_other() {
         .sql("UPDATE plugin_versions SET state = 'RETIRED' WHERE plugin_id = 'service-n8n'")
         .await;
     let report = patient.with(&[], &[]).await;
-    let words = ["n8n.toml", "was retired", "Activate a version"];
+    let words = ["n8n.toml", "was retired", "a higher version number"];
     report.blames("templates", "FAILED", &words);
     patient
         .sql("UPDATE plugin_versions SET state = 'ACTIVE' WHERE plugin_id = 'service-n8n'")

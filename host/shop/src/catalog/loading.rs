@@ -14,7 +14,7 @@ use crate::{
     Result,
     alerts::{self, AlertKind},
     db::{Clock, Conn},
-    plugins::{Registry, TemplateChecks, Verdict},
+    plugins::{Registry, Remedy, TemplateChecks, Verdict},
 };
 
 const REFUSED: &str = "A service template is refused.";
@@ -25,9 +25,9 @@ pub enum Cure {
     /// The file is wrong.
     Correct,
     /// No version of its plugin is active, and the plugin was not retired.
-    Install,
+    Install(Remedy),
     /// No version of its plugin is active since an administrator retired it.
-    Activate,
+    Activate(Remedy),
     /// The active version of its plugin does not load on this server.
     Load,
 }
@@ -39,9 +39,17 @@ impl Cure {
             Self::Correct => {
                 "Fix the file and reload the templates (POST /api/admin/catalog/reload)."
             }
-            Self::Install | Self::Activate => {
-                "Activate a version of the plugin and reload the templates (POST /api/admin/catalog/reload), or remove the file."
-            }
+            Self::Install(remedy) | Self::Activate(remedy) => match remedy {
+                Remedy::Activate => {
+                    "Activate a version of the plugin and reload the templates (POST /api/admin/catalog/reload), or remove the file."
+                }
+                Remedy::UploadHigher => {
+                    "Upload the plugin with a higher version number, activate it and reload the templates (POST /api/admin/catalog/reload), or remove the file."
+                }
+                Remedy::Upload => {
+                    "Upload the plugin, activate it and reload the templates (POST /api/admin/catalog/reload), or remove the file."
+                }
+            },
             // An alert about the version says so on every server where it does not load, and ends when it does.
             Self::Load => return None,
         })
@@ -175,8 +183,8 @@ impl Loading {
             }
             Verdict::Inactive(inactive) => {
                 let cure = match inactive.was_retired {
-                    true => Cure::Activate,
-                    false => Cure::Install,
+                    true => Cure::Activate(inactive.remedy),
+                    false => Cure::Install(inactive.remedy),
                 };
                 self.waiting.push(template);
                 RefusedTemplate::for_plugin(file, service, inactive.why, cure)

@@ -328,10 +328,12 @@ async fn keep_types(conn: &mut Conn, switched: &[(Coupon, CouponStatus)]) -> Res
         .collect();
     for (plugin_id, coupon) in by_type {
         if !plugins::keep_active(conn, plugin_id).await? {
-            let message = format!(
-                "The coupon {} is of a type that is not active. Activate a version of the plugin {plugin_id} first.",
+            let inactive = plugins::Inactive::of(conn, plugin_id).await?;
+            let refused = format!(
+                "The coupon {} is of a type that is not active.",
                 coupon.code
             );
+            let message = format!("{refused} {}", inactive.told());
             return Err(Error::new(Code::Conflict, message).with("ids", coupon.id.to_string()));
         }
     }

@@ -8,21 +8,37 @@ use super::{
 };
 use crate::{Code, Error, Result, db::Conn};
 
-/// Advice where an active version is needed and there is none: of a plugin with versions that can be activated, of one
-/// whose versions are all retired, and of one without versions.
-const ACTIVATE: &str = "Activate a version of it first.";
-const UPLOAD_HIGHER: &str = "Upload it with a higher version number and activate that first.";
-const UPLOAD: &str = "Upload a version of it and activate that first.";
+/// Step that gives a plugin without an active version one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// Activate one of its versions.
+    Activate,
+    /// Upload it with a higher version number: all its versions are retired, and none of them is activated again.
+    UploadHigher,
+    /// Upload a version: it has none.
+    Upload,
+}
 
-/// Returns the advice for a plugin whose versions have these states, none of them active.
-fn advice(states: &[VersionState]) -> &'static str {
-    let can_be_activated = |state: &VersionState| state.after(Step::Activate).is_some();
-    if states.is_empty() {
-        UPLOAD
-    } else if states.iter().any(can_be_activated) {
-        ACTIVATE
-    } else {
-        UPLOAD_HIGHER
+impl Remedy {
+    /// Returns the step for a plugin whose versions have these states, none of them active.
+    fn of(states: &[VersionState]) -> Self {
+        let can_be_activated = |state: &VersionState| state.after(Step::Activate).is_some();
+        if states.is_empty() {
+            Self::Upload
+        } else if states.iter().any(can_be_activated) {
+            Self::Activate
+        } else {
+            Self::UploadHigher
+        }
+    }
+
+    /// Returns the advice where an active version is needed.
+    const fn advice(self) -> &'static str {
+        match self {
+            Self::Activate => "Activate a version of it first.",
+            Self::UploadHigher => "Upload it with a higher version number and activate that first.",
+            Self::Upload => "Upload a version of it and activate that first.",
+        }
     }
 }
 
@@ -83,21 +99,24 @@ pub struct Inactive {
     pub why: String,
     /// True when an administrator retired it: its file in the folder of plugins does not bring it back.
     pub was_retired: bool,
-    /// Sentence that says what gives it an active version.
-    advice: &'static str,
+    /// Step that gives it an active version.
+    pub remedy: Remedy,
 }
 
 impl Inactive {
     /// Returns the reason for a plugin of which no version is active.
-    pub(super) async fn of(conn: &mut Conn, plugin_id: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn of(conn: &mut Conn, plugin_id: &str) -> Result<Self> {
         let was_retired = Retirements::of(conn, plugin_id).await?.is_of_plugin();
         let [retired, absent] = inactivity(plugin_id);
         let why = if was_retired { retired } else { absent };
-        let advice = advice(&store::states_of(conn, plugin_id).await?);
+        let remedy = Remedy::of(&store::states_of(conn, plugin_id).await?);
         Ok(Self {
             why,
             was_retired,
-            advice,
+            remedy,
         })
     }
 
@@ -112,10 +131,15 @@ impl Inactive {
         Self::of(conn, plugin_id).await.map(Some)
     }
 
+    /// Returns the reason and the advice, a sentence each.
+    #[must_use]
+    pub fn told(&self) -> String {
+        format!("{} {}", self.why, self.remedy.advice())
+    }
+
     /// Returns the refusal of a request that needs an active version.
     pub(super) fn refusal(&self) -> Error {
-        let message = format!("{} {}", self.why, self.advice);
-        Error::new(Code::InvalidState, message)
+        Error::new(Code::InvalidState, self.told())
     }
 }
 

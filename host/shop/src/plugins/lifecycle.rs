@@ -243,15 +243,23 @@ pub async fn roll_back(
         return Err(Error::not_found("plugin"));
     }
     let previous = store::last_superseded(&mut conn, plugin_id).await?;
+    let Some(previous) = previous else {
+        return Err(nothing_before(&mut conn, plugin_id).await?);
+    };
     drop(conn);
-    let previous = previous.ok_or_else(|| {
-        Error::new(
-            Code::InvalidState,
-            "No earlier version of this plugin has been active.",
-        )
-    })?;
     let version = (plugin_id, previous.as_str());
     switch(registry, templates, version, Some(by), To::Previous).await
+}
+
+/// Returns the refusal to roll back a plugin that has no superseded version.
+async fn nothing_before(conn: &mut Conn, plugin_id: &str) -> Result<Error> {
+    let retired = sale::store::retired_of(conn, plugin_id).await?;
+    let message = if retired.iter().any(|version| version.was_active) {
+        "The earlier versions of this plugin are retired and are not activated again. Upload the plugin with a higher version number."
+    } else {
+        "No earlier version of this plugin has been active."
+    };
+    Ok(Error::new(Code::InvalidState, message))
 }
 
 /// Retires a version that is not active: it cannot be activated any more. Instances provisioned

@@ -33,8 +33,8 @@ pub use erasure::{Look, assign_look, forget, looks_without_account};
 pub use explain::{ExplainedDecision, explain, walk_explained};
 pub use findings::Findings;
 pub use keeping::{
-    Inactive, active, active_now, active_versions, keep_active, keep_all_active, keep_asked,
-    keep_unretired, refuse_inactive, refuse_retired,
+    Inactive, Remedy, active, active_now, active_versions, keep_active, keep_all_active,
+    keep_asked, keep_unretired, refuse_inactive, refuse_retired,
 };
 pub use lifecycle::{activate, delete, reset, retire, retire_plugin, roll_back};
 pub use model::{

@@ -169,7 +169,7 @@ async fn a_template_of_an_unknown_plugin_waits_for_it(empty: Empty) {
     let told = alerts(&admin).await;
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(
-        told[0].contains(ABSENT) && told[0].contains("Activate a version of the plugin"),
+        told[0].contains(ABSENT) && told[0].contains("Upload the plugin, activate it"),
         "{told:?}"
     );
     assert!(!told[0].contains("Fix the file"), "{told:?}");
@@ -238,7 +238,7 @@ async fn a_sale_stays_ended_when_the_retired_version_is_deleted(empty: Empty) {
     shop.client().get(OFFER).await.fails(404, "NOT_FOUND");
     let told = alerts(&admin).await;
     assert!(
-        told[0].contains("Activate a version of the plugin"),
+        told[0].contains("Upload the plugin, activate it and reload"),
         "{told:?}"
     );
 

@@ -79,6 +79,7 @@ pub(crate) mod reasons;
 pub(crate) mod recovery;
 pub(crate) mod refunds;
 pub(crate) mod refusals;
+pub(crate) mod retired_plugins;
 pub(crate) mod roll_halts;
 pub(crate) mod rollouts;
 pub(crate) mod service_resets;

@@ -119,6 +119,9 @@ async fn upload(
     let (id, number) = (&version.plugin_id, &version.version);
     let message = match version.state {
         VersionState::Staged => format!("{id} {number} is staged. Activate it to use it."),
+        VersionState::Retired => format!(
+            "{id} {number} is installed already and RETIRED: it is not activated again. Upload the plugin with a higher version number."
+        ),
         state => format!("{id} {number} is installed already; it is {state}."),
     };
     Ok(Success::created(message, version).into_response())

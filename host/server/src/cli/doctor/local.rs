@@ -9,7 +9,7 @@ use dermaga_shop::{
     catalog::{self, Cure, RefusedTemplate, Sizes, Templates},
     crypto::Vault,
     db::{Clock, Db, Part as PageOf, Schema, Span, file_of},
-    plugins::Registry,
+    plugins::{Registry, Remedy},
     text::counted,
 };
 
@@ -426,7 +426,7 @@ fn refused(template: &RefusedTemplate, has_plugins: bool) -> Finding {
         let file = &template.file;
         match (problem.line, template.cure) {
             // The sentence names the plugin, and its key is not where the problem is.
-            (_, Cure::Install | Cure::Activate | Cure::Load) => {
+            (_, Cure::Install(_) | Cure::Activate(_) | Cure::Load) => {
                 format!("{file}: {}", problem.message)
             }
             (0, _) => format!("{file}: {} {}", problem.key, problem.message),
@@ -436,7 +436,7 @@ fn refused(template: &RefusedTemplate, has_plugins: bool) -> Finding {
     let problems: Vec<String> = problems.collect();
     let (part, message) = (Part::Templates, problems.join("\n"));
     let todo = cure(template.cure);
-    if template.cure == Cure::Install && !has_plugins {
+    if matches!(template.cure, Cure::Install(_)) && !has_plugins {
         part.warning(message, todo)
     } else {
         part.failed(message, todo)
@@ -447,10 +447,13 @@ fn refused(template: &RefusedTemplate, has_plugins: bool) -> Finding {
 const fn cure(cure: Cure) -> &'static str {
     match cure {
         Cure::Correct => "Correct the file, then POST /api/admin/catalog/reload or restart.",
-        Cure::Install => {
+        Cure::Install(Remedy::UploadHigher) | Cure::Activate(Remedy::UploadHigher) => {
+            "Push the plugin with a higher version number (`dermaga plugin push`), then POST /api/admin/catalog/reload; or remove the file."
+        }
+        Cure::Install(_) => {
             "Put the component of the plugin into the folder of plugins and restart, or `dermaga plugin push` it, then POST /api/admin/catalog/reload."
         }
-        Cure::Activate => {
+        Cure::Activate(_) => {
             "Activate a version of the plugin (`dermaga plugin push`), then POST /api/admin/catalog/reload; or remove the file."
         }
         Cure::Load => {

@@ -78,10 +78,17 @@ fn a_refusal_says_what_to_do() {
     let why = "The plugin `service-ghost` was retired.";
     for (cure, told) in [
         (Cure::Correct, "Fix the file and reload"),
-        (Cure::Install, "Activate a version of the plugin and reload"),
         (
-            Cure::Activate,
+            Cure::Install(Remedy::Upload),
+            "Upload the plugin, activate it and reload",
+        ),
+        (
+            Cure::Activate(Remedy::Activate),
             "Activate a version of the plugin and reload",
+        ),
+        (
+            Cure::Activate(Remedy::UploadHigher),
+            "Upload the plugin with a higher version number, activate it and reload",
         ),
     ] {
         let (file, service) = ("ghost.toml".to_owned(), Some("ghost".to_owned()));

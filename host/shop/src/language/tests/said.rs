@@ -145,6 +145,18 @@ fn arguments_that_are_words_of_ours_are_said_too() {
              yang ditulis `dermaga plugin sign`.",
         ),
         (
+            "The coupon GIFT is of a type that is not active. The plugin `coupon-gift` was retired. Upload it with a \
+             higher version number and activate that first.",
+            "Jenis kupon GIFT tidak aktif. Plugin `coupon-gift` sudah dipensiunkan. Unggah plugin itu dengan nomor \
+             versi yang lebih tinggi, lalu aktifkan terlebih dahulu.",
+        ),
+        (
+            "coupon-gift 1.0.0 is installed already and RETIRED: it is not activated again. Upload the plugin with a \
+             higher version number.",
+            "coupon-gift 1.0.0 sudah terpasang dan berstatus RETIRED: versi ini tidak diaktifkan lagi. Unggah plugin \
+             itu dengan nomor versi yang lebih tinggi.",
+        ),
+        (
             "Subscription 7: CONFLICT: There is no such plan.",
             "Langganan 7: CONFLICT: Tidak ada paket tersebut.",
         ),
