@@ -206,7 +206,11 @@ async fn each_broken_part_is_named_with_what_to_do() {
     let empty = TempDir::new().unwrap();
     let templates = ("DERMAGA_TEMPLATES_DIR", empty.path().to_str().unwrap());
     let report = patient.with(&[templates], &[]).await;
-    report.blames("templates", "WARNING", &["no service can be sold"]);
+    report.blames(
+        "templates",
+        "WARNING",
+        &["no template is read", "stays as it is"],
+    );
 
     let report = patient.with(&[("DERMAGA_LISTN", "127.0.0.1:1")], &[]).await;
     report.blames("configuration", "FAILED", &["did you mean DERMAGA_LISTEN?"]);

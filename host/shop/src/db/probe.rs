@@ -16,6 +16,22 @@ impl Db {
         Ok(now)
     }
 
+    /// Returns the connections that PostgreSQL has for all but its administrators; `None` where it does not bound those
+    /// of a server: on SQLite, and behind a pooler that lends a connection for one transaction.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn room_for_connections(&self) -> sqlx::Result<Option<i64>> {
+        if !matches!(self, Self::Postgres(server) if server.keeps_sessions()) {
+            return Ok(None);
+        }
+        let mut conn = self.read().await?;
+        let sql = "SELECT CAST(current_setting('max_connections') AS BIGINT)
+                     - CAST(current_setting('superuser_reserved_connections') AS BIGINT)";
+        let (room,) = crate::fetch_one!(&mut conn, (i64,), sql)?;
+        Ok(Some(room))
+    }
+
     /// Begins to write and takes it back: nothing is changed.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use super::{
     mail::{self, Sender, SmtpUrl},
     templates::Templates,
 };
-use crate::{Result, crypto::Authorities, replies::Replies};
+use crate::{Code, Error, Result, crypto::Authorities, replies::Replies};
 
 /// Settings of notifications.
 #[derive(Debug, Clone, Default)]
@@ -49,7 +49,15 @@ impl Settings {
 
     /// Loads the templates.
     pub(super) fn load_templates(&self, zone: Tz) -> Result<Templates> {
-        Templates::load(self.templates.as_deref(), zone, &self.shop_name)
+        let folder = self.templates.as_deref();
+        if let Some(named) = folder.filter(|named| !named.is_dir()) {
+            let message = format!(
+                "DERMAGA_NOTIFICATION_TEMPLATES_DIR names {}, which is not a folder.",
+                named.display()
+            );
+            return Err(Error::new(Code::ValidationFailed, message));
+        }
+        Templates::load(folder, zone, &self.shop_name)
     }
 
     /// Tries the mail server without sending a mail; `None` where none is set.

@@ -7,6 +7,9 @@ use dermaga_shop::crypto;
 use super::report::{Finding, Part};
 use crate::config::Config;
 
+/// Advice about what lies in a data folder that a start could not make.
+const NO_DATA_FOLDER: &str = "Run this again once the data folder is well.";
+
 /// Checks that the data folder takes files.
 pub(super) fn data(config: &Config) -> Option<Finding> {
     let folder = &config.data_dir;
@@ -15,6 +18,11 @@ pub(super) fn data(config: &Config) -> Option<Finding> {
         format!("the data folder {} {trouble}", folder.display()),
         "Give it to the user of the server, or name another with DERMAGA_DATA_DIR.",
     ))
+}
+
+/// Returns advice about what a start makes in the data folder, if it can.
+pub(super) fn made_in_data(config: &Config, otherwise: &'static str) -> &'static str {
+    trouble(&config.data_dir).map_or(otherwise, |_| NO_DATA_FOLDER)
 }
 
 /// Checks that the folder of a provisioner without a cluster takes files.

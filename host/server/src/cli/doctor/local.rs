@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use dermaga_runtime::RuntimeError;
 use dermaga_shop::{
     Error,
     audit::{self, AuditFilter},
@@ -14,11 +15,11 @@ use dermaga_shop::{
 };
 
 use super::{
-    folders,
+    connections, folders,
     report::{Finding, Part},
 };
 use crate::{
-    app::{self, SealedSecrets},
+    app::{self, SealedSecrets, StartError},
     config::{Config, Keys, Loaded, Source},
 };
 
@@ -64,8 +65,8 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
     let db = match app::connect(config).await {
         Ok(db) => db,
         Err(error) => {
-            let failed = part.failed(error.without_advice(), check_database(config));
-            return (None, vec![failed]);
+            let todo = connections::unopened(config, &error);
+            return (None, vec![part.failed(error.without_advice(), todo)]);
         }
     };
     if let Err(error) = app::refuse_half_filled(&db).await {
@@ -78,7 +79,7 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
         Err(error) => {
             let reason = app::database_reason(engine, &error);
             let message = format!("the {engine} database cannot be used: {reason}");
-            Some(part.failed(message, check_database(config)))
+            Some(part.failed(message, connections::unusable(config, Some(&error))))
         }
     };
     if let Some(wrong) = wrong {
@@ -97,6 +98,7 @@ pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
         ),
     }];
     findings.extend(pooler(config, &db));
+    findings.extend(connections::bounds(config, &db).await);
     (Some(db), findings)
 }
 
@@ -126,15 +128,6 @@ fn wrong_schema(config: &Config, engine: &str, schema: Schema) -> Option<Finding
             "Start that version, or restore a backup.",
         ),
     })
-}
-
-/// Returns advice for a database that does not answer. A file does not run, and may have no setting.
-fn check_database(config: &Config) -> &'static str {
-    match (file_of(&config.database_url()), &config.database_url) {
-        (None, _) => "Check that it runs, and DATABASE_URL.",
-        (Some(_), Some(_)) => "Check the file that DATABASE_URL names, and its rights.",
-        (Some(_), None) => "Check dermaga.db in the data folder, and its rights.",
-    }
 }
 
 /// Tells of a pooler, such as PgBouncer, that lends a connection for one transaction.
@@ -185,10 +178,11 @@ fn not_made_yet(config: &Config, path: &Path) -> Finding {
         let message = format!("{message}, and its folder is not there, which no start makes");
         return part.failed(message, todo);
     }
-    part.warning(
-        message,
-        "`dermaga serve` makes it, and so does `dermaga migrate`.",
-    )
+    let todo = "`dermaga serve` makes it, and so does `dermaga migrate`.";
+    if folder.exists() {
+        return part.warning(message, todo);
+    }
+    part.warning(message, folders::made_in_data(config, todo))
 }
 
 /// Returns advice about a part that is not checked without the database.
@@ -321,13 +315,15 @@ fn rewound(config: &Config, ahead: DateTime<Utc>) -> Finding {
 /// Tries the operator's texts of notifications, as a start does.
 pub(super) fn texts(config: &Config) -> Option<Finding> {
     let settings = &config.notifications;
-    settings.templates.as_ref()?;
+    let folder = settings.templates.as_ref()?;
     // It names the file, or the folder that cannot be read.
     let error = settings.try_templates(config.billing_timezone).err()?;
-    Some(Part::Templates.failed(
-        told(&error),
-        "Correct the file that is named, or DERMAGA_NOTIFICATION_TEMPLATES_DIR: no server starts before.",
-    ))
+    let todo = if folder.is_dir() {
+        "Correct the file that is named, or DERMAGA_NOTIFICATION_TEMPLATES_DIR: no server starts before."
+    } else {
+        "Correct the setting, or leave it out: no server starts before."
+    };
+    Some(Part::Templates.failed(told(&error), todo))
 }
 
 /// Loads the active plugins and puts the templates to them.
@@ -355,8 +351,11 @@ pub(super) async fn plugins_and_templates(config: &Config, db: Option<Db>) -> Ve
     let registry = match app::registry(config, db.clone(), &clock) {
         Ok(registry) => registry,
         Err(error) => {
-            let todo =
-                "Check the settings that begin with DERMAGA_PLUGIN_, and the room for the cache.";
+            let todo = if matches!(error, StartError::Runtime(RuntimeError::Cache { .. })) {
+                "Check the rights and the room of the data folder, or name another with DERMAGA_DATA_DIR."
+            } else {
+                "Check the settings that begin with DERMAGA_PLUGIN_."
+            };
             findings.push(Part::Plugins.failed(error.to_string(), todo));
             return findings;
         }
@@ -415,7 +414,10 @@ async fn offers(
         findings.push(part.ok(message));
     } else if findings.is_empty() {
         let todo = "Put templates into a folder and name it with DERMAGA_TEMPLATES_DIR; without the setting, `service-templates` beside the program is read.";
-        findings.push(part.warning("there is no template: no service can be sold", todo));
+        findings.push(part.warning(
+            "no template is read: what is in the catalogue stays as it is",
+            todo,
+        ));
     }
     findings
 }

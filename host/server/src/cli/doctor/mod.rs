@@ -4,6 +4,7 @@
 //! itself. Nothing is left but compiled plugins in their cache: a write to the database is taken back,
 //! probes in folders and among the attachments are removed again, no mail is sent.
 
+mod connections;
 mod folders;
 mod local;
 mod named;

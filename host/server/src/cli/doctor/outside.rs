@@ -249,7 +249,7 @@ pub(super) async fn attachments(config: &Config) -> Finding {
     let place = match &config.files.place {
         Some(Place::Bucket { name, .. }) => format!("s3://{name}"),
         Some(Place::Folder(folder)) => folder.display().to_string(),
-        None if !config.data_dir.exists() => return not_made_yet(&folder),
+        None if !config.data_dir.exists() => return not_made_yet(config, &folder),
         None => folder.display().to_string(),
     };
     let todo = match &config.files.place {
@@ -319,7 +319,8 @@ pub(super) async fn traces(config: &Config) -> Option<Finding> {
     Some(part.warning(failure, todo))
 }
 
-fn not_made_yet(folder: &Path) -> Finding {
+fn not_made_yet(config: &Config, folder: &Path) -> Finding {
     let message = format!("{} is not made yet", folder.display());
-    Part::Attachments.warning(message, "The first start makes it.")
+    let todo = folders::made_in_data(config, "The first start makes it.");
+    Part::Attachments.warning(message, todo)
 }

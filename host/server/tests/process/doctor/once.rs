@@ -117,10 +117,26 @@ async fn a_database_that_is_not_there_has_a_plain_reason() {
     let url = format!("{}_lain", server.empty_database().await);
     let patient = Patient::new().await;
     let report = patient.with(&[("DATABASE_URL", &url)], &[]).await;
-    let (message, _) = failure(&report, "database");
+    let (message, todo) = failure(&report, "database");
     assert_eq!(
         message,
         "the postgres database cannot be used: its server has none of this name"
+    );
+    assert!(
+        todo.contains("DATABASE_URL") && !todo.contains("runs"),
+        "{todo}"
+    );
+    // Its server offers no TLS.
+    let encrypted = [
+        ("DATABASE_URL", url.as_str()),
+        ("DERMAGA_DATABASE_TLS", "verify-ca"),
+    ];
+    let report = patient.with(&encrypted, &[]).await;
+    let (message, todo) = failure(&report, "database");
+    assert!(message.contains("(TLS)"), "{message}");
+    assert!(
+        todo.contains("DERMAGA_DATABASE_TLS") && !todo.contains("runs"),
+        "{todo}"
     );
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use dermaga_shop::crypto::random_hex;
 use tempfile::TempDir;
 
-use super::Patient;
+use super::{Patient, Report};
 use crate::{dermaga, site::free_address, stderr};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -39,6 +39,48 @@ async fn a_file_in_the_place_of_a_folder_is_a_failure() {
     let automatic = [("DERMAGA_PROVISIONER", "auto"), ("HOME", file)];
     let report = patient.with(&automatic, &[]).await;
     report.blames("cluster", "FAILED", &[setting, manifests]);
+}
+
+/// A folder that is not there has no lines.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_of_notifications_that_is_not_there_is_said_to_be_none() {
+    let (patient, folder) = (Patient::new().await, TempDir::new().unwrap());
+    let missing = folder.path().join("missing");
+    let missing = missing.to_str().unwrap();
+    let setting = "DERMAGA_NOTIFICATION_TEMPLATES_DIR";
+    let report = patient.with(&[(setting, missing)], &[]).await;
+    let said = format!("{setting} names {missing}, which is not a folder");
+    report.blames("templates", "FAILED", &[&said, "Correct the setting"]);
+}
+
+/// Advice about what lies in a data folder is about that one where it can be neither written nor made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_folder_that_cannot_be_made_is_what_to_look_at() {
+    let patient = Patient::new().await;
+    let file = patient.data.path().join("a-file");
+    fs::write(&file, "").unwrap();
+    let data = file.join("data");
+    let data = ("DERMAGA_DATA_DIR", data.to_str().unwrap());
+    let advice = |report: &Report, part: &str| {
+        let mut findings = report.findings.iter();
+        let found = findings.find(|one| one["part"] == part && !one["todo"].is_null());
+        let found = found.unwrap_or_else(|| panic!("{part}: {:#?}", report.findings));
+        found["todo"].as_str().unwrap().to_owned()
+    };
+    let report = patient.with(&[data], &[]).await;
+    for part in ["database", "attachments"] {
+        let todo = advice(&report, part);
+        assert_eq!(
+            todo, "Run this again once the data folder is well.",
+            "{part}"
+        );
+    }
+    let url = dermaga_shop::db::url_of(&patient.data.path().join("dermaga.db"));
+    let elsewhere = [data, ("DATABASE_URL", url.as_str())];
+    let report = patient.with(&elsewhere, &[]).await;
+    let todo = advice(&report, "plugins");
+    assert!(todo.contains("DERMAGA_DATA_DIR"), "{todo}");
+    assert!(!todo.contains("DERMAGA_PLUGIN_"), "{todo}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

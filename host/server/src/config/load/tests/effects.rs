@@ -148,6 +148,7 @@ fn what_is_for_something_that_is_off_is_refused() {
             ("GRACE_PERIOD_ENABLED", "false"),
             ("GRACE_PERIOD_MIN_DAYS", "9"),
         ],
+        &[DIRECTORY, ("DERMAGA_CAPACITY_CHECK", "true")],
         &[DIRECTORY, ("DERMAGA_CAPACITY_HEADROOM", "10")],
     ] {
         assert!(load(environment(good)).is_ok(), "{good:?}");
