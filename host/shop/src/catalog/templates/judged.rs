@@ -58,7 +58,7 @@ pub struct Examined {
 /// Checks the templates with the plugins that are active, and changes nothing of what is sold.
 ///
 /// # Errors
-/// As [`judge`].
+/// When the folder cannot be read, or the database does not answer.
 pub async fn examine(templates: &Templates, registry: &Registry, db: &Db) -> Result<Examined> {
     let loading = judge(templates, registry, db).await?;
     Ok(Examined {
