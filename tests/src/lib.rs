@@ -24,6 +24,7 @@ pub mod processes;
 pub mod program;
 mod shop;
 mod sqlite;
+mod times;
 pub mod wire;
 
 use std::io::Write as _;
@@ -33,6 +34,7 @@ pub use client::{Answer, Client};
 pub use mail_server::{MailServer, Received};
 pub use ports::free_port;
 pub use shop::{Engine, Shop, checkout, plugins_folder};
+pub use times::at_most;
 
 /// Returns a word that is unique in this run, for names of databases, people and coupons.
 pub fn unique() -> String {

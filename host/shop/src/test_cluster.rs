@@ -31,20 +31,6 @@ pub const RECOVERY: Duration = Duration::from_secs(15);
 /// Longest time that the parts of a control plane may take to find its API server again.
 const CONTROLLERS: Duration = Duration::from_secs(180);
 
-/// Makes a test hold what is promised, on a machine that does nothing else.
-const EXACT: &str = "DERMAGA_TEST_EXACT_TIMES";
-
-/// Returns the time that is promised under `DERMAGA_TEST_EXACT_TIMES=1`, and else the longer one, which a machine that
-/// is busy with other tests needs.
-#[must_use]
-pub fn at_most(promised: Duration, when_busy: Duration) -> Duration {
-    if std::env::var(EXACT).as_deref() == Ok("1") {
-        promised
-    } else {
-        when_busy
-    }
-}
-
 /// Returns the path in an environment variable; prints a line about the skipped test when unset.
 ///
 /// # Panics

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use dermaga_shop::test_cluster::{RECOVERY, at_most};
+use dermaga_shop::test_cluster::RECOVERY;
+use dermaga_tests::at_most;
 use rand::RngExt as _;
 use rustix::process::Signal;
 use serde_json::{Value, json};

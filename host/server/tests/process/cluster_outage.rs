@@ -7,7 +7,8 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dermaga_shop::test_cluster::{ControlPlane, RECOVERY, at_most};
+use dermaga_shop::test_cluster::{ControlPlane, RECOVERY};
+use dermaga_tests::at_most;
 use futures::future::join_all;
 use serde_json::Value;
 

@@ -15,9 +15,8 @@ use dermaga_shop::{
     crypto::Secret,
     db::{Clock, Db},
     outbox::{self, Topic},
-    test_cluster::at_most,
 };
-use dermaga_tests::MailServer;
+use dermaga_tests::{MailServer, at_most};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use dermaga_runtime::Digest;
-use dermaga_shop::test_cluster::at_most;
 use dermaga_shop::{crypto::random_hex, db::Db};
+use dermaga_tests::at_most;
 use futures::future::join_all;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
