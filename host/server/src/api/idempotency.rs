@@ -199,7 +199,7 @@ fn terms(state: &AppState) -> Terms {
 
 /// Releases the key of a request that failed, which is answered with that failure also where its key cannot be released.
 async fn release(claim: Claim, code: Code) {
-    // Where the database is away, its answer would be a second wait for it. A claim that is dropped releases its key
+    // Without the database, its answer would be a second wait for it. A claim that is dropped releases its key
     // behind the answer, and tries several times.
     if code != Code::Unavailable {
         drop(timeout(RELEASED_WITHIN, claim.release()).await);

@@ -93,7 +93,7 @@ async fn writes_in_flight_do_not_outlive_the_account() {
     }
 }
 
-/// The key is forgotten with the account while its request waits for the wallet. What the request is told does not ask
+/// The key is forgotten with the account while its request waits for the wallet. Its answer does not ask
 /// for a repetition, which would not be let in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_with_a_key_learns_that_its_account_is_gone_on_postgresql() {
