@@ -31,7 +31,7 @@ async fn free_keys(shop: &Shop) {
     shop.sql(statement).await.unwrap();
 }
 
-/// The customer is told of the credit that is missing. The key is released soon afterwards.
+/// Tells the customer of the credit that is missing. The key is released soon afterwards.
 async fn a_key_that_is_not_released_hides_no_refusal(shop: Shop) {
     let customer = shop.customer("tolak@example.com").await;
     let order = json!({ "planId": shop.plan("n8n", "basic").await });

@@ -175,6 +175,7 @@ mod tests {
         let (server, _, bytes) = of(&costs, Act::Redeem);
         // Over HTTP it costs more than by a call.
         assert_eq!(server, of(&Costs::default(), Act::Redeem).0);
+        assert_eq!(bytes.basis, Measured);
         assert!((bytes.value - 4_321.0).abs() < f64::EPSILON);
         let (server, database, _) = of(&costs, Act::Renew);
         assert!((server.value - 4.0).abs() < f64::EPSILON);
